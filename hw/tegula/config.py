@@ -1,0 +1,208 @@
+"""The one configuration of a tile: sizes, widths, and everything derived from them."""
+
+from dataclasses import dataclass, fields, replace
+
+from tegula.formats import BF16, E4M3FN, E5M2, FloatFormat
+
+__all__ = ["PRESETS", "TileConfig", "preset"]
+
+_PRODUCT_BITS = 16
+"""An 8-bit by 8-bit significand product, unsigned."""
+
+_HEADROOM_BITS = 12
+"""4096 = 2**12 equal products fit above the product field without a carry into the sign."""
+
+
+def _is_power_of_two(value: int) -> bool:
+    return value > 0 and value & (value - 1) == 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class TileConfig:
+    """Sizes and widths of a tile. Frozen; every derived quantity is a property.
+
+    Attributes
+    ----------
+    name
+        Name of the preset, for reports.
+    n
+        Array rows = array columns = partitions of the scratchpad and of PSUM. 4, 8, 16 or 32.
+    acc_width
+        W, bits of the two's complement significand of a partial sum, 32 to 64.
+    sbuf_depth
+        Scratchpad words (16 bit) a partition; a power of two, at most 65536.
+    psum_banks, psum_bank_words
+        Banks of PSUM, and words a bank and partition; powers of two.
+    axi_data_width, axi_addr_width
+        Bits of the AXI4 master's data (64 to 512) and address (32 to 48) buses.
+    max_burst_beats
+        Longest burst that the DMA issues, 1 to 256 beats.
+    max_reads, max_writes
+        Bursts that the DMA keeps outstanding on the read and on the write side.
+    queue_depth
+        Instructions that each engine's queue holds.
+    semaphores, semaphore_width
+        Number of counting semaphores (at most 32), and bits of each (at most 12).
+    fp8_formats
+        8-bit formats that the array's edge decodes and the cast unit encodes.
+    watchdog_cycles
+        Reset value of the CSR that says how long every engine may wait before it is a deadlock.
+
+    Raises
+    ------
+    ValueError
+        If a value is out of its range; the message quotes the value and the limit.
+    """
+
+    name: str = "custom"
+    n: int = 8
+    acc_width: int = 63
+    sbuf_depth: int = 16384
+    psum_banks: int = 8
+    psum_bank_words: int = 64
+    axi_data_width: int = 128
+    axi_addr_width: int = 40
+    max_burst_beats: int = 16
+    max_reads: int = 16
+    max_writes: int = 8
+    queue_depth: int = 8
+    semaphores: int = 16
+    semaphore_width: int = 12
+    fp8_formats: tuple[FloatFormat, ...] = (E4M3FN, E5M2)
+    watchdog_cycles: int = 10_000
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            if field.type is int and type(getattr(self, field.name)) is not int:
+                raise ValueError(f"{field.name} must be an int, not {getattr(self, field.name)!r}")
+        self._check_choice("n", (4, 8, 16, 32))
+        self._check_range("acc_width", 32, 64)
+        self._check_power_of_two("sbuf_depth", self.bus_words * 2, 1 << 16)
+        self._check_power_of_two("psum_banks", 1, 32)
+        self._check_power_of_two("psum_bank_words", 8, 1024)
+        if self.psum_depth > 2048:
+            raise ValueError(
+                f"psum_banks * psum_bank_words must be at most 2048, not {self.psum_depth}"
+            )
+        self._check_choice("axi_data_width", (64, 128, 256, 512))
+        self._check_range("axi_addr_width", 32, 48)
+        self._check_power_of_two("max_burst_beats", 1, 256)
+        if self.max_burst_beats * self.bus_bytes > 4096:
+            raise ValueError(
+                f"max_burst_beats {self.max_burst_beats} of {self.bus_bytes} bytes must be at most"
+                " 4096 bytes (AXI4: no burst crosses 4 KiB)"
+            )
+        self._check_power_of_two("max_reads", 2, 64)
+        self._check_power_of_two("max_writes", 2, 64)
+        self._check_power_of_two("queue_depth", 2, 64)
+        self._check_choice("semaphores", (4, 8, 16, 32))
+        self._check_range("semaphore_width", 4, 12)
+        self._check_range("watchdog_cycles", 64, (1 << 32) - 1)
+        for fmt in self.fp8_formats:
+            if fmt.width != 8:
+                raise ValueError(f"fp8_formats must be 8 bits wide, not {fmt.name} ({fmt.width})")
+        if len(set(self.fp8_formats)) != len(self.fp8_formats):
+            raise ValueError("fp8_formats must not repeat a format")
+
+    def _check_choice(self, name: str, choices: tuple[int, ...]) -> None:
+        if getattr(self, name) not in choices:
+            raise ValueError(f"{name} must be one of {choices}, not {getattr(self, name)}")
+
+    def _check_range(self, name: str, low: int, high: int) -> None:
+        if not low <= getattr(self, name) <= high:
+            raise ValueError(f"{name} must be {low} to {high}, not {getattr(self, name)}")
+
+    def _check_power_of_two(self, name: str, low: int, high: int) -> None:
+        self._check_range(name, low, high)
+        if not _is_power_of_two(getattr(self, name)):
+            raise ValueError(f"{name} must be a power of two, not {getattr(self, name)}")
+
+    @property
+    def groups(self) -> int:
+        """PE rows: each PE holds four rows of one column."""
+        return self.n // 4
+
+    @property
+    def peak_macs_per_cycle(self) -> int:
+        """Multiply-accumulates of the whole array in a cycle."""
+        return self.n * self.n
+
+    @property
+    def guard_bits(self) -> int:
+        """G: bits of a partial sum below the least significant bit of a product at the anchor."""
+        return self.acc_width - 1 - _HEADROOM_BITS - _PRODUCT_BITS
+
+    @property
+    def psum_width(self) -> int:
+        """Bits of a PSUM word: 9-bit exponent field and W-bit significand."""
+        return 9 + self.acc_width
+
+    @property
+    def psum_depth(self) -> int:
+        """PSUM words a partition."""
+        return self.psum_banks * self.psum_bank_words
+
+    @property
+    def sbuf_bytes(self) -> int:
+        """Scratchpad capacity in bytes."""
+        return self.n * self.sbuf_depth * 2
+
+    @property
+    def psum_bytes(self) -> int:
+        """PSUM capacity in bytes, counted as fp32 results."""
+        return self.n * self.psum_depth * 4
+
+    @property
+    def bus_bytes(self) -> int:
+        """Bytes of an AXI beat."""
+        return self.axi_data_width // 8
+
+    @property
+    def bus_words(self) -> int:
+        """16-bit words of an AXI beat = banks of the scratchpad = words of a scratchpad line."""
+        return self.axi_data_width // 16
+
+    @property
+    def row_words(self) -> int:
+        """Words that the DMA moves in a cycle in the partition-major layout."""
+        return min(self.bus_words, self.n)
+
+    @property
+    def operand_formats(self) -> tuple[FloatFormat, ...]:
+        """Formats that the array's edge decodes."""
+        return (BF16, *self.fp8_formats)
+
+
+PRESETS = {
+    config.name: config
+    for config in (
+        TileConfig(
+            name="tiny",
+            n=4,
+            sbuf_depth=8192,
+            psum_bank_words=32,
+            axi_data_width=64,
+            axi_addr_width=32,
+            queue_depth=4,
+        ),
+        TileConfig(name="small"),
+        TileConfig(name="medium", n=16, axi_data_width=256),
+    )
+}
+"""Named presets. The scratchpad holds 16 times the bytes of PSUM in each."""
+
+
+def preset(name: str, **changes: object) -> TileConfig:
+    """The preset called `name`, with some fields changed.
+
+    Raises
+    ------
+    ValueError
+        If there is no such preset or field, or the changed configuration is out of range.
+    """
+    if name not in PRESETS:
+        raise ValueError(f"preset {name!r} is unknown: it must be one of {', '.join(PRESETS)}")
+    unknown = changes.keys() - {field.name for field in fields(TileConfig)}
+    if unknown:
+        raise ValueError(f"TileConfig has no field {', '.join(sorted(unknown))}")
+    return replace(PRESETS[name], **changes)

@@ -1,0 +1,110 @@
+"""Floating-point formats as data.
+
+A format is a row of a table; nothing in the project has a code path of its own for one format.
+
+Sources: OCP 8-bit Floating Point Specification (OFP8) rev 1.0, table 2 (E4M3FN, E5M2); IEEE 754-2019
+(fp32); bf16 is the upper half of an IEEE fp32 word. The IEEE-like E4M3 and E3M4 are what ml_dtypes
+calls `float8_e4m3` and `float8_e3m4`.
+"""
+
+from dataclasses import dataclass
+
+__all__ = [
+    "BF16",
+    "E3M4",
+    "E4M3",
+    "E4M3FN",
+    "E5M2",
+    "FORMATS",
+    "FP32",
+    "FloatFormat",
+    "format_by_name",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FloatFormat:
+    """A binary floating-point format with sign, biased exponent and trailing significand.
+
+    Attributes
+    ----------
+    name
+        Name on the command line and in assembly.
+    code
+        Value of a format field in an instruction (3 bits).
+    exponent_bits, mantissa_bits
+        Field widths; the word is ``1 + exponent_bits + mantissa_bits`` bits wide.
+    ieee_specials
+        True: the all-ones exponent holds the infinities and NaNs (IEEE 754). False: it holds finite
+        numbers, except that all-ones exponent and significand are NaN, and there is no infinity ("FN").
+    """
+
+    name: str
+    code: int
+    exponent_bits: int
+    mantissa_bits: int
+    ieee_specials: bool
+
+    @property
+    def width(self) -> int:
+        """Width of a code, in bits."""
+        return 1 + self.exponent_bits + self.mantissa_bits
+
+    @property
+    def bias(self) -> int:
+        """Exponent bias."""
+        return (1 << (self.exponent_bits - 1)) - 1
+
+    @property
+    def min_exponent(self) -> int:
+        """Unbiased exponent of the smallest normal, and of all subnormals."""
+        return 1 - self.bias
+
+    @property
+    def magnitude_mask(self) -> int:
+        """Mask of everything but the sign."""
+        return (1 << (self.width - 1)) - 1
+
+    @property
+    def infinity(self) -> int | None:
+        """Magnitude code of infinity, or None where the format has none."""
+        if not self.ieee_specials:
+            return None
+        return ((1 << self.exponent_bits) - 1) << self.mantissa_bits
+
+    @property
+    def max_finite(self) -> int:
+        """Magnitude code of the largest finite number."""
+        return self.magnitude_mask - 1 if self.infinity is None else self.infinity - 1
+
+    @property
+    def nan(self) -> int:
+        """Magnitude code of the NaN that casts produce."""
+        if self.infinity is None:
+            return self.magnitude_mask
+        return self.infinity | (1 << (self.mantissa_bits - 1))
+
+
+BF16 = FloatFormat(name="bf16", code=0, exponent_bits=8, mantissa_bits=7, ieee_specials=True)
+E4M3FN = FloatFormat(name="e4m3fn", code=1, exponent_bits=4, mantissa_bits=3, ieee_specials=False)
+E5M2 = FloatFormat(name="e5m2", code=2, exponent_bits=5, mantissa_bits=2, ieee_specials=True)
+FP32 = FloatFormat(name="fp32", code=3, exponent_bits=8, mantissa_bits=23, ieee_specials=True)
+E4M3 = FloatFormat(name="e4m3", code=4, exponent_bits=4, mantissa_bits=3, ieee_specials=True)
+E3M4 = FloatFormat(name="e3m4", code=5, exponent_bits=3, mantissa_bits=4, ieee_specials=True)
+
+FORMATS = (BF16, E4M3FN, E5M2, FP32, E4M3, E3M4)
+
+
+def format_by_name(name: str) -> FloatFormat:
+    """The format called `name`.
+
+    Raises
+    ------
+    ValueError
+        If there is no such format; the message lists those there are.
+    """
+    for candidate in FORMATS:
+        if candidate.name == name:
+            return candidate
+    known = ", ".join(f.name for f in FORMATS)
+    raise ValueError(f"format {name!r} is unknown: it must be one of {known}")

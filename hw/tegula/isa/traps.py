@@ -1,0 +1,58 @@
+"""Why a program was stopped."""
+
+from enum import IntEnum
+
+__all__ = ["TRAP_DOCS", "Trap"]
+
+
+class Trap(IntEnum):
+    """Cause of a trap, as the host reads it; `TRAP_DOCS` says what its address register holds."""
+
+    NONE = 0
+    ILLEGAL_OPCODE = 1
+    ILLEGAL_FIELD = 2
+    SBUF_RANGE = 3
+    SBUF_ALIGNMENT = 4
+    PSUM_RANGE = 5
+    PSUM_UNWRITTEN = 6
+    MEMORY_WINDOW = 7
+    BUS_SLVERR = 8
+    BUS_DECERR = 9
+    SEMAPHORE_OVERFLOW = 10
+    DEADLOCK = 11
+    PROGRAM_END = 12
+    ABORTED = 13
+
+
+TRAP_DOCS = {
+    Trap.NONE: ("no trap", "0"),
+    Trap.ILLEGAL_OPCODE: ("the opcode is not in the table", "the opcode"),
+    Trap.ILLEGAL_FIELD: ("a field is out of its limits, or an unclaimed bit is 1", "0"),
+    Trap.SBUF_RANGE: (
+        "a scratchpad address or partition does not exist",
+        "the address, 20 bits two's complement",
+    ),
+    Trap.SBUF_ALIGNMENT: (
+        "a run in layout `free` does not begin on a scratchpad line (bus width / 16 words)",
+        "the address",
+    ),
+    Trap.PSUM_RANGE: ("a PSUM address does not exist", "the address"),
+    Trap.PSUM_UNWRITTEN: (
+        "accumulation onto, or a read of, a PSUM word that this program has not written",
+        "the address",
+    ),
+    Trap.MEMORY_WINDOW: (
+        "a memory access is not inside the window that the host opened",
+        "byte address of the run's first byte (fetch: of the program)",
+    ),
+    Trap.BUS_SLVERR: ("memory answered SLVERR", "byte address of the burst"),
+    Trap.BUS_DECERR: ("memory answered DECERR", "byte address of the burst"),
+    Trap.SEMAPHORE_OVERFLOW: ("a signal would carry a semaphore past its width", "the semaphore"),
+    Trap.DEADLOCK: (
+        "every engine that has work waits on a semaphore, and has for the watchdog's time",
+        "the semaphore that the first such engine waits on",
+    ),
+    Trap.PROGRAM_END: ("the program ended without `halt`", "0"),
+    Trap.ABORTED: ("the host asked to stop", "0"),
+}
+"""Cause -> (meaning, content of the trap address register)."""

@@ -1,0 +1,151 @@
+"""Payload layouts and port signatures that blocks of the tile share."""
+
+from amaranth.hdl import Shape
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from tegula.config import TileConfig
+from tegula.isa.instructions import INSTRUCTIONS, Engine, by_mnemonic
+
+__all__ = [
+    "PC_BITS",
+    "EngineSignature",
+    "axi_read_data_layout",
+    "axi_request_layout",
+    "axi_write_data_layout",
+    "instruction_layout",
+    "payload_layout",
+    "sbuf_read_layout",
+    "sbuf_write_layout",
+    "signal_layout",
+    "trap_layout",
+]
+
+PC_BITS = 20
+"""Bits of an instruction's position in its program, counted in granules."""
+
+_HEADER_BITS = 48
+
+
+def _payload_bits(engine: Engine) -> int:
+    ends = [
+        field.offset + field.width
+        for instruction in INSTRUCTIONS
+        if instruction.engine == engine
+        for field in instruction.payload
+    ]
+    return max(ends) - _HEADER_BITS
+
+
+def instruction_layout(engine: Engine) -> data.StructLayout:
+    """What the queue of `engine` delivers: waits are over, the signal is the engine's to send."""
+    return data.StructLayout(
+        {
+            "pc": PC_BITS,
+            "op": 4,
+            "signal": 1,
+            "signal_sem": 5,
+            "signal_value": 8,
+            "payload": _payload_bits(engine),
+        }
+    )
+
+
+def payload_layout(mnemonic: str) -> data.FlexibleLayout:
+    """Named fields of the payload of one instruction; a view over `payload` of the queue's item."""
+    instruction = by_mnemonic(mnemonic)
+    return data.FlexibleLayout(
+        _payload_bits(instruction.engine),
+        {
+            field.name: data.Field(
+                Shape(field.width, signed=field.signed), field.offset - _HEADER_BITS
+            )
+            for field in instruction.payload
+        },
+    )
+
+
+def signal_layout(config: TileConfig) -> data.StructLayout:
+    """A semaphore update: `value` is added to semaphore `sem`."""
+    return data.StructLayout({"sem": range(config.semaphores), "value": 8})
+
+
+def trap_layout(config: TileConfig) -> data.StructLayout:
+    """A trap: `isa.traps.Trap` cause, program counter in granules, address as the cause defines it."""
+    return data.StructLayout({"cause": 4, "pc": PC_BITS, "address": 48})
+
+
+def axi_request_layout(config: TileConfig) -> data.StructLayout:
+    """An AXI burst: `addr` in bytes, `len` in beats minus one. INCR, full-width beats."""
+    return data.StructLayout({"addr": config.axi_addr_width, "len": 8})
+
+
+def axi_read_data_layout(config: TileConfig) -> data.StructLayout:
+    """An AXI read beat."""
+    return data.StructLayout({"data": config.axi_data_width, "resp": 2, "last": 1})
+
+
+def axi_write_data_layout(config: TileConfig) -> data.StructLayout:
+    """An AXI write beat."""
+    return data.StructLayout({"data": config.axi_data_width, "strb": config.bus_bytes, "last": 1})
+
+
+def sbuf_write_layout(config: TileConfig) -> data.StructLayout:
+    """A DMA write into the scratchpad, `bus_words` words of 16 bits.
+
+    Layout `free`: word j goes to (`partition`, `addr` + j), `addr` a multiple of `bus_words`.
+    Layout `partition`: word j < `row_words` goes to (`partition` + j, `addr`), `partition` a multiple
+    of `row_words`. Only words whose `mask` bit is 1 are written.
+    """
+    return data.StructLayout(
+        {
+            "layout": 1,
+            "partition": range(config.n),
+            "addr": range(config.sbuf_depth),
+            "data": data.ArrayLayout(16, config.bus_words),
+            "mask": config.bus_words,
+        }
+    )
+
+
+def sbuf_read_layout(config: TileConfig) -> data.StructLayout:
+    """A DMA read request; the words come back in the order of `sbuf_write_layout`'s data."""
+    return data.StructLayout(
+        {"layout": 1, "partition": range(config.n), "addr": range(config.sbuf_depth)}
+    )
+
+
+class EngineSignature(wiring.Signature):
+    """What the control front end and an engine say to each other, seen from the engine.
+
+    Members
+    -------
+    instr : In(stream of `instruction_layout(engine)`)
+        Instructions in program order, each with its wait already over.
+    signals : Out(stream of `signal_layout`) x `signal_ports`
+        Sent at the completion of each instruction whose `signal` bit is 1, in program order on a port.
+    trap : Out(`trap_layout`), trap_valid : Out(1)
+        A trap; `trap_valid` is high for one cycle. The engine starts no further effect after it and
+        waits for `stop`.
+    stop : In(1)
+        While high, the engine drops its work: it begins no new effect, completes the bus transactions
+        that it has begun, accepts no instruction, drops pending signals, and goes idle.
+    idle : Out(1)
+        No instruction, bus transaction or signal is pending.
+    busy, stall : Out(1)
+        For the counters: the engine works; the engine has work and cannot proceed. Never both.
+    """
+
+    def __init__(self, config: TileConfig, engine: Engine, signal_ports: int = 1):
+        super().__init__(
+            {
+                "instr": In(stream.Signature(instruction_layout(engine))),
+                "signals": Out(stream.Signature(signal_layout(config))).array(signal_ports),
+                "trap": Out(trap_layout(config)),
+                "trap_valid": Out(1),
+                "stop": In(1),
+                "idle": Out(1),
+                "busy": Out(1),
+                "stall": Out(1),
+            }
+        )

@@ -1,0 +1,1 @@
+"""What runs on the tile: program builder, kernels, devices and the command line."""

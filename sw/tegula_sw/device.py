@@ -1,0 +1,99 @@
+"""One interface for the two devices that run tile programs."""
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from tegula.config import TileConfig
+from tegula.isa.instructions import Engine
+from tegula.isa.traps import Trap
+
+__all__ = ["Device", "RunResult", "TileTrapError", "TrapRecord"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrapRecord:
+    """What a tile recorded of a trap: `pc` is a byte offset in the program."""
+
+    cause: Trap
+    engine: Engine
+    pc: int
+    address: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.cause.name} in engine {self.engine.name.lower()} at program byte {self.pc},"
+            f" address {self.address:#x}"
+        )
+
+
+class TileTrapError(RuntimeError):
+    """A program that was meant to end well trapped."""
+
+    def __init__(self, record: TrapRecord):
+        super().__init__(f"the tile trapped: {record}")
+        self.record = record
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunResult:
+    """Outcome of one program.
+
+    Attributes
+    ----------
+    trap
+        None where the program reached `halt`.
+    cycles
+        Clock cycles from doorbell to interrupt; None on a device without a clock (golden).
+    read_beats, write_beats
+        AXI data beats, program fetch included.
+    counters
+        Busy, wait and stall cycles of the engines, by register name; empty on golden.
+    """
+
+    trap: TrapRecord | None
+    cycles: int | None
+    read_beats: int
+    write_beats: int
+    counters: dict[str, int] = field(default_factory=dict)
+
+
+class Device(Protocol):
+    """A tile with a memory.
+
+    `memory` is a one-dimensional uint8 array; its byte i is at address `base + i`. Programs and
+    operands are put into it by the caller; results appear in it.
+    """
+
+    config: TileConfig
+
+    def run(
+        self,
+        memory: np.ndarray,
+        *,
+        program: int,
+        program_bytes: int,
+        base: int = 0,
+        window: tuple[int, int] | None = None,
+        watchdog: int | None = None,
+    ) -> RunResult:
+        """Run the program at address `program` and return when it is done or has trapped.
+
+        Parameters
+        ----------
+        memory
+            uint8, shape (bytes,), C-contiguous and writable; changed in place.
+        program, program_bytes
+            Address (a multiple of 64) and size (a multiple of 16) of the program.
+        window
+            First and last byte that the tile may access; default: all of `memory`.
+        watchdog
+            Cycles without progress that count as a deadlock; default: the configuration's.
+
+        Raises
+        ------
+        ValueError
+            If an argument is malformed. A trap is not an exception here: it is in the result.
+        """
+        ...
