@@ -5,7 +5,7 @@ from enum import IntEnum
 
 from tegula.isa.instructions import ENGINES
 
-__all__ = ["REGISTERS", "CONTROL_ABORT", "CONTROL_START", "Register", "Status", "register_offset"]
+__all__ = ["CONTROL_ABORT", "CONTROL_START", "REGISTERS", "Register", "Status", "register_offset"]
 
 IDENTITY = 0x5445_4741
 """ASCII "TEGA", big-endian."""

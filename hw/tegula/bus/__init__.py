@@ -1,0 +1,1 @@
+"""Bus signatures and the arbiter that shares the AXI4 master."""

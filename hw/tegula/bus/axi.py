@@ -1,0 +1,85 @@
+"""AXI4 and AXI4-Lite port signatures (AMBA AXI and ACE Protocol Specification, IHI 0022H).
+
+Members are flat and carry the specification's names in lower case, so that ports of the Verilog are
+called `m_axi__awvalid` and bus functional models bind to them by prefix.
+"""
+
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from tegula.config import TileConfig
+
+__all__ = ["READ_ID_FETCH", "READ_ID_LOAD", "Axi4LiteSignature", "Axi4Signature"]
+
+READ_ID_LOAD = 0
+READ_ID_FETCH = 1
+
+
+class Axi4Signature(wiring.Signature):
+    """An AXI4 manager port: one ID bit, INCR bursts of full-width beats, no user signals."""
+
+    def __init__(self, config: TileConfig):
+        address = {
+            "id": Out(1),
+            "addr": Out(config.axi_addr_width),
+            "len": Out(8),
+            "size": Out(3),
+            "burst": Out(2),
+            "lock": Out(1),
+            "cache": Out(4),
+            "prot": Out(3),
+            "qos": Out(4),
+            "region": Out(4),
+            "valid": Out(1),
+            "ready": In(1),
+        }
+        super().__init__(
+            {
+                **{f"aw{name}": member for name, member in address.items()},
+                "wdata": Out(config.axi_data_width),
+                "wstrb": Out(config.bus_bytes),
+                "wlast": Out(1),
+                "wvalid": Out(1),
+                "wready": In(1),
+                "bid": In(1),
+                "bresp": In(2),
+                "bvalid": In(1),
+                "bready": Out(1),
+                **{f"ar{name}": member for name, member in address.items()},
+                "rid": In(1),
+                "rdata": In(config.axi_data_width),
+                "rresp": In(2),
+                "rlast": In(1),
+                "rvalid": In(1),
+                "rready": Out(1),
+            }
+        )
+
+
+class Axi4LiteSignature(wiring.Signature):
+    """An AXI4-Lite manager port with 32-bit data; a register block uses it flipped."""
+
+    def __init__(self, addr_width: int):
+        super().__init__(
+            {
+                "awaddr": Out(addr_width),
+                "awprot": Out(3),
+                "awvalid": Out(1),
+                "awready": In(1),
+                "wdata": Out(32),
+                "wstrb": Out(4),
+                "wvalid": Out(1),
+                "wready": In(1),
+                "bresp": In(2),
+                "bvalid": In(1),
+                "bready": Out(1),
+                "araddr": Out(addr_width),
+                "arprot": Out(3),
+                "arvalid": Out(1),
+                "arready": In(1),
+                "rdata": In(32),
+                "rresp": In(2),
+                "rvalid": In(1),
+                "rready": Out(1),
+            }
+        )
