@@ -1,0 +1,1 @@
+"""Arithmetic blocks: each is one step of the numerics contract, bit for bit."""
