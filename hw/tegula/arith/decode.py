@@ -13,7 +13,7 @@ operand_layout = data.StructLayout({"sig": signed(9), "exp": 8, "special": 1, "z
 """A decoded operand of value ``sig * 2**(exp - 134)``.
 
 finite
-    `sig` is -255 to 255, `exp` 1 to 254; `zero` says that `sig` is 0.
+    `sig` is -255 to 255, `exp` 1 to 254; `zero` says that `sig` is 0, and `exp` then means nothing.
 special
     `special` is 1; `sig` is 0 for NaN and +-1 for an infinity, `zero` says which. So the product of
     two operands is special iff either operand is, and then its significand product is 0 for NaN,
@@ -46,7 +46,7 @@ class OperandDecode(wiring.Component):
     format : In(3)
         `FloatFormat.code` of its format.
     enable : In(1)
-        0: the operand is replaced by zero.
+        0: the operand is replaced by zero (its `exp` is left as it is).
     operand : Out(operand_layout)
         The decoded operand.
     """
@@ -62,48 +62,54 @@ class OperandDecode(wiring.Component):
         m = Module()
         narrow = Signal()
         sign, infinity, nan = Signal(), Signal(), Signal()
-        exponent, offset = Signal(8), Signal(8)
+        subnormal = Signal()
         fraction = Signal(_FRACTION_BITS)
+        rebiased = Signal(8)
+        borrow_mask = Signal(8)
 
         m.d.comb += narrow.eq(self.format != BF16.code)
         with m.Switch(self.format):
-            # The first format is also the default: no decoding is spent on codes that cannot come.
-            for fmt in reversed(self._formats):
-                with m.Case(fmt.code) if fmt is not self._formats[0] else m.Default():
-                    mantissa, exponent_field = _fields(self.code, fmt)
-                    padding = Const(0, _FRACTION_BITS - fmt.mantissa_bits)
+            # The last format is also the default: no decoding is spent on codes that cannot come.
+            for fmt in self._formats:
+                with m.Case(fmt.code) if fmt is not self._formats[-1] else m.Default():
+                    mantissa, exponent = _fields(self.code, fmt)
+                    top = exponent[-1]
+                    filler = (~top).replicate(BF16.exponent_bits - fmt.exponent_bits)
                     m.d.comb += [
                         sign.eq(self.code[fmt.width - 1]),
-                        exponent.eq(exponent_field),
-                        fraction.eq(Cat(padding, mantissa)),
-                        offset.eq(BF16.bias - fmt.bias),
+                        subnormal.eq(exponent == 0),
+                        fraction.eq(Cat(Const(0, _FRACTION_BITS - fmt.mantissa_bits), mantissa)),
+                        # e + 128 - 2**(exponent_bits - 1), without a carry chain.
+                        rebiased.eq(Cat(exponent[:-1], filler, top)),
+                        borrow_mask.eq((1 << fmt.exponent_bits) - 4 if fmt is not BF16 else 0),
                     ]
+                    all_ones = exponent.all()
                     if fmt.ieee_specials:
                         m.d.comb += [
-                            infinity.eq(exponent_field.all() & ~mantissa.any()),
-                            nan.eq(exponent_field.all() & mantissa.any()),
+                            infinity.eq(all_ones & ~mantissa.any()),
+                            nan.eq(all_ones & mantissa.any()),
                         ]
                     else:
-                        m.d.comb += nan.eq(exponent_field.all() & mantissa.all())
+                        m.d.comb += nan.eq(all_ones & mantissa.all())
 
-        subnormal = Signal()
+        # The exponent of a subnormal is the rebiased 0 minus its leading zeros (0 to 3, for only
+        # 8-bit formats are normalised): the rebiased 0 ends in zeros below a one, so the
+        # subtraction inverts the bits of the mask and puts -zeros into the two lowest bits.
         magnitude = Signal(8)
-        biased = Signal(8)
-        m.d.comb += [
-            subnormal.eq(exponent == 0),
-            magnitude.eq(Cat(fraction, ~subnormal)),
-            biased.eq(offset + Mux(subnormal & ~narrow, 1, exponent)),
-        ]
-        # Only fractions of 8-bit formats are normalised, and they have few bits: one case for each
-        # number of leading zeros, exponent -zeros relative to the exponent field 0.
+        adjust = Signal(8)
         fraction_bits = max((fmt.mantissa_bits for fmt in self._formats[1:]), default=0)
+        m.d.comb += [
+            magnitude.eq(Cat(fraction, ~subnormal)),
+            adjust.eq(subnormal & ~narrow),
+        ]
         with m.If(subnormal & narrow):
             for zeros in range(fraction_bits):
-                top = _FRACTION_BITS - 1 - zeros
-                with m.If(fraction[top]) if zeros == 0 else m.Elif(fraction[top]):
+                leading = fraction[_FRACTION_BITS - 1 - zeros]
+                with m.If(leading) if zeros == 0 else m.Elif(leading):
+                    borrow = borrow_mask if zeros else 0
                     m.d.comb += [
-                        magnitude.eq(fraction << (zeros + 1)),
-                        biased.eq(offset - zeros),
+                        magnitude.eq(Cat(Const(0, zeros + 1), fraction)),
+                        adjust.eq(borrow | (-zeros & 3)),
                     ]
 
         special = Signal()
@@ -111,8 +117,8 @@ class OperandDecode(wiring.Component):
         m.d.comb += [
             special.eq(infinity | nan),
             finite.eq(Mux(special, infinity, magnitude) & self.enable.replicate(8)),
-            self.operand.sig.eq(Mux(sign, -finite, finite)),
-            self.operand.exp.eq(biased & self.enable.replicate(8)),
+            self.operand.sig.eq((Cat(finite, 0) ^ sign.replicate(9)) + sign),
+            self.operand.exp.eq(rebiased ^ adjust),
             self.operand.special.eq(special & self.enable),
             self.operand.zero.eq(~finite.any()),
         ]
