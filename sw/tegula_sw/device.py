@@ -6,26 +6,9 @@ from typing import Protocol
 import numpy as np
 
 from tegula.config import TileConfig
-from tegula.isa.instructions import Engine
-from tegula.isa.traps import Trap
+from tegula.isa.traps import TrapRecord
 
 __all__ = ["Device", "RunResult", "TileTrapError", "TrapRecord"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrapRecord:
-    """What a tile recorded of a trap: `pc` is a byte offset in the program."""
-
-    cause: Trap
-    engine: Engine
-    pc: int
-    address: int
-
-    def __str__(self) -> str:
-        return (
-            f"{self.cause.name} in engine {self.engine.name.lower()} at program byte {self.pc},"
-            f" address {self.address:#x}"
-        )
 
 
 class TileTrapError(RuntimeError):

@@ -1,8 +1,9 @@
 """Instruction words as tables.
 
 A program is a sequence of 16-byte granules, little-endian, fetched in order. The low byte of an
-instruction's first granule is its opcode; the opcode decides how many granules the instruction has.
-Bits that no field claims must be zero. All of this is ours: published so that others can build on it.
+instruction's first granule is its opcode; the opcode decides how many granules the instruction
+has. Bits that no field claims must be zero. All of this is ours: published so that others can
+build on it.
 """
 
 from collections.abc import Callable
@@ -108,7 +109,7 @@ class Field:
 
 @dataclass(frozen=True, kw_only=True)
 class Instruction:
-    """An instruction: its mnemonic, opcode, engine, size and payload fields (the header is common)."""
+    """An instruction: mnemonic, opcode, engine, size and payload fields (the header is common)."""
 
     mnemonic: str
     opcode: int
@@ -277,7 +278,7 @@ _DMA_PAYLOAD = (
         name="layout",
         offset=360,
         width=1,
-        doc="0 `free`: a run lies along addresses of one partition; 1 `partition`: across partitions",
+        doc="0 `free`: a run lies along one partition; 1 `partition`: across the partitions",
     ),
     Field(
         name="bytes1",
@@ -306,9 +307,9 @@ INSTRUCTIONS = (
         opcode=0x11,
         granules=1,
         doc=(
-            "Load the stationary operand, `rows` x `columns`: column m of the array takes the word at"
-            " `addr + m * stride` of every partition. It replaces the operand in use when the next"
-            " tensor.matmul starts. Addresses are read from the last column to the first."
+            "Load the stationary operand, `rows` x `columns`: column m of the array takes the word"
+            " at `addr + m * stride` of every partition. It replaces the operand in use when the"
+            " next tensor.matmul starts. Addresses are read from the first column to the last."
         ),
         payload=(
             _ROWS,
@@ -337,8 +338,9 @@ INSTRUCTIONS = (
         opcode=0x12,
         granules=1,
         doc=(
-            "psum[m, psum_addr + f] (+)= sum over k of stationary[k, m] * sbuf[k, addr + f * stride]"
-            " for f = 0 .. columns - 1, one f a cycle. All N partitions of PSUM are written."
+            "psum[m, psum_addr + f] (+)= sum over k of stationary[k, m] *"
+            " sbuf[k, addr + f * stride] for f = 0 .. columns - 1, one f a cycle. All N partitions"
+            " of PSUM are written."
         ),
         payload=(
             _ROWS,
@@ -381,9 +383,9 @@ INSTRUCTIONS = (
         opcode=0x21,
         granules=1,
         doc=(
-            "Read `columns` fp32 values of each partition from PSUM (rounded on reading) or from the"
-            " scratchpad (two words each, low half first), cast them and write them to the scratchpad"
-            " at `dst + i` (fp32: two words at `dst + 2 * i`)."
+            "Read `columns` fp32 values of each partition from PSUM (rounded on reading) or from"
+            " the scratchpad (two words each, low half first), cast them and write them to the"
+            " scratchpad at `dst + i` (fp32: two words at `dst + 2 * i`)."
         ),
         payload=(
             Field(
@@ -457,7 +459,7 @@ INSTRUCTIONS = (
         mnemonic="store.dma",
         opcode=0x51,
         granules=4,
-        doc="Copy runs of the scratchpad into memory; done when memory has acknowledged each write.",
+        doc="Copy runs of the scratchpad into memory; done when memory has acknowledged all of it.",
         payload=_DMA_PAYLOAD,
     ),
 )

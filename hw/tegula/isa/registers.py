@@ -1,4 +1,4 @@
-"""The register map that the host sees through the AXI4-Lite slave: 32-bit registers, byte offsets."""
+"""The register map that the host sees through AXI4-Lite: 32-bit registers at byte offsets."""
 
 from dataclasses import dataclass
 from enum import IntEnum

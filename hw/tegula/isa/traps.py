@@ -1,8 +1,11 @@
 """Why a program was stopped."""
 
+from dataclasses import dataclass
 from enum import IntEnum
 
-__all__ = ["TRAP_DOCS", "Trap"]
+from tegula.isa.instructions import Engine
+
+__all__ = ["TRAP_DOCS", "Trap", "TrapRecord"]
 
 
 class Trap(IntEnum):
@@ -56,3 +59,19 @@ TRAP_DOCS = {
     Trap.ABORTED: ("the host asked to stop", "0"),
 }
 """Cause -> (meaning, content of the trap address register)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrapRecord:
+    """What a tile recorded of a trap: `pc` is a byte offset in the program."""
+
+    cause: Trap
+    engine: Engine
+    pc: int
+    address: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.cause.name} in engine {self.engine.name.lower()} at program byte {self.pc},"
+            f" address {self.address:#x}"
+        )
