@@ -1,0 +1,54 @@
+# Everything runs in .venv, which the first target that needs it creates (scripts/setup.sh).
+PRESET ?= small
+SEED ?= 1
+TEST ?=
+WAVES ?= 0
+
+PY := .venv/bin/python
+export PATH := $(CURDIR)/scripts/shims:$(CURDIR)/.venv/bin:$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help venv test sim lint format verilog synth bench mutants docs clean
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+	@echo "variables: PRESET=tiny|small|medium SEED=n TEST=name WAVES=1"
+
+venv: .venv/.ready ## create .venv with the pinned packages (the others do so by themselves)
+
+.venv/.ready: scripts/requirements.txt scripts/setup.sh pyproject.toml
+	@scripts/setup.sh
+
+test: .venv/.ready ## unit tests; TEST=word runs those whose name has it
+	@$(PY) -m pytest verif/unit $(if $(TEST),-k '$(TEST)')
+
+sim: .venv/.ready ## cocotb regression; PRESET, SEED, TEST, WAVES
+	@$(PY) verif/benches/regress.py --preset $(PRESET) --seed $(SEED) \
+	    $(if $(TEST),--test '$(TEST)') $(if $(filter 1,$(WAVES)),--waves)
+
+lint: .venv/.ready ## ruff, formatting, and Verilator's lint of the tile; PRESET
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check --quiet .
+	@$(PY) scripts/verilog.py --preset $(PRESET) --lint
+
+format: .venv/.ready ## format the Python sources
+	@.venv/bin/ruff format .
+
+verilog: .venv/.ready ## build/verilog/tegula_PRESET.v
+	@$(PY) scripts/verilog.py --preset $(PRESET)
+
+synth: .venv/.ready ## ECP5 resources by block, and place and route of the PE and a 4 x 4 array; PRESET
+	@$(PY) scripts/synth.py --preset $(PRESET) --pnr
+
+bench: .venv/.ready ## utilisation and speed of GEMMs on the RTL device; PRESET
+	@$(PY) scripts/bench.py --preset $(PRESET)
+
+mutants: .venv/.ready ## plant one bug at a time; the tests must find each
+	@$(PY) scripts/mutants.py $(if $(TEST),--mutant '$(TEST)')
+
+docs: .venv/.ready ## regenerate docs/isa.md
+	@$(PY) -m tegula.isa.document docs/isa.md
+
+clean: ## remove what was generated (not .venv)
+	rm -rf build sim_build results.xml .pytest_cache .ruff_cache .hypothesis
+	find hw sw verif scripts -name __pycache__ -prune -exec rm -rf {} +
