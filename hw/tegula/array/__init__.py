@@ -1,0 +1,1 @@
+"""The tensor engine: processing elements, the systolic array around them, and its controller."""

@@ -1,0 +1,156 @@
+"""The systolic array: groups x N processing elements, skewed at its edges."""
+
+from amaranth.hdl import Cat, Module, Signal
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from tegula.arith.decode import operand_layout
+from tegula.array.column import ColumnEntry, ColumnExit
+from tegula.array.pe import (
+    EXPONENT_CYCLE,
+    LANES,
+    OUTPUT_CYCLES,
+    SIGNIFICAND_CYCLE,
+    TAIL_CYCLES,
+    ProcessingElement,
+    head_layout,
+    tail_layout,
+)
+from tegula.config import TileConfig
+from tegula.pipeline import delay
+
+__all__ = ["WORD_IN_CYCLES", "SystolicArray", "result_cycles", "swap_cycles"]
+
+WORD_IN_CYCLES = EXPONENT_CYCLE - 1
+"""Cycles from `moving` to column 0's `words_in`; each next column one later."""
+
+
+def result_cycles(config: TileConfig) -> int:
+    """Cycles from `moving` to column 0's `words_out`; each next column one later."""
+    return SIGNIFICAND_CYCLE + OUTPUT_CYCLES * config.groups + 1
+
+
+def swap_cycles(config: TileConfig) -> int:
+    """Cycles from a `swap` until the last PE has taken its operand and the chain may shift."""
+    return TAIL_CYCLES + OUTPUT_CYCLES * (config.groups - 1) + config.n
+
+
+class SystolicArray(wiring.Component):
+    """Multiply the stationary operand by one moving column a cycle.
+
+    ``words_out[c] = write_step(words_in[c] + sum_k stationary[k, c] * moving[k])``: the stored
+    partial sum enters at the top of its column and is the only thing that the products are added
+    to, so that splitting K over passes changes no bit. Each group of four rows follows the one
+    above by `OUTPUT_CYCLES`, each column the one before by a cycle; both skews are inside for
+    `moving`, and outside (in PSUM's addresses, which are narrower) for the words. There is no flow
+    control: whatever enters leaves after `result_cycles`.
+
+    Parameters
+    ----------
+    config
+        The tile.
+
+    Members
+    -------
+    moving : In(ArrayLayout(operand_layout, n))
+        A moving column; rows that take no part are zero.
+    swap : In(1)
+        With `moving`: from this column on, use the operand in the chain.
+    stationary : In(ArrayLayout(operand_layout, n)), shift : In(1)
+        The next column of the stationary operand, first column first; N shifts fill the chain,
+        which runs from the last column towards the first.
+    words_in : In(ArrayLayout(psum_width, n)), accumulate : In(n)
+        Word c in cycle `WORD_IN_CYCLES` + c after its `moving`; ignored where `accumulate[c]` is 0.
+    words_out : Out(ArrayLayout(psum_width, n))
+        Word c in cycle `result_cycles` + c after its `moving`.
+    """
+
+    def __init__(self, config: TileConfig):
+        self.config = config
+        operands = data.ArrayLayout(operand_layout, config.n)
+        words = data.ArrayLayout(config.psum_width, config.n)
+        super().__init__(
+            {
+                "moving": In(operands),
+                "swap": In(1),
+                "stationary": In(operands),
+                "shift": In(1),
+                "words_in": In(words),
+                "accumulate": In(config.n),
+                "words_out": Out(words),
+            }
+        )
+
+    def elaborate(self, platform):
+        """Columns of PEs between an entry and an exit; rows fed through their skew."""
+        m = Module()
+        n, groups = self.config.n, self.config.groups
+        pes = [[ProcessingElement(self.config) for _ in range(n)] for _ in range(groups)]
+        for group, row in enumerate(pes):
+            for column, pe in enumerate(row):
+                m.submodules[f"pe_{group}_{column}"] = pe
+            self._feed_row(m, group, row)
+        for column in range(n):
+            m.submodules[f"entry_{column}"] = entry = ColumnEntry(self.config)
+            m.submodules[f"exit_{column}"] = leave = ColumnExit(self.config)
+            m.d.comb += [
+                entry.word.eq(self.words_in[column]),
+                entry.accumulate.eq(self.accumulate[column]),
+            ]
+            above = (entry.exponent, entry.flags, entry.significand)
+            for group in range(groups):
+                pe = pes[group][column]
+                m.d.comb += [
+                    pe.exponent_in.eq(above[0]),
+                    pe.flags_in.eq(above[1]),
+                    pe.significand_in.eq(above[2]),
+                ]
+                above = (pe.exponent_out, pe.flags_out, pe.significand_out)
+            m.d.comb += [
+                leave.exponent.eq(above[0]),
+                leave.flags.eq(above[1]),
+                leave.significand.eq(above[2]),
+                self.words_out[column].eq(leave.word),
+            ]
+        return m
+
+    def _feed_row(self, m, group, row):
+        """Give a row of PEs its four lanes, skewed, and chain its columns."""
+        lanes = range(LANES * group, LANES * (group + 1))
+        head = Signal(data.ArrayLayout(head_layout, LANES), name=f"head_{group}")
+        tail = Signal(data.ArrayLayout(tail_layout, LANES), name=f"tail_{group}")
+        stationary_head = Signal.like(head, name=f"stationary_head_{group}")
+        stationary_tail = Signal.like(tail, name=f"stationary_tail_{group}")
+        for lane, k in enumerate(lanes):
+            m.d.comb += _split(self.moving[k], head[lane], tail[lane])
+            m.d.comb += _split(self.stationary[k], stationary_head[lane], stationary_tail[lane])
+        skew = OUTPUT_CYCLES * group
+        early = delay(m, Cat(self.swap, head), skew, f"early_{group}")
+        late = delay(m, Cat(self.swap, tail), skew + TAIL_CYCLES, f"late_{group}")
+        feed = (early[1:], early[0], late[1:], late[0])
+        for pe in row:
+            m.d.comb += [
+                pe.head_in.eq(feed[0]),
+                pe.swap_head_in.eq(feed[1]),
+                pe.tail_in.eq(feed[2]),
+                pe.swap_tail_in.eq(feed[3]),
+                pe.shift.eq(self.shift),
+            ]
+            feed = (pe.head_out, pe.swap_head_out, pe.tail_out, pe.swap_tail_out)
+        chain = (stationary_head, stationary_tail)
+        for pe in reversed(row):
+            m.d.comb += [
+                pe.stationary_head_in.eq(chain[0]),
+                pe.stationary_tail_in.eq(chain[1]),
+            ]
+            chain = (pe.stationary_head_out, pe.stationary_tail_out)
+
+
+def _split(operand, head, tail):
+    return [
+        head.exp.eq(operand.exp),
+        head.live.eq(~(operand.zero | operand.special)),
+        tail.sig.eq(operand.sig),
+        tail.special.eq(operand.special),
+        tail.zero.eq(operand.zero),
+    ]

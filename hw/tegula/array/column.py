@@ -1,0 +1,129 @@
+"""Where partial sums enter and leave a column: PSUM words become anchor, flags and significand."""
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from tegula.array.pe import EXPONENT_CYCLE, FLAGS_CYCLE, SIGNIFICAND_CYCLE
+from tegula.config import TileConfig
+from tegula.pipeline import delay
+
+__all__ = ["ColumnEntry", "ColumnExit"]
+
+_SPECIAL = 0b1111111
+"""Upper seven bits of the exponent field of NaN and the infinities; the flags are below them."""
+
+_MAX_ANCHOR = 508
+"""The largest anchor, that of a product of two numbers of bf16's top binade."""
+
+
+class ColumnEntry(wiring.Component):
+    """Unpack a PSUM word for the first PE of its column, each part in the cycle it is used in.
+
+    `word` and `accumulate` are sampled in cycle ``EXPONENT_CYCLE - 1`` of that PE. Where
+    `accumulate` is 0 the column starts empty. One word a cycle.
+
+    Parameters
+    ----------
+    config
+        The tile.
+
+    Members
+    -------
+    word : In(psum_width), accumulate : In(1)
+        A word as PSUM holds it: exponent field above the significand.
+    exponent : Out(9), flags : Out(2), significand : Out(signed(acc_width))
+        See `ProcessingElement`; the exponent comes one cycle after the word.
+    """
+
+    def __init__(self, config: TileConfig):
+        self._acc_width = config.acc_width
+        super().__init__(
+            {
+                "word": In(config.psum_width),
+                "accumulate": In(1),
+                "exponent": Out(9),
+                "flags": Out(2),
+                "significand": Out(signed(config.acc_width)),
+            }
+        )
+
+    def elaborate(self, platform):
+        """Split, gate, and delay the later parts."""
+        m = Module()
+        field = self.word[self._acc_width :]
+        special = Signal()
+        exponent, flags = Signal(9), Signal(2)
+        significand = Signal(signed(self._acc_width))
+        m.d.comb += special.eq((field[2:] == _SPECIAL) & field[:2].any())
+        with m.If(self.accumulate):
+            m.d.sync += [
+                exponent.eq(Mux(special, 0, field)),
+                flags.eq(Mux(special, field[:2], 0)),
+                significand.eq(self.word[: self._acc_width]),
+            ]
+        with m.Else():
+            m.d.sync += [exponent.eq(0), flags.eq(0), significand.eq(0)]
+        m.d.comb += [
+            self.exponent.eq(exponent),
+            self.flags.eq(delay(m, flags, FLAGS_CYCLE - EXPONENT_CYCLE, "flags")),
+            self.significand.eq(
+                delay(m, significand, SIGNIFICAND_CYCLE - EXPONENT_CYCLE, "significand")
+            ),
+        ]
+        return m
+
+
+class ColumnExit(wiring.Component):
+    """Pack a column's result into a PSUM word: contract section 3, the write step.
+
+    Special states lose their significand; a significand that has used its last headroom bit is
+    halved, rounding down, and its anchor raised; past the largest anchor that makes an infinity.
+    The word follows the last PE's `significand_out` by one cycle.
+
+    Parameters
+    ----------
+    config
+        The tile.
+
+    Members
+    -------
+    exponent : In(9), flags : In(2), significand : In(signed(acc_width))
+        Outputs of the last PE of the column, each in its own cycle.
+    word : Out(psum_width)
+        The word to be written.
+    """
+
+    def __init__(self, config: TileConfig):
+        self._acc_width = config.acc_width
+        super().__init__(
+            {
+                "exponent": In(9),
+                "flags": In(2),
+                "significand": In(signed(config.acc_width)),
+                "word": Out(config.psum_width),
+            }
+        )
+
+    def elaborate(self, platform):
+        """Align the parts in time, then canonicalise."""
+        m = Module()
+        width = self._acc_width
+        exponent = delay(m, self.exponent, SIGNIFICAND_CYCLE - EXPONENT_CYCLE, "exponent")
+        flags = delay(m, self.flags, SIGNIFICAND_CYCLE - FLAGS_CYCLE, "flags")
+        significand = self.significand
+        negative = significand[-1]
+        full = Signal()
+        outcome = Signal(2)
+        m.d.comb += [
+            full.eq(significand[-1] ^ significand[-2]),
+            outcome.eq(flags),
+        ]
+        with m.If(~flags.any() & full & (exponent == _MAX_ANCHOR)):
+            m.d.comb += outcome.eq(Cat(~negative, negative))
+        special = outcome.any()
+        m.d.sync += self.word[width:].eq(
+            Mux(special, Cat(outcome, Const(_SPECIAL, 7)), exponent + full)
+        )
+        m.d.sync += self.word[:width].eq(Mux(special, 0, Mux(full, significand >> 1, significand)))
+        return m

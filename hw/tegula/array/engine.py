@@ -1,0 +1,286 @@
+"""The tensor engine: instructions in, PSUM words out."""
+
+from amaranth.hdl import Cat, Module, Mux, ResetInserter, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from tegula.arith.decode import OperandDecode, operand_layout
+from tegula.array.array import SystolicArray
+from tegula.array.completion import CompletionSignals
+from tegula.array.loader import StationaryLoader
+from tegula.array.streamer import MovingStreamer
+from tegula.config import TileConfig
+from tegula.isa.instructions import Engine, by_mnemonic
+from tegula.isa.traps import Trap
+from tegula.memory.psum import step_cycles, write_cycles
+from tegula.memory.scratchpad import READ_CYCLES
+from tegula.pipeline import delay
+from tegula.signatures import EngineSignature, payload_layout
+
+__all__ = ["MOVING_CYCLES", "TensorEngine", "complete_cycles"]
+
+MOVING_CYCLES = READ_CYCLES + 1
+"""Cycles from a column's issue to the array: scratchpad, and the register behind the decoders."""
+
+_PENDING_SIGNALS = 8
+"""Matmuls that may be in the array with a signal to send; more would wait."""
+
+_SYNC = by_mnemonic("tensor.sync").opcode & 0xF
+_LOAD = by_mnemonic("tensor.load").opcode & 0xF
+_MATMUL = by_mnemonic("tensor.matmul").opcode & 0xF
+
+
+def complete_cycles(config: TileConfig) -> int:
+    """Cycles from a matmul's last column to its signal: every partition has its word."""
+    return MOVING_CYCLES + step_cycles() + write_cycles(config) + config.n
+
+
+class TensorEngine(wiring.Component):
+    """``psum[m, f] (+)= sum_k stationary[k, m] * moving[k, f]``, one moving column f a cycle.
+
+    Loads run beside the matmul before them; matmuls run back to back. Signals of loads go out on
+    port 1 when the operand has been read, all others on port 0 when the results are in PSUM.
+
+    Parameters
+    ----------
+    config
+        The tile.
+
+    Members
+    -------
+    engine : Out(EngineSignature)
+        Instructions, signals (two ports), trap, stop.
+    moving_addr, moving_en, moving_data
+        The scratchpad's unstallable row port.
+    stationary : Out(stream of an address), row_data, row_valid
+        The scratchpad's shared row port.
+    step_valid, step_accumulate, step_addr, words_in, accumulate, words_out, psum_pending
+        `Psum`, seen from the other side.
+    map_ready, map_written : In(1), mark_addr, mark_en
+        `WrittenMap`.
+    """
+
+    def __init__(self, config: TileConfig):
+        self.config = config
+        sbuf_address, psum_address = range(config.sbuf_depth), range(config.psum_depth)
+        row = data.ArrayLayout(16, config.n)
+        words = data.ArrayLayout(config.psum_width, config.n)
+        super().__init__(
+            {
+                "engine": Out(EngineSignature(config, Engine.TENSOR, 2)),
+                "moving_addr": Out(sbuf_address),
+                "moving_en": Out(1),
+                "moving_data": In(row),
+                "stationary": Out(stream.Signature((config.sbuf_depth - 1).bit_length())),
+                "row_data": In(row),
+                "row_valid": In(1),
+                "step_valid": Out(1),
+                "step_accumulate": Out(1),
+                "step_addr": Out(psum_address),
+                "words_in": In(words),
+                "accumulate": In(config.n),
+                "words_out": Out(words),
+                "psum_pending": In(1),
+                "map_ready": In(1),
+                "map_written": In(1),
+                "mark_addr": Out(psum_address),
+                "mark_en": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        """Accept, load, stream, decode, multiply, signal."""
+        m = Module()
+        m.submodules.loader = self._loader = StationaryLoader(self.config)
+        m.submodules.streamer = self._streamer = MovingStreamer(self.config)
+        m.submodules.array = self._array = SystolicArray(self.config)
+        matmul_signals = CompletionSignals(
+            self.config, complete_cycles(self.config), _PENDING_SIGNALS
+        )
+        load_signal = CompletionSignals(self.config, 1, 2)
+        dropped = ResetInserter(self.engine.stop)
+        m.submodules.matmul_signals = dropped(matmul_signals)
+        m.submodules.load_signal = dropped(load_signal)
+        self._connect_signals(m, matmul_signals, load_signal)
+        self._accept(m, matmul_signals, load_signal)
+        self._feed_stationary(m)
+        self._feed_moving(m)
+        self._report(m, matmul_signals, load_signal)
+        return m
+
+    def _accept(self, m, matmul_signals, load_signal):
+        """Take the next instruction when its half of the engine can."""
+        instr = self.engine.instr
+        loader, streamer = self._loader, self._streamer
+        fresh, halted = Signal(), Signal()
+        all_done = Signal()
+        self._in_array = Signal()
+        m.d.comb += [
+            loader.load.eq(data.View(payload_layout("tensor.load"), instr.p.payload)),
+            streamer.matmul.eq(data.View(payload_layout("tensor.matmul"), instr.p.payload)),
+            loader.pc.eq(instr.p.pc),
+            streamer.pc.eq(instr.p.pc),
+            streamer.fresh.eq(fresh),
+            all_done.eq(loader.idle & streamer.idle & ~self._in_array & ~matmul_signals.pending),
+        ]
+        can_accept = Signal()
+        with m.Switch(instr.p.op):
+            with m.Case(_LOAD):
+                m.d.comb += can_accept.eq(loader.idle & ~load_signal.pending)
+            with m.Case(_MATMUL):
+                m.d.comb += can_accept.eq(
+                    streamer.ready & (loader.idle | ~fresh) & matmul_signals.has_room
+                )
+            with m.Case(_SYNC):
+                m.d.comb += can_accept.eq(all_done & ~load_signal.pending)
+        m.d.comb += [
+            instr.ready.eq(can_accept & ~halted & ~self.engine.stop),
+            loader.start.eq(instr.valid & instr.ready & (instr.p.op == _LOAD)),
+            streamer.start.eq(instr.valid & instr.ready & (instr.p.op == _MATMUL)),
+            loader.stop.eq(self.engine.stop),
+            streamer.stop.eq(self.engine.stop | halted),
+        ]
+        with m.If(loader.start):
+            m.d.sync += fresh.eq(1)
+        with m.If(streamer.start):
+            m.d.sync += fresh.eq(0)
+        trapped = (streamer.cause != Trap.NONE) | loader.out_of_range
+        with m.If(trapped):
+            m.d.sync += halted.eq(1)
+        with m.If(self.engine.stop):
+            m.d.sync += [halted.eq(0), fresh.eq(0)]
+        with m.If(~halted & trapped & ~self.engine.stop):
+            m.d.comb += self.engine.trap_valid.eq(1)
+        with m.If(streamer.cause != Trap.NONE):
+            m.d.comb += [
+                self.engine.trap.cause.eq(streamer.cause),
+                self.engine.trap.pc.eq(streamer.trap_pc),
+                self.engine.trap.address.eq(
+                    Mux(streamer.cause == Trap.SBUF_RANGE, streamer.addr, streamer.psum_addr)
+                ),
+            ]
+        with m.Else():
+            m.d.comb += [
+                self.engine.trap.cause.eq(Trap.SBUF_RANGE),
+                self.engine.trap.pc.eq(loader.trap_pc),
+                self.engine.trap.address.eq(loader.addr),
+            ]
+
+    def _decode_row(self, m, name, row, rows, fmt):
+        """Decode the lanes below `rows`, the others as zero; a registered row of operands."""
+        operands = Signal(data.ArrayLayout(operand_layout, self.config.n), name=f"{name}_operands")
+        for lane in range(self.config.n):
+            m.submodules[f"{name}_decode_{lane}"] = decode = OperandDecode(self.config)
+            m.d.comb += [
+                decode.code.eq(row[lane]),
+                decode.format.eq(fmt),
+                decode.enable.eq(lane < rows),
+            ]
+            m.d.sync += operands[lane].eq(decode.operand)
+        return operands
+
+    def _feed_stationary(self, m):
+        """Request, decode and shift; zeros keep their place among the columns that were read."""
+        loader = self._loader
+        wiring.connect(m, wiring.flipped(self.stationary), loader.read)
+        zero = delay(m, loader.issued_zero, READ_CYCLES, "zero_column")
+        shift = Signal()
+        # Rows in work can change only after the last column is requested: delay them with the
+        # columns.
+        rows = delay(m, loader.rows, READ_CYCLES, "stationary_rows")
+        fmt = delay(m, loader.format, READ_CYCLES, "stationary_format")
+        enabled_rows = Signal(6)
+        m.d.comb += enabled_rows.eq(Mux(zero, 0, rows))
+        operands = self._decode_row(m, "stationary", self.row_data, enabled_rows, fmt)
+        m.d.sync += shift.eq(self.row_valid | zero)
+        m.d.comb += [self._array.stationary.eq(operands), self._array.shift.eq(shift)]
+
+    def _feed_moving(self, m):
+        """Read, decode and enter the array; tell PSUM in step with it."""
+        streamer = self._streamer
+        m.d.comb += [
+            self.moving_addr.eq(streamer.addr),
+            self.moving_en.eq(streamer.issued),
+            streamer.map_ready.eq(self.map_ready),
+            streamer.map_written.eq(self.map_written),
+            self.mark_addr.eq(streamer.psum_addr),
+            self.mark_en.eq(streamer.issued),
+            self._loader.swap.eq(streamer.issued & streamer.swap),
+        ]
+        issued_rows = Mux(streamer.issued, streamer.rows, 0)
+        attributes = delay(m, Cat(issued_rows, streamer.format), READ_CYCLES, "moving_attributes")
+        operands = self._decode_row(m, "moving", self.moving_data, attributes[:6], attributes[6:])
+        swap = delay(m, streamer.issued & streamer.swap, MOVING_CYCLES, "swap")
+        step = Cat(streamer.issued, streamer.accumulate, self.mark_addr)
+        stepping = []
+        for cycle in range(MOVING_CYCLES + step_cycles()):
+            step = delay(m, step, 1, f"step_{cycle}")
+            stepping.append(step[0])
+        m.d.comb += [
+            self._array.moving.eq(operands),
+            self._array.swap.eq(swap),
+            self.step_valid.eq(step[0]),
+            self.step_accumulate.eq(step[1]),
+            self.step_addr.eq(step[2:]),
+            self._array.words_in.eq(self.words_in),
+            self._array.accumulate.eq(self.accumulate),
+            self.words_out.eq(self._array.words_out),
+            self._in_array.eq(Cat(stepping).any() | self.psum_pending),
+        ]
+
+    def _connect_signals(self, m, matmul_signals, load_signal):
+        """Matmuls and syncs signal on port 0, loads on port 1."""
+        instr, accepted = self.engine.instr.p, Signal()
+        streamer_signal = Signal.like(matmul_signals.push)
+        streamer_pending, loader_pending = Signal(), Signal()
+        loader_signal = Signal.like(load_signal.push)
+        is_sync = accepted & (instr.op == _SYNC)
+        m.d.comb += accepted.eq(self.engine.instr.valid & self.engine.instr.ready)
+        with m.If(self._streamer.start):
+            m.d.sync += [
+                streamer_pending.eq(instr.signal),
+                streamer_signal.sem.eq(instr.signal_sem),
+                streamer_signal.value.eq(instr.signal_value),
+            ]
+        with m.If(self._loader.start):
+            m.d.sync += [
+                loader_pending.eq(instr.signal),
+                loader_signal.sem.eq(instr.signal_sem),
+                loader_signal.value.eq(instr.signal_value),
+            ]
+        with m.If(is_sync):
+            m.d.comb += [
+                matmul_signals.push.sem.eq(instr.signal_sem),
+                matmul_signals.push.value.eq(instr.signal_value),
+                matmul_signals.push_valid.eq(instr.signal),
+            ]
+        with m.Else():
+            m.d.comb += [
+                matmul_signals.push.eq(streamer_signal),
+                matmul_signals.push_valid.eq(
+                    self._streamer.issued & self._streamer.last & streamer_pending
+                ),
+            ]
+        m.d.comb += [
+            load_signal.push.eq(loader_signal),
+            load_signal.push_valid.eq(self._loader.complete & loader_pending),
+        ]
+        wiring.connect(m, wiring.flipped(self.engine.signals[0]), matmul_signals.signal)
+        wiring.connect(m, wiring.flipped(self.engine.signals[1]), load_signal.signal)
+
+    def _report(self, m, matmul_signals, load_signal):
+        """Activity for the counters, and idleness for `halt`."""
+        loader, streamer = self._loader, self._streamer
+        working = Signal()
+        m.d.comb += [
+            working.eq(streamer.issued | loader.issued | loader.issued_zero),
+            self.engine.idle.eq(
+                loader.idle
+                & streamer.idle
+                & ~self._in_array
+                & ~matmul_signals.pending
+                & ~load_signal.pending
+            ),
+            self.engine.busy.eq(working),
+            self.engine.stall.eq(~working & (~self.engine.idle | self.engine.instr.valid)),
+        ]

@@ -1,0 +1,262 @@
+"""The processing element: four rows of one column, a fused four-term dot product step."""
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from tegula.config import TileConfig
+from tegula.pipeline import delay
+
+__all__ = [
+    "EXPONENT_CYCLE",
+    "FLAGS_CYCLE",
+    "LANES",
+    "OUTPUT_CYCLES",
+    "SIGNIFICAND_CYCLE",
+    "TAIL_CYCLES",
+    "ProcessingElement",
+    "head_layout",
+    "tail_layout",
+]
+
+LANES = 4
+"""Products that a PE adds at once: the groups of four of the numerics contract."""
+
+head_layout = data.StructLayout({"exp": 8, "live": 1})
+"""The half of an operand that is needed first: exponent, and whether it is finite and not zero."""
+
+tail_layout = data.StructLayout({"sig": signed(9), "special": 1, "zero": 1})
+"""The half that is needed `TAIL_CYCLES` later: see `arith.decode.operand_layout`."""
+
+TAIL_CYCLES = 3
+"""Cycles by which the tail of an operand follows its head (so products wait in no register)."""
+
+EXPONENT_CYCLE = 3
+"""Cycle in which `exponent_in` is used; 0 is the one in which the head is at the PE's input."""
+
+FLAGS_CYCLE = 5
+"""The same for `flags_in`."""
+
+SIGNIFICAND_CYCLE = 7
+"""The same for `significand_in`."""
+
+OUTPUT_CYCLES = 3
+"""Cycles from each of the partial sum's inputs to its output, hence the skew from PE to PE
+below."""
+
+_PRODUCT_BITS = 17
+_SHIFT_BITS = 6
+_FINE_BITS = 3
+
+
+class ProcessingElement(wiring.Component):
+    """Add four products to a passing partial sum: contract section 3, one group step.
+
+    ``E' = max(E, q_i)``, ``m' = (m >> (E' - E)) + sum_i((P_i << G) >> (E' - q_i))``, where
+    ``P_i = stationary_i * moving_i`` and ``q_i`` the sum of their exponents; products that are
+    zero or not finite do not take part, the latter set sticky flags instead. Every shift rounds
+    down.
+
+    One group a cycle, no flow control: each input has a fixed cycle (see the constants), counted
+    from the one in which the moving head is at the input. A partial sum takes `OUTPUT_CYCLES`;
+    moving operands reach the next column after one. The exponent chain runs ahead of the
+    significand chain, so that alignment is over when the significand arrives.
+
+    Parameters
+    ----------
+    config
+        The tile; only `acc_width` matters.
+
+    Members
+    -------
+    head_in, head_out : ArrayLayout(head_layout, 4)
+        Moving exponents, and the same a cycle later.
+    tail_in, tail_out : ArrayLayout(tail_layout, 4)
+        Moving significands, `TAIL_CYCLES` after their heads.
+    swap_head_in, swap_tail_in, swap_head_out, swap_tail_out : 1 bit
+        With the head (tail) of a moving vector: it and later ones meet the operand in the shift
+        chain.
+    shift : In(1)
+        The chain of stationary operands moves on by one column.
+    stationary_head_in, stationary_tail_in, stationary_head_out, stationary_tail_out
+        The chain, four operands wide; the outputs are registers.
+    exponent_in, exponent_out : 9 bits
+        Anchor of the partial sum, 0 where it has none.
+    flags_in, flags_out : 2 bits
+        Sticky: bit 0 a +Inf has been added, bit 1 a -Inf; both: NaN.
+    significand_in, significand_out : signed(acc_width)
+        The partial sum's significand; undefined where a flag is set.
+    """
+
+    def __init__(self, config: TileConfig):
+        self._acc_width = config.acc_width
+        self._guard_bits = config.guard_bits
+        heads = data.ArrayLayout(head_layout, LANES)
+        tails = data.ArrayLayout(tail_layout, LANES)
+        super().__init__(
+            {
+                "head_in": In(heads),
+                "head_out": Out(heads),
+                "tail_in": In(tails),
+                "tail_out": Out(tails),
+                "swap_head_in": In(1),
+                "swap_head_out": Out(1),
+                "swap_tail_in": In(1),
+                "swap_tail_out": Out(1),
+                "shift": In(1),
+                "stationary_head_in": In(heads),
+                "stationary_head_out": Out(heads),
+                "stationary_tail_in": In(tails),
+                "stationary_tail_out": Out(tails),
+                "exponent_in": In(9),
+                "exponent_out": Out(9),
+                "flags_in": In(2),
+                "flags_out": Out(2),
+                "significand_in": In(signed(config.acc_width)),
+                "significand_out": Out(signed(config.acc_width)),
+            }
+        )
+
+    def elaborate(self, platform):
+        """Exponents, then alignment, then the sum."""
+        m = Module()
+        heads, tails = self._hold_operands(m)
+        exponents, anchor, entered = self._find_anchor(m, heads)
+        shifts, sum_shift = self._find_shifts(m, exponents, anchor, entered)
+        products, flags = self._multiply(m, tails)
+        self._merge_flags(m, flags)
+        total = self._align_and_add(m, products, shifts)
+        self._add_to_sum(m, total, sum_shift)
+        return m
+
+    def _hold_operands(self, m):
+        """Register and pass on the moving operands; swap in the stationary ones (cycle 0 to 1)."""
+        with m.If(self.shift):
+            m.d.sync += [
+                self.stationary_head_out.eq(self.stationary_head_in),
+                self.stationary_tail_out.eq(self.stationary_tail_in),
+            ]
+        stationary_head = Signal.like(self.stationary_head_out)
+        stationary_tail = Signal.like(self.stationary_tail_out)
+        with m.If(self.swap_head_in):
+            m.d.sync += stationary_head.eq(self.stationary_head_out)
+        with m.If(self.swap_tail_in):
+            m.d.sync += stationary_tail.eq(self.stationary_tail_out)
+        m.d.sync += [
+            self.head_out.eq(self.head_in),
+            self.tail_out.eq(self.tail_in),
+            self.swap_head_out.eq(self.swap_head_in),
+            self.swap_tail_out.eq(self.swap_tail_in),
+        ]
+        return (self.head_out, stationary_head), (self.tail_out, stationary_tail)
+
+    def _find_anchor(self, m, heads):
+        """Product exponents and the new anchor: cycles 1 to 4."""
+        moving, stationary = heads
+        products = []
+        for lane in range(LANES):
+            exponent = Signal(9, name=f"exponent_{lane}")
+            m.d.sync += exponent.eq(
+                Mux(
+                    moving[lane].live & stationary[lane].live,
+                    moving[lane].exp + stationary[lane].exp,
+                    0,
+                )
+            )
+            products.append(exponent)
+        pairs = []
+        for pair in range(LANES // 2):
+            first, second = products[2 * pair : 2 * pair + 2]
+            larger = Signal(9, name=f"larger_{pair}")
+            m.d.sync += larger.eq(Mux(first > second, first, second))
+            pairs.append(larger)
+        # The last two comparisons share a cycle: the pair of pairs, then the passing sum.
+        largest = Signal(9)
+        m.d.comb += largest.eq(Mux(pairs[0] > pairs[1], *pairs))
+        anchor, entered = Signal(9), Signal(9)
+        m.d.sync += [
+            anchor.eq(Mux(largest > self.exponent_in, largest, self.exponent_in)),
+            entered.eq(self.exponent_in),
+        ]
+        m.d.comb += self.exponent_out.eq(delay(m, anchor, OUTPUT_CYCLES - 1, "anchor"))
+        aligned = [
+            delay(m, exponent, 2, f"held_exponent_{lane}") for lane, exponent in enumerate(products)
+        ]
+        return aligned, anchor, entered
+
+    def _find_shifts(self, m, exponents, anchor, entered):
+        """Distances to the anchor, saturated at 63 (all sign): cycle 4 to 5."""
+        shifts = []
+        for lane, exponent in enumerate([*exponents, entered]):
+            distance = Signal(9, name=f"distance_{lane}")
+            shift = Signal(_SHIFT_BITS, name=f"shift_{lane}")
+            m.d.comb += distance.eq(anchor - exponent)
+            m.d.sync += shift.eq(
+                distance[:_SHIFT_BITS] | distance[_SHIFT_BITS:].any().replicate(_SHIFT_BITS)
+            )
+            shifts.append(shift)
+        return shifts[:LANES], shifts[LANES]
+
+    def _multiply(self, m, tails):
+        """Exact signed products and the flags of the special ones: cycle 4 to 5."""
+        moving, stationary = tails
+        products, positive, negative = [], [], []
+        for lane in range(LANES):
+            x, w = moving[lane], stationary[lane]
+            product = Signal(signed(_PRODUCT_BITS), name=f"product_{lane}")
+            m.d.sync += product.eq(x.sig * w.sig)
+            products.append(product)
+            special, zero = x.special | w.special, x.zero | w.zero
+            sign = x.sig[-1] ^ w.sig[-1]
+            positive.append(special & (zero | ~sign))
+            negative.append(special & (zero | sign))
+        flags = Signal(2)
+        m.d.sync += flags.eq(Cat(Cat(positive).any(), Cat(negative).any()))
+        return products, flags
+
+    def _merge_flags(self, m, flags):
+        """Sticky flags: cycle 5 to 6, then as late as the partial sum's other parts."""
+        merged = Signal(2)
+        m.d.sync += merged.eq(flags | self.flags_in)
+        m.d.comb += self.flags_out.eq(delay(m, merged, OUTPUT_CYCLES - 1, "merged"))
+
+    def _align_and_add(self, m, products, shifts):
+        """Shift each product down from the top of its field, finely then coarsely; add: 5 to 9."""
+        guard = self._guard_bits
+        # Two floors in a row are one floor, so the fine shift may drop bits where W leaves it no
+        # room.
+        fine_room = min((1 << _FINE_BITS) - 1, guard)
+        aligned = []
+        for lane in range(LANES):
+            fine = Signal(signed(_PRODUCT_BITS + fine_room), name=f"fine_{lane}")
+            coarse_shift = Signal(_SHIFT_BITS - _FINE_BITS, name=f"coarse_shift_{lane}")
+            coarse = Signal(signed(_PRODUCT_BITS + guard), name=f"coarse_{lane}")
+            widened = Cat(Const(0, fine_room), products[lane]).as_signed()
+            m.d.sync += [
+                fine.eq(widened >> shifts[lane][:_FINE_BITS]),
+                coarse_shift.eq(shifts[lane][_FINE_BITS:]),
+            ]
+            wide = Cat(Const(0, guard - fine_room), fine).as_signed()
+            m.d.sync += coarse.eq(wide >> Cat(Const(0, _FINE_BITS), coarse_shift))
+            aligned.append(coarse)
+        sums = []
+        for pair in range(LANES // 2):
+            total = Signal(signed(_PRODUCT_BITS + guard + 1), name=f"pair_sum_{pair}")
+            m.d.sync += total.eq(aligned[2 * pair] + aligned[2 * pair + 1])
+            sums.append(total)
+        total = Signal(signed(_PRODUCT_BITS + guard + 2))
+        m.d.sync += total.eq(sums[0] + sums[1])
+        return total
+
+    def _add_to_sum(self, m, total, shift):
+        """Align the passing significand and add the products: cycle 7 to 10."""
+        width = self._acc_width
+        held = delay(m, shift, SIGNIFICAND_CYCLE - FLAGS_CYCLE, "held_shift")
+        coarse_shift = Signal(_SHIFT_BITS - _FINE_BITS)
+        fine, coarse = Signal(signed(width)), Signal(signed(width))
+        m.d.sync += [
+            fine.eq(self.significand_in >> held[:_FINE_BITS]),
+            coarse_shift.eq(held[_FINE_BITS:]),
+            coarse.eq(fine >> Cat(Const(0, _FINE_BITS), coarse_shift)),
+            self.significand_out.eq(coarse + total),
+        ]

@@ -1,0 +1,1 @@
+"""On-chip memories: the banked scratchpad (SBUF) and the accumulators (PSUM)."""

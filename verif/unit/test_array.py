@@ -1,0 +1,125 @@
+"""The systolic array and its PEs against the golden model, bit for bit."""
+
+import numpy as np
+import pytest
+from amaranth.sim import Simulator
+
+from tegula.array.array import WORD_IN_CYCLES, SystolicArray, result_cycles
+from tegula.config import preset
+from tegula.formats import BF16, E4M3FN, E5M2
+from tegula_golden.accumulate import PartialSums, accumulate
+from tegula_golden.codes import FINITE, MINUS_INF, PLUS_INF, operand_table
+from tegula_golden.stimuli import KINDS, operands
+
+
+def pack_operands(codes, fmt):
+    """The array's operand layout (sig, exp, special, zero) of each code, from the golden tables."""
+    table = operand_table(fmt)
+    special = table.special[codes]
+    sig = np.select(
+        [special == FINITE, special == PLUS_INF, special == MINUS_INF],
+        [table.significand[codes], 1, -1],
+        0,
+    )
+    exp = np.where(special == FINITE, table.exponent[codes], 0)
+    return (
+        (sig.astype(np.int64) & 0x1FF)
+        | exp.astype(np.int64) << 9
+        | (special != FINITE).astype(np.int64) << 17
+        | (sig == 0).astype(np.int64) << 18
+    )
+
+
+def join(values, width):
+    """Concatenate integers, the first lowest."""
+    return sum(int(value) << (index * width) for index, value in enumerate(values))
+
+
+def run_array(config, passes):
+    """Drive passes of (stationary KxM codes, fmt, moving KxF codes, fmt, words MxF or None).
+
+    Every pass loads its operand and streams its columns; all words that the array puts out come
+    back, one M x F object array a pass.
+    """
+    n = config.n
+    dut = SystolicArray(config)
+    results = []
+
+    async def testbench(ctx):
+        for stationary, stationary_fmt, moving, moving_fmt, words in passes:
+            packed = pack_operands(stationary, stationary_fmt)
+            for column in range(n):
+                ctx.set(dut.stationary.as_value(), join(packed[:, column], 19))
+                ctx.set(dut.shift, 1)
+                await ctx.tick()
+            ctx.set(dut.shift, 0)
+            packed = pack_operands(moving, moving_fmt)
+            columns = moving.shape[1]
+            out = np.zeros((n, columns), dtype=object)
+            seen = 0
+            for cycle in range(columns + result_cycles(config) + n):
+                column = min(cycle, columns - 1)
+                ctx.set(dut.moving.as_value(), join(packed[:, column], 19))
+                ctx.set(dut.swap, cycle == 0)
+                entering, enable = 0, 0
+                for m in range(n):
+                    f = cycle - WORD_IN_CYCLES - m
+                    if words is not None and 0 <= f < columns:
+                        entering |= int(words[m, f]) << (m * config.psum_width)
+                        enable |= 1 << m
+                ctx.set(dut.words_in.as_value(), entering)
+                ctx.set(dut.accumulate, enable)
+                leaving = ctx.get(dut.words_out.as_value())
+                for m in range(n):
+                    f = cycle - result_cycles(config) - m
+                    if 0 <= f < columns:
+                        out[m, f] = leaving >> (m * config.psum_width) & (
+                            (1 << config.psum_width) - 1
+                        )
+                        seen += 1
+                await ctx.tick()
+            assert seen == n * columns
+            results.append(out)
+
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(testbench)
+    simulator.run()
+    assert len(results) == len(passes)
+    return results
+
+
+def expected(config, stationary, stationary_fmt, moving, moving_fmt, words):
+    shape = (config.n, moving.shape[1])
+    partial = (
+        PartialSums.empty(shape, config.acc_width)
+        if words is None
+        else PartialSums.from_words(words, config.acc_width)
+    )
+    return accumulate(partial, stationary, moving, stationary_fmt, moving_fmt).words()
+
+
+PAIRINGS = [(BF16, BF16), (E4M3FN, E4M3FN), (E4M3FN, E5M2), (E5M2, E5M2), (BF16, E5M2)]
+
+
+@pytest.mark.parametrize("preset_name", ["tiny", "small"])
+@pytest.mark.parametrize("acc_width", [63, 48, 32])
+def test_passes_equal_golden_on_every_kind_of_data(preset_name, acc_width):
+    config = preset(preset_name, acc_width=acc_width)
+    rng = np.random.default_rng(2)
+    passes = []
+    for kind in KINDS:
+        for a, b in PAIRINGS:
+            if preset_name == "small" and rng.random() < 0.6:
+                continue
+            stationary = operands(rng, (config.n, config.n), a, kind)
+            moving = operands(rng, (config.n, 6), b, kind)
+            passes.append((stationary, a, moving, b, None))
+            # The words of that pass, in another order, are what the next pass adds to.
+            words = np.roll(expected(config, *passes[-1]), 1, axis=0)
+            more = operands(rng, (config.n, 6), b, kind)
+            passes.append((stationary, a, more, b, words))
+    results = run_array(config, passes)
+    for arguments, result in zip(passes, results, strict=True):
+        want = expected(config, *arguments)
+        assert (result == want).all(), (arguments, result, want)
