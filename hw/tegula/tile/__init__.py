@@ -1,0 +1,1 @@
+"""The tile: every block, connected."""

@@ -1,0 +1,146 @@
+"""The whole tile: instantiates the blocks and connects them, and does nothing else."""
+
+from amaranth.hdl import Module
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out, connect, flipped
+
+from tegula.array.engine import TensorEngine
+from tegula.bus.arbiter import AxiMaster
+from tegula.bus.axi import Axi4LiteSignature, Axi4Signature
+from tegula.config import TileConfig
+from tegula.control.control import Control
+from tegula.dma.load import LoadEngine
+from tegula.dma.store import StoreEngine
+from tegula.memory.psum import Psum, WrittenMap
+from tegula.memory.scratchpad import Scratchpad
+from tegula.vector.engine import VectorEngine
+
+__all__ = ["CSR_ADDR_WIDTH", "Tile"]
+
+CSR_ADDR_WIDTH = 8
+"""Bits of a register's byte offset."""
+
+
+class Tile(wiring.Component):
+    """A training tile: programs and operands come from memory, results go there, `irq` says when.
+
+    One clock domain, `sync`.
+
+    Parameters
+    ----------
+    config
+        Sizes and widths.
+
+    Members
+    -------
+    m_axi : Out(Axi4Signature)
+        Memory: program fetch, loads and stores.
+    s_axil : In(Axi4LiteSignature)
+        The host: registers of `tegula.isa.registers`.
+    irq : Out(1)
+        High while an interrupt is pending and enabled.
+    """
+
+    def __init__(self, config: TileConfig):
+        self.config = config
+        super().__init__(
+            {
+                "m_axi": Out(Axi4Signature(config)),
+                "s_axil": In(Axi4LiteSignature(CSR_ADDR_WIDTH)),
+                "irq": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        """Instantiate, then connect block by block."""
+        m = Module()
+        config = self.config
+        m.submodules.control = self._control = Control(config)
+        m.submodules.tensor = self._tensor = TensorEngine(config)
+        m.submodules.vector = self._vector = VectorEngine(config)
+        m.submodules.load = self._load = LoadEngine(config)
+        m.submodules.store = self._store = StoreEngine(config)
+        m.submodules.scratchpad = self._scratchpad = Scratchpad(config)
+        m.submodules.psum = self._psum = Psum(config)
+        m.submodules.written = self._written = WrittenMap(config)
+        m.submodules.bus = self._bus = AxiMaster(config)
+        self._connect_host(m)
+        self._connect_engines(m)
+        self._connect_bus(m)
+        self._connect_scratchpad(m)
+        self._connect_psum(m)
+        return m
+
+    def _connect_host(self, m):
+        control, axi = self._control, self.m_axi
+        connect(m, flipped(self.s_axil), control.s_axil)
+        m.d.comb += [
+            self.irq.eq(control.irq),
+            control.read_beat.eq(axi.rvalid & axi.rready),
+            control.write_beat.eq(axi.wvalid & axi.wready),
+        ]
+
+    def _connect_engines(self, m):
+        control = self._control
+        for name in ("tensor", "vector", "load", "store"):
+            connect(m, getattr(control, name), getattr(self, f"_{name}").engine)
+        for engine in (self._load, self._store):
+            m.d.comb += [
+                engine.window_base.eq(control.window_base),
+                engine.window_last.eq(control.window_last),
+            ]
+
+    def _connect_bus(self, m):
+        bus, control = self._bus, self._control
+        connect(m, flipped(self.m_axi), bus.m_axi)
+        connect(m, control.ar, bus.fetch_ar)
+        connect(m, control.r, bus.fetch_r)
+        connect(m, self._load.ar, bus.load_ar)
+        connect(m, self._load.r, bus.load_r)
+        connect(m, self._store.aw, bus.aw)
+        connect(m, self._store.w, bus.w)
+        connect(m, self._store.b, bus.b)
+
+    def _connect_scratchpad(self, m):
+        scratchpad, tensor, vector = self._scratchpad, self._tensor, self._vector
+        connect(m, tensor.stationary, scratchpad.stationary)
+        connect(m, vector.row_read, scratchpad.vector)
+        connect(m, self._load.write, scratchpad.load)
+        connect(m, self._store.read, scratchpad.store)
+        m.d.comb += [
+            scratchpad.moving_addr.eq(tensor.moving_addr),
+            scratchpad.moving_en.eq(tensor.moving_en),
+            tensor.moving_data.eq(scratchpad.moving_data),
+            tensor.row_data.eq(scratchpad.row_data),
+            tensor.row_valid.eq(scratchpad.stationary_valid),
+            vector.row_data.eq(scratchpad.row_data),
+            vector.row_valid.eq(scratchpad.vector_valid),
+            scratchpad.write_addr.eq(vector.row_write_addr),
+            scratchpad.write_en.eq(vector.row_write_en),
+            scratchpad.write_data.eq(vector.row_write_data),
+            self._store.read_data.eq(scratchpad.store_data),
+            self._store.read_valid.eq(scratchpad.store_valid),
+        ]
+
+    def _connect_psum(self, m):
+        psum, written = self._psum, self._written
+        tensor, vector = self._tensor, self._vector
+        m.d.comb += [
+            psum.step_valid.eq(tensor.step_valid),
+            psum.step_accumulate.eq(tensor.step_accumulate),
+            psum.step_addr.eq(tensor.step_addr),
+            tensor.words_in.eq(psum.words_to_array),
+            tensor.accumulate.eq(psum.accumulate),
+            psum.words_from_array.eq(tensor.words_out),
+            tensor.psum_pending.eq(psum.pending),
+            psum.read_addr.eq(vector.psum_addr),
+            psum.read_en.eq(vector.psum_en),
+            vector.psum_data.eq(psum.read_words),
+            written.clear.eq(self._control.start),
+            written.mark_addr.eq(tensor.mark_addr),
+            written.mark_en.eq(tensor.mark_en),
+            tensor.map_ready.eq(written.ready),
+            tensor.map_written.eq(written.mark_written),
+            written.query_addr.eq(vector.psum_addr),
+            vector.psum_written.eq(written.query_written),
+        ]
