@@ -1,0 +1,303 @@
+"""Build tile programs and memory images from Python.
+
+A `Program` keeps one rule: **only instructions earlier in the program ever satisfy a wait.**
+Dispatch is in order and queues are bounded, so a program that breaks the rule can hold the
+instruction that would end a wait behind the instruction that waits; one that keeps it cannot
+deadlock, whatever the depth of the queues. (Proof: take the first instruction, in program order,
+that never starts. All before it have completed, so its queue drains up to it and its semaphore has
+received all signals of earlier instructions, which the rule says are enough.) The rule is ours.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from tegula.config import TileConfig
+from tegula.isa.codec import FieldValue, encode
+from tegula.isa.instructions import GRANULE_BYTES, Engine, by_mnemonic
+
+__all__ = [
+    "ALIGNMENT_BYTES",
+    "MAX_GRANULES",
+    "MemoryImage",
+    "Program",
+    "Semaphore",
+    "Signal",
+    "Wait",
+]
+
+ALIGNMENT_BYTES = 64
+"""Programs begin at multiples of this (register PROGRAM_LOW); buffers do too."""
+
+MAX_GRANULES = 1 << 20
+"""Longest program: `tegula.signatures.PC_BITS`, restated to stay free of HDL."""
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Wait until `semaphore` is at least `value`; then subtract `value` if `consume`."""
+
+    semaphore: "Semaphore"
+    value: int
+    consume: bool = False
+
+
+@dataclass(frozen=True)
+class Signal:
+    """Add `value` to `semaphore` at completion."""
+
+    semaphore: "Semaphore"
+    value: int
+
+
+@dataclass(frozen=True)
+class Semaphore:
+    """A counting semaphore of a `Program`; zero when the program starts."""
+
+    name: str
+    index: int
+
+    def at_least(self, value: int, *, consume: bool = False) -> Wait:
+        """A wait for this semaphore."""
+        return Wait(self, value, consume)
+
+    def add(self, value: int = 1) -> Signal:
+        """A signal to this semaphore."""
+        return Signal(self, value)
+
+
+@dataclass
+class _Account:
+    """What earlier instructions do to a semaphore in total, and who waits on it."""
+
+    signalled: int = 0
+    consumed: int = 0
+    waiters: frozenset[Engine] = frozenset()
+
+
+@lru_cache(maxsize=1 << 16)
+def _encode(mnemonic: str, config: TileConfig, fields: tuple[tuple[str, FieldValue], ...]) -> bytes:
+    return encode(mnemonic, config, **dict(fields))
+
+
+class Program:
+    """Instructions in program order.
+
+    The method for instruction `a.b` is `a_b`; all take `wait=`, `signal=` and the fields of the
+    instruction by name (docs/isa.md).
+
+    Parameters
+    ----------
+    config
+        The tile that the program is for.
+
+    Raises
+    ------
+    ValueError
+        From `semaphore` when the tile has no more; from an instruction's method when a field is
+        missing, unknown or out of the tile's limits, or when its wait breaks the rule above; from
+        `assemble` when the program is longer than the tile can address.
+    """
+
+    def __init__(self, config: TileConfig):
+        self.config = config
+        self._code: list[bytes] = []
+        self._granules = 0
+        self._semaphores: dict[str, Semaphore] = {}
+        self._accounts: dict[Semaphore, _Account] = {}
+
+    def __len__(self) -> int:
+        """Number of instructions."""
+        return len(self._code)
+
+    @property
+    def size_bytes(self) -> int:
+        """Size of the program so far."""
+        return self._granules * GRANULE_BYTES
+
+    def semaphore(self, name: str) -> Semaphore:
+        """Allocate the next free semaphore under a name of its own."""
+        if name in self._semaphores:
+            raise ValueError(f"semaphore {name!r} exists already")
+        if len(self._semaphores) == self.config.semaphores:
+            raise ValueError(
+                f"no semaphore is left for {name!r}: tile {self.config.name!r} has"
+                f" {self.config.semaphores}"
+            )
+        semaphore = Semaphore(name, len(self._semaphores))
+        self._semaphores[name] = semaphore
+        self._accounts[semaphore] = _Account()
+        return semaphore
+
+    def emit(
+        self,
+        mnemonic: str,
+        *,
+        wait: Wait | None = None,
+        signal: Signal | None = None,
+        **fields: FieldValue,
+    ) -> None:
+        """Append an instruction."""
+        instruction = by_mnemonic(mnemonic)
+        if wait is not None:
+            self._account_wait(mnemonic, instruction.engine, wait)
+            fields |= {
+                "wait": 1,
+                "consume": int(wait.consume),
+                "wait_sem": wait.semaphore.index,
+                "wait_value": wait.value,
+            }
+        if signal is not None:
+            if signal.value < 1:
+                raise ValueError(f"{mnemonic}: a signal must add at least 1, not {signal.value}")
+            self._accounts[signal.semaphore].signalled += signal.value
+            fields |= {
+                "signal": 1,
+                "signal_sem": signal.semaphore.index,
+                "signal_value": signal.value,
+            }
+        self._code.append(_encode(mnemonic, self.config, tuple(sorted(fields.items()))))
+        self._granules += instruction.granules
+
+    def _account_wait(self, mnemonic: str, engine: Engine, wait: Wait) -> None:
+        account = self._accounts[wait.semaphore]
+        available = account.signalled - account.consumed
+        name = wait.semaphore.name
+        if wait.value > available:
+            raise ValueError(
+                f"{mnemonic} waits for {wait.value} on semaphore {name!r}, but the instructions"
+                f" before it leave only {available}: it could never start"
+            )
+        account.waiters |= {engine}
+        account.consumed += wait.value if wait.consume else 0
+        if account.consumed and len(account.waiters) > 1:
+            raise ValueError(
+                f"{mnemonic}: semaphore {name!r} is consumed, so only one engine may wait on it"
+            )
+
+    def tensor_sync(self, *, wait: Wait | None = None, signal: Signal | None = None) -> None:
+        """Append `tensor.sync`."""
+        self.emit("tensor.sync", wait=wait, signal=signal)
+
+    def tensor_load(
+        self, *, wait: Wait | None = None, signal: Signal | None = None, **fields: FieldValue
+    ) -> None:
+        """Append `tensor.load`."""
+        self.emit("tensor.load", wait=wait, signal=signal, **fields)
+
+    def tensor_matmul(
+        self, *, wait: Wait | None = None, signal: Signal | None = None, **fields: FieldValue
+    ) -> None:
+        """Append `tensor.matmul`."""
+        self.emit("tensor.matmul", wait=wait, signal=signal, **fields)
+
+    def vector_sync(self, *, wait: Wait | None = None, signal: Signal | None = None) -> None:
+        """Append `vector.sync`."""
+        self.emit("vector.sync", wait=wait, signal=signal)
+
+    def vector_copy(
+        self, *, wait: Wait | None = None, signal: Signal | None = None, **fields: FieldValue
+    ) -> None:
+        """Append `vector.copy`."""
+        self.emit("vector.copy", wait=wait, signal=signal, **fields)
+
+    def load_sync(self, *, wait: Wait | None = None, signal: Signal | None = None) -> None:
+        """Append `load.sync`."""
+        self.emit("load.sync", wait=wait, signal=signal)
+
+    def load_dma(
+        self, *, wait: Wait | None = None, signal: Signal | None = None, **fields: FieldValue
+    ) -> None:
+        """Append `load.dma`."""
+        self.emit("load.dma", wait=wait, signal=signal, **fields)
+
+    def store_sync(self, *, wait: Wait | None = None, signal: Signal | None = None) -> None:
+        """Append `store.sync`."""
+        self.emit("store.sync", wait=wait, signal=signal)
+
+    def store_dma(
+        self, *, wait: Wait | None = None, signal: Signal | None = None, **fields: FieldValue
+    ) -> None:
+        """Append `store.dma`."""
+        self.emit("store.dma", wait=wait, signal=signal, **fields)
+
+    def halt(self) -> None:
+        """Append `halt`, the last instruction."""
+        self.emit("halt")
+
+    def assemble(self) -> bytes:
+        """The program as bytes, a multiple of 16."""
+        if self._granules > MAX_GRANULES:
+            raise ValueError(
+                f"the program has {self._granules} granules: at most {MAX_GRANULES} fit"
+            )
+        return b"".join(self._code)
+
+
+class MemoryImage:
+    """Buffers laid out in a device's memory, each at a multiple of `ALIGNMENT_BYTES`.
+
+    Reserve the operands and results first, build the program with their addresses, add it last,
+    then `build` the memory.
+
+    Parameters
+    ----------
+    base
+        Address of the first byte, a multiple of `ALIGNMENT_BYTES`.
+
+    Raises
+    ------
+    ValueError
+        If `base` or a size is out of range.
+    """
+
+    def __init__(self, base: int = 0):
+        if base < 0 or base % ALIGNMENT_BYTES:
+            raise ValueError(f"base must be a multiple of {ALIGNMENT_BYTES}, not {base}")
+        self.base = base
+        self._end = base
+        self._fill: list[Callable[[np.ndarray], None]] = []
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes laid out so far."""
+        return self._end - self.base
+
+    def reserve(self, size_bytes: int) -> int:
+        """Address of a new buffer of zeros."""
+        if size_bytes < 0:
+            raise ValueError(f"size_bytes must not be negative, not {size_bytes}")
+        address = self._end
+        self._end += -(-size_bytes // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
+        return address
+
+    def add(self, content: np.ndarray | bytes) -> int:
+        """Address of a new buffer that holds `content`'s bytes in C order, little-endian."""
+        if isinstance(content, bytes):
+            content = np.frombuffer(content, np.uint8)
+        content = np.ascontiguousarray(content)
+        address = self.reserve(content.nbytes)
+        start = address - self.base
+
+        def fill(memory: np.ndarray) -> None:
+            memory[start : start + content.nbytes] = content.reshape(-1).view(np.uint8)
+
+        self._fill.append(fill)
+        return address
+
+    def build(self) -> np.ndarray:
+        """The memory: uint8, shape (`size_bytes`,); byte i is at address `base + i`."""
+        memory = np.zeros(self.size_bytes, np.uint8)
+        for fill in self._fill:
+            fill(memory)
+        return memory
+
+    def read(
+        self, memory: np.ndarray, address: int, dtype: np.dtype, shape: tuple[int, ...]
+    ) -> np.ndarray:
+        """A copy of the array of `dtype` and `shape` at `address` of a built memory."""
+        start = address - self.base
+        size_bytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        return memory[start : start + size_bytes].view(dtype).reshape(shape).copy()

@@ -1,0 +1,258 @@
+"""fp32 -> codes on a device: elements spread over the partitions, cast by vector.copy.
+
+A block is `rows` runs of `length` elements, one run a partition, followed by a shorter run where
+the array ends. Blocks go round a ring of scratchpad slots; tokens circle: load -> vector -> store.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from tegula.config import TileConfig
+from tegula.formats import FP32, FloatFormat
+from tegula.isa.instructions import Engine, Layout
+from tegula_golden.codes import code_dtype
+from tegula_sw.builder import MemoryImage, Program
+from tegula_sw.device import Device, TileTrapError
+from tegula_sw.schedule import Op, dma_op, emit_merged
+
+__all__ = ["CastAddresses", "build_cast", "cast_on_device"]
+
+_SLOTS = 3
+_VECTOR_LATENCY = 12
+_MAX_ELEMENTS = 1 << 24
+"""Elements of one program; the host cuts longer arrays."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CastAddresses:
+    """Addresses in bytes of the fp32 words, the 16-bit random words (None: RNE) and the codes."""
+
+    source: int
+    random: int | None
+    result: int
+
+
+@dataclass(frozen=True)
+class _Block:
+    """`rows` runs of `length` elements from element `start` on, then one of `tail` < `length`."""
+
+    start: int
+    rows: int
+    length: int
+    tail: int
+
+    @property
+    def partitions(self) -> int:
+        return self.rows + (self.tail > 0)
+
+    def parts(self) -> Iterator[tuple[int, int, int, int]]:
+        """(first element, first partition, runs, elements a run) of each transfer."""
+        if self.rows:
+            yield self.start, 0, self.rows, self.length
+        if self.tail:
+            yield self.start + self.rows * self.length, self.rows, 1, self.tail
+
+
+class _Kernel:
+    """Writes the streams of one cast program."""
+
+    def __init__(
+        self,
+        config: TileConfig,
+        count: int,
+        fmt: FloatFormat,
+        addresses: CastAddresses,
+        saturate: bool,
+        program: Program,
+    ):
+        self.config = config
+        self.fmt = fmt
+        self.addresses = addresses
+        self.saturate = int(saturate)
+        self.loaded = program.semaphore("block loaded")
+        self.cast = program.semaphore("block cast")
+        self.free = program.semaphore("slot free")
+        slot_lines = config.sbuf_depth // _SLOTS // config.bus_words
+        self.longest = slot_lines // 5 * config.bus_words
+        if not self.longest:
+            raise ValueError(
+                f"a scratchpad of {config.sbuf_depth} words a partition is too small for a cast"
+            )
+        full = config.n * self.longest
+        self.blocks = [
+            self._block(start, min(full, count - start)) for start in range(0, count, full)
+        ]
+
+    def _block(self, start: int, count: int) -> _Block:
+        lines = -(-count // (self.config.n * self.config.bus_words))
+        length = lines * self.config.bus_words
+        rows, tail = divmod(count, length)
+        return _Block(start, rows, length, tail)
+
+    def streams(self) -> dict[Engine, Iterator[Op]]:
+        """The streams of the three engines."""
+        return {
+            Engine.LOAD: self._load(),
+            Engine.VECTOR: self._vector(),
+            Engine.STORE: self._store(),
+        }
+
+    def _areas(self, index: int) -> tuple[int, int, int]:
+        """Scratchpad addresses of a block's fp32 words, random words and results."""
+        base = index % _SLOTS * 5 * self.longest
+        return base, base + 2 * self.longest, base + 3 * self.longest
+
+    def _dma(
+        self, engine: Engine, part: tuple[int, int, int, int], memory: int, width: int, sbuf: int
+    ) -> Op:
+        """A transfer of a part of a block; `memory` is where element 0 of the array is."""
+        start, partition, runs, elements = part
+        run = elements * max(1, width // 16)
+        return dma_op(
+            engine,
+            -(-run // self.config.bus_words),
+            [(runs, elements * width // 8, 0, 1)],
+            mem_addr=memory + start * width // 8,
+            run=run,
+            sbuf_addr=sbuf,
+            partition=partition,
+            layout=Layout.FREE,
+            bytes1=int(width == 8),
+        )
+
+    def _load(self) -> Iterator[Op]:
+        for index, block in enumerate(self.blocks):
+            source, random, _ = self._areas(index)
+            sources = [(self.addresses.source, FP32.width, source)]
+            if self.addresses.random is not None:
+                sources.append((self.addresses.random, 16, random))
+            ops = [
+                self._dma(Engine.LOAD, part, *area) for area in sources for part in block.parts()
+            ]
+            for number, op in enumerate(ops):
+                waits = number == 0 and index >= _SLOTS
+                yield op.synchronised(
+                    self.free.at_least(1, consume=True) if waits else None,
+                    self.loaded.add() if number == len(ops) - 1 else None,
+                )
+
+    def _vector(self) -> Iterator[Op]:
+        for index, block in enumerate(self.blocks):
+            source, random, result = self._areas(index)
+            columns = block.length if block.rows else block.tail
+            yield Op(
+                "vector.copy",
+                {
+                    "rows": block.partitions,
+                    "format": self.fmt.code,
+                    "source": 1,
+                    "stochastic": int(self.addresses.random is not None),
+                    "saturate": self.saturate,
+                    "src": source,
+                    "dst": result,
+                    "columns": columns,
+                    "random": random,
+                },
+                columns,
+                _VECTOR_LATENCY,
+                self.loaded.at_least(1, consume=True),
+                self.cast.add(),
+            )
+
+    def _store(self) -> Iterator[Op]:
+        for index, block in enumerate(self.blocks):
+            parts = list(block.parts())
+            for number, part in enumerate(parts):
+                last = number == len(parts) - 1
+                frees = last and index + _SLOTS < len(self.blocks)
+                op = self._dma(
+                    Engine.STORE,
+                    part,
+                    self.addresses.result,
+                    self.fmt.width,
+                    self._areas(index)[2],
+                )
+                yield op.synchronised(
+                    self.cast.at_least(1, consume=True) if number == 0 else None,
+                    self.free.add() if frees else None,
+                )
+
+
+def build_cast(
+    config: TileConfig,
+    count: int,
+    fmt: FloatFormat,
+    addresses: CastAddresses,
+    *,
+    saturate: bool = False,
+) -> bytes:
+    """The program that casts `count` contiguous fp32 words to contiguous codes of `fmt`.
+
+    Raises
+    ------
+    ValueError
+        If `count` is below 1, or the tile lacks the format or the space.
+    """
+    if count < 1:
+        raise ValueError(f"count must be at least 1, not {count}")
+    program = Program(config)
+    emit_merged(program, _Kernel(config, count, fmt, addresses, saturate, program).streams())
+    program.halt()
+    return program.assemble()
+
+
+def cast_on_device(
+    device: Device,
+    bits: np.ndarray,
+    fmt: FloatFormat,
+    *,
+    saturate: bool = False,
+    random: np.ndarray | None = None,
+) -> np.ndarray:
+    """Codes of `fmt` of fp32 bit patterns, cast by the tile.
+
+    Parameters
+    ----------
+    bits
+        uint32, any shape but empty.
+    saturate
+        Whether fp8 overflow and infinities become the largest finite number.
+    random
+        uint16, the shape of `bits`: round stochastically with them. None: to nearest even.
+
+    Returns
+    -------
+    ndarray
+        uint8, uint16 or uint32 by the format's width, the shape of `bits`.
+
+    Raises
+    ------
+    ValueError
+        If a dtype or shape is wrong, or the tile lacks the format.
+    TileTrapError
+        If the tile traps.
+    """
+    if bits.dtype != np.uint32 or not bits.size:
+        raise ValueError(f"bits must be uint32 and not empty, not {bits.dtype} {bits.shape}")
+    if random is not None and (random.dtype != np.uint16 or random.shape != bits.shape):
+        raise ValueError(f"random must be uint16 {bits.shape}, not {random.dtype} {random.shape}")
+    codes = np.empty(bits.size, code_dtype(fmt))
+    for start in range(0, bits.size, _MAX_ELEMENTS):
+        part = slice(start, start + _MAX_ELEMENTS)
+        count = len(codes[part])
+        image = MemoryImage()
+        addresses = CastAddresses(
+            source=image.add(bits.reshape(-1)[part]),
+            random=None if random is None else image.add(random.reshape(-1)[part]),
+            result=image.reserve(count * fmt.width // 8),
+        )
+        program = build_cast(device.config, count, fmt, addresses, saturate=saturate)
+        address = image.add(program)
+        memory = image.build()
+        result = device.run(memory, program=address, program_bytes=len(program))
+        if result.trap is not None:
+            raise TileTrapError(result.trap)
+        codes[part] = image.read(memory, addresses.result, code_dtype(fmt), (count,))
+    return codes.reshape(bits.shape)

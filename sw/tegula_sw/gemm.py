@@ -1,0 +1,190 @@
+"""C = A @ B on a device: operands in, codes and a report out."""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from tegula.config import TileConfig
+from tegula.formats import FloatFormat
+from tegula.isa.instructions import GRANULE_BYTES
+from tegula_golden.codes import code_dtype
+from tegula_sw.builder import MAX_GRANULES, MemoryImage
+from tegula_sw.device import Device, TileTrapError
+from tegula_sw.gemm_kernel import build_gemm
+from tegula_sw.gemm_map import GemmAddresses
+from tegula_sw.tiling import GemmShape, Span, plan_gemm
+
+__all__ = ["GemmReport", "gemm", "split_jobs"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GemmReport:
+    """What a GEMM cost.
+
+    Attributes
+    ----------
+    shape
+        (M, N, K).
+    cycles
+        Doorbell to interrupt, summed over programs; None on a device without a clock.
+    macs, peak_macs_per_cycle
+        Multiply-accumulates of the job, and those that the array can do in a cycle.
+    utilisation
+        ``macs / (cycles * peak_macs_per_cycle)``, or None.
+    read_beats, write_beats
+        AXI beats, program fetch included.
+    preset, device
+        Name of the tile's configuration; "golden" or "rtl".
+    programs, program_bytes
+        How many programs ran, and their size.
+    counters
+        Busy, wait and stall cycles of the engines, summed.
+    """
+
+    shape: tuple[int, int, int]
+    cycles: int | None
+    macs: int
+    peak_macs_per_cycle: int
+    utilisation: float | None
+    read_beats: int
+    write_beats: int
+    preset: str
+    device: str
+    programs: int
+    program_bytes: int
+    counters: dict[str, int]
+
+
+def split_jobs(config: TileConfig, shape: GemmShape) -> list[GemmShape]:
+    """Cut a job into jobs whose programs fit the tile's program counter: by rows, else by columns.
+
+    Raises
+    ------
+    ValueError
+        If K alone makes the program too long.
+    """
+    plan = plan_gemm(config, shape)
+    if plan.granules() <= MAX_GRANULES:
+        return [shape]
+    for name in ("rows", "columns"):
+        span = getattr(shape, name)
+        quantum = max(config.n * plan.psum_slots // 2, plan.psum_slot_words)
+        if len(span) > quantum:
+            middle = span.start + -(-len(span) // (2 * quantum)) * quantum
+            halves = (Span(span.start, middle), Span(middle, span.stop))
+            return [
+                job for half in halves for job in split_jobs(config, replace(shape, **{name: half}))
+            ]
+    raise ValueError(f"K = {shape.k} is too long for one program of {MAX_GRANULES} granules")
+
+
+def _check_codes(name: str, codes: np.ndarray, fmt: FloatFormat) -> None:
+    if codes.ndim != 2:
+        raise ValueError(f"{name} must be two-dimensional, not of shape {codes.shape}")
+    if codes.dtype != code_dtype(fmt):
+        raise ValueError(
+            f"{name} must hold {fmt.name} codes as {code_dtype(fmt)}, not {codes.dtype}"
+        )
+    if 0 in codes.shape:
+        raise ValueError(f"{name} must not be empty, but has shape {codes.shape}")
+
+
+def gemm(
+    device: Device,
+    a_codes: np.ndarray,
+    b_codes: np.ndarray,
+    fmt_a: FloatFormat,
+    fmt_b: FloatFormat,
+    fmt_out: FloatFormat,
+    *,
+    saturate: bool = False,
+    swapped: bool | None = None,
+    base: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[np.ndarray, GemmReport]:
+    """C = A @ B, bit for bit as docs/numerics.md defines it.
+
+    Parameters
+    ----------
+    device
+        The tile that runs it.
+    a_codes, b_codes
+        Codes of A, shape (M, K), and B, shape (K, N); uint8 or uint16 by the format's width.
+    fmt_a, fmt_b, fmt_out
+        Operand formats of the tile; the result's may also be fp32.
+    saturate
+        Whether fp8 overflow and infinities become the largest finite number.
+    swapped
+        The orientation (see `tiling`); None: the cheaper one.
+    base
+        Address of the device's memory.
+    progress
+        Called before each program with its number and the number of programs.
+
+    Returns
+    -------
+    codes
+        Codes of C, shape (M, N): uint8, uint16, or uint32 for fp32.
+    report
+        What it cost.
+
+    Raises
+    ------
+    ValueError
+        If shapes, dtypes or formats do not fit each other or the tile.
+    TileTrapError
+        If the tile traps.
+    """
+    _check_codes("A", a_codes, fmt_a)
+    _check_codes("B", b_codes, fmt_b)
+    (m, k), (k_of_b, n) = a_codes.shape, b_codes.shape
+    if k != k_of_b:
+        raise ValueError(f"A {a_codes.shape} and B {b_codes.shape} disagree on K: {k} and {k_of_b}")
+    config = device.config
+    image = MemoryImage(base)
+    addresses = GemmAddresses(
+        a=image.add(a_codes),
+        b=image.add(b_codes),
+        c=image.reserve(m * n * fmt_out.width // 8),
+    )
+    whole = GemmShape.whole(m, n, k, fmt_a, fmt_b, fmt_out)
+    jobs = split_jobs(config, whole)
+    code = build_gemm(config, jobs[0], addresses, saturate=saturate, swapped=swapped)[0]
+    room = len(code) if len(jobs) == 1 else MAX_GRANULES * GRANULE_BYTES
+    program = image.reserve(room)
+    memory = image.build()
+    cycles, beats, program_bytes = [], Counter(), 0
+    counters: Counter[str] = Counter()
+    for number, job in enumerate(jobs):
+        if progress is not None:
+            progress(number, len(jobs))
+        if number:
+            code = build_gemm(config, job, addresses, saturate=saturate, swapped=swapped)[0]
+        start = program - base
+        memory[start : start + len(code)] = np.frombuffer(code, np.uint8)
+        result = device.run(memory, program=program, program_bytes=len(code), base=base)
+        if result.trap is not None:
+            raise TileTrapError(result.trap)
+        cycles.append(result.cycles)
+        beats.update(read=result.read_beats, write=result.write_beats)
+        counters.update(result.counters)
+        program_bytes += len(code)
+    total = None if None in cycles else sum(cycles)
+    peak = config.peak_macs_per_cycle
+    report = GemmReport(
+        shape=(m, n, k),
+        cycles=total,
+        macs=m * n * k,
+        peak_macs_per_cycle=peak,
+        utilisation=None if total is None else m * n * k / (total * peak),
+        read_beats=beats["read"],
+        write_beats=beats["write"],
+        preset=config.name,
+        device=type(device).__name__.removesuffix("Device").lower(),
+        programs=len(jobs),
+        program_bytes=program_bytes,
+        counters=dict(counters),
+    )
+    return image.read(memory, addresses.c, code_dtype(fmt_out), (m, n)), report

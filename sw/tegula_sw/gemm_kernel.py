@@ -1,0 +1,311 @@
+"""The GEMM kernel: the program that computes C = A @ B from memory to memory.
+
+Four streams of instructions, one an engine, pass tokens in a circle, so that each engine runs ahead
+of the next as far as its buffers permit (`tiling` says what is computed where):
+
+============  ================  ==============================================================
+semaphore     from -> to        one token
+============  ================  ==============================================================
+chunk loaded  load -> tensor    a chunk of K (of the first chunk: a part of it) is in the ring
+chunk free    tensor -> load    a ring slot may be overwritten
+tile done     tensor -> vector  a PSUM slot holds final sums
+tile cast     vector -> store   a result slot holds the codes of a tile
+slot free     store -> tensor   a tile is in memory: its PSUM slot and result slot are free
+============  ================  ==============================================================
+
+PSUM slot i and result slot i belong together, so the one token of the store engine frees both.
+"""
+
+from collections.abc import Iterator
+
+from tegula.config import TileConfig
+from tegula.formats import FP32, FloatFormat
+from tegula.isa.instructions import Engine, Layout
+from tegula_sw.builder import Program, Wait
+from tegula_sw.gemm_map import ChunkWork, GemmAddresses, GemmMap, Piece
+from tegula_sw.schedule import Op, dma_op, emit_merged
+from tegula_sw.tiling import MIN_PASS_CYCLES, GemmPlan, GemmShape, Span, plan_gemm
+
+__all__ = ["build_gemm"]
+
+_TENSOR_LATENCY = 40
+_VECTOR_LATENCY = 12
+_VECTOR_OVERHEAD = 4
+
+_TILE_MAJOR_COLUMNS = 32
+"""A pass at least this long may accumulate onto the words of the pass before it without a stall."""
+
+
+class _LoadStream:
+    """Chunks of A and B from memory into the ring."""
+
+    def __init__(self, where: GemmMap):
+        self._map = where
+        self._plan = where.plan
+        self._shape = where.shape
+
+    def ops(self) -> Iterator[Op]:
+        """The instructions."""
+        for chunk in self._map.chunks():
+            wait = None
+            if chunk.number >= self._plan.ring_slots:
+                wait = self._map.chunk_free.at_least(1, consume=True)
+            whole = [(chunk.block.stationary, chunk.block.moving)]
+            for stationary, moving in whole if chunk.number else self._map.first_parts:
+                rows, columns = (moving, stationary) if self._plan.swapped else (stationary, moving)
+                ops = [*self._a_ops(chunk, rows), *self._b_ops(chunk, columns)]
+                for op in ops[:-1]:
+                    yield op.synchronised(wait, None)
+                    wait = None
+                yield ops[-1].synchronised(wait, self._map.chunk_loaded.add())
+                wait = None
+
+    def _a_ops(self, chunk: ChunkWork, rows: tuple[Span, ...]) -> list[Op]:
+        """Rows of A: k runs across the partitions, rows along the addresses."""
+        if not rows:
+            return []
+        n, k, width = self._plan.config.n, self._shape.k, self._shape.fmt_a.width
+        start, count = rows[0].start, rows[-1].stop - rows[0].start
+        first_k = chunk.steps.start * n
+        run = min(chunk.steps.stop * n, k) - first_k
+        return [
+            dma_op(
+                Engine.LOAD,
+                self._plan.run_cycles(run, width),
+                [(count, k * width // 8, 1, 0)],
+                mem_addr=self._map.addresses.a + (start * k + first_k) * width // 8,
+                run=run,
+                sbuf_addr=self._map.a_address(chunk, chunk.steps.start, start),
+                sbuf_stride0=self._plan.a_stride,
+                layout=Layout.PARTITION,
+                bytes1=int(width == 8),
+            )
+        ]
+
+    def _b_ops(self, chunk: ChunkWork, columns: tuple[Span, ...]) -> list[Op]:
+        """Rows of B: columns run along the addresses, k goes over the partitions, then K steps."""
+        if not columns:
+            return []
+        n, width = self._plan.config.n, self._shape.fmt_b.width
+        start, run = columns[0].start, columns[-1].stop - columns[0].start
+        line = self._shape.pitch * width // 8
+        whole_steps = self._shape.k // n
+        ops = []
+        for steps in (
+            Span(chunk.steps.start, min(chunk.steps.stop, whole_steps)),
+            Span(max(chunk.steps.start, whole_steps), chunk.steps.stop),
+        ):
+            if steps.stop <= steps.start:
+                continue
+            ops.append(
+                dma_op(
+                    Engine.LOAD,
+                    self._plan.run_cycles(run, width),
+                    [
+                        (self._map.rows(steps.start), line, 0, 1),
+                        (len(steps), n * line, self._plan.b_stride, 0),
+                    ],
+                    mem_addr=self._map.addresses.b + steps.start * n * line + start * width // 8,
+                    run=run,
+                    sbuf_addr=self._map.b_address(chunk, steps.start, start),
+                    layout=Layout.FREE,
+                    bytes1=int(width == 8),
+                )
+            )
+        return ops
+
+
+class _TensorStream:
+    """Passes of the array: a stationary load, then a matmul for each moving tile of the block."""
+
+    def __init__(self, where: GemmMap):
+        self._map = where
+        self._plan = where.plan
+        shape = where.shape
+        a, b = (shape.fmt_a, where.a_address), (shape.fmt_b, where.b_address)
+        (
+            (self._stationary_format, self._stationary_address),
+            (
+                self._moving_format,
+                self._moving_address,
+            ),
+        ) = (b, a) if where.plan.swapped else (a, b)
+        self._slots_to_free = 0
+
+    def ops(self) -> Iterator[Op]:
+        """The instructions."""
+        for chunk in self._map.chunks():
+            order = self._order(chunk)
+            for step, s in order:
+                yield self._load(chunk, step, s)
+                for f in range(len(chunk.block.moving)):
+                    ends_chunk = (step, s) == order[-1] and f == len(chunk.block.moving) - 1
+                    if ends_chunk and self._map.slot_is_reused(chunk):
+                        self._slots_to_free += 1
+                    yield from self._matmuls(chunk, step, s, f)
+            if self._slots_to_free and self._plan.k_steps == 1:
+                # Every matmul finishes a tile and has that to signal.
+                yield Op("tensor.sync", signal=self._map.chunk_free.add(self._slots_to_free))
+                self._slots_to_free = 0
+
+    def _order(self, chunk: ChunkWork) -> list[tuple[int, int]]:
+        """(K step, stationary tile) of the passes of a chunk.
+
+        In the last chunk of a block tile by tile, so that its tiles finish apart and drain one
+        behind the other; else, and where that would accumulate onto words still in flight, step by
+        step.
+        """
+        steps = range(chunk.steps.start, chunk.steps.stop)
+        tiles = range(len(chunk.block.stationary))
+        if chunk.ends_block and len(chunk.block.moving_span) >= _TILE_MAJOR_COLUMNS:
+            return [(step, s) for s in tiles for step in steps]
+        return [(step, s) for step in steps for s in tiles]
+
+    def _load(self, chunk: ChunkWork, step: int, s: int) -> Op:
+        tile = chunk.block.stationary[s]
+        comes_now = s == 0 or self._map.has_own_part(chunk, tile)
+        wait = None
+        if step == chunk.steps.start and comes_now:
+            wait = self._map.chunk_loaded.at_least(1, consume=True)
+        fields = {
+            "rows": self._map.rows(step),
+            "format": self._stationary_format.code,
+            "columns": len(tile),
+            "addr": self._stationary_address(chunk, step, tile.start),
+        }
+        return Op("tensor.load", fields, wait=wait)
+
+    def _matmuls(self, chunk: ChunkWork, step: int, s: int, f: int) -> Iterator[Op]:
+        """A pass for a moving tile; the program's last in pieces, each with a signal."""
+        moving = chunk.block.moving[f]
+        tile = chunk.first_tile + s * len(chunk.block.moving) + f
+        wait = self._matmul_wait(chunk, step, s, moving, tile)
+        signal = None
+        spans = [moving]
+        if step == self._plan.k_steps - 1:
+            signal = self._map.tile_done.add()
+            spans = self._map.cut_tile(tile, moving)
+        elif self._slots_to_free:
+            signal = self._map.chunk_free.add(self._slots_to_free)
+            self._slots_to_free = 0
+        for span in spans:
+            fields = {
+                "rows": self._map.rows(step),
+                "format": self._moving_format.code,
+                "accumulate": int(step > 0),
+                "columns": len(span),
+                "addr": self._moving_address(chunk, step, span.start),
+                "psum_addr": self._map.psum_address(tile, span.start - moving.start),
+            }
+            cycles = max(len(span), MIN_PASS_CYCLES)
+            yield Op("tensor.matmul", fields, cycles, _TENSOR_LATENCY, wait, signal)
+            wait = None
+
+    def _matmul_wait(
+        self, chunk: ChunkWork, step: int, s: int, moving: Span, tile: int
+    ) -> Wait | None:
+        if step == 0 and s == 0 and self._map.has_own_part(chunk, moving):
+            return self._map.chunk_loaded.at_least(1, consume=True)
+        if step == 0 and tile >= self._plan.psum_slots:
+            return self._map.slot_free.at_least(1, consume=True)
+        return None
+
+
+def _vector_ops(where: GemmMap, fmt: FloatFormat, saturate: bool) -> Iterator[Op]:
+    """Finished tiles from PSUM, rounded and cast, to the results."""
+    for piece in where.pieces():
+        offset = piece.span.start - piece.moving.start
+        columns = len(piece.span)
+        fields = {
+            "rows": len(piece.stationary),
+            "format": fmt.code,
+            "saturate": int(saturate),
+            "src": where.psum_address(piece.tile, offset),
+            "dst": where.result_address(piece.tile, offset),
+            "columns": columns,
+        }
+        yield Op(
+            "vector.copy",
+            fields,
+            columns + _VECTOR_OVERHEAD,
+            _VECTOR_LATENCY,
+            where.tile_done.at_least(1, consume=True),
+            where.tile_cast.add(),
+        )
+
+
+def _store_ops(where: GemmMap) -> Iterator[Op]:
+    """Results to memory, a descriptor a piece."""
+    for piece in where.pieces():
+        frees = piece.is_last and piece.tile + where.plan.psum_slots < where.tiles
+        yield _store_op(where, piece).synchronised(
+            where.tile_cast.at_least(1, consume=True), where.slot_free.add() if frees else None
+        )
+
+
+def _store_op(where: GemmMap, piece: Piece) -> Op:
+    shape, swapped = where.shape, where.plan.swapped
+    rows, columns = (piece.span, piece.stationary) if swapped else (piece.stationary, piece.span)
+    width = shape.fmt_out.width
+    line = shape.pitch * width // 8
+    return dma_op(
+        Engine.STORE,
+        where.plan.run_cycles(len(columns), width),
+        [(len(rows), line, int(swapped), int(not swapped))],
+        mem_addr=where.addresses.c + rows.start * line + columns.start * width // 8,
+        run=len(columns) * (2 if shape.fmt_out == FP32 else 1),
+        sbuf_addr=where.result_address(piece.tile, piece.span.start - piece.moving.start),
+        layout=Layout.PARTITION if swapped else Layout.FREE,
+        bytes1=int(width == 8),
+    )
+
+
+def build_gemm(
+    config: TileConfig,
+    shape: GemmShape,
+    addresses: GemmAddresses,
+    *,
+    saturate: bool = False,
+    swapped: bool | None = None,
+) -> tuple[bytes, GemmPlan]:
+    """The program that computes `shape`.
+
+    Parameters
+    ----------
+    config
+        The tile that it is for.
+    shape
+        C = A @ B, or a part of it, and the formats.
+    addresses
+        Where A, B and C lie in memory, row-major without gaps.
+    saturate
+        Whether fp8 overflow and infinities become the largest finite number.
+    swapped
+        The orientation (see `tiling`); None: the cheaper one.
+
+    Returns
+    -------
+    program
+        Its bytes.
+    plan
+        What it does where.
+
+    Raises
+    ------
+    ValueError
+        If the tile is too small for the kernel, lacks a format, or the program is too long.
+    """
+    plan = plan_gemm(config, shape, swapped=swapped)
+    program = Program(config)
+    where = GemmMap(plan, addresses, program)
+    emit_merged(
+        program,
+        {
+            Engine.LOAD: _LoadStream(where).ops(),
+            Engine.TENSOR: _TensorStream(where).ops(),
+            Engine.VECTOR: _vector_ops(where, shape.fmt_out, saturate),
+            Engine.STORE: _store_ops(where),
+        },
+    )
+    program.halt()
+    return program.assemble(), plan

@@ -1,0 +1,147 @@
+"""Merge the instruction streams of the engines into one program order.
+
+A kernel writes one stream for each engine. Their order inside a stream is fixed; how the streams
+interleave is not, and it matters: dispatch is in order, so an instruction that is far from starting
+fills its queue and holds back the instructions after it. `merge` runs a coarse model of the engines
+and orders the instructions by the time at which each would start with unbounded queues. Then the
+queues of the real tile never hold an instruction back for one that starts later, and every wait is
+satisfied by instructions earlier in the program, because its signallers complete before it starts.
+The method (list scheduling of the recorded streams) is ours; the model needs no precision.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+
+from tegula.isa.codec import FieldValue
+from tegula.isa.instructions import Engine
+from tegula_sw.builder import Program, Signal, Wait
+
+__all__ = ["DMA_LATENCY", "DMA_OVERHEAD", "Op", "dma_op", "emit_merged", "merge"]
+
+DMA_LATENCY = 30
+"""Estimated cycles from a transfer's last beat to its signal: memory and pipeline."""
+
+DMA_OVERHEAD = 4
+"""Estimated cycles of a transfer beyond those of its runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Op:
+    """An instruction that is not yet in a program.
+
+    Attributes
+    ----------
+    mnemonic, fields
+        As `Program.emit` takes them.
+    cycles
+        Estimate of how long it occupies its engine.
+    latency_cycles
+        Estimate of what passes between its last cycle in the engine and its signal.
+    wait, signal
+        Waits must consume, and one engine waits on a semaphore.
+    """
+
+    mnemonic: str
+    fields: dict[str, FieldValue] = field(default_factory=dict)
+    cycles: int = 1
+    latency_cycles: int = 0
+    wait: Wait | None = None
+    signal: Signal | None = None
+
+    def synchronised(self, wait: Wait | None, signal: Signal | None) -> "Op":
+        """The same instruction with a wait and a signal."""
+        return replace(self, wait=wait, signal=signal)
+
+
+def dma_op(
+    engine: Engine,
+    run_cycles: int,
+    axes: list[tuple[int, int, int, int]],
+    **fields: FieldValue,
+) -> Op:
+    """A transfer of runs of `run_cycles` cycles each.
+
+    Parameters
+    ----------
+    engine
+        LOAD or STORE.
+    axes
+        From the fastest on: runs, memory stride (bytes), scratchpad stride (words), partition
+        stride.
+    fields
+        The other fields.
+    """
+    cycles = run_cycles
+    for axis, (count, mem_stride, sbuf_stride, partition_stride) in enumerate(axes, 1):
+        cycles *= count
+        if count > 1:
+            fields |= {
+                f"count{axis}": count,
+                f"mem_stride{axis}": mem_stride,
+                f"sbuf_stride{axis}": sbuf_stride,
+                f"partition_stride{axis}": partition_stride,
+            }
+    return Op(f"{engine.name.lower()}.dma", fields, cycles + DMA_OVERHEAD, DMA_LATENCY)
+
+
+class _Stream:
+    """An engine's stream with its next instruction at hand, and the time when it is free."""
+
+    def __init__(self, ops: Iterable[Op]):
+        self._ops = iter(ops)
+        self.free = 0
+        self.head = next(self._ops, None)
+
+    def start(self, tokens: dict[int, deque[int]]) -> int | None:
+        """Cycle in which the head starts, or None while its wait is not satisfied."""
+        wait = self.head.wait
+        if wait is None:
+            return self.free
+        arrived = tokens.get(wait.semaphore.index, ())
+        if len(arrived) < wait.value:
+            return None
+        return max(self.free, arrived[wait.value - 1])
+
+    def pop(self, start: int, tokens: dict[int, deque[int]]) -> Op:
+        """Start the head: take what it consumes, put what it signals."""
+        op = self.head
+        if op.wait is not None:
+            arrived = tokens[op.wait.semaphore.index]
+            for _ in range(op.wait.value):
+                arrived.popleft()
+        self.free = start + op.cycles
+        if op.signal is not None:
+            done = [self.free + op.latency_cycles] * op.signal.value
+            tokens.setdefault(op.signal.semaphore.index, deque()).extend(done)
+        self.head = next(self._ops, None)
+        return op
+
+
+def merge(streams: dict[Engine, Iterable[Op]]) -> Iterator[Op]:
+    """The instructions of all streams in program order.
+
+    Ties go to the stream that comes first in `streams`.
+
+    Raises
+    ------
+    ValueError
+        If the streams wait for each other in a circle, or for signals that none of them sends.
+    """
+    live = [stream for ops in streams.values() if (stream := _Stream(ops)).head is not None]
+    tokens: dict[int, deque[int]] = {}
+    while live:
+        starts = [(start, i) for i, s in enumerate(live) if (start := s.start(tokens)) is not None]
+        if not starts:
+            heads = ", ".join(f"{s.head.mnemonic} on {s.head.wait.semaphore.name!r}" for s in live)
+            raise ValueError(f"the streams wait for signals that never come: {heads}")
+        start, index = min(starts)
+        yield live[index].pop(start, tokens)
+        if live[index].head is None:
+            del live[index]
+
+
+def emit_merged(program: Program, streams: dict[Engine, Iterable[Op]]) -> None:
+    """Append the merged streams to `program`."""
+    for op in merge(streams):
+        program.emit(op.mnemonic, wait=op.wait, signal=op.signal, **op.fields)

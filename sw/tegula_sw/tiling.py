@@ -1,0 +1,371 @@
+"""How a GEMM is cut for a tile: orientation, output blocks, chunks of K, and the scratchpad's map.
+
+C (M x N) is computed in output blocks, each as large as half of PSUM, so that one half drains while
+the other fills. A block is `stationary tiles x moving tiles`; a tile is at most n by a PSUM bank,
+takes one slot (bank) of PSUM, and the slots are handed out round robin. K is streamed in chunks
+through a ring of slots in the scratchpad; a K step is n consecutive k (the last one fewer).
+
+Two orientations put the operands on the array:
+
+=======  ===================  ===================  ==============  ==================
+swapped  stationary[k, m]     moving[k, f]         psum[m, f]      result layout
+=======  ===================  ===================  ==============  ==================
+no       A^T (rows of A)      B (columns of B)     C[row, column]  `free`
+yes      B (columns of B)     A^T (rows of A)      C[column, row]  `partition`
+=======  ===================  ===================  ==============  ==================
+
+Rows of A always arrive in layout `partition` and rows of B in layout `free`. The decomposition is
+the usual output-stationary blocking; the cost model below is ours.
+"""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import accumulate
+
+from tegula.config import TileConfig
+from tegula.formats import FP32, FloatFormat
+from tegula_sw.schedule import DMA_OVERHEAD
+
+__all__ = [
+    "MIN_PASS_CYCLES",
+    "Block",
+    "GemmPlan",
+    "GemmShape",
+    "Span",
+    "balanced",
+    "plan_gemm",
+]
+
+MIN_PASS_CYCLES = 20
+"""Period of (tensor.load, tensor.matmul) pairs below which fewer columns gain nothing."""
+
+_CHUNK_K = 64
+_RING_SLOTS = (6, 4, 3, 2)
+_MAX_STRIDE_BYTES = (1 << 31) - 1
+"""Memory strides of a descriptor are signed 32-bit numbers."""
+
+
+@dataclass(frozen=True)
+class Span:
+    """A half-open range of rows, columns or k."""
+
+    start: int
+    stop: int
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+
+def _align(value: int, multiple: int) -> int:
+    return -(-value // multiple) * multiple
+
+
+def balanced(total: int, limit: int, quantum: int) -> list[Span]:
+    """Cut 0 .. total - 1 into the fewest spans of at most `limit`, as equal as `quantum` allows."""
+    parts = -(-total // limit)
+    size = min(limit, _align(-(-total // parts), quantum))
+    return [Span(start, min(start + size, total)) for start in range(0, total, size)]
+
+
+def _grouped(items: list[Span], limit: int) -> list[list[Span]]:
+    """Cut `items` into the fewest groups of at most `limit`, the larger groups first."""
+    groups = -(-len(items) // limit)
+    small, extra = divmod(len(items), groups)
+    sizes = [small + 1] * extra + [small] * (groups - extra)
+    return [items[end - size : end] for size, end in zip(sizes, accumulate(sizes), strict=True)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GemmShape:
+    """The job: C[m, n] = sum over k of A[m, k] * B[k, n], for `rows` x `columns` of a larger C.
+
+    Attributes
+    ----------
+    rows, columns
+        Span of C that this program computes.
+    k
+        Terms of each sum.
+    pitch
+        Columns of B and C in memory.
+    fmt_a, fmt_b, fmt_out
+        Formats of the operands and of C.
+    """
+
+    rows: Span
+    columns: Span
+    k: int
+    pitch: int
+    fmt_a: FloatFormat
+    fmt_b: FloatFormat
+    fmt_out: FloatFormat
+
+    @classmethod
+    def whole(
+        cls,
+        m: int,
+        n: int,
+        k: int,
+        fmt_a: FloatFormat,
+        fmt_b: FloatFormat,
+        fmt_out: FloatFormat,
+    ) -> "GemmShape":
+        """All of an m x n matrix C of sums of k products.
+
+        Raises
+        ------
+        ValueError
+            If a size is below 1.
+        """
+        for name, size in (("M", m), ("N", n), ("K", k)):
+            if size < 1:
+                raise ValueError(f"{name} must be at least 1, not {size}")
+        return cls(
+            rows=Span(0, m),
+            columns=Span(0, n),
+            k=k,
+            pitch=n,
+            fmt_a=fmt_a,
+            fmt_b=fmt_b,
+            fmt_out=fmt_out,
+        )
+
+
+@dataclass(frozen=True)
+class Block:
+    """An output block: its tiles on the stationary and on the moving side, as spans of C."""
+
+    stationary: tuple[Span, ...]
+    moving: tuple[Span, ...]
+
+    @property
+    def stationary_span(self) -> Span:
+        """All of the stationary side."""
+        return Span(self.stationary[0].start, self.stationary[-1].stop)
+
+    @property
+    def moving_span(self) -> Span:
+        """All of the moving side."""
+        return Span(self.moving[0].start, self.moving[-1].stop)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GemmPlan:
+    """All decisions about one program; `plan_gemm` makes them.
+
+    Attributes
+    ----------
+    swapped
+        The orientation, see the module.
+    tile_columns
+        Largest number of moving columns of a tile.
+    chunk_steps
+        Largest number of K steps of a chunk.
+    ring_slots
+        Chunks that the scratchpad holds.
+    """
+
+    config: TileConfig
+    shape: GemmShape
+    swapped: bool
+    tile_columns: int
+    chunk_steps: int = 1
+    ring_slots: int = _RING_SLOTS[0]
+
+    @cached_property
+    def psum_slots(self) -> int:
+        """Tiles that PSUM holds: a bank each, or two halves of a single bank."""
+        most = 1 << (self.config.semaphore_width - 1)
+        return min(max(self.config.psum_banks, 2), most)
+
+    @property
+    def psum_slot_words(self) -> int:
+        """Words of a slot."""
+        return self.config.psum_depth // max(self.config.psum_banks, 2)
+
+    @cached_property
+    def blocks(self) -> list[Block]:
+        """Output blocks in the order of computation; rows of C vary slowest."""
+        rows, columns = self.shape.rows, self.shape.columns
+        stationary, moving = (columns, rows) if self.swapped else (rows, columns)
+        tiles = [
+            Span(start, min(start + self.config.n, stationary.stop))
+            for start in range(stationary.start, stationary.stop, self.config.n)
+        ]
+        limit = max(1, self.psum_slots // 2)
+        stationary_groups = _grouped(tiles, limit)
+        passes = [
+            Span(moving.start + span.start, moving.start + span.stop)
+            for span in balanced(
+                len(moving), self.tile_columns, min(self.tile_columns, self.config.bus_words)
+            )
+        ]
+        moving_groups = _grouped(passes, max(1, limit // len(stationary_groups[0])))
+        if self.swapped:
+            pairs = [(s, m) for m in moving_groups for s in stationary_groups]
+        else:
+            pairs = [(s, m) for s in stationary_groups for m in moving_groups]
+        return [Block(tuple(s), tuple(m)) for s, m in pairs]
+
+    def a_span(self, block: Block) -> Span:
+        """Rows of A that a block needs."""
+        return block.moving_span if self.swapped else block.stationary_span
+
+    def b_span(self, block: Block) -> Span:
+        """Columns of B that a block needs."""
+        return block.stationary_span if self.swapped else block.moving_span
+
+    @property
+    def k_steps(self) -> int:
+        """K steps of a sum."""
+        return -(-self.shape.k // self.config.n)
+
+    @cached_property
+    def a_stride(self) -> int:
+        """Scratchpad words of a partition for one K step of A: one for each row of A."""
+        return max(len(self.a_span(block)) for block in self.blocks)
+
+    @cached_property
+    def b_stride(self) -> int:
+        """Scratchpad words of a partition for one K step of B: its columns, in whole lines."""
+        widest = max(len(self.b_span(block)) for block in self.blocks)
+        return _align(widest, self.config.bus_words)
+
+    @cached_property
+    def b_offset(self) -> int:
+        """Where B begins in a chunk, words."""
+        return _align(self.chunk_steps * self.a_stride, self.config.bus_words)
+
+    @property
+    def chunk_words(self) -> int:
+        """Scratchpad words of a partition for a chunk."""
+        return self.b_offset + self.chunk_steps * self.b_stride
+
+    @property
+    def result_words(self) -> int:
+        """Scratchpad words of a partition for the results of a tile."""
+        words = 2 if self.shape.fmt_out == FP32 else 1
+        return _align(self.tile_columns * words, self.config.bus_words)
+
+    @property
+    def result_base(self) -> int:
+        """Scratchpad address of the results; they follow the ring of chunks."""
+        return self.ring_slots * self.chunk_words
+
+    @property
+    def sbuf_words(self) -> int:
+        """Scratchpad words of a partition in use."""
+        return self.result_base + self.psum_slots * self.result_words
+
+    def chunks(self, first: bool) -> list[Span]:
+        """K steps of each chunk of a block; in the first block of a program, growing from one step.
+
+        The first chunk must arrive before anything can be computed; each of the others must arrive
+        while the one before it is computed.
+        """
+        if not first:
+            return balanced(self.k_steps, self.chunk_steps, 1)
+        growth = 0.8 * self.compute_cycles(1) / max(1, self.load_cycles(1))
+        spans = []
+        start, size = 0, 1
+        while start < self.k_steps:
+            spans.append(Span(start, min(start + size, self.k_steps)))
+            start += size
+            size = min(self.chunk_steps, max(size + 1, int(size * growth)))
+        return spans
+
+    def compute_cycles(self, steps: int) -> int:
+        """Estimate of the tensor engine's cycles for `steps` K steps of the first block."""
+        block = self.blocks[0]
+        return steps * _block_compute(block)
+
+    def load_cycles(self, steps: int) -> int:
+        """Estimate of the load engine's cycles for a chunk of the first block."""
+        return self._block_load(self.blocks[0], steps)
+
+    def _block_load(self, block: Block, steps: int) -> int:
+        k = steps * self.config.n
+        shape = self.shape
+        a = len(self.a_span(block)) * self.run_cycles(k, shape.fmt_a.width)
+        b = k * self.run_cycles(len(self.b_span(block)), shape.fmt_b.width)
+        return a + b + 2 * DMA_OVERHEAD
+
+    def run_cycles(self, elements: int, width: int) -> int:
+        """Estimate of the cycles of a DMA run of `elements` of `width` bits."""
+        return max(
+            -(-elements * width // self.config.axi_data_width),
+            -(-elements // self.config.row_words),
+        )
+
+    def total_cycles(self) -> int:
+        """Estimate of the cycles of the whole job: that of the busiest engine."""
+        steps = min(self.k_steps, self.chunk_steps)
+        compute = load = store = 0
+        for block in self.blocks:
+            compute += self.k_steps * _block_compute(block)
+            load += -(-self._block_load(block, steps) * self.k_steps // steps)
+            for tile in block.stationary:
+                for span in block.moving:
+                    outer, run = (span, tile) if self.swapped else (tile, span)
+                    store += len(outer) * self.run_cycles(len(run), self.shape.fmt_out.width)
+        return max(compute, load, store)
+
+    def granules(self) -> int:
+        """Upper bound of the program's size in granules."""
+        total = 2
+        for index, block in enumerate(self.blocks):
+            tiles = len(block.stationary) * len(block.moving)
+            total += self.k_steps * (len(block.stationary) + tiles)
+            total += len(self.chunks(index == 0)) * (3 * 4 + 1) + tiles * 5 + 32
+        return total
+
+
+def _block_compute(block: Block) -> int:
+    """Estimate of the tensor engine's cycles for one K step of a block."""
+    return len(block.stationary) * max(MIN_PASS_CYCLES, sum(len(moving) for moving in block.moving))
+
+
+def _fit(plan: GemmPlan) -> GemmPlan:
+    """`plan` with the largest chunks and ring, then the widest tiles, that fit the scratchpad."""
+    steps = min(_CHUNK_K // plan.config.n, plan.k_steps)
+    line = plan.shape.pitch * plan.shape.fmt_b.width // 8
+    if line * plan.config.n > _MAX_STRIDE_BYTES:
+        steps = 1
+    while plan.tile_columns:
+        for slots in _RING_SLOTS:
+            for chunk_steps in (steps, -(-steps // 2), -(-steps // 4), 1):
+                candidate = replace(plan, chunk_steps=chunk_steps, ring_slots=slots)
+                if candidate.sbuf_words <= plan.config.sbuf_depth:
+                    return candidate
+        plan = replace(plan, tile_columns=plan.tile_columns // 2)
+    raise ValueError(
+        f"a scratchpad of {plan.config.sbuf_depth} words a partition is too small for a GEMM"
+    )
+
+
+def plan_gemm(config: TileConfig, shape: GemmShape, *, swapped: bool | None = None) -> GemmPlan:
+    """The plan for `shape`.
+
+    Parameters
+    ----------
+    swapped
+        The orientation; None: the cheaper one by the cost model, the normal one on a tie.
+
+    Raises
+    ------
+    ValueError
+        If the swapped orientation is asked for with an fp32 result (layout `partition` moves single
+        words), or the scratchpad is too small.
+    """
+    if swapped and shape.fmt_out == FP32:
+        raise ValueError("the swapped orientation cannot store fp32")
+
+    def plan(orientation: bool) -> GemmPlan:
+        slot = config.psum_depth // max(config.psum_banks, 2)
+        return _fit(GemmPlan(config=config, shape=shape, swapped=orientation, tile_columns=slot))
+
+    if swapped is not None:
+        return plan(swapped)
+    normal = plan(False)
+    if shape.fmt_out == FP32:
+        return normal
+    return min(normal, plan(True), key=GemmPlan.total_cycles)
