@@ -1,0 +1,19 @@
+"""The golden model of Tegula: numpy on integers, free of HDL, usable on its own.
+
+`codes`
+    Codes to values, and to the significands and exponents that the array multiplies.
+`cast`
+    fp32 to any format, to nearest even or stochastically, saturating or not.
+`partial_sums`
+    PSUM words, and their reading as fp32.
+`accumulate`
+    One matmul instruction: products added to partial sums.
+`gemm`
+    A whole matrix product as a tile computes it.
+`stimuli`
+    Seeded adversarial operands and fp32 inputs (contract section 7).
+`reference`
+    The same contract a second time, slowly, on Python integers and fractions: the tests' opinion.
+
+The contract that all of them implement is docs/numerics.md.
+"""

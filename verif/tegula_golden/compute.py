@@ -1,0 +1,127 @@
+"""Tensor and vector instructions on the state of a tile.
+
+Each takes the fields of a checked instruction, does the steps that come before the first trap, and
+raises `EngineTrap` if there is one.
+"""
+
+import numpy as np
+
+from tegula.formats import FORMATS, FP32, FloatFormat
+from tegula.isa.traps import Trap
+from tegula_golden.accumulate import accumulate
+from tegula_golden.cast import cast
+from tegula_golden.codes import code_dtype
+from tegula_golden.partial_sums import PartialSums, to_fp32_bits
+from tegula_golden.tile_state import Check, TileState, first_fault, sbuf_check
+
+__all__ = ["tensor_load", "tensor_matmul", "vector_copy"]
+
+_FORMAT_BY_CODE = {fmt.code: fmt for fmt in FORMATS}
+
+_SOURCE_SBUF = 1
+
+
+def _codes(words: np.ndarray, fmt: FloatFormat) -> np.ndarray:
+    """Codes in scratchpad words: an 8-bit code is the low byte, the high byte is ignored."""
+    return (words & np.uint16((1 << fmt.width) - 1)).astype(code_dtype(fmt))
+
+
+def tensor_load(state: TileState, fields: dict[str, int]) -> None:
+    """tensor.load: the stationary operand; the old one stays where an address does not exist."""
+    rows, columns = fields["rows"], fields["columns"]
+    column = np.arange(columns - 1, -1, -1)
+    addresses = fields["addr"] + column * fields["stride"]
+    _, trap = first_fault([sbuf_check(addresses, state.config)])
+    if trap is not None:
+        raise trap
+    state.stationary[:] = 0
+    state.stationary[:rows, column] = state.sbuf[:rows, addresses]
+    state.stationary_format = _FORMAT_BY_CODE[fields["format"]]
+    state.stationary_rows = rows
+
+
+def tensor_matmul(state: TileState, fields: dict[str, int]) -> None:
+    """tensor.matmul: PSUM columns, all partitions; rows and columns that take no part are zeros."""
+    config = state.config
+    column = np.arange(fields["columns"])
+    addresses = fields["addr"] + column * fields["stride"]
+    psum = fields["psum_addr"] + column
+    outside = psum >= config.psum_depth
+    checks = [sbuf_check(addresses, config), Check(Trap.PSUM_RANGE, outside, psum)]
+    if fields["accumulate"]:
+        unwritten = ~state.written[psum % config.psum_depth]
+        checks.append(Check(Trap.PSUM_UNWRITTEN, unwritten, psum))
+    good, trap = first_fault(checks)
+    if good:
+        words = slice(fields["psum_addr"], fields["psum_addr"] + good)
+        _multiply(state, fields, addresses[:good], words)
+        state.written[words] = True
+    if trap is not None:
+        raise trap
+
+
+def _multiply(
+    state: TileState, fields: dict[str, int], addresses: np.ndarray, words: slice
+) -> None:
+    terms = max(state.stationary_rows, fields["rows"])
+    moving = state.sbuf[:terms, addresses]
+    moving[fields["rows"] :] = 0
+    moving_format = _FORMAT_BY_CODE[fields["format"]]
+    if fields["accumulate"]:
+        before = state.psum(words)
+    else:
+        before = PartialSums.empty((state.config.n, len(addresses)), state.config.acc_width)
+    after = accumulate(
+        before,
+        _codes(state.stationary[:terms], state.stationary_format),
+        _codes(moving, moving_format),
+        state.stationary_format,
+        moving_format,
+    )
+    state.exponent[:, words] = after.exponent
+    state.significand[:, words] = after.significand
+
+
+def vector_copy(state: TileState, fields: dict[str, int]) -> None:
+    """vector.copy: fp32 values, cast, into the scratchpad; all are read before any is written."""
+    config, sbuf = state.config, state.sbuf
+    fmt = _FORMAT_BY_CODE[fields["format"]]
+    step = np.arange(fields["columns"])
+    from_sbuf = fields["source"] == _SOURCE_SBUF
+    width = 2 if from_sbuf else 1
+    source = fields["src"] + width * step
+    target_width = 2 if fmt is FP32 else 1
+    target = fields["dst"] + target_width * step
+    random = fields["random"] + step
+
+    if from_sbuf:
+        checks = [sbuf_check(source, config), sbuf_check(source + 1, config)]
+    else:
+        unwritten = ~state.written[source % config.psum_depth]
+        checks = [
+            Check(Trap.PSUM_RANGE, source >= config.psum_depth, source),
+            Check(Trap.PSUM_UNWRITTEN, unwritten, source),
+        ]
+    if fields["stochastic"]:
+        checks.append(sbuf_check(random, config))
+    checks += [sbuf_check(target + word, config) for word in range(target_width)]
+    good, trap = first_fault(checks)
+
+    rows = slice(0, fields["rows"])
+    source, target, random = source[:good], target[:good], random[:good]
+    if from_sbuf:
+        bits = sbuf[rows, source] | sbuf[rows, source + 1].astype(np.uint32) << np.uint32(16)
+    else:
+        bits = to_fp32_bits(state.psum(slice(fields["src"], fields["src"] + good)))[rows]
+    codes = cast(
+        bits,
+        fmt,
+        saturate=bool(fields["saturate"]),
+        random=sbuf[rows, random] if fields["stochastic"] else None,
+    )
+    if fmt is FP32:
+        sbuf[rows, target + 1] = codes >> np.uint32(16)
+        codes = codes & np.uint32(0xFFFF)
+    sbuf[rows, target] = codes
+    if trap is not None:
+        raise trap

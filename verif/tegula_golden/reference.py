@@ -1,0 +1,190 @@
+"""The numerics contract a second time: number by number, on Python integers and fractions.
+
+Slow, and written from docs/numerics.md without an import from the vectorised modules, so that a
+mistake would have to be made twice. The section that each function follows is named.
+"""
+
+from collections.abc import Sequence
+from fractions import Fraction
+
+from tegula.formats import BF16, FP32, FloatFormat
+
+__all__ = [
+    "cast_code",
+    "dot_words",
+    "exact_dot",
+    "exact_word",
+    "group_step",
+    "operand",
+    "psum_write",
+    "read_fp32",
+    "round_value",
+    "value",
+]
+
+Number = Fraction | str
+"""An exact value, or "nan", "+inf", "-inf"."""
+
+
+def _sign(code: int, fmt: FloatFormat) -> int:
+    return -1 if code >> (fmt.width - 1) else 1
+
+
+def value(code: int, fmt: FloatFormat) -> Number:
+    """Section 1.2: the number that a code stands for."""
+    magnitude = code & fmt.magnitude_mask
+    field, fraction = divmod(magnitude, 1 << fmt.mantissa_bits)
+    if fmt.ieee_specials and field == (1 << fmt.exponent_bits) - 1:
+        return "nan" if fraction else ("+inf" if _sign(code, fmt) > 0 else "-inf")
+    if not fmt.ieee_specials and magnitude == fmt.magnitude_mask:
+        return "nan"
+    significand = Fraction(fraction, 1 << fmt.mantissa_bits) + (field > 0)
+    return _sign(code, fmt) * significand * Fraction(2) ** (max(field, 1) - fmt.bias)
+
+
+def operand(code: int, fmt: FloatFormat) -> tuple[int, int] | str:
+    """Section 1.3: significand and exponent of an operand, as of the bf16 number equal to it."""
+    number = value(code, fmt)
+    if isinstance(number, str):
+        return number
+    if fmt is BF16:
+        exponent = max(code >> 7 & 0xFF, 1)
+    else:
+        exponent = 1
+        while abs(number) >= Fraction(2) ** (exponent - 126):
+            exponent += 1
+    significand = number / Fraction(2) ** (exponent - 134)
+    assert significand.denominator == 1
+    assert abs(significand) <= 255
+    return int(significand), exponent
+
+
+def _special_product(a: Number | tuple[int, int], b: Number | tuple[int, int]) -> int:
+    """Section 3.4: flags {ninf, pinf} of a product with a special operand."""
+    if "nan" in (a, b):
+        return 3
+    factors = []
+    for factor in (a, b):
+        if isinstance(factor, str):
+            factors.append(1 if factor == "+inf" else -1)
+        else:
+            factors.append((factor[0] > 0) - (factor[0] < 0))
+    product = factors[0] * factors[1]
+    return {1: 1, -1: 2, 0: 3}[product]
+
+
+def group_step(
+    exponent: int, significand: int, products: Sequence[tuple[int, int]], acc_width: int
+) -> tuple[int, int]:
+    """Section 3.3: add up to four products ``(P, q)``."""
+    guard_bits = acc_width - 29
+    products = [(p, q) for p, q in products if p != 0]
+    anchor = max([exponent, *(q for _, q in products)])
+    total = significand >> (anchor - exponent)
+    for p, q in products:
+        total += (p << guard_bits) >> (anchor - q)
+    assert -(1 << (acc_width - 1)) <= total < 1 << (acc_width - 1), "a partial sum wrapped"
+    return anchor, total
+
+
+def psum_write(exponent: int, significand: int, flags: int, acc_width: int) -> tuple[int, int]:
+    """Sections 3.4 and 3.5: the word that a matmul instruction writes."""
+    if flags:
+        return 508 + flags, 0
+    quarter = 1 << (acc_width - 2)
+    if -quarter <= significand < quarter:
+        return exponent, significand
+    if exponent == 508:
+        return (510 if significand < 0 else 509), 0
+    return exponent + 1, significand // 2
+
+
+def dot_words(
+    a: Sequence[int],
+    b: Sequence[int],
+    fmt_a: FloatFormat,
+    fmt_b: FloatFormat,
+    acc_width: int,
+    rows: int,
+    start: tuple[int, int] = (0, 0),
+) -> tuple[int, int]:
+    """The word of one output after matmul instructions of `rows` rows each."""
+    exponent, significand = start
+    for first in range(0, len(a), rows):
+        flags = exponent - 508 if exponent > 508 else 0
+        if flags:
+            exponent, significand = 0, 0
+        last = min(first + rows, len(a))
+        for group in range(first, last, 4):
+            products = []
+            for k in range(group, min(group + 4, last)):
+                x, y = operand(a[k], fmt_a), operand(b[k], fmt_b)
+                if isinstance(x, str) or isinstance(y, str):
+                    flags |= _special_product(x, y)
+                else:
+                    products.append((x[0] * y[0], x[1] + y[1]))
+            exponent, significand = group_step(exponent, significand, products, acc_width)
+        exponent, significand = psum_write(exponent, significand, flags, acc_width)
+    return exponent, significand
+
+
+def exact_dot(
+    a: Sequence[int], b: Sequence[int], fmt_a: FloatFormat, fmt_b: FloatFormat
+) -> Fraction:
+    """The sum that no machine rounds; finite operands only."""
+    return sum((value(x, fmt_a) * value(y, fmt_b) for x, y in zip(a, b, strict=True)), Fraction(0))
+
+
+def exact_word(exponent: int, significand: int, acc_width: int) -> Fraction:
+    """Section 3.1: the value of a word that is empty or has an anchor."""
+    return significand * Fraction(2) ** (exponent - 239 - acc_width)
+
+
+def round_value(number: Fraction, fmt: FloatFormat, random: int | None = None) -> int:
+    """Sections 4.1 and 4.2: magnitude code of ``abs(number)``, exponents unbounded above.
+
+    Parameters
+    ----------
+    random
+        None for nearest even, else the 16 random bits.
+    """
+    magnitude = abs(number)
+    if magnitude == 0:
+        return 0
+    binade = magnitude.numerator.bit_length() - magnitude.denominator.bit_length() - 1
+    while magnitude >= Fraction(2) ** (binade + 1):
+        binade += 1
+    binade = max(binade, 1 - fmt.bias)
+    in_ulps = magnitude / Fraction(2) ** (binade - fmt.mantissa_bits)
+    if random is None:
+        rounded = round(in_ulps)
+    else:
+        whole = in_ulps.numerator // in_ulps.denominator
+        discarded = (in_ulps - whole) * 2**16
+        rounded = whole + (discarded.numerator // discarded.denominator + random >= 2**16)
+    return (binade + fmt.bias - 1) * 2**fmt.mantissa_bits + rounded
+
+
+def cast_code(
+    bits: int, fmt: FloatFormat, saturate: bool = False, random: int | None = None
+) -> int:
+    """Section 4.3: the code that a cast makes of an fp32 bit pattern."""
+    number = value(bits, FP32)
+    sign = 0 if _sign(bits, FP32) > 0 else 1 << (fmt.width - 1)
+    if number == "nan":
+        return sign | fmt.nan
+    if not isinstance(number, str):
+        magnitude = round_value(number, fmt, random)
+        if magnitude <= fmt.max_finite:
+            return sign | magnitude
+    if saturate and fmt.width == 8:
+        return sign | fmt.max_finite
+    return sign | (fmt.nan if fmt.infinity is None else fmt.infinity)
+
+
+def read_fp32(exponent: int, significand: int, acc_width: int) -> int:
+    """Section 3.7: a PSUM word as fp32 bits."""
+    if exponent > 508:
+        return {509: 0x7F80_0000, 510: 0xFF80_0000, 511: 0x7FC0_0000}[exponent]
+    magnitude = round_value(exact_word(exponent, significand, acc_width), FP32)
+    return (0x8000_0000 if significand < 0 else 0) | min(magnitude, FP32.infinity)

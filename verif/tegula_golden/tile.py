@@ -1,0 +1,326 @@
+"""The functional simulator: a tile that runs programs bit for bit, without a notion of time.
+
+Engines take turns, one instruction each, as far as queues and semaphores let them. A program that
+is ordered by its semaphores computes the same on any schedule, hence the same as on the hardware.
+"""
+
+from collections import deque
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from tegula.config import TileConfig
+from tegula.isa.codec import Decoded, check, decode
+from tegula.isa.instructions import ENGINES, GRANULE_BYTES, Engine, by_opcode
+from tegula.isa.traps import Trap, TrapRecord
+from tegula_golden.compute import tensor_load, tensor_matmul, vector_copy
+from tegula_golden.dma import Bus, dma_load, dma_store
+from tegula_golden.partial_sums import PartialSums
+from tegula_golden.tile_state import EngineTrap, TileState
+
+__all__ = ["GoldenTile", "TileRun"]
+
+_PROGRAM_ALIGNMENT = 64
+_MAX_PROGRAM_BYTES = GRANULE_BYTES << 20
+
+_COMPUTE = {
+    "tensor.load": tensor_load,
+    "tensor.matmul": tensor_matmul,
+    "vector.copy": vector_copy,
+}
+_TRANSFER = {"load.dma": dma_load, "store.dma": dma_store}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TileRun:
+    """Outcome of one program.
+
+    Attributes
+    ----------
+    trap
+        None where the program reached `halt`.
+    read_beats, write_beats
+        AXI data beats, those of the program's fetch included.
+    """
+
+    trap: TrapRecord | None
+    read_beats: int
+    write_beats: int
+
+
+class _Stop(Exception):
+    """The program ends with this record."""
+
+    def __init__(self, record: TrapRecord):
+        super().__init__(str(record))
+        self.record = record
+
+
+def _stop(cause: Trap, engine: Engine, pc: int, address: int) -> _Stop:
+    return _Stop(TrapRecord(cause=cause, engine=engine, pc=pc, address=address))
+
+
+@dataclass(frozen=True)
+class _Queued:
+    """A dispatched instruction: byte offset in the program, and what it says."""
+
+    pc: int
+    decoded: Decoded
+
+
+@lru_cache(maxsize=1 << 14)
+def _legal(word: bytes, config: TileConfig) -> Decoded | None:
+    """The instruction, or None if a field is illegal on this tile."""
+    return decode(word) if check(word, config) is Trap.NONE else None
+
+
+class _FrontEnd:
+    """Fetch and dispatch: the program in order, instruction by instruction."""
+
+    def __init__(self, config: TileConfig, bus: Bus, program: int, program_bytes: int):
+        if not 0 < program_bytes <= _MAX_PROGRAM_BYTES:
+            raise _stop(Trap.ILLEGAL_FIELD, Engine.CONTROL, 0, 0)
+        if not bus.in_window(program, program_bytes):
+            raise _stop(Trap.MEMORY_WINDOW, Engine.CONTROL, 0, program)
+        self._config = config
+        self._bytes = program_bytes
+        self._fetched = program_bytes
+        failing = bus.first_failing_beat(program, program_bytes)
+        if failing is not None:
+            before = max(failing - program, 0)
+            self._fetched = before // GRANULE_BYTES * GRANULE_BYTES
+            self._failing_burst = bus.burst(program, failing)
+        start = program - bus.base
+        self._program = bus.memory[start : start + self._fetched].tobytes()
+        bus.read_beats += -(-program_bytes // bus.beat_bytes)
+        self._offset = 0
+
+    def peek(self) -> _Queued:
+        """The next instruction; the same until `advance`. Raises `_Stop` where it is none."""
+        pc = self._offset
+        self._need(pc)
+        opcode = self._program[pc]
+        row = by_opcode(opcode)
+        if row is None:
+            raise _stop(Trap.ILLEGAL_OPCODE, Engine.CONTROL, pc, opcode)
+        end = pc + row.granules * GRANULE_BYTES
+        self._need(end - GRANULE_BYTES)
+        decoded = _legal(self._program[pc:end], self._config)
+        if decoded is None:
+            raise _stop(Trap.ILLEGAL_FIELD, Engine.CONTROL, pc, 0)
+        return _Queued(pc, decoded)
+
+    def advance(self, size: int) -> None:
+        """Go on behind an instruction of `size` bytes."""
+        self._offset += size
+
+    def _need(self, granule: int) -> None:
+        """The granule at this byte offset, and all before it, must have been fetched."""
+        if granule < self._fetched:
+            return
+        if self._fetched < self._bytes:
+            raise _stop(Trap.BUS_DECERR, Engine.CONTROL, self._fetched, self._failing_burst)
+        raise _stop(Trap.PROGRAM_END, Engine.CONTROL, self._bytes, 0)
+
+
+class GoldenTile:
+    """A tile of `config`, with its scratchpad and PSUM, that runs one program after another.
+
+    As in hardware, the scratchpad and the stationary operand survive from program to program;
+    semaphores, and the record of which PSUM words were written, do not.
+
+    Parameters
+    ----------
+    config
+        Sizes and formats of the tile.
+
+    Attributes
+    ----------
+    semaphores
+        Counts, as the last program left them.
+    """
+
+    def __init__(self, config: TileConfig):
+        self.config = config
+        self.semaphores = [0] * config.semaphores
+        self._state = TileState(config)
+        self._queues: dict[Engine, deque[_Queued]] = {}
+
+    def read_sbuf(self, addr: int, columns: int) -> np.ndarray:
+        """Scratchpad words `addr` to `addr + columns - 1` of every partition: uint16, N x columns.
+
+        Raises
+        ------
+        ValueError
+            If an address does not exist.
+        """
+        self._check_range("scratchpad", addr, columns, self.config.sbuf_depth)
+        return self._state.sbuf[:, addr : addr + columns].copy()
+
+    def write_sbuf(self, addr: int, words: np.ndarray) -> None:
+        """Put `words` (uint16, N x columns) into the scratchpad from `addr` on.
+
+        Raises
+        ------
+        ValueError
+            If an address does not exist.
+        """
+        self._check_range("scratchpad", addr, words.shape[1], self.config.sbuf_depth)
+        self._state.sbuf[:, addr : addr + words.shape[1]] = words
+
+    def read_psum(self, addr: int, columns: int) -> PartialSums:
+        """PSUM words `addr` to `addr + columns - 1` of every partition, N x columns.
+
+        Raises
+        ------
+        ValueError
+            If an address does not exist.
+        """
+        self._check_range("PSUM", addr, columns, self.config.psum_depth)
+        words = self._state.psum(slice(addr, addr + columns))
+        return PartialSums(
+            exponent=words.exponent.copy(),
+            significand=words.significand.copy(),
+            acc_width=words.acc_width,
+        )
+
+    @staticmethod
+    def _check_range(what: str, addr: int, columns: int, depth: int) -> None:
+        if addr < 0 or addr + columns > depth:
+            raise ValueError(f"{what} has addresses 0 to {depth - 1}, not {addr} + {columns} words")
+
+    def run(
+        self,
+        memory: np.ndarray,
+        *,
+        program: int,
+        program_bytes: int,
+        base: int = 0,
+        window: tuple[int, int] | None = None,
+        watchdog: int | None = None,
+    ) -> TileRun:
+        """Run the program at address `program`.
+
+        Parameters
+        ----------
+        memory
+            uint8, shape (bytes,), C-contiguous and writable; changed in place. Byte i is at address
+            `base + i`.
+        program, program_bytes
+            Address (a multiple of 64) and size (a multiple of 16) of the program.
+        window
+            First and last byte that the tile may access; default: all of `memory`. Bytes inside the
+            window that `memory` does not hold answer DECERR.
+        watchdog
+            Cycles that count as a deadlock: means nothing here, since a deadlock is seen at once.
+
+        Raises
+        ------
+        ValueError
+            If an argument is malformed. A trap is not an exception here: it is in the result.
+        """
+        if window is None:
+            window = (base, base + len(memory) - 1)
+        self._check_arguments(memory, program, program_bytes, base, window, watchdog)
+        bus = Bus(self.config, memory, base, window)
+        self._state.start()
+        self.semaphores = [0] * self.config.semaphores
+        self._queues = {engine: deque() for engine in ENGINES}
+        trap = None
+        try:
+            self._execute(_FrontEnd(self.config, bus, program, program_bytes), bus)
+        except _Stop as stop:
+            trap = stop.record
+        return TileRun(trap=trap, read_beats=bus.read_beats, write_beats=bus.write_beats)
+
+    def _check_arguments(
+        self,
+        memory: np.ndarray,
+        program: int,
+        program_bytes: int,
+        base: int,
+        window: tuple[int, int],
+        watchdog: int | None,
+    ) -> None:
+        if not isinstance(memory, np.ndarray) or memory.dtype != np.uint8 or memory.ndim != 1:
+            raise ValueError("memory must be a one-dimensional uint8 array")
+        if not (memory.flags.c_contiguous and memory.flags.writeable and memory.size):
+            raise ValueError("memory must be contiguous, writable and not empty")
+        limit = 1 << self.config.axi_addr_width
+        if not 0 <= base <= limit - memory.size:
+            raise ValueError(f"base must be 0 to {limit - memory.size}, not {base}")
+        if not 0 <= program < limit or program % _PROGRAM_ALIGNMENT:
+            raise ValueError(f"program must be a multiple of 64 below {limit}, not {program}")
+        if program_bytes < 0 or program_bytes % GRANULE_BYTES:
+            raise ValueError(f"program_bytes must be a multiple of 16, not {program_bytes}")
+        if not 0 <= window[0] <= window[1] < 1 << 48:
+            raise ValueError(f"window must be first <= last, of 48 bits, not {window}")
+        if watchdog is not None and watchdog < 1:
+            raise ValueError(f"watchdog must be at least 1, not {watchdog}")
+
+    def _execute(self, front: _FrontEnd, bus: Bus) -> None:
+        """Dispatch and execute until `halt` has seen every queue empty.
+
+        A trap of dispatch is taken when no earlier instruction can go on.
+        """
+        halted, fault = False, None
+        while True:
+            progress = False
+            while not halted and fault is None:
+                try:
+                    queued = front.peek()
+                except _Stop as stop:
+                    fault = stop
+                    break
+                engine = queued.decoded.instruction.engine
+                if engine == Engine.CONTROL:
+                    halted = True
+                    break
+                if len(self._queues[engine]) == self.config.queue_depth:
+                    break
+                self._queues[engine].append(queued)
+                front.advance(queued.decoded.size)
+                progress = True
+            for engine in ENGINES:
+                queue = self._queues[engine]
+                if queue and self._take_wait(queue[0].decoded.fields):
+                    self._step(engine, queue.popleft(), bus)
+                    progress = True
+            if halted and not any(self._queues.values()):
+                return
+            if not progress:
+                raise self._deadlock() if fault is None else fault
+
+    def _take_wait(self, fields: dict[str, int]) -> bool:
+        """Whether the instruction may begin; if it consumes, it does so here."""
+        if not fields["wait"]:
+            return True
+        if self.semaphores[fields["wait_sem"]] < fields["wait_value"]:
+            return False
+        if fields["consume"]:
+            self.semaphores[fields["wait_sem"]] -= fields["wait_value"]
+        return True
+
+    def _step(self, engine: Engine, queued: _Queued, bus: Bus) -> None:
+        decoded = queued.decoded
+        try:
+            if decoded.mnemonic in _COMPUTE:
+                _COMPUTE[decoded.mnemonic](self._state, decoded.fields)
+            elif decoded.mnemonic in _TRANSFER:
+                _TRANSFER[decoded.mnemonic](self._state, bus, decoded.fields)
+        except EngineTrap as trap:
+            raise _stop(trap.cause, engine, queued.pc, trap.address) from None
+        if decoded.fields["signal"]:
+            self._signal(engine, decoded.fields["signal_sem"], decoded.fields["signal_value"])
+
+    def _signal(self, engine: Engine, semaphore: int, value: int) -> None:
+        """Add to a semaphore. It does not know which instruction asks, so an overflow has pc 0."""
+        if self.semaphores[semaphore] + value >= 1 << self.config.semaphore_width:
+            raise _stop(Trap.SEMAPHORE_OVERFLOW, engine, 0, semaphore)
+        self.semaphores[semaphore] += value
+
+    def _deadlock(self) -> _Stop:
+        engine = next(engine for engine in ENGINES if self._queues[engine])
+        head = self._queues[engine][0]
+        return _stop(Trap.DEADLOCK, engine, head.pc, head.decoded.fields["wait_sem"])
