@@ -9,6 +9,7 @@ from tegula.isa.instructions import INSTRUCTIONS, Engine, by_mnemonic
 
 __all__ = [
     "PC_BITS",
+    "EngineInterface",
     "EngineSignature",
     "axi_read_data_layout",
     "axi_request_layout",
@@ -25,6 +26,8 @@ PC_BITS = 20
 """Bits of an instruction's position in its program, counted in granules."""
 
 _HEADER_BITS = 48
+
+_SIGNAL_PORTS = ("signals0", "signals1")
 
 
 def _payload_bits(engine: Engine) -> int:
@@ -115,6 +118,15 @@ def sbuf_read_layout(config: TileConfig) -> data.StructLayout:
     )
 
 
+class EngineInterface(wiring.PureInterface):
+    """Interface of an `EngineSignature`, with its signal ports as the list `signals`."""
+
+    @property
+    def signals(self) -> list:
+        """The streams `signals0`, `signals1`..."""
+        return [getattr(self, name) for name in self.signature.members if name in _SIGNAL_PORTS]
+
+
 class EngineSignature(wiring.Signature):
     """What the control front end and an engine say to each other, seen from the engine.
 
@@ -122,8 +134,10 @@ class EngineSignature(wiring.Signature):
     -------
     instr : In(stream of `instruction_layout(engine)`)
         Instructions in program order, each with its wait already over.
-    signals : Out(stream of `signal_layout`) x `signal_ports`
-        Sent at the completion of each instruction whose `signal` bit is 1, in program order on a port.
+    signals0, signals1... : Out(stream of `signal_layout`)
+        Sent at the completion of each instruction whose `signal` bit is 1, in program order on a
+        port. `signals` lists them. (Members of their own, and no array of one member, since
+        Amaranth 0.5 cannot flip an interface that holds an array of interfaces.)
     trap : Out(`trap_layout`), trap_valid : Out(1)
         A trap; `trap_valid` is high for one cycle. The engine starts no further effect after it and
         waits for `stop`.
@@ -140,7 +154,10 @@ class EngineSignature(wiring.Signature):
         super().__init__(
             {
                 "instr": In(stream.Signature(instruction_layout(engine))),
-                "signals": Out(stream.Signature(signal_layout(config))).array(signal_ports),
+                **{
+                    name: Out(stream.Signature(signal_layout(config)))
+                    for name in _SIGNAL_PORTS[:signal_ports]
+                },
                 "trap": Out(trap_layout(config)),
                 "trap_valid": Out(1),
                 "stop": In(1),
@@ -149,3 +166,7 @@ class EngineSignature(wiring.Signature):
                 "stall": Out(1),
             }
         )
+
+    def create(self, *, path=None, src_loc_at=0) -> EngineInterface:
+        """An interface whose signal ports are also listed as `signals`."""
+        return EngineInterface(self, path=path, src_loc_at=1 + src_loc_at)

@@ -1,0 +1,1 @@
+"""Control: host registers, fetch, decode, queues, semaphores, counters and traps."""

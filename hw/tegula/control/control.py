@@ -1,0 +1,284 @@
+"""The front end of the tile: host registers to engines, and traps back to the host."""
+
+from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out, connect, flipped
+
+from tegula.bus.axi import Axi4LiteSignature
+from tegula.config import TileConfig
+from tegula.control.counters import EVENTS, Counters
+from tegula.control.decoder import Decoder
+from tegula.control.fetch import Fetch
+from tegula.control.progress import Progress
+from tegula.control.queues import EngineQueue
+from tegula.control.registers import ADDRESS_BITS, RegisterFile
+from tegula.control.semaphores import SIGNAL_PORTS, SemaphoreFile
+from tegula.control.trap_record import TrapRecord
+from tegula.isa.instructions import ENGINES, GRANULE_BYTES, Engine
+from tegula.isa.registers import CONTROL_ABORT, CONTROL_START, Status
+from tegula.isa.traps import Trap
+from tegula.signatures import (
+    PC_BITS,
+    EngineSignature,
+    axi_read_data_layout,
+    axi_request_layout,
+)
+
+__all__ = ["FETCH_REQUEST_CYCLES", "Control"]
+
+FETCH_REQUEST_CYCLES = 4
+"""Cycles from the handshake that completes the write of the start bit to the first `ar.valid`."""
+
+_PROGRAM_ALIGNMENT = 64
+
+
+class Control(wiring.Component):
+    """Run programs: fetch, decode, dispatch to queues, wait and signal, count, trap, interrupt.
+
+    A program ends in one of two ways. At `halt`, when all queues are empty and all engines idle:
+    DONE. At a trap: the first is recorded, the queues are emptied, `stop` holds until all engines
+    are idle and no fetch is outstanding: TRAPPED. Either raises the interrupt.
+
+    Traps of decode (illegal instruction, bus error of a fetch, end of the program) are precise:
+    they are taken when no earlier instruction can go on, so all that could complete have, and a
+    trap of an earlier instruction comes first. Traps in one cycle rank control first, then
+    `ENGINES`.
+
+    Parameters
+    ----------
+    config
+        Everything.
+
+    Members
+    -------
+    s_axil : In(Axi4LiteSignature)
+        The host's port.
+    irq : Out(1)
+        Level: IRQ is pending and enabled.
+    ar : Out(stream of `axi_request_layout`), r : In(stream of `axi_read_data_layout`)
+        Instruction fetch. `r.ready` is always high.
+    tensor, vector, load, store : In(EngineSignature)
+        The engines, with `SIGNAL_PORTS` signal ports each.
+    start : Out(1)
+        For one cycle: a program begins; the engines are idle.
+    window_base, window_last : Out(48)
+        First and last byte that engines may access; constant while a program runs. `window_last` is
+        clipped to the addresses that the bus has.
+    read_beat, write_beat : In(1)
+        A beat is transferred on the AXI bus in this cycle.
+    """
+
+    def __init__(self, config: TileConfig):
+        self._config = config
+        super().__init__(
+            {
+                "s_axil": In(Axi4LiteSignature(addr_width=ADDRESS_BITS)),
+                "irq": Out(1),
+                "ar": Out(stream.Signature(axi_request_layout(config))),
+                "r": In(stream.Signature(axi_read_data_layout(config))),
+                **{
+                    engine.name.lower(): In(EngineSignature(config, engine, SIGNAL_PORTS[engine]))
+                    for engine in ENGINES
+                },
+                "start": Out(1),
+                "window_base": Out(48),
+                "window_last": Out(48),
+                "read_beat": In(1),
+                "write_beat": In(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        """Instantiate, connect the path of instructions, then the sequence of a program."""
+        config = self._config
+        m = Module()
+        m.submodules.registers = registers = RegisterFile(config)
+        m.submodules.fetch = fetch = Fetch(config)
+        m.submodules.decoder = decoder = Decoder(config)
+        m.submodules.semaphores = semaphores = SemaphoreFile(config)
+        m.submodules.progress = progress = Progress(config)
+        m.submodules.counters = counters = Counters()
+        m.submodules.trap_record = record = TrapRecord(5 + 2 * len(ENGINES))
+        queues = {}
+        for engine in ENGINES:
+            name = engine.name.lower()
+            queues[engine] = m.submodules[f"{name}_queue"] = EngineQueue(config, engine)
+
+        connect(m, flipped(self.s_axil), registers.s_axil)
+        connect(m, fetch.ar, flipped(self.ar))
+        connect(m, flipped(self.r), fetch.r)
+        connect(m, fetch.granule, decoder.granule)
+        self._connect_engines(m, decoder, queues, semaphores)
+        self._connect_progress(m, queues, decoder, registers, progress)
+        self._connect_counters(m, queues, registers, counters)
+
+        illegal, outside = self._check_program(m, registers)
+        busy, done, trapped = Signal(), Signal(), Signal()
+        running, stopping, checking = Signal(), Signal(), Signal()
+        self._trap(m, record, registers, decoder, progress, semaphores, checking, illegal, outside)
+
+        m.d.comb += [
+            self.start.eq((registers.control & CONTROL_START).any() & ~busy),
+            semaphores.clear.eq(self.start),
+            counters.clear.eq(self.start),
+            record.clear.eq(self.start),
+            counters.run.eq(busy),
+            record.enable.eq(checking | running),
+            decoder.clear.eq(~running),
+            [queue.clear.eq(~running) for queue in queues.values()],
+            [getattr(self, engine.name.lower()).stop.eq(stopping) for engine in ENGINES],
+            fetch.program.eq(Cat(registers.program_low, registers.program_high)),
+            fetch.granules.eq(registers.program_bytes // GRANULE_BYTES),
+            decoder.granules.eq(fetch.granules),
+            fetch.start.eq(checking & ~record.taken),
+            fetch.stop.eq(stopping | (running & decoder.halted)),
+            progress.run.eq((running | stopping) & ~record.taken),
+        ]
+        with m.FSM() as states:
+            with m.State("IDLE"), m.If(self.start):
+                m.d.sync += [done.eq(0), trapped.eq(0)]
+                m.next = "CHECK"
+            with m.State("CHECK"):
+                m.next = "RUN"
+                with m.If(record.taken):
+                    m.next = "STOP"
+            with m.State("RUN"):
+                with m.If(record.taken):
+                    m.next = "STOP"
+                with m.Elif(decoder.halted & progress.drained & fetch.idle):
+                    m.d.sync += done.eq(1)
+                    m.next = "END"
+            with m.State("STOP"), m.If(progress.drained & fetch.idle):
+                m.d.sync += trapped.eq(1)
+                m.next = "END"
+            with m.State("END"):
+                m.d.comb += registers.irq_set.eq(1)
+                m.next = "IDLE"
+        m.d.comb += [
+            busy.eq(~states.ongoing("IDLE")),
+            checking.eq(states.ongoing("CHECK")),
+            running.eq(states.ongoing("RUN")),
+            stopping.eq(states.ongoing("STOP")),
+            registers.busy.eq(busy),
+            registers.status.eq(
+                busy << Status.BUSY | done << Status.DONE | trapped << Status.TRAPPED
+            ),
+            self.irq.eq(registers.irq[0] & registers.irq_enable[0]),
+        ]
+        return m
+
+    def _connect_engines(self, m: Module, decoder, queues, semaphores) -> None:
+        ports = iter(list(semaphores.signals))
+        for index, (engine, queue) in enumerate(queues.items()):
+            port = getattr(self, engine.name.lower())
+            connect(m, getattr(decoder, engine.name.lower()), queue.dispatch)
+            connect(m, queue.wait, semaphores.waits[index])
+            connect(m, queue.instr, flipped(port.instr))
+            for signal in port.signals:
+                connect(m, flipped(signal), next(ports))
+
+    def _connect_progress(self, m: Module, queues, decoder, registers, progress) -> None:
+        for index, (engine, queue) in enumerate(queues.items()):
+            m.d.comb += [
+                progress.idle[index].eq(getattr(self, engine.name.lower()).idle),
+                progress.empty[index].eq(queue.empty),
+                progress.waiting[index].eq(queue.waiting),
+                progress.head_pc[index].eq(queue.head_pc),
+                progress.head_sem[index].eq(queue.head_sem),
+            ]
+        m.d.comb += [
+            progress.stuck.eq(decoder.stuck | decoder.fault),
+            progress.limit.eq(registers.watchdog),
+        ]
+
+    def _connect_counters(self, m: Module, queues, registers, counters) -> None:
+        for index, (engine, queue) in enumerate(queues.items()):
+            port = getattr(self, engine.name.lower())
+            m.d.comb += [
+                counters.busy[index].eq(port.busy),
+                counters.wait[index].eq(port.idle & queue.waiting),
+                counters.stall[index].eq(port.stall),
+            ]
+            for event in EVENTS:
+                name = f"{engine.name.lower()}_{event}"
+                m.d.comb += getattr(registers, name).eq(getattr(counters, name))
+        m.d.comb += [
+            counters.read_beat.eq(self.read_beat),
+            counters.write_beat.eq(self.write_beat),
+            registers.read_beats.eq(counters.read_beats),
+            registers.write_beats.eq(counters.write_beats),
+            Cat(registers.cycles_low, registers.cycles_high).eq(counters.cycles),
+        ]
+
+    def _check_program(self, m: Module, registers):
+        """Registered twice: registers last change two cycles before the start takes effect."""
+        width = self._config.axi_addr_width
+        program = Cat(registers.program_low, registers.program_high)[:48]
+        base = Cat(registers.window_base_low, registers.window_base_high)[:48]
+        last = Cat(registers.window_last_low, registers.window_last_high)[:48]
+        size = registers.program_bytes
+        program_last = Signal(49)
+        illegal, outside = Signal(), Signal()
+        m.d.sync += [
+            self.window_base.eq(base),
+            self.window_last.eq(Mux(last[width:].any(), (1 << width) - 1, last)),
+            program_last.eq(program + size - 1),
+            outside.eq((program < self.window_base) | (program_last > self.window_last)),
+            illegal.eq(
+                (program % _PROGRAM_ALIGNMENT != 0)
+                | (size % GRANULE_BYTES != 0)
+                | (size == 0)
+                | (size > (1 << PC_BITS) * GRANULE_BYTES)
+            ),
+        ]
+        return illegal, outside
+
+    def _trap(
+        self, m, record, registers, decoder, progress, semaphores, checking, illegal, outside
+    ) -> None:
+        """Everything that may trap, in falling priority."""
+        control, nothing = Engine.CONTROL, 0
+        program = Cat(registers.program_low, registers.program_high)
+        aborted = (registers.control & CONTROL_ABORT).any()
+        rows = [
+            (checking & illegal, control, Trap.ILLEGAL_FIELD, nothing, nothing),
+            (checking & outside, control, Trap.MEMORY_WINDOW, nothing, program),
+            (aborted, control, Trap.ABORTED, nothing, nothing),
+            (
+                decoder.fault & progress.quiet,
+                control,
+                decoder.fault_cause,
+                decoder.fault_pc,
+                decoder.fault_address,
+            ),
+        ]
+        for engine in ENGINES:
+            port = getattr(self, engine.name.lower())
+            overflow = semaphores.overflow & (semaphores.overflow_engine == engine)
+            cause = Trap.SEMAPHORE_OVERFLOW
+            rows.append((overflow, engine, cause, nothing, semaphores.overflow_sem))
+            trap = port.trap
+            rows.append((port.trap_valid, engine, trap.cause, trap.pc, trap.address))
+        rows.append(
+            (
+                progress.deadlock & ~decoder.fault,
+                progress.deadlock_engine,
+                Trap.DEADLOCK,
+                progress.deadlock_pc,
+                progress.deadlock_sem,
+            )
+        )
+        for source, (valid, engine, cause, pc, address) in zip(record.sources, rows, strict=True):
+            m.d.comb += [
+                source.valid.eq(valid),
+                source.engine.eq(engine),
+                source.cause.eq(cause),
+                source.pc.eq(pc),
+                source.address.eq(address),
+            ]
+        m.d.comb += [
+            registers.trap_cause.eq(record.cause),
+            registers.trap_engine.eq(record.engine),
+            registers.trap_pc.eq(record.pc_bytes),
+            Cat(registers.trap_addr_low, registers.trap_addr_high).eq(record.address),
+        ]

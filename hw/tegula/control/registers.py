@@ -1,0 +1,147 @@
+"""Host registers: an AXI4-Lite subordinate made from the register table."""
+
+from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from tegula.bus.axi import Axi4LiteSignature
+from tegula.config import TileConfig
+from tegula.isa.registers import IDENTITY, REGISTERS
+
+__all__ = ["ADDRESS_BITS", "READ_CYCLES", "WRITE_CYCLES", "RegisterFile"]
+
+ADDRESS_BITS = 8
+"""Address bits of the AXI4-Lite port."""
+
+WRITE_CYCLES = 1
+"""Cycles from the later of the AW and W handshakes to the effect of the write; B is valid one
+later. A second write cannot take effect in the cycle after."""
+
+READ_CYCLES = 2
+"""Cycles from the AR handshake to R valid."""
+
+_OKAY = 0
+_SLVERR = 2
+
+_WRITABLE_WHILE_BUSY = ("CONTROL", "IRQ", "IRQ_ENABLE")
+
+
+class RegisterFile(wiring.Component):
+    """Registers of `tegula.isa.registers.REGISTERS`, as a table says which are read and written.
+
+    AW and W are accepted independently, one of each at a time; WSTRB is honoured; the low two
+    address bits are ignored, since every AXI4-Lite access is a whole word. An unknown offset
+    answers SLVERR (and reads as zero); a write to an "ro" register answers OKAY and does nothing; a
+    "wo" register reads as zero. While `busy`, writes to other registers than CONTROL, IRQ and
+    IRQ_ENABLE answer OKAY and do nothing, so that the host cannot change a program, its window or
+    its watchdog under way.
+
+    Latency: `WRITE_CYCLES`, `READ_CYCLES`. Throughput: a write in two cycles, a read in three.
+
+    Parameters
+    ----------
+    config
+        Gives SHAPE and the reset value of WATCHDOG.
+
+    Members
+    -------
+    s_axil : In(Axi4LiteSignature)
+        The host's port.
+    busy : In(1)
+        Protects the registers of the running program.
+    <name> : In(32) for each "ro" register but the constants IDENTITY and SHAPE; else Out(32)
+        Value of the register, name in lower case. Of a "wo" register: the bits written as 1,
+        for one cycle.
+    <name>_set : In(32) for each "w1c" register
+        Bits to set. Setting wins over a write that clears.
+    """
+
+    def __init__(self, config: TileConfig):
+        self._constants = {
+            "IDENTITY": IDENTITY,
+            "SHAPE": config.n
+            | config.acc_width << 8
+            | config.bus_bytes << 16
+            | config.semaphores << 24,
+        }
+        self._reset = {"IRQ_ENABLE": 1, "WATCHDOG": config.watchdog_cycles}
+        members = {"s_axil": In(Axi4LiteSignature(addr_width=ADDRESS_BITS)), "busy": In(1)}
+        for register in REGISTERS:
+            name = register.name.lower()
+            if register.access == "ro":
+                if register.name not in self._constants:
+                    members[name] = In(32)
+                continue
+            members[name] = Out(32, init=self._reset.get(register.name, 0))
+            if register.access == "w1c":
+                members[f"{name}_set"] = In(32)
+        super().__init__(members)
+
+    def elaborate(self, platform):
+        """Writes and reads share nothing but the registers."""
+        m = Module()
+        self._write(m)
+        self._read(m)
+        return m
+
+    def _write(self, m: Module) -> None:
+        bus = self.s_axil
+        index, data, strobe = Signal(ADDRESS_BITS - 2), Signal(32), Signal(4)
+        has_address, has_data, write = Signal(), Signal(), Signal()
+
+        m.d.comb += [
+            bus.awready.eq(~has_address),
+            bus.wready.eq(~has_data),
+            write.eq(has_address & has_data & (~bus.bvalid | bus.bready)),
+        ]
+        with m.If(bus.awvalid & bus.awready):
+            m.d.sync += [has_address.eq(1), index.eq(bus.awaddr[2:])]
+        with m.If(bus.wvalid & bus.wready):
+            m.d.sync += [has_data.eq(1), data.eq(bus.wdata), strobe.eq(bus.wstrb)]
+        with m.If(bus.bready):
+            m.d.sync += bus.bvalid.eq(0)
+        with m.If(write):
+            m.d.sync += [has_address.eq(0), has_data.eq(0), bus.bvalid.eq(1)]
+            m.d.sync += bus.bresp.eq(Mux(index < len(REGISTERS), _OKAY, _SLVERR))
+
+        mask = Cat(bit.replicate(8) for bit in strobe)
+        for position, register in enumerate(REGISTERS):
+            if register.access == "ro":
+                continue
+            value = getattr(self, register.name.lower())
+            hit = write & (index == position)
+            if register.name not in _WRITABLE_WHILE_BUSY:
+                hit &= ~self.busy
+            match register.access:
+                case "wo":
+                    m.d.comb += value.eq(Mux(hit, data & mask, 0))
+                case "rw":
+                    with m.If(hit):
+                        m.d.sync += value.eq((data & mask) | (value & ~mask))
+                case "w1c":
+                    cleared = Mux(hit, data & mask, 0)
+                    set_bits = getattr(self, f"{register.name.lower()}_set")
+                    m.d.sync += value.eq((value & ~cleared) | set_bits)
+
+    def _read(self, m: Module) -> None:
+        bus = self.s_axil
+        index, has_address = Signal(ADDRESS_BITS - 2), Signal()
+
+        m.d.comb += bus.arready.eq(~has_address & ~bus.rvalid)
+        with m.If(bus.arvalid & bus.arready):
+            m.d.sync += [has_address.eq(1), index.eq(bus.araddr[2:])]
+        with m.If(has_address):
+            m.d.sync += [has_address.eq(0), bus.rvalid.eq(1)]
+            with m.Switch(index):
+                for position, register in enumerate(REGISTERS):
+                    with m.Case(position):
+                        m.d.sync += [bus.rdata.eq(self._value(register)), bus.rresp.eq(_OKAY)]
+                with m.Default():
+                    m.d.sync += [bus.rdata.eq(0), bus.rresp.eq(_SLVERR)]
+        with m.If(bus.rvalid & bus.rready):
+            m.d.sync += bus.rvalid.eq(0)
+
+    def _value(self, register):
+        if register.name in self._constants:
+            return self._constants[register.name]
+        return 0 if register.access == "wo" else getattr(self, register.name.lower())
