@@ -1,0 +1,264 @@
+"""The tensor engine with its memories: results, order, hazards, signals, traps and cycle counts."""
+
+import numpy as np
+import pytest
+from amaranth.hdl import Module
+from amaranth.lib import wiring
+from amaranth.sim import Simulator
+
+from tegula.array.array import swap_cycles
+from tegula.array.engine import TensorEngine, complete_cycles
+from tegula.config import preset
+from tegula.formats import BF16, E4M3FN
+from tegula.isa.codec import encode
+from tegula.isa.instructions import by_mnemonic
+from tegula.isa.traps import Trap
+from tegula.memory.psum import Psum, WrittenMap, reuse_cycles
+from tegula.memory.scratchpad import Scratchpad
+from tegula_golden.accumulate import PartialSums, accumulate
+from tegula_golden.stimuli import operands
+
+TINY = preset("tiny")
+SMALL = preset("small")
+READ_PORT_CYCLES = 1
+
+
+class TensorTop(wiring.Component):
+    """The tensor engine, the scratchpad and PSUM, connected as in the tile."""
+
+    def __init__(self, config):
+        self.engine_block = TensorEngine(config)
+        self.scratchpad = Scratchpad(config)
+        self.psum = Psum(config)
+        self.written = WrittenMap(config)
+        super().__init__({})
+
+    def elaborate(self, platform):
+        m = Module()
+        tensor, scratchpad = self.engine_block, self.scratchpad
+        psum, written = self.psum, self.written
+        m.submodules += [tensor, scratchpad, psum, written]
+        wiring.connect(m, tensor.stationary, scratchpad.stationary)
+        m.d.comb += [
+            scratchpad.moving_addr.eq(tensor.moving_addr),
+            scratchpad.moving_en.eq(tensor.moving_en),
+            tensor.moving_data.eq(scratchpad.moving_data),
+            tensor.row_data.eq(scratchpad.row_data),
+            tensor.row_valid.eq(scratchpad.stationary_valid),
+            psum.step_valid.eq(tensor.step_valid),
+            psum.step_accumulate.eq(tensor.step_accumulate),
+            psum.step_addr.eq(tensor.step_addr),
+            tensor.words_in.eq(psum.words_to_array),
+            tensor.accumulate.eq(psum.accumulate),
+            psum.words_from_array.eq(tensor.words_out),
+            tensor.psum_pending.eq(psum.pending),
+            written.mark_addr.eq(tensor.mark_addr),
+            written.mark_en.eq(tensor.mark_en),
+            tensor.map_ready.eq(written.ready),
+            tensor.map_written.eq(written.mark_written),
+        ]
+        return m
+
+
+class Run:
+    """What came of a list of (mnemonic, fields): cycles, signals, traps, and PSUM on request."""
+
+    def __init__(self, config, sbuf, program, psum_words=0, limit=4000):
+        self.config = config
+        self.top = TensorTop(config)
+        self.signals, self.traps = [], []
+        self.psum = np.zeros((config.n, psum_words), dtype=object)
+        self.cycles = 0
+        self._sbuf, self._program, self._limit = sbuf, program, limit
+        simulator = Simulator(self.top)
+        simulator.add_clock(1e-6)
+        simulator.add_testbench(self._drive)
+        simulator.run()
+        assert self.cycles, "the testbench did not end"
+
+    async def _drive(self, ctx):
+        top, engine = self.top, self.top.engine_block.engine
+        for addr in range(self._sbuf.shape[1]):
+            ctx.set(top.scratchpad.write_en, (1 << self.config.n) - 1)
+            ctx.set(top.scratchpad.write_addr, addr)
+            ctx.set(top.scratchpad.write_data, [int(word) for word in self._sbuf[:, addr]])
+            await ctx.tick()
+        ctx.set(top.scratchpad.write_en, 0)
+        await ctx.tick().repeat(self.config.psum_depth // 16 + 4)
+        for port in engine.signals:
+            ctx.set(port.ready, 1)
+        instructions = [instruction_item(pc, *item) for pc, item in enumerate(self._program)]
+        cycle = 0
+        while (instructions or not ctx.get(engine.idle)) and not self.traps:
+            assert cycle < self._limit, "the engine did not come to rest"
+            ctx.set(engine.instr.valid, bool(instructions))
+            if instructions:
+                ctx.set(engine.instr.payload, instructions[0])
+            ready = ctx.get(engine.instr.ready)
+            for index, port in enumerate(engine.signals):
+                if ctx.get(port.valid):
+                    self.signals.append((cycle, index, ctx.get(port.p.sem)))
+            if ctx.get(engine.trap_valid):
+                trap = engine.trap
+                self.traps.append(
+                    (Trap(ctx.get(trap.cause)), ctx.get(trap.pc), ctx.get(trap.address))
+                )
+            await ctx.tick()
+            cycle += 1
+            if instructions and ready:
+                instructions.pop(0)
+        if self.traps:
+            ctx.set(engine.stop, 1)
+            await ctx.tick().repeat(complete_cycles(self.config) + 2)
+            assert ctx.get(engine.idle)
+        for addr in range(self.psum.shape[1]):
+            ctx.set(top.psum.read_addr, addr)
+            ctx.set(top.psum.read_en, 1)
+            await ctx.tick().repeat(READ_PORT_CYCLES)
+            for p in range(self.config.n):
+                self.psum[p, addr] = ctx.get(top.psum.read_words[p])
+        self.cycles = cycle
+
+
+def instruction_item(pc, mnemonic, fields):
+    """An instruction as the queue delivers it, from its encoding."""
+    word = int.from_bytes(encode(mnemonic, **fields), "little")
+    return {
+        "pc": pc,
+        "op": by_mnemonic(mnemonic).opcode & 0xF,
+        "signal": word >> 27 & 1,
+        "signal_sem": word >> 28 & 31,
+        "signal_value": word >> 33 & 255,
+        "payload": (word >> 48) & ((1 << 72) - 1),
+    }
+
+
+def load(addr, rows, columns, fmt=BF16, **fields):
+    return "tensor.load", {
+        "addr": addr,
+        "rows": rows,
+        "columns": columns,
+        "format": fmt.name,
+        **fields,
+    }
+
+
+def matmul(addr, rows, columns, psum_addr, accumulate=0, fmt=BF16, **fields):
+    return "tensor.matmul", {
+        "addr": addr,
+        "rows": rows,
+        "columns": columns,
+        "psum_addr": psum_addr,
+        "accumulate": accumulate,
+        "format": fmt.name,
+        **fields,
+    }
+
+
+def golden_pass(config, partial, sbuf, load_at, move_at, rows, columns, f, fmts):
+    """One load and matmul on the words of `sbuf` (codes above `rows` and `columns` are zero)."""
+    masks = [0xFF if fmt.width == 8 else 0xFFFF for fmt in fmts]
+    dtypes = [np.uint8 if fmt.width == 8 else np.uint16 for fmt in fmts]
+    stationary = np.zeros((config.n, config.n), dtype=dtypes[0])
+    stationary[:rows, :columns] = sbuf[:rows, load_at : load_at + columns] & masks[0]
+    moving = np.zeros((config.n, f), dtype=dtypes[1])
+    moving[:rows] = sbuf[:rows, move_at : move_at + f] & masks[1]
+    return accumulate(partial, stationary, moving, *fmts)
+
+
+@pytest.mark.parametrize("config", [TINY, SMALL], ids=["tiny", "small"])
+def test_random_loads_and_matmuls_equal_golden(config):
+    rng = np.random.default_rng(5)
+    sbuf = operands(rng, (config.n, 96), BF16, "uniform_codes")
+    depth = 12
+    sums = PartialSums.empty((config.n, depth), config.acc_width)
+    program = []
+    for turn in range(12):
+        rows, columns = rng.integers(1, config.n + 1, 2)
+        f = int(rng.integers(1, depth + 1))
+        psum_addr = int(rng.integers(0, depth - f + 1))
+        if turn == 0:
+            f, psum_addr = depth, 0
+        accumulating = turn > 0 and rng.random() < 0.6
+        fmts = (BF16, E4M3FN) if turn % 3 == 0 else (BF16, BF16)
+        load_at, move_at = (int(x) for x in rng.integers(0, 96 - config.n - depth, 2))
+        program += [
+            load(load_at, rows, columns, fmts[0]),
+            matmul(move_at, rows, f, psum_addr, int(accumulating), fmts[1]),
+        ]
+        window = slice(psum_addr, psum_addr + f)
+        partial = PartialSums.empty((config.n, f), config.acc_width)
+        if accumulating:
+            partial = PartialSums(
+                exponent=sums.exponent[:, window].copy(),
+                significand=sums.significand[:, window].copy(),
+                acc_width=config.acc_width,
+            )
+        result = golden_pass(config, partial, sbuf, load_at, move_at, rows, columns, f, fmts)
+        sums.exponent[:, window] = result.exponent
+        sums.significand[:, window] = result.significand
+    run = Run(config, sbuf, program, psum_words=depth)
+    assert not run.traps
+    assert (run.psum == sums.words()).all()
+
+
+def test_matmuls_longer_than_a_load_follow_without_a_gap():
+    sbuf = np.ones((SMALL.n, 64), dtype=np.uint16)
+    f, pairs = 48, 6
+    program = [
+        item for turn in range(pairs) for item in (load(0, 8, 8), matmul(8, 8, f, 0, int(turn > 0)))
+    ]
+    run = Run(SMALL, sbuf, program)
+    start = SMALL.n + 2
+    assert run.cycles <= start + pairs * f + complete_cycles(SMALL) + 2
+
+
+def test_short_matmuls_follow_at_the_period_of_a_load():
+    sbuf = np.ones((SMALL.n, 64), dtype=np.uint16)
+    pairs = 8
+    program = [item for turn in range(pairs) for item in (load(0, 8, 8), matmul(8, 8, 4, 4 * turn))]
+    run = Run(SMALL, sbuf, program)
+    period = swap_cycles(SMALL) + SMALL.n + 2
+    assert run.cycles <= pairs * period + complete_cycles(SMALL) + 4
+
+
+def test_accumulating_onto_a_word_in_flight_waits_for_it():
+    sbuf = np.ones((TINY.n, 64), dtype=np.uint16)
+    program = [load(0, 4, 4), matmul(8, 4, 1, 0), *[matmul(8, 4, 1, 0, 1)] * 5]
+    run = Run(TINY, sbuf, program, psum_words=1)
+    assert run.cycles >= 5 * reuse_cycles(TINY)
+    assert run.cycles <= 6 * reuse_cycles(TINY) + TINY.n + complete_cycles(TINY) + 4
+
+
+def test_signals_come_after_the_results_and_in_order():
+    sbuf = np.ones((TINY.n, 64), dtype=np.uint16)
+    program = [
+        load(0, 4, 4, signal=1, signal_sem=1, signal_value=1),
+        matmul(8, 4, 5, 0, signal=1, signal_sem=2, signal_value=1),
+        matmul(8, 4, 3, 8, signal=1, signal_sem=3, signal_value=1),
+        ("tensor.sync", {"signal": 1, "signal_sem": 4, "signal_value": 1}),
+    ]
+    run = Run(TINY, sbuf, program)
+    assert [(port, sem) for _, port, sem in run.signals] == [(1, 1), (0, 2), (0, 3), (0, 4)]
+    cycles = [cycle for cycle, _, _ in run.signals]
+    assert cycles[1] - cycles[0] >= 5 + complete_cycles(TINY) - 1
+    assert cycles[2] - cycles[1] >= 3
+
+
+@pytest.mark.parametrize(
+    ("program", "trap"),
+    [
+        ([load(8190, 4, 4)], (Trap.SBUF_RANGE, 0, 8192)),
+        ([load(1, 4, 4, stride=-1)], (Trap.SBUF_RANGE, 0, 0xFFFFF)),
+        ([load(0, 4, 4), matmul(8190, 4, 4, 0)], (Trap.SBUF_RANGE, 1, 8192)),
+        ([load(0, 4, 4), matmul(0, 4, 4, 254)], (Trap.PSUM_RANGE, 1, 256)),
+        ([load(0, 4, 4), matmul(0, 4, 4, 3, 1)], (Trap.PSUM_UNWRITTEN, 1, 3)),
+        (
+            [load(0, 4, 4), matmul(0, 4, 4, 3), matmul(0, 4, 5, 3, 1)],
+            (Trap.PSUM_UNWRITTEN, 2, 7),
+        ),
+    ],
+)
+def test_bad_addresses_trap_with_their_address(program, trap):
+    run = Run(TINY, np.ones((TINY.n, 8), dtype=np.uint16), program)
+    assert run.traps == [trap]
