@@ -1,0 +1,1 @@
+"""The vector engine: a lane a partition, rounding and casting on the way to the scratchpad."""
