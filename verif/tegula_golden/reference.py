@@ -6,6 +6,7 @@ mistake would have to be made twice. The section that each function follows is n
 
 from collections.abc import Sequence
 from fractions import Fraction
+from functools import cache
 
 from tegula.formats import BF16, FP32, FloatFormat
 
@@ -30,6 +31,7 @@ def _sign(code: int, fmt: FloatFormat) -> int:
     return -1 if code >> (fmt.width - 1) else 1
 
 
+@cache
 def value(code: int, fmt: FloatFormat) -> Number:
     """Section 1.2: the number that a code stands for."""
     magnitude = code & fmt.magnitude_mask
@@ -42,6 +44,7 @@ def value(code: int, fmt: FloatFormat) -> Number:
     return _sign(code, fmt) * significand * Fraction(2) ** (max(field, 1) - fmt.bias)
 
 
+@cache
 def operand(code: int, fmt: FloatFormat) -> tuple[int, int] | str:
     """Section 1.3: significand and exponent of an operand, as of the bf16 number equal to it."""
     number = value(code, fmt)
