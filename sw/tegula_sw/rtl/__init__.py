@@ -1,0 +1,1 @@
+"""The tile's RTL, compiled by Verilator into a library that Python calls."""

