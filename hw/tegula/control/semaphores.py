@@ -74,9 +74,11 @@ class SemaphoreFile(wiring.Component):
 
         # A wait that is being tried does not ask again: it would be granted, and consume, twice.
         tried = Signal(len(ports))
+        being_tried = Signal(len(ports))
         asks = Signal(len(ports))
         chosen = Signal(len(ports))
-        m.d.comb += asks.eq(Cat(port.valid for port in ports) & ~tried[: len(waits)])
+        m.d.comb += being_tried.eq(tried[: len(waits)])
+        m.d.comb += asks.eq(Cat(port.valid for port in ports) & ~being_tried)
         self._choose(m, asks, chosen)
         m.d.comb += [port.ready.eq(chosen[len(waits) + i]) for i, port in enumerate(signals)]
 

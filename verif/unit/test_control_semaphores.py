@@ -1,0 +1,187 @@
+"""The semaphore file against a list of integers."""
+
+import random
+from functools import partial
+
+import pytest
+from amaranth.sim import Simulator
+
+from tegula.config import preset
+from tegula.control.semaphores import SIGNAL_CYCLES, SIGNAL_PORTS, SemaphoreFile
+from tegula.isa.instructions import ENGINES, Engine
+
+CONFIG = preset("tiny", semaphores=4, semaphore_width=6)
+LIMIT = (1 << CONFIG.semaphore_width) - 1
+SIGNALLERS = [engine for engine in ENGINES for _ in range(SIGNAL_PORTS[engine])]
+PORTS = len(ENGINES) + len(SIGNALLERS)
+
+
+def simulate(testbench):
+    dut = SemaphoreFile(CONFIG)
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-8)
+    simulator.add_testbench(partial(testbench, dut=dut))
+    simulator.run()
+
+
+def ask(ctx, port, **payload):
+    for name, value in payload.items():
+        ctx.set(getattr(port.payload, name), value)
+    ctx.set(port.valid, 1)
+
+
+async def until_ready(ctx, port, limit=20):
+    """Cycles until the handshake, counting from 0; None if there is none."""
+    for cycle in range(limit):
+        if (await ctx.tick().sample(port.ready))[2]:
+            ctx.set(port.valid, 0)
+            return cycle
+    return None
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_random_traffic_matches_the_model_and_everyone_is_served(seed):
+    rng = random.Random(seed)
+    served = {"wait": 0, "signal": 0, "consume": 0}
+
+    async def testbench(ctx, dut):
+        counts = [0] * CONFIG.semaphores
+        waits, signals = list(dut.waits), list(dut.signals)
+        asked = [None] * PORTS
+        age = [0] * PORTS
+        for _ in range(4000):
+            for i, port in enumerate(waits + signals):
+                if asked[i] is None and rng.random() < 0.4:
+                    asked[i] = request = {"sem": rng.randrange(CONFIG.semaphores)}
+                    if i < len(waits):
+                        request["value"] = rng.choice((0, 1, 2, 5, rng.randrange(20)))
+                        request["consume"] = rng.randrange(4) > 0
+                    else:
+                        # Stay under the limit, whatever the other ports have under way.
+                        room = max(0, LIMIT - counts[request["sem"]]) // (2 * len(SIGNALLERS))
+                        request["value"] = rng.randrange(min(room, 6) + 1)
+                    ask(ctx, port, **request)
+            sample = await ctx.tick().sample(*[p.ready for p in waits + signals], dut.overflow)
+            *ready, overflow = sample[2:]
+            assert not overflow
+            assert sum(ready) <= 2  # a wait that is executed and a signal that is chosen
+            for i in range(PORTS):
+                if asked[i] is None:
+                    continue
+                request = asked[i]
+                satisfied = i >= len(waits) or counts[request["sem"]] >= request["value"]
+                age[i] = age[i] + 1 if satisfied else 0
+                assert age[i] <= PORTS + 2, "a port that could be served was passed over"
+            for i in range(PORTS):
+                if not ready[i]:
+                    continue
+                request, asked[i], age[i] = asked[i], None, 0
+                assert request is not None
+                if i < len(waits):
+                    assert counts[request["sem"]] >= request["value"]
+                    served["wait"] += 1
+                    if request["consume"]:
+                        counts[request["sem"]] -= request["value"]
+                        served["consume"] += 1
+                else:
+                    counts[request["sem"]] += request["value"]
+                    served["signal"] += 1
+                ctx.set((waits + signals)[i].valid, 0)
+
+    simulate(testbench)
+    assert min(served.values()) > 100, served
+
+
+def test_a_wait_that_is_not_over_holds_up_nobody():
+    latencies = []
+
+    async def testbench(ctx, dut):
+        for port in list(dut.waits)[:3]:
+            ask(ctx, port, sem=1, value=1, consume=1)
+        for _ in range(50):
+            ask(ctx, dut.waits[3], sem=0, value=0, consume=0)
+            latencies.append(await until_ready(ctx, dut.waits[3]))
+            ask(ctx, dut.signals[4], sem=2, value=0)
+            latencies.append(await until_ready(ctx, dut.signals[4]))
+            assert not any(ctx.get(port.ready) for port in list(dut.waits)[:3])
+
+    simulate(testbench)
+    assert len(latencies) == 100
+    assert max(latencies) <= PORTS
+
+
+def test_a_consuming_wait_takes_what_one_signal_gave_once():
+    winners = 0
+
+    async def testbench(ctx, dut):
+        nonlocal winners
+        for port in dut.waits:
+            ask(ctx, port, sem=3, value=2, consume=1)
+        ask(ctx, dut.signals[0], sem=3, value=2)
+        assert await until_ready(ctx, dut.signals[0]) is not None
+        for _ in range(60):
+            sample = await ctx.tick().sample(*[port.ready for port in dut.waits])
+            winners += sum(sample[2:])
+
+    simulate(testbench)
+    assert winners == 1
+
+
+@pytest.mark.parametrize("port", range(len(SIGNALLERS)))
+def test_an_overflow_names_the_signaller_and_keeps_the_count(port):
+    seen = []
+
+    async def testbench(ctx, dut):
+        async def signal(value):
+            ask(ctx, dut.signals[port], sem=2, value=value)
+            assert await until_ready(ctx, dut.signals[port]) is not None
+            for _ in range(4):
+                _, _, overflow, engine, sem = await ctx.tick().sample(
+                    dut.overflow, dut.overflow_engine, dut.overflow_sem
+                )
+                if overflow:
+                    seen.append((value, Engine(engine), sem))
+
+        await signal(LIMIT - 1)
+        await signal(1)
+        await signal(1)
+        await signal(255)
+        await signal(0)
+        ask(ctx, dut.waits[0], sem=2, value=LIMIT, consume=1)
+        assert await until_ready(ctx, dut.waits[0]) is not None
+
+    simulate(testbench)
+    assert seen == [(1, SIGNALLERS[port], 2), (255, SIGNALLERS[port], 2)]
+
+
+def test_clear_sets_every_count_to_zero():
+    refused = 0
+
+    async def testbench(ctx, dut):
+        nonlocal refused
+        for sem in range(CONFIG.semaphores):
+            ask(ctx, dut.signals[0], sem=sem, value=3)
+            await until_ready(ctx, dut.signals[0])
+        ctx.set(dut.clear, 1)
+        await ctx.tick()
+        ctx.set(dut.clear, 0)
+        for sem in range(CONFIG.semaphores):
+            ask(ctx, dut.waits[0], sem=sem, value=1, consume=0)
+            refused += await until_ready(ctx, dut.waits[0]) is None
+
+    simulate(testbench)
+    assert refused == CONFIG.semaphores
+
+
+def test_a_signal_is_visible_after_the_named_latency():
+    cycles = []
+
+    async def testbench(ctx, dut):
+        ask(ctx, dut.signals[0], sem=0, value=1)
+        assert await until_ready(ctx, dut.signals[0]) == 0
+        # Asked in the cycle after the signal's handshake: chosen at once, executed one later.
+        ask(ctx, dut.waits[1], sem=0, value=1, consume=0)
+        cycles.append(1 + await until_ready(ctx, dut.waits[1]))
+
+    simulate(testbench)
+    assert cycles == [SIGNAL_CYCLES]
