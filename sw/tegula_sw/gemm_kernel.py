@@ -24,16 +24,13 @@ from tegula.isa.instructions import Engine, Layout
 from tegula_sw.builder import Program, Wait
 from tegula_sw.gemm_map import ChunkWork, GemmAddresses, GemmMap, Piece
 from tegula_sw.schedule import Op, dma_op, emit_merged
-from tegula_sw.tiling import MIN_PASS_CYCLES, GemmPlan, GemmShape, Span, plan_gemm
+from tegula_sw.tiling import GemmPlan, GemmShape, Span, load_period_cycles, plan_gemm
 
 __all__ = ["build_gemm"]
 
 _TENSOR_LATENCY = 40
 _VECTOR_LATENCY = 12
 _VECTOR_OVERHEAD = 4
-
-_TILE_MAJOR_COLUMNS = 32
-"""A pass at least this long may accumulate onto the words of the pass before it without a stall."""
 
 
 class _LoadStream:
@@ -130,6 +127,7 @@ class _TensorStream:
                 self._moving_address,
             ),
         ) = (b, a) if where.plan.swapped else (a, b)
+        self._period = load_period_cycles(where.config)
         self._slots_to_free = 0
 
     def ops(self) -> Iterator[Op]:
@@ -157,7 +155,7 @@ class _TensorStream:
         """
         steps = range(chunk.steps.start, chunk.steps.stop)
         tiles = range(len(chunk.block.stationary))
-        if chunk.ends_block and len(chunk.block.moving_span) >= _TILE_MAJOR_COLUMNS:
+        if chunk.ends_block and len(chunk.block.moving_span) >= self._period:
             return [(step, s) for s in tiles for step in steps]
         return [(step, s) for step in steps for s in tiles]
 
@@ -197,7 +195,7 @@ class _TensorStream:
                 "addr": self._moving_address(chunk, step, span.start),
                 "psum_addr": self._map.psum_address(tile, span.start - moving.start),
             }
-            cycles = max(len(span), MIN_PASS_CYCLES)
+            cycles = max(len(span), self._period)
             yield Op("tensor.matmul", fields, cycles, _TENSOR_LATENCY, wait, signal)
             wait = None
 

@@ -27,17 +27,14 @@ from tegula.formats import FP32, FloatFormat
 from tegula_sw.schedule import DMA_OVERHEAD
 
 __all__ = [
-    "MIN_PASS_CYCLES",
     "Block",
     "GemmPlan",
     "GemmShape",
     "Span",
     "balanced",
+    "load_period_cycles",
     "plan_gemm",
 ]
-
-MIN_PASS_CYCLES = 20
-"""Period of (tensor.load, tensor.matmul) pairs below which fewer columns gain nothing."""
 
 _CHUNK_K = 64
 _RING_SLOTS = (6, 4, 3, 2)
@@ -54,6 +51,14 @@ class Span:
 
     def __len__(self) -> int:
         return self.stop - self.start
+
+
+def load_period_cycles(config: TileConfig) -> int:
+    """Period of (tensor.load, tensor.matmul) pairs, below which fewer columns gain nothing.
+
+    `tegula.array.loader` says why; a test compares.
+    """
+    return 2 * config.n + 3 * config.groups + 1
 
 
 def _align(value: int, multiple: int) -> int:
@@ -276,11 +281,16 @@ class GemmPlan:
     def compute_cycles(self, steps: int) -> int:
         """Estimate of the tensor engine's cycles for `steps` K steps of the first block."""
         block = self.blocks[0]
-        return steps * _block_compute(block)
+        return steps * self._block_compute(block)
 
     def load_cycles(self, steps: int) -> int:
         """Estimate of the load engine's cycles for a chunk of the first block."""
         return self._block_load(self.blocks[0], steps)
+
+    def _block_compute(self, block: Block) -> int:
+        """Estimate of the tensor engine's cycles for one K step of a block."""
+        columns = sum(len(moving) for moving in block.moving)
+        return len(block.stationary) * max(load_period_cycles(self.config), columns)
 
     def _block_load(self, block: Block, steps: int) -> int:
         k = steps * self.config.n
@@ -301,7 +311,7 @@ class GemmPlan:
         steps = min(self.k_steps, self.chunk_steps)
         compute = load = store = 0
         for block in self.blocks:
-            compute += self.k_steps * _block_compute(block)
+            compute += self.k_steps * self._block_compute(block)
             load += -(-self._block_load(block, steps) * self.k_steps // steps)
             for tile in block.stationary:
                 for span in block.moving:
@@ -317,11 +327,6 @@ class GemmPlan:
             total += self.k_steps * (len(block.stationary) + tiles)
             total += len(self.chunks(index == 0)) * (3 * 4 + 1) + tiles * 5 + 32
         return total
-
-
-def _block_compute(block: Block) -> int:
-    """Estimate of the tensor engine's cycles for one K step of a block."""
-    return len(block.stationary) * max(MIN_PASS_CYCLES, sum(len(moving) for moving in block.moving))
 
 
 def _fit(plan: GemmPlan) -> GemmPlan:

@@ -1,0 +1,87 @@
+"""The static check of programs finds what it promises to find."""
+
+import pytest
+
+from tegula.config import preset
+from tegula_sw.builder import Program
+from tegula_sw.check import check_program
+
+CONFIG = preset("small")
+LOAD = {"mem_addr": 0, "run": 8, "sbuf_addr": 0, "layout": "free"}
+STORE = {"mem_addr": 64, "run": 8, "sbuf_addr": 0, "layout": "free"}
+
+
+def sync_pair(**fields):
+    """A load and a store that a semaphore may or may not order."""
+    program = Program(CONFIG)
+    ready = program.semaphore("ready")
+    program.load_dma(**LOAD, signal=ready.add())
+    program.store_dma(**STORE | fields, wait=ready.at_least(1) if not fields else None)
+    program.halt()
+    return program.assemble()
+
+
+def test_ordered_accesses_pass():
+    assert check_program(CONFIG, sync_pair()) == 3
+
+
+def test_a_read_that_no_signal_orders_after_the_write_is_found():
+    with pytest.raises(ValueError, match=r"store.dma at byte 64: reads scratchpad.*engine load"):
+        check_program(CONFIG, sync_pair(mem_addr=128))
+
+
+def test_accesses_to_other_partitions_or_addresses_need_no_order():
+    assert check_program(CONFIG, sync_pair(partition=1)) == 3
+    assert check_program(CONFIG, sync_pair(sbuf_addr=8)) == 3
+
+
+def test_a_write_that_no_signal_orders_after_the_read_is_found():
+    program = Program(CONFIG)
+    program.store_dma(**STORE)
+    program.load_dma(**LOAD)
+    program.halt()
+    with pytest.raises(ValueError, match=r"load.dma at byte 64: writes scratchpad.*engine store"):
+        check_program(CONFIG, program.assemble())
+
+
+def test_order_passes_through_a_third_engine():
+    program = Program(CONFIG)
+    first, second = program.semaphore("first"), program.semaphore("second")
+    program.load_dma(**LOAD, signal=first.add())
+    program.vector_sync(wait=first.at_least(1, consume=True), signal=second.add())
+    program.store_dma(**STORE, wait=second.at_least(1, consume=True))
+    program.halt()
+    assert check_program(CONFIG, program.assemble()) == 4
+
+
+def test_psum_is_compared_between_tensor_and_vector():
+    program = Program(CONFIG)
+    program.tensor_load(rows=8, format=0, columns=8, addr=0)
+    program.tensor_matmul(rows=8, format=0, addr=8, columns=4, psum_addr=6)
+    program.vector_copy(rows=1, format=0, src=9, dst=64, columns=1)
+    program.halt()
+    with pytest.raises(ValueError, match=r"vector.copy.*reads PSUM.*engine tensor"):
+        check_program(CONFIG, program.assemble())
+
+
+def test_layout_partition_spreads_over_all_partitions():
+    program = Program(CONFIG)
+    program.load_dma(mem_addr=0, run=9, sbuf_addr=0, sbuf_stride0=16, layout="partition")
+    program.store_dma(mem_addr=0, run=1, sbuf_addr=16, layout="partition")
+    program.halt()
+    with pytest.raises(ValueError, match="reads scratchpad"):
+        check_program(CONFIG, program.assemble())
+
+
+def test_a_wait_before_its_signal_is_found(monkeypatch):
+    monkeypatch.setattr(Program, "_account_wait", lambda *_: None)
+    program = Program(CONFIG)
+    program.store_sync(wait=program.semaphore("never").at_least(1))
+    program.halt()
+    with pytest.raises(ValueError, match=r"waits for 1 on semaphore 0.*leave only 0"):
+        check_program(CONFIG, program.assemble())
+
+
+def test_a_program_without_halt_is_found():
+    with pytest.raises(ValueError, match="does not end with halt"):
+        check_program(CONFIG, b"")

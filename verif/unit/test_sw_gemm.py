@@ -1,0 +1,285 @@
+"""The GEMM kernel on the golden device: bit-equal to the golden GEMM, no deadlocks, no races."""
+
+from dataclasses import replace
+from itertools import product
+
+import numpy as np
+import pytest
+
+from tegula.config import TileConfig, preset
+from tegula.formats import BF16, E4M3FN, E5M2, FP32
+from tegula.isa.codec import decode
+from tegula.isa.traps import Trap
+from tegula_golden.gemm import gemm as golden_gemm
+from tegula_golden.stimuli import KINDS, PAIR_KINDS, pair
+from tegula_sw import gemm as gemm_module
+from tegula_sw.check import check_program
+from tegula_sw.device import TileTrapError
+from tegula_sw.gemm import gemm, split_jobs
+from tegula_sw.gemm_kernel import build_gemm
+from tegula_sw.gemm_map import GemmAddresses
+from tegula_sw.golden import GoldenDevice
+from tegula_sw.tiling import GemmShape, Span
+
+SMALL = preset("small")
+TIGHT = preset("small", queue_depth=2, max_reads=2, max_writes=2)
+CONFIGS = {
+    "small": SMALL,
+    "tiny": preset("tiny"),
+    "medium": preset("medium"),
+    "queue of 2": TIGHT,
+    "one bank": preset("small", psum_banks=1),
+    "narrow semaphores": preset("small", psum_banks=32, psum_bank_words=8, semaphore_width=4),
+    "wide bus": TileConfig(n=4, axi_data_width=512),
+    "small scratchpad": TileConfig(sbuf_depth=256, psum_banks=4, psum_bank_words=16),
+    "n 32": TileConfig(n=32),
+    "narrow sums": TileConfig(acc_width=40),
+}
+OPERANDS = (BF16, E4M3FN, E5M2)
+RESULTS = (*OPERANDS, FP32)
+STIMULI = (*KINDS, *PAIR_KINDS)
+
+
+def format_names(formats):
+    """Test id of a tuple of formats."""
+    return "-".join(fmt.name for fmt in formats)
+
+
+def check(config, size, formats, kind, seed, *, saturate=False, swapped=None, base=0):
+    """Run one GEMM and compare; return its report."""
+    m, n, k = size
+    rng = np.random.default_rng(seed)
+    fmt_a, fmt_b, fmt_out = formats
+    stationary, b_codes = pair(rng, (k, m, n), fmt_a, fmt_b, kind, fmt_out)
+    a_codes = np.ascontiguousarray(stationary.T)
+    codes, report = gemm(
+        GoldenDevice(config),
+        a_codes,
+        b_codes,
+        fmt_a,
+        fmt_b,
+        fmt_out,
+        saturate=saturate,
+        swapped=swapped,
+        base=base,
+    )
+    expected = golden_gemm(
+        a_codes,
+        b_codes,
+        fmt_a,
+        fmt_b,
+        fmt_out,
+        saturate=saturate,
+        acc_width=config.acc_width,
+        rows=config.n,
+    )
+    assert codes.dtype == expected.dtype
+    assert codes.shape == (m, n)
+    assert np.array_equal(codes, expected)
+    return report
+
+
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS.keys())
+@pytest.mark.parametrize("size", [(1, 1, 1), (8, 8, 8), (9, 65, 17), (70, 11, 31)], ids=str)
+def test_every_configuration_computes_small_shapes(config, size):
+    check(config, size, (BF16, BF16, BF16), "finite_codes", 1)
+
+
+@pytest.mark.parametrize("formats", list(product(OPERANDS, OPERANDS, RESULTS)), ids=format_names)
+def test_every_combination_of_formats_is_exact_to_the_bit(formats):
+    for index, swapped in enumerate((False, True)):
+        if not (swapped and formats[2] == FP32):
+            check(SMALL, (21, 19, 13), formats, "normal", index, swapped=swapped, saturate=swapped)
+
+
+@pytest.mark.parametrize("kind", STIMULI)
+def test_adversarial_operands_survive_the_whole_tile(kind):
+    check(SMALL, (17, 40, 70), (E4M3FN, E5M2, BF16), kind, 3)
+    check(SMALL, (40, 9, 70), (BF16, BF16, BF16), kind, 4, swapped=True)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_random_shapes_formats_and_orientations_are_exact_to_the_bit(seed):
+    rng = np.random.default_rng(1000 + seed)
+    sizes = [1, 2, 7, 8, 9, 13, 31, 33, 64, 65, 97, int(rng.integers(1, 130))]
+    size = tuple(int(rng.choice(sizes)) for _ in range(3))
+    formats = (*(OPERANDS[i] for i in rng.integers(0, 3, 2)), RESULTS[rng.integers(0, 4)])
+    names = list(CONFIGS)
+    config = CONFIGS[names[seed % len(names)]]
+    swapped = [None, False, formats[2] != FP32][rng.integers(0, 3)]
+    kind = STIMULI[rng.integers(0, len(STIMULI))]
+    print(f"seed {seed}: {config.name} {size} {[f.name for f in formats]} {kind} {swapped=}")
+    check(
+        config,
+        size,
+        formats,
+        kind,
+        seed,
+        swapped=swapped,
+        saturate=bool(rng.integers(0, 2)),
+        base=int(rng.choice([0, 64, 4096])),
+    )
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_k_beyond_the_ring_of_chunks_streams_through_it(swapped):
+    check(SMALL, (9, 10, 1031), (E4M3FN, E4M3FN, BF16), "finite_codes", 5, swapped=swapped)
+
+
+@pytest.mark.parametrize("config", ["queue of 2", "tiny", "narrow semaphores"])
+@pytest.mark.parametrize("size", [(1, 1, 1), (8, 300, 8), (100, 70, 129), (5, 5, 999)], ids=str)
+@pytest.mark.parametrize("swapped", [False, True])
+def test_programs_neither_deadlock_nor_race(config, size, swapped):
+    config = CONFIGS[config]
+    shape = GemmShape.whole(*size, BF16, E4M3FN, BF16)
+    program, _ = build_gemm(
+        config, shape, GemmAddresses(a=0, b=1 << 20, c=1 << 21), swapped=swapped
+    )
+    instructions = check_program(config, program)
+    assert instructions >= 6
+
+
+def test_all_tokens_are_consumed():
+    shape = GemmShape.whole(100, 100, 300, BF16, BF16, BF16)
+    program, _ = build_gemm(SMALL, shape, GemmAddresses(a=0, b=1 << 20, c=1 << 21))
+    left = np.zeros(SMALL.semaphores, int)
+    offset = waits = 0
+    while (decoded := decode(program, offset)).mnemonic != "halt":
+        fields = decoded.fields
+        if fields["wait"]:
+            assert fields["consume"]
+            left[fields["wait_sem"]] -= fields["wait_value"]
+            waits += 1
+        if fields["signal"]:
+            left[fields["signal_sem"]] += fields["signal_value"]
+        offset += decoded.size
+    assert not left.any()
+    assert waits > 50
+
+
+def test_the_first_instruction_loads_a_single_tile_so_that_compute_starts_early():
+    shape = GemmShape.whole(64, 64, 64, BF16, BF16, BF16)
+    program, _ = build_gemm(SMALL, shape, GemmAddresses(a=0, b=1 << 20, c=1 << 21))
+    first = decode(program)
+    assert first.mnemonic == "load.dma"
+    assert first.fields["run"] * first.fields["count1"] == SMALL.n**2
+
+
+def test_programs_stay_short():
+    sizes = {64: 230, 256: 10_000}
+    for size, limit in sizes.items():
+        shape = GemmShape.whole(size, size, size, BF16, BF16, BF16)
+        program, plan = build_gemm(SMALL, shape, GemmAddresses(a=0, b=1 << 20, c=1 << 21))
+        assert len(program) // 16 <= min(limit, plan.granules())
+
+
+def test_memory_outside_the_result_is_untouched():
+    device = GoldenDevice(SMALL)
+    seen = []
+    run = device.run
+
+    def recording_run(memory, **arguments):
+        before = memory.copy()
+        result = run(memory, **arguments)
+        seen.append(np.flatnonzero(before != memory))
+        return result
+
+    device.run = recording_run
+    ones = np.full((13, 13), 0x3F80, np.uint16)
+    gemm(device, ones, ones, BF16, BF16, BF16)
+    start = 2 * 384
+    assert len(seen) == 1
+    assert seen[0].min() >= start
+    assert seen[0].max() < start + 13 * 13 * 2
+
+
+def test_the_report_describes_the_job():
+    report = check(SMALL, (64, 32, 16), (BF16, BF16, BF16), "normal", 0)
+    assert report.shape == (64, 32, 16)
+    assert report.macs == 64 * 32 * 16
+    assert report.peak_macs_per_cycle == 64
+    assert (report.cycles, report.utilisation) == (None, None)
+    assert (report.preset, report.device, report.programs) == ("small", "golden", 1)
+    program_beats = report.program_bytes // 16
+    assert report.read_beats >= (64 * 16 + 16 * 32) // 8 + program_beats
+    assert report.write_beats == 64 * 32 // 8
+
+
+def test_cycles_of_a_device_with_a_clock_make_the_utilisation():
+    device = GoldenDevice(SMALL)
+    run = device.run
+    device.run = lambda *args, **kwargs: replace(
+        run(*args, **kwargs), cycles=128, counters={"TENSOR_BUSY": 5}
+    )
+    ones = np.full((16, 16), 0x38, np.uint8)
+    _, report = gemm(device, ones, ones, E4M3FN, E4M3FN, FP32)
+    assert report.cycles == 128
+    assert report.utilisation == 0.5
+    assert report.counters == {"TENSOR_BUSY": 5}
+
+
+def test_jobs_beyond_the_program_counter_are_split_and_still_exact(monkeypatch):
+    monkeypatch.setattr(gemm_module, "MAX_GRANULES", 400)
+    seen = []
+    rng = np.random.default_rng(2)
+    a_codes, b_codes = (
+        rng.integers(0, 0x3F80, (s)).astype(np.uint16) for s in ((200, 16), (16, 150))
+    )
+    codes, report = gemm(
+        GoldenDevice(SMALL),
+        a_codes,
+        b_codes,
+        BF16,
+        BF16,
+        BF16,
+        progress=lambda number, total: seen.append((number, total)),
+    )
+    assert np.array_equal(codes, golden_gemm(a_codes, b_codes, BF16, BF16, BF16))
+    assert report.programs == len(seen) > 1
+    assert seen == [(i, report.programs) for i in range(report.programs)]
+
+
+def test_jobs_are_cut_by_rows_then_by_columns(monkeypatch):
+    monkeypatch.setattr(gemm_module, "MAX_GRANULES", 200)
+    jobs = split_jobs(SMALL, GemmShape.whole(130, 200, 16, BF16, BF16, BF16))
+    covered = np.zeros((130, 200), int)
+    for job in jobs:
+        covered[job.rows.start : job.rows.stop, job.columns.start : job.columns.stop] += 1
+    assert (covered == 1).all()
+    assert {len(job.rows) for job in jobs} < {32, 64, 2}
+    assert Span(0, 64) in [job.columns for job in jobs]
+    with pytest.raises(ValueError, match="K = 900 is too long"):
+        split_jobs(SMALL, GemmShape.whole(1, 1, 900, BF16, BF16, BF16))
+
+
+def test_a_trap_is_an_exception_with_its_record():
+    device = GoldenDevice(SMALL)
+    run = device.run
+    device.run = lambda memory, **arguments: run(memory, **arguments, window=(0, 63))
+    ones = np.full((8, 8), 0x38, np.uint8)
+    with pytest.raises(TileTrapError, match="MEMORY_WINDOW") as caught:
+        gemm(device, ones, ones, E4M3FN, E4M3FN, FP32)
+    assert caught.value.record.cause == Trap.MEMORY_WINDOW
+
+
+BAD_OPERANDS = {
+    "disagree on K": ((2, 3), (4, 2), np.uint16, np.uint16),
+    "A must be two-dimensional": ((2,), (4, 2), np.uint16, np.uint16),
+    "B must not be empty": ((2, 4), (4, 0), np.uint16, np.uint16),
+    "A must hold bf16 codes as uint16, not uint8": ((2, 3), (3, 2), np.uint8, np.uint16),
+    "B must hold bf16 codes as uint16, not float32": ((2, 3), (3, 2), np.uint16, np.float32),
+}
+
+
+@pytest.mark.parametrize("message", BAD_OPERANDS)
+def test_operands_that_do_not_fit_are_refused(message):
+    shape_a, shape_b, dtype_a, dtype_b = BAD_OPERANDS[message]
+    with pytest.raises(ValueError, match=message):
+        gemm(
+            GoldenDevice(SMALL),
+            np.zeros(shape_a, dtype_a),
+            np.zeros(shape_b, dtype_b),
+            BF16,
+            BF16,
+            BF16,
+        )
