@@ -1,0 +1,201 @@
+"""The command `tegula`: arguments in, one line of error or the result out.
+
+The parser lives here, what a command does in `commands`, which is imported only when one runs, so
+that `--help` is quick.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from tegula.config import PRESETS
+
+__all__ = ["main"]
+
+_EXIT_ERROR = 2
+_EXIT_INTERRUPTED = 130
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line, and those of `tegula`, not of a subcommand."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(message)
+
+
+def _probability(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0.0 <= value <= 1.0:
+        raise argparse.ArgumentTypeError(f"a probability must be 0 to 1, not {text!r}")
+    return value
+
+
+def _count(text: str) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = -1
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"must be an integer of at least 0, not {text!r}")
+    return value
+
+
+def _add_preset(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--preset", default="small", metavar="P", help=f"{', '.join(PRESETS)} (default: small)"
+    )
+
+
+def _add_device(parser: argparse.ArgumentParser, default: str) -> None:
+    parser.add_argument(
+        "--device",
+        choices=("rtl", "golden"),
+        default=default,
+        help=f"compiled RTL or numpy model (default: {default})",
+    )
+    _add_preset(parser)
+
+
+def _add_gemm(subparsers: argparse._SubParsersAction) -> None:
+    parser = subparsers.add_parser(
+        "gemm",
+        help="matrix product C = A @ B, from memory to memory",
+        description=(
+            "C = A @ B for A (M x K) and B (K x N), any M, N, K >= 1. Float arrays are cast to the"
+            " operand's format (nearest even, saturating); uint8/uint16 arrays hold its codes. C is"
+            " float32 for fp32, else codes. Formats: bf16, e4m3fn, e5m2."
+        ),
+    )
+    parser.add_argument("a", metavar="A.npy", help="left operand, M x K")
+    parser.add_argument("b", metavar="B.npy", help="right operand, K x N")
+    parser.add_argument("-o", "--output", required=True, metavar="C.npy", help="result, M x N")
+    parser.add_argument("--format-a", required=True, metavar="F", help="format of A")
+    parser.add_argument("--format-b", required=True, metavar="F", help="format of B")
+    parser.add_argument("--format-out", required=True, metavar="F", help="format of C; also fp32")
+    parser.add_argument(
+        "--saturate", action="store_true", help="fp8 overflow and Inf become the largest finite"
+    )
+    _add_device(parser, "rtl")
+    parser.add_argument(
+        "--mem-latency",
+        type=_count,
+        default=20,
+        metavar="CYCLES",
+        help="read latency of the RTL's memory (default: 20)",
+    )
+    parser.add_argument(
+        "--stall",
+        type=_probability,
+        default=0.0,
+        metavar="PROBABILITY",
+        help="chance of each AXI channel to pause in a cycle, on the RTL (default: 0)",
+    )
+    parser.add_argument(
+        "--seed", type=_count, default=0, metavar="N", help="seed of the stalls (default: 0)"
+    )
+    parser.add_argument(
+        "--json", metavar="REPORT", help="write shape [M, N, K], cycles and beats; - is stdout"
+    )
+
+
+def _add_cast(subparsers: argparse._SubParsersAction) -> None:
+    parser = subparsers.add_parser(
+        "cast",
+        help="float32 to codes",
+        description=(
+            "Cast float32 values (or uint32 bit patterns) to codes of a format, to nearest even or"
+            " stochastically with given random bits. The RTL device uses the tile's own hardware."
+        ),
+    )
+    parser.add_argument("x", metavar="X.npy", help="float32 or uint32 array of any shape")
+    parser.add_argument("-o", "--output", required=True, metavar="Y.npy", help="codes")
+    parser.add_argument("--to", required=True, metavar="F", help="format of the codes")
+    parser.add_argument(
+        "--saturate", action="store_true", help="fp8 overflow and Inf become the largest finite"
+    )
+    parser.add_argument(
+        "--rounding",
+        choices=("rne", "sr"),
+        default="rne",
+        help="nearest even, or stochastic (default: rne)",
+    )
+    parser.add_argument(
+        "--random-bits", metavar="R.npy", help="uint16 array in the shape of X, for sr"
+    )
+    _add_device(parser, "golden")
+
+
+def _add_info(subparsers: argparse._SubParsersAction) -> None:
+    parser = subparsers.add_parser(
+        "info",
+        help="sizes, widths, latencies and guarantees of a preset",
+        description="Print sizes, widths, latencies and guarantees of a preset.",
+    )
+    _add_preset(parser)
+    parser.add_argument("--json", metavar="REPORT", help="write them as JSON; - is stdout")
+
+
+def _add_assembler(subparsers: argparse._SubParsersAction) -> None:
+    parser = subparsers.add_parser(
+        "asm",
+        help="assemble a program",
+        description="Assemble program text (docs/isa.md) into the bytes that the tile fetches.",
+    )
+    parser.add_argument("file", metavar="FILE", help="program text")
+    parser.add_argument("-o", "--output", required=True, metavar="OUT", help="program bytes")
+    parser = subparsers.add_parser(
+        "disasm",
+        help="disassemble a program",
+        description="Print the bytes of a program as text that `tegula asm` takes back.",
+    )
+    parser.add_argument("file", metavar="FILE", help="program bytes")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="tegula", description="Run jobs on a Tegula training tile.")
+    subparsers = parser.add_subparsers(
+        dest="command", required=True, metavar="COMMAND", parser_class=_Parser
+    )
+    _add_gemm(subparsers)
+    _add_cast(subparsers)
+    _add_info(subparsers)
+    _add_assembler(subparsers)
+    return parser
+
+
+def _run(arguments: Sequence[str] | None) -> None:
+    options = _parser().parse_args(arguments)
+    from tegula_sw import commands
+
+    getattr(commands, options.command)(options)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code: 0, or 2 after an error of one line.
+
+    Parameters
+    ----------
+    arguments
+        Without the program's name; None: those of the process.
+    """
+    try:
+        _run(arguments)
+    except KeyboardInterrupt:
+        return _EXIT_INTERRUPTED
+    except OSError as error:
+        reason = error.strerror or str(error)
+        message = f"{error.filename}: {reason}" if error.filename else reason
+    except (ValueError, RuntimeError, MemoryError) as error:
+        message = str(error) or type(error).__name__
+    else:
+        return 0
+    print(f"tegula: error: {' '.join(message.split())}", file=sys.stderr)
+    return _EXIT_ERROR
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,159 @@
+"""What the commands of `tegula` do: one function each, named as the command."""
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from tegula.config import TileConfig, preset
+from tegula.formats import FP32, FloatFormat
+from tegula_sw.arrays import codes_from_array, fp32_bits, load_array, save_array
+from tegula_sw.device import Device
+
+__all__ = ["asm", "cast", "disasm", "gemm", "info"]
+
+_STDOUT = "-"
+
+
+def _format(option: str, name: str, config: TileConfig, *, fp32: bool = False) -> FloatFormat:
+    """The format called `name`, if the tile has it."""
+    formats = (*config.operand_formats, FP32) if fp32 else config.operand_formats
+    for fmt in formats:
+        if fmt.name == name:
+            return fmt
+    known = ", ".join(fmt.name for fmt in formats)
+    raise ValueError(f"{option} {name!r} is unknown: it must be one of {known}")
+
+
+def _device(name: str, config: TileConfig, **rtl_options: float) -> Device:
+    """The device; `rtl_options` mean nothing to golden, which has neither clock nor bus."""
+    if name == "golden":
+        from tegula_sw.golden import GoldenDevice
+
+        return GoldenDevice(config)
+    from tegula_sw.rtl.device import RtlDevice
+
+    _progress(f"building or finding the RTL of preset {config.name}")
+    return RtlDevice(config, **rtl_options)
+
+
+def _progress(message: str) -> None:
+    if sys.stderr.isatty():
+        print(f"tegula: {message}", file=sys.stderr)
+
+
+def _write_json(path: str, content: dict) -> None:
+    text = json.dumps(content, indent=2) + "\n"
+    if path == _STDOUT:
+        sys.stdout.write(text)
+    else:
+        Path(path).write_text(text)
+
+
+def _check_writable(*paths: str | None) -> None:
+    """Find out before the work whether the folder of each output exists."""
+    for path in paths:
+        if path is not None and not Path(path).parent.is_dir():
+            raise ValueError(f"{path}: {Path(path).parent} is not a folder")
+
+
+def gemm(options: argparse.Namespace) -> None:
+    """`tegula gemm`."""
+    from tegula_sw.gemm import gemm as run_gemm
+
+    config = preset(options.preset)
+    fmt_a = _format("--format-a", options.format_a, config)
+    fmt_b = _format("--format-b", options.format_b, config)
+    fmt_out = _format("--format-out", options.format_out, config, fp32=True)
+    _check_writable(options.output, options.json)
+    a = load_array(options.a)
+    b = load_array(options.b)
+    if a.ndim == b.ndim == 2 and a.shape[1] != b.shape[0]:
+        raise ValueError(
+            f"{options.a} {a.shape} and {options.b} {b.shape} disagree on K:"
+            f" {a.shape[1]} columns and {b.shape[0]} rows"
+        )
+    a_codes = codes_from_array(options.a, a, fmt_a)
+    b_codes = codes_from_array(options.b, b, fmt_b)
+    device = _device(
+        options.device,
+        config,
+        mem_latency=options.mem_latency,
+        stall=options.stall,
+        seed=options.seed,
+    )
+    codes, report = run_gemm(
+        device,
+        a_codes,
+        b_codes,
+        fmt_a,
+        fmt_b,
+        fmt_out,
+        saturate=options.saturate,
+        progress=lambda number, total: _progress(f"running program {number + 1} of {total}"),
+    )
+    save_array(options.output, codes.view(np.float32) if fmt_out == FP32 else codes)
+    if options.json:
+        _write_json(options.json, asdict(report))
+
+
+def cast(options: argparse.Namespace) -> None:
+    """`tegula cast`."""
+    config = preset(options.preset)
+    fmt = _format("--to", options.to, config, fp32=True)
+    _check_writable(options.output)
+    bits = fp32_bits(options.x, load_array(options.x))
+    random = None
+    if options.rounding == "sr":
+        if options.random_bits is None:
+            raise ValueError("--rounding sr needs --random-bits R.npy")
+        random = _random_bits(options.random_bits, bits.shape)
+    elif options.random_bits is not None:
+        raise ValueError("--random-bits needs --rounding sr")
+    if options.device == "golden":
+        from tegula_golden.cast import cast as cast_golden
+
+        codes = cast_golden(bits, fmt, saturate=options.saturate, random=random)
+    else:
+        from tegula_sw.casts import cast_on_device
+
+        device = _device(options.device, config)
+        codes = cast_on_device(device, bits, fmt, saturate=options.saturate, random=random)
+    save_array(options.output, codes.view(np.float32) if fmt == FP32 else codes)
+
+
+def _random_bits(path: str, shape: tuple[int, ...]) -> np.ndarray:
+    random = load_array(path)
+    if random.dtype.kind != "u" or random.dtype.itemsize != 2:
+        raise ValueError(f"{path} must be uint16, not {random.dtype}")
+    if random.shape != shape:
+        raise ValueError(f"{path} must have the shape {shape} of X, not {random.shape}")
+    return random.astype(np.uint16)
+
+
+def info(options: argparse.Namespace) -> None:
+    """`tegula info`."""
+    from tegula_sw.info import describe, format_text
+
+    description = describe(preset(options.preset))
+    if options.json:
+        _write_json(options.json, description)
+    if options.json != _STDOUT:
+        print(format_text(description))
+
+
+def asm(options: argparse.Namespace) -> None:
+    """`tegula asm`."""
+    from tegula.isa.assembly import assemble
+
+    Path(options.output).write_bytes(assemble(Path(options.file).read_text()))
+
+
+def disasm(options: argparse.Namespace) -> None:
+    """`tegula disasm`."""
+    from tegula.isa.assembly import disassemble
+
+    sys.stdout.write(disassemble(Path(options.file).read_bytes()))

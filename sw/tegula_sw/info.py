@@ -1,0 +1,118 @@
+"""What `tegula info` says of a configuration: sizes, widths, latencies, guarantees."""
+
+from dataclasses import fields
+
+from tegula.config import TileConfig
+from tegula.formats import FloatFormat
+
+__all__ = ["describe", "exact_terms", "format_text"]
+
+_HIDDEN_BIT = 128
+"""Operands are brought to bf16's significand: the hidden bit and seven more."""
+
+_PRODUCT_FRACTION_BITS = 14
+_BITS_TO_RENORMALISATION = 27
+"""A PSUM word is renormalised when its sum reaches 2**27 units of a product at the anchor."""
+
+
+def _max_exponent(fmt: FloatFormat) -> int:
+    return (fmt.max_finite >> fmt.mantissa_bits) - fmt.bias
+
+
+def _max_significand(fmt: FloatFormat) -> int:
+    fraction = fmt.max_finite & ((1 << fmt.mantissa_bits) - 1)
+    return _HIDDEN_BIT + (fraction << (7 - fmt.mantissa_bits))
+
+
+def exact_terms(config: TileConfig, fmt_a: FloatFormat, fmt_b: FloatFormat) -> int | None:
+    """The largest K for which every finite dot product of the two formats is exact before reading.
+
+    Then its result is the correctly rounded sum, whatever the order of k and the tiling. A sum is
+    exact while the smallest product's last bit is not below the last bit of the partial sum. With
+    the largest product at the anchor `spare` bits separate them; each renormalisation takes one,
+    and there are at most `spare` of them while ``K * largest product < 2**(27 + spare)`` units
+    (docs/numerics.md).
+
+    Parameters
+    ----------
+    fmt_a, fmt_b
+        Operand formats.
+
+    Returns
+    -------
+    int or None
+        None: not exact for any K beyond one, in general.
+    """
+    anchor_unit = _max_exponent(fmt_a) + _max_exponent(fmt_b) - _PRODUCT_FRACTION_BITS
+    smallest = fmt_a.min_exponent - fmt_a.mantissa_bits + fmt_b.min_exponent - fmt_b.mantissa_bits
+    spare = smallest - (anchor_unit - config.guard_bits)
+    if spare < 0:
+        return None
+    largest = _max_significand(fmt_a) * _max_significand(fmt_b)
+    return ((1 << (_BITS_TO_RENORMALISATION + spare)) - 1) // largest
+
+
+def _latencies(config: TileConfig) -> dict[str, int]:
+    """Cycles, from the constants that the hardware's tests assert."""
+    from tegula.array.array import result_cycles, swap_cycles
+    from tegula.array.engine import complete_cycles
+    from tegula.memory.psum import reuse_cycles
+    from tegula.memory.scratchpad import READ_CYCLES
+
+    return {
+        "scratchpad_read": READ_CYCLES,
+        "array_moving_to_result": result_cycles(config),
+        "matmul_last_column_to_signal": complete_cycles(config),
+        "psum_word_reuse": reuse_cycles(config),
+        "stationary_load_and_matmul_period": swap_cycles(config) + config.n + 1,
+    }
+
+
+def describe(config: TileConfig) -> dict[str, dict[str, object]]:
+    """Sections of names and values, fit for JSON."""
+    formats = config.operand_formats
+    settings = {
+        field.name: getattr(config, field.name)
+        for field in fields(config)
+        if field.type is int or field.name == "name"
+    }
+    guarantees = {
+        f"exact_terms_{a.name}_{b.name}": exact_terms(config, a, b)
+        for i, a in enumerate(formats)
+        for b in formats[i:]
+    }
+    return {
+        "configuration": settings
+        | {"operand_formats": [fmt.name for fmt in formats], "result_formats": "these and fp32"},
+        "sizes": {
+            "peak_macs_per_cycle": config.peak_macs_per_cycle,
+            "sbuf_bytes": config.sbuf_bytes,
+            "psum_words": config.psum_depth,
+            "psum_bytes_as_fp32": config.psum_bytes,
+        },
+        "widths": {
+            "psum_word_bits": config.psum_width,
+            "guard_bits": config.guard_bits,
+            "bus_bytes": config.bus_bytes,
+            "scratchpad_line_words": config.bus_words,
+        },
+        "latencies_cycles": _latencies(config),
+        "guarantees": guarantees,
+    }
+
+
+def _value_text(value: object) -> str:
+    if value is None:
+        return "-"
+    return ", ".join(value) if isinstance(value, list) else str(value)
+
+
+def format_text(description: dict[str, dict[str, object]]) -> str:
+    """The description as an indented table."""
+    width = max(len(name) for section in description.values() for name in section)
+    lines = []
+    for title, section in description.items():
+        lines.append(title)
+        lines += [f"  {name:<{width}}  {_value_text(value)}" for name, value in section.items()]
+    lines.append("exact_terms: longest sums that are exact before reading (- : none is guaranteed)")
+    return "\n".join(lines)
