@@ -29,7 +29,7 @@ def _codes(words: np.ndarray, fmt: FloatFormat) -> np.ndarray:
 def tensor_load(state: TileState, fields: dict[str, int]) -> None:
     """tensor.load: the stationary operand; the old one stays where an address does not exist."""
     rows, columns = fields["rows"], fields["columns"]
-    column = np.arange(columns - 1, -1, -1)
+    column = np.arange(columns)
     addresses = fields["addr"] + column * fields["stride"]
     _, trap = first_fault([sbuf_check(addresses, state.config)])
     if trap is not None:

@@ -1,0 +1,59 @@
+"""The golden model as a device."""
+
+import numpy as np
+
+from tegula.config import TileConfig
+from tegula_golden.tile import GoldenTile
+from tegula_sw.device import RunResult
+
+__all__ = ["GoldenDevice"]
+
+
+class GoldenDevice:
+    """Programs on the functional simulator: bit-exact, without a clock.
+
+    Implements `tegula_sw.device.Device`; results have no cycles and no counters.
+
+    Parameters
+    ----------
+    config
+        The tile.
+
+    Attributes
+    ----------
+    tile
+        The simulator; its scratchpad survives from program to program.
+    """
+
+    def __init__(self, config: TileConfig):
+        self.config = config
+        self.tile = GoldenTile(config)
+
+    def run(
+        self,
+        memory: np.ndarray,
+        *,
+        program: int,
+        program_bytes: int,
+        base: int = 0,
+        window: tuple[int, int] | None = None,
+        watchdog: int | None = None,
+    ) -> RunResult:
+        """Run a program; see `tegula_sw.device.Device.run`.
+
+        Raises
+        ------
+        ValueError
+            If an argument is malformed.
+        """
+        run = self.tile.run(
+            memory,
+            program=program,
+            program_bytes=program_bytes,
+            base=base,
+            window=window,
+            watchdog=watchdog,
+        )
+        return RunResult(
+            trap=run.trap, cycles=None, read_beats=run.read_beats, write_beats=run.write_beats
+        )
