@@ -61,7 +61,8 @@ class Decoder(wiring.Component):
     granules : In
         Size of the program.
     tensor, vector, load, store : Out(stream of `queue_layout`)
-        To the queues; at most one is valid.
+        To the queues; at most one is valid. Payload bits beyond the instruction's own granules are
+        what an earlier instruction left there.
     clear : In(1)
         Begin a new program. `valid` may fall without a handshake.
     stuck : Out(1)

@@ -1,0 +1,101 @@
+"""When the tile has come to rest."""
+
+from functools import partial
+
+import pytest
+from amaranth.sim import Simulator
+
+from tegula.config import preset
+from tegula.control.progress import DRAINED_CYCLES, QUIET_CYCLES, Progress
+from tegula.isa.instructions import ENGINES
+
+ALL = (1 << len(ENGINES)) - 1
+
+
+def simulate(testbench):
+    dut = Progress(preset("tiny"))
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-8)
+    simulator.add_testbench(partial(testbench, dut=dut))
+    simulator.run()
+
+
+def drive(ctx, dut, **values):
+    for name, value in values.items():
+        ctx.set(getattr(dut, name), value)
+
+
+async def cycles_until(ctx, signal, limit=300):
+    """Cycles until `signal` is high; None if that is not within `limit`."""
+    for cycle in range(limit):
+        if ctx.get(signal):
+            return cycle
+        await ctx.tick()
+    return None
+
+
+def test_drained_takes_all_engines_and_queues_for_its_cycles():
+    async def testbench(ctx, dut):
+        drive(ctx, dut, run=1, idle=ALL, empty=ALL)
+        assert await cycles_until(ctx, dut.drained) == DRAINED_CYCLES
+        for i in range(len(ENGINES)):
+            for name in ("idle", "empty"):
+                drive(ctx, dut, **{name: ALL & ~(1 << i)})
+                await ctx.tick()
+                assert not ctx.get(dut.drained)
+                assert await cycles_until(ctx, dut.drained, 20) is None
+                drive(ctx, dut, **{name: ALL})
+                assert await cycles_until(ctx, dut.drained) == DRAINED_CYCLES
+        drive(ctx, dut, run=0)
+        await ctx.tick()
+        assert not ctx.get(dut.drained)
+
+    simulate(testbench)
+
+
+@pytest.mark.parametrize("limit", [0, QUIET_CYCLES, 100])
+@pytest.mark.parametrize("waiting", [0b0001, 0b0110, 0b1000, 0b1111])
+def test_deadlock_names_the_first_engine_that_waits_after_the_limit(limit, waiting):
+    async def testbench(ctx, dut):
+        drive(ctx, dut, run=1, idle=ALL, waiting=waiting, empty=ALL & ~waiting, stuck=1)
+        drive(ctx, dut, limit=limit)
+        for i in range(len(ENGINES)):
+            ctx.set(dut.head_pc[i], 100 + i)
+            ctx.set(dut.head_sem[i], 3 + i)
+        quiet = await cycles_until(ctx, dut.quiet)
+        assert quiet == QUIET_CYCLES
+        cycles = quiet + await cycles_until(ctx, dut.deadlock)
+        assert cycles == max(limit, QUIET_CYCLES) + 1
+        first = (waiting & -waiting).bit_length() - 1
+        assert ctx.get(dut.deadlock_engine) == ENGINES[first]
+        assert ctx.get(dut.deadlock_pc) == 100 + first
+        assert ctx.get(dut.deadlock_sem) == 3 + first
+
+    simulate(testbench)
+
+
+@pytest.mark.parametrize("name", ["idle", "stuck", "waiting", "run"])
+def test_anything_that_moves_begins_the_count_anew(name):
+    async def testbench(ctx, dut):
+        still = {"run": 1, "idle": ALL, "waiting": 2, "empty": ALL & ~2, "stuck": 1}
+        drive(ctx, dut, limit=50, **still)
+        for _ in range(10):
+            for _ in range(45):
+                await ctx.tick()
+                assert not ctx.get(dut.deadlock)
+            drive(ctx, dut, **{name: 0})
+            await ctx.tick()
+            assert not ctx.get(dut.quiet)
+            drive(ctx, dut, **{name: still[name]})
+        assert await cycles_until(ctx, dut.deadlock) == 51
+
+    simulate(testbench)
+
+
+def test_rest_without_a_wait_is_no_deadlock():
+    async def testbench(ctx, dut):
+        drive(ctx, dut, run=1, idle=ALL, empty=ALL, stuck=1, limit=20)
+        assert await cycles_until(ctx, dut.quiet) == QUIET_CYCLES
+        assert await cycles_until(ctx, dut.deadlock, 100) is None
+
+    simulate(testbench)
