@@ -1,5 +1,7 @@
 """The golden model as a device."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from tegula.config import TileConfig
@@ -18,6 +20,8 @@ class GoldenDevice:
     ----------
     config
         The tile.
+    errors
+        (first byte, last byte, "slverr" or "decerr"): reads and writes there fail.
 
     Attributes
     ----------
@@ -25,9 +29,9 @@ class GoldenDevice:
         The simulator; its scratchpad survives from program to program.
     """
 
-    def __init__(self, config: TileConfig):
+    def __init__(self, config: TileConfig, *, errors: Sequence[tuple[int, int, str]] = ()):
         self.config = config
-        self.tile = GoldenTile(config)
+        self.tile = GoldenTile(config, errors=errors)
 
     def run(
         self,

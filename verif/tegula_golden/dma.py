@@ -4,7 +4,9 @@ Whole descriptors are moved with index arrays. Runs are checked in order, and ea
 the next is checked, as far as anybody can tell.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 
 import numpy as np
 
@@ -25,7 +27,8 @@ _CHUNK_ELEMENTS = 1 << 20
 class Bus:
     """A tile's memory, the window in it, and the beats that crossed the bus.
 
-    Bytes that are in the window but not in the array answer DECERR.
+    Bytes that are in the window but not in the array answer DECERR, beats that touch a range of
+    `errors` as that says.
 
     Parameters
     ----------
@@ -34,9 +37,18 @@ class Bus:
     window
         First and last byte that may be accessed. Addresses that `axi_addr_width` bits cannot
         express are never inside.
+    errors
+        (first byte, last byte, BUS_SLVERR or BUS_DECERR).
     """
 
-    def __init__(self, config: TileConfig, memory: np.ndarray, base: int, window: tuple[int, int]):
+    def __init__(
+        self,
+        config: TileConfig,
+        memory: np.ndarray,
+        base: int,
+        window: tuple[int, int],
+        errors: Sequence[tuple[int, int, Trap]] = (),
+    ):
         self.beat_bytes = config.bus_bytes
         self.burst_bytes = config.max_burst_beats * config.bus_bytes
         self.memory = memory
@@ -45,6 +57,7 @@ class Bus:
         self.end = base + len(memory)
         self.first = window[0]
         self.last = min(window[1], (1 << config.axi_addr_width) - 1)
+        self.errors = tuple(errors)
         self.read_beats = 0
         self.write_beats = 0
 
@@ -57,12 +70,32 @@ class Bus:
         """Whether `size` bytes from `address` on are inside the window."""
         return self.first <= address and address + size - 1 <= self.last
 
-    def first_failing_beat(self, address: int, size: int) -> int | None:
-        """Address of the first beat of a run with a byte that memory does not have, or None."""
-        if self.base <= address and address + size <= self.end:
+    def may_fail(self, addresses: np.ndarray, size: int) -> np.ndarray:
+        """Whether memory does not answer runs of `size` bytes with OKAY throughout."""
+        fails = (addresses < self.base) | (addresses + size > self.end)
+        for first, last, _ in self.errors:
+            first_beat = addresses // self.beat_bytes
+            last_beat = (addresses + size - 1) // self.beat_bytes
+            fails |= (first_beat <= last // self.beat_bytes) & (
+                last_beat >= first // self.beat_bytes
+            )
+        return fails
+
+    def first_failure(self, address: int, size: int) -> tuple[int, Trap] | None:
+        """Address and cause of the first beat of a run that memory does not answer with OKAY."""
+        failures = []
+        run_beat = address // self.beat_bytes
+        for first, last, cause in self.errors:
+            beat = max(first // self.beat_bytes, run_beat)
+            if beat <= min(last, address + size - 1) // self.beat_bytes:
+                failures.append((beat, cause))
+        if address < self.base or address + size > self.end:
+            byte = address if not self.base <= address < self.end else self.end
+            failures.append((byte // self.beat_bytes, Trap.BUS_DECERR))
+        if not failures:
             return None
-        byte = address if not self.base <= address < self.end else self.end
-        return byte // self.beat_bytes * self.beat_bytes
+        beat, cause = min(failures, key=itemgetter(0))
+        return beat * self.beat_bytes, cause
 
     def burst(self, address: int, beat: int) -> int:
         """Address of the burst of a run at `address` that holds the beat at `beat`."""
@@ -100,7 +133,7 @@ class _Transfer:
                 self._move(runs[:good], self.run)
             if trap is None:
                 continue
-            if trap.cause == Trap.BUS_DECERR:
+            if trap.cause in (Trap.BUS_SLVERR, Trap.BUS_DECERR):
                 self._move_until_error(runs[good : good + 1])
             raise trap
 
@@ -143,21 +176,22 @@ class _Transfer:
             unaligned = runs.sbuf % config.bus_words != 0
             checks.append(Check(Trap.SBUF_ALIGNMENT, unaligned, runs.sbuf))
 
-        missing = (runs.memory < bus.base) | (last_byte >= bus.end)
-        addresses = runs.memory
-        if missing.any():
-            addresses = np.array([self._failing_burst(int(a)) for a in runs.memory])
-        return [*checks, Check(Trap.BUS_DECERR, missing, addresses)]
+        if (fails := bus.may_fail(runs.memory, self.run * self.element_bytes)).any():
+            checks += self._bus_check(runs, int(fails.argmax()))
+        return checks
 
-    def _failing_burst(self, address: int) -> int:
-        beat = self.bus.first_failing_beat(address, self.run * self.element_bytes)
-        return address if beat is None else self.bus.burst(address, beat)
+    def _bus_check(self, runs: _Runs, index: int) -> list[Check]:
+        """The check that the first run that fails on the bus fails; later ones do not matter."""
+        address = int(runs.memory[index])
+        beat, cause = self.bus.first_failure(address, self.run * self.element_bytes)
+        bad = np.arange(len(runs.memory)) == index
+        return [Check(cause, bad, np.where(bad, self.bus.burst(address, beat), 0))]
 
     def _move_until_error(self, run: _Runs) -> None:
         """Move what lies before the failing beat; all beats of its burst cross the bus."""
         address = int(run.memory[0])
         size = self.run * self.element_bytes
-        beat = self.bus.first_failing_beat(address, size)
+        beat, _ = self.bus.first_failure(address, size)
         done = max(beat - address, 0) // self.element_bytes
         if done:
             self._move(run, done, count=False)

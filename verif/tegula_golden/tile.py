@@ -5,6 +5,7 @@ is ordered by its semaphores computes the same on any schedule, hence the same a
 """
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -29,6 +30,7 @@ _COMPUTE = {
     "tensor.matmul": tensor_matmul,
     "vector.copy": vector_copy,
 }
+_ERROR_TRAPS = {"slverr": Trap.BUS_SLVERR, "decerr": Trap.BUS_DECERR}
 _TRANSFER = {"load.dma": dma_load, "store.dma": dma_store}
 
 
@@ -86,11 +88,11 @@ class _FrontEnd:
         self._config = config
         self._bytes = program_bytes
         self._fetched = program_bytes
-        failing = bus.first_failing_beat(program, program_bytes)
-        if failing is not None:
-            before = max(failing - program, 0)
-            self._fetched = before // GRANULE_BYTES * GRANULE_BYTES
-            self._failing_burst = bus.burst(program, failing)
+        failure = bus.first_failure(program, program_bytes)
+        if failure is not None:
+            beat, self._failure = failure
+            self._fetched = max(beat - program, 0) // GRANULE_BYTES * GRANULE_BYTES
+            self._failing_burst = bus.burst(program, beat)
         start = program - bus.base
         self._program = bus.memory[start : start + self._fetched].tobytes()
         bus.read_beats += -(-program_bytes // bus.beat_bytes)
@@ -120,7 +122,7 @@ class _FrontEnd:
         if granule < self._fetched:
             return
         if self._fetched < self._bytes:
-            raise _stop(Trap.BUS_DECERR, Engine.CONTROL, self._fetched, self._failing_burst)
+            raise _stop(self._failure, Engine.CONTROL, self._fetched, self._failing_burst)
         raise _stop(Trap.PROGRAM_END, Engine.CONTROL, self._bytes, 0)
 
 
@@ -134,15 +136,29 @@ class GoldenTile:
     ----------
     config
         Sizes and formats of the tile.
+    errors
+        (first byte, last byte, "slverr" or "decerr"): beats of memory that touch these bytes fail.
 
     Attributes
     ----------
     semaphores
         Counts, as the last program left them.
+
+    Raises
+    ------
+    ValueError
+        If `errors` is malformed.
     """
 
-    def __init__(self, config: TileConfig):
+    def __init__(self, config: TileConfig, *, errors: Sequence[tuple[int, int, str]] = ()):
+        for first, last, response in errors:
+            if not 0 <= first <= last or response not in _ERROR_TRAPS:
+                raise ValueError(
+                    "errors must be (first, last >= first, 'slverr' or 'decerr'), not"
+                    f" {(first, last, response)}"
+                )
         self.config = config
+        self._errors = [(first, last, _ERROR_TRAPS[name]) for first, last, name in errors]
         self.semaphores = [0] * config.semaphores
         self._state = TileState(config)
         self._queues: dict[Engine, deque[_Queued]] = {}
@@ -223,7 +239,7 @@ class GoldenTile:
         if window is None:
             window = (base, base + len(memory) - 1)
         self._check_arguments(memory, program, program_bytes, base, window, watchdog)
-        bus = Bus(self.config, memory, base, window)
+        bus = Bus(self.config, memory, base, window, self._errors)
         self._state.start()
         self.semaphores = [0] * self.config.semaphores
         self._queues = {engine: deque() for engine in ENGINES}

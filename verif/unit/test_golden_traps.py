@@ -264,6 +264,38 @@ def test_a_burst_that_memory_does_not_answer_is_a_decode_error(mnemonic, engine)
     assert_a_good_program_runs(tile)
 
 
+@pytest.mark.parametrize("cause", [Trap.BUS_SLVERR, Trap.BUS_DECERR])
+@pytest.mark.parametrize(("mnemonic", "engine"), [("load", Engine.LOAD), ("store", Engine.STORE)])
+def test_an_error_of_memory_has_the_address_of_its_burst(mnemonic, engine, cause):
+    name = {Trap.BUS_SLVERR: "slverr", Trap.BUS_DECERR: "decerr"}[cause]
+    burst_bytes = SMALL.max_burst_beats * SMALL.bus_bytes
+    bad = BASE + 4 * burst_bytes
+    tile = GoldenTile(SMALL, errors=[(bad + 40, bad + 40, name)])
+    program = f"{mnemonic}.dma layout=free mem_addr={{}} run=512 sbuf_addr=0\nhalt"
+    result = run(tile, assemble(program.format(bad - 100)))
+    assert_trap(result, (cause, engine, 0, bad))
+    result = run(tile, assemble(program.format(bad + 38)))
+    assert_trap(result, (cause, engine, 0, bad + 38))
+    assert run(tile, assemble(program.format(bad + 48))).trap is None
+    assert_a_good_program_runs(tile)
+
+
+def test_an_error_of_memory_under_the_program_traps_where_it_is_needed():
+    tile = GoldenTile(SMALL, errors=[(PROGRAM + 40, PROGRAM + 40, "slverr")])
+    result = run(tile, assemble("load.sync\n" * 3 + "halt"))
+    assert_trap(result, (Trap.BUS_SLVERR, Engine.CONTROL, 32, PROGRAM))
+    assert run(tile, assemble("load.sync\nhalt")).trap is None
+    dma = LOAD + f"mem_addr={DATA} run=1 sbuf_addr=0"
+    result = run(tile, assemble(f"{dma}\nhalt"))
+    assert_trap(result, (Trap.BUS_SLVERR, Engine.CONTROL, 32, PROGRAM))
+
+
+@pytest.mark.parametrize("error", [(2, 1, "slverr"), (-1, 1, "slverr"), (0, 1, "okay")])
+def test_malformed_errors_are_refused(error):
+    with pytest.raises(ValueError, match=r"errors must be \(first, last >= first"):
+        GoldenTile(SMALL, errors=[error])
+
+
 def test_steps_before_the_trap_stand_and_later_ones_are_not_done():
     tile = GoldenTile(SMALL)
     tile.write_sbuf(0, np.full((8, SBUF), 0x3F80, np.uint16))
