@@ -41,7 +41,7 @@ synth: .venv/.ready ## ECP5 resources by block, and place and route of the PE an
 	@$(PY) scripts/synth.py --preset $(PRESET) --pnr
 
 bench: .venv/.ready ## utilisation and speed of GEMMs on the RTL device; PRESET
-	@$(PY) scripts/bench.py --preset $(PRESET)
+	@$(PY) scripts/bench.py --preset $(PRESET) --readme
 
 mutants: .venv/.ready ## plant one bug at a time; the tests must find each
 	@$(PY) scripts/mutants.py $(if $(TEST),--mutant '$(TEST)')

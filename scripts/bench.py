@@ -1,0 +1,134 @@
+"""Measure GEMMs on the RTL device and put the table into the README.
+
+Cycles are counted by the tile from doorbell to interrupt and are the same on every machine; the
+simulation speed beside them is this machine's. Every result is first compared with golden.
+"""
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from tegula.config import PRESETS, preset
+from tegula.formats import format_by_name
+from tegula_golden.gemm import gemm as golden_gemm
+from tegula_golden.stimuli import operands
+from tegula_sw.gemm import gemm
+from tegula_sw.rtl.device import RtlDevice
+
+ROOT = Path(__file__).resolve().parents[1]
+SIZES = (64, 96, 100, 127, 128, 256)
+FORMATS = (("bf16", "bf16"), ("e4m3fn", "bf16"))
+BEGIN, END = "<!-- results: written by `make bench` -->", "<!-- end of results -->"
+
+
+def measure(device: RtlDevice, size: int, fmt_in: str, fmt_out: str, seed: int) -> dict:
+    """Run one cubic GEMM, compare it with golden, and return its row.
+
+    Raises
+    ------
+    SystemExit
+        If a bit differs.
+    """
+    rng = np.random.default_rng(seed)
+    source, result_format = format_by_name(fmt_in), format_by_name(fmt_out)
+    a = operands(rng, (size, size), source, "finite_codes")
+    b = operands(rng, (size, size), source, "finite_codes")
+    started = time.perf_counter()
+    result, report = gemm(device, a, b, source, source, result_format)
+    seconds = time.perf_counter() - started
+    golden = golden_gemm(
+        a,
+        b,
+        source,
+        source,
+        result_format,
+        rows=device.config.n,
+        acc_width=device.config.acc_width,
+    )
+    if not np.array_equal(result, golden):
+        raise SystemExit(f"bench: {size}^3 {fmt_in} differs from the golden model")
+    return {
+        "size": size,
+        "in": fmt_in,
+        "out": fmt_out,
+        "cycles": report.cycles,
+        "utilisation": report.utilisation,
+        "read_beats": report.read_beats,
+        "write_beats": report.write_beats,
+        "cycles_per_second": report.cycles / seconds,
+    }
+
+
+def table(config_name: str, latency: int, rows: list[dict]) -> str:
+    """The rows as a Markdown table, sizes down, formats across."""
+    config = preset(config_name)
+    caption = (
+        f"`{config_name}`: {config.n} x {config.n} array, {config.axi_data_width}-bit AXI, read"
+        f" latency {latency} cycles, memory to memory, program fetch included; share of"
+        f" {config.peak_macs_per_cycle} MACs a cycle (`make bench PRESET={config_name}`)."
+    )
+    lines = [
+        caption,
+        "",
+        "| M = N = K | " + " | ".join(f"{a} in, {b} out" for a, b in FORMATS) + " |",
+        "|---|" + "---|" * len(FORMATS),
+    ]
+    for size in SIZES:
+        cells = []
+        for formats in FORMATS:
+            row = next(r for r in rows if r["size"] == size and (r["in"], r["out"]) == formats)
+            cells.append(f"{row['utilisation']:.1%} ({row['cycles']:,} cycles)")
+        lines.append(f"| {size} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def put_into_readme(path: Path, text: str) -> None:
+    """Replace what stands between the two markers.
+
+    Raises
+    ------
+    SystemExit
+        If the markers are not there.
+    """
+    readme = path.read_text()
+    if BEGIN not in readme or END not in readme:
+        raise SystemExit(f"bench: {path} has no markers {BEGIN!r} and {END!r}")
+    head, rest = readme.split(BEGIN, 1)
+    path.write_text(f"{head}{BEGIN}\n{text}\n{END}{rest.split(END, 1)[1]}")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Entry point."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--preset", default="small", choices=sorted(PRESETS))
+    parser.add_argument("--mem-latency", type=int, default=20, metavar="CYCLES")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--readme", action="store_true", help="write the table into README.md")
+    options = parser.parse_args(arguments)
+    device = RtlDevice(preset(options.preset), mem_latency=options.mem_latency)
+    rows = []
+    for fmt_in, fmt_out in FORMATS:
+        for size in SIZES:
+            row = measure(device, size, fmt_in, fmt_out, options.seed)
+            rows.append(row)
+            print(
+                f"{size:4d}^3 {fmt_in:>7} -> {fmt_out}: {row['cycles']:8d} cycles,"
+                f" {row['utilisation']:6.1%}, {row['cycles_per_second']:9,.0f} cycles/s",
+                file=sys.stderr,
+            )
+    out = ROOT / "build" / "bench" / f"{options.preset}.json"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps({"mem_latency": options.mem_latency, "rows": rows}, indent=1) + "\n")
+    text = table(options.preset, options.mem_latency, rows)
+    print(text)
+    if options.readme:
+        put_into_readme(ROOT / "README.md", text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
