@@ -1,0 +1,1 @@
+"""DMA: descriptors become runs, runs become bursts, and bytes are realigned on their way."""

@@ -1,0 +1,190 @@
+"""Bytes move between the lanes of the bus and the lanes of a run.
+
+A beat is rotated once, by the run's byte lane, into a register; two rotated beats are then merged
+lane by lane. So the wide rotator and the merge are in different cycles.
+"""
+
+from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
+
+from tegula.config import TileConfig
+
+__all__ = ["ReadAligner", "WriteAligner", "rotate_lanes"]
+
+
+def rotate_lanes(m, name, lanes, amount, *, up: bool):
+    """Rotate a list of bytes by `amount` lanes, lane 0 towards higher lanes if `up`."""
+    count = len(lanes)
+    for bit in range(exact_log2(count)):
+        shift = (1 << bit) if up else count - (1 << bit)
+        rotated = [Signal(8, name=f"{name}_{bit}_{lane}") for lane in range(count)]
+        m.d.comb += [
+            rotated[lane].eq(Mux(amount[bit], lanes[(lane - shift) % count], lanes[lane]))
+            for lane in range(count)
+        ]
+        lanes = rotated
+    return lanes
+
+
+def _bytes_layout(config: TileConfig) -> data.ArrayLayout:
+    return data.ArrayLayout(8, config.bus_bytes)
+
+
+class ReadAligner(wiring.Component):
+    """Byte j of aligned chunk k of a run is byte `offset + j + k * bus_bytes` of its beats.
+
+    A run of b beats gives b chunks, or b - 1 if its last beat `spill`s; a beat a cycle, latency 2
+    cycles. A chunk is given as soon as the bytes of the run that it holds have arrived.
+
+    Parameters
+    ----------
+    config : TileConfig
+
+    Members
+    -------
+    beats : In(stream of {data, offset, last, spill})
+        `last`: the last beat of a run; `offset`, `spill` as in `burst_layout`.
+    chunks : Out(stream of bytes)
+        Bytes past the run's end are undefined.
+    starved : Out(1)
+        No chunk can come before another beat does.
+    """
+
+    def __init__(self, config: TileConfig):
+        self._config = config
+        self._context = data.StructLayout(
+            {"offset": range(config.bus_bytes), "last": 1, "spill": 1}
+        )
+        beat = data.StructLayout({"data": _bytes_layout(config), "context": self._context})
+        super().__init__(
+            {
+                "beats": In(stream.Signature(beat)),
+                "chunks": Out(stream.Signature(_bytes_layout(config))),
+                "starved": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        """Rotate into a register, hold one beat, merge."""
+        m = Module()
+        count = self._config.bus_bytes
+        layout = _bytes_layout(self._config)
+        beat = self.beats.payload
+
+        next_valid, held_valid = Signal(), Signal()
+        next_data = Signal(layout, reset_less=True)
+        held_data = Signal(layout, reset_less=True)
+        next_context, held = Signal(self._context), Signal(self._context)
+        from_next = Signal(count)
+        """Lanes of the held chunk that the next beat completes."""
+
+        skip, held_leaves, next_leaves = Signal(), Signal(), Signal()
+        m.d.comb += [
+            skip.eq(held.last & held.spill),
+            self.chunks.valid.eq(
+                held_valid & ~skip & (next_valid | held.last | ~from_next[count - 1])
+            ),
+            held_leaves.eq(held_valid & (skip | (self.chunks.valid & self.chunks.ready))),
+            next_leaves.eq(~held_valid | held_leaves),
+            self.beats.ready.eq(~next_valid | next_leaves),
+            self.starved.eq(~next_valid & ~self.chunks.valid),
+        ]
+        m.d.comb += [
+            self.chunks.payload[lane].eq(Mux(from_next[lane], next_data[lane], held_data[lane]))
+            for lane in range(count)
+        ]
+
+        rotated = rotate_lanes(
+            m, "rotated", [beat.data[i] for i in range(count)], beat.context.offset, up=False
+        )
+        with m.If(self.beats.ready):
+            m.d.sync += next_valid.eq(self.beats.valid)
+            m.d.sync += next_context.eq(beat.context)
+            m.d.sync += [next_data[lane].eq(rotated[lane]) for lane in range(count)]
+        with m.If(next_leaves):
+            m.d.sync += [
+                held_valid.eq(next_valid),
+                held.eq(next_context),
+                held_data.eq(next_data),
+                from_next.eq(Cat(lane + next_context.offset >= count for lane in range(count))),
+            ]
+        return m
+
+
+class WriteAligner(wiring.Component):
+    """Byte `offset + j + k * bus_bytes` of the beats of a run is byte j of its chunk k.
+
+    A run of c chunks gives c beats, or c + 1 if it `spill`s; a beat a cycle, latency 1 cycle to the
+    rotated chunk, from which the beat is merged.
+
+    Parameters
+    ----------
+    config : TileConfig
+
+    Members
+    -------
+    chunks : In(stream of {data, offset, end, last, spill})
+        `last`: the last chunk of a run; `offset`, `end`, `spill` as in `tag_layout`.
+    beats : Out(stream of {data, strb})
+        Strobes are set for the bytes of the run.
+    """
+
+    def __init__(self, config: TileConfig):
+        self._config = config
+        lane = range(config.bus_bytes)
+        self._context = data.StructLayout({"offset": lane, "end": lane, "last": 1, "spill": 1})
+        chunk = data.StructLayout({"data": _bytes_layout(config), "context": self._context})
+        beat = data.StructLayout({"data": _bytes_layout(config), "strb": config.bus_bytes})
+        super().__init__(
+            {"chunks": In(stream.Signature(chunk)), "beats": Out(stream.Signature(beat))}
+        )
+
+    def elaborate(self, platform):
+        """Rotate into a register, keep the one before, merge."""
+        m = Module()
+        count = self._config.bus_bytes
+        layout = _bytes_layout(self._config)
+        chunk = self.chunks.payload
+
+        valid = Signal()
+        rotated_data = Signal(layout, reset_less=True)
+        before_data = Signal(layout, reset_less=True)
+        context = Signal(self._context)
+        first, spilling = Signal(init=1), Signal()
+        from_before, up_to_end = Signal(count), Signal(count)
+
+        ends = Signal()
+        """This beat is the run's last one."""
+        emit = Signal()
+        m.d.comb += [
+            ends.eq(context.last & (~context.spill | spilling)),
+            self.beats.valid.eq(valid),
+            emit.eq(valid & self.beats.ready),
+            self.chunks.ready.eq(~valid | (emit & (ends | ~context.last))),
+            self.beats.payload.strb.eq(Mux(first, ~from_before, -1) & Mux(ends, up_to_end, -1)),
+        ]
+        m.d.comb += [
+            self.beats.payload.data[lane].eq(
+                Mux(from_before[lane], before_data[lane], rotated_data[lane])
+            )
+            for lane in range(count)
+        ]
+        with m.If(emit):
+            m.d.sync += [
+                before_data.eq(rotated_data),
+                first.eq(ends),
+                spilling.eq(context.last & ~ends),
+            ]
+
+        rotated = rotate_lanes(
+            m, "rotated", [chunk.data[i] for i in range(count)], chunk.context.offset, up=True
+        )
+        with m.If(self.chunks.ready):
+            m.d.sync += valid.eq(self.chunks.valid)
+            m.d.sync += context.eq(chunk.context)
+            m.d.sync += [rotated_data[lane].eq(rotated[lane]) for lane in range(count)]
+            m.d.sync += from_before.eq(Cat(lane < chunk.context.offset for lane in range(count)))
+            m.d.sync += up_to_end.eq(Cat(lane <= chunk.context.end for lane in range(count)))
+        return m

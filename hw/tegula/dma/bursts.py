@@ -1,0 +1,100 @@
+"""Runs become AXI bursts."""
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
+
+from tegula.config import TileConfig
+from tegula.dma.layouts import ItemKind, burst_layout, run_layout
+
+__all__ = ["BurstSplitter", "lanes_of_run"]
+
+
+def lanes_of_run(config: TileConfig, run):
+    """Byte lane of a run's first byte, sum of it and the bytes minus one, and whether it spills.
+
+    The sum's low bits are the lane of the last byte, its high bits the beats minus one.
+    """
+    lane_bits = exact_log2(config.bus_bytes)
+    offset = run.addr[:lane_bits]
+    bytes_m1 = Mux(run.bytes1, run.elements_m1, Cat(Const(1, 1), run.elements_m1))
+    end = offset + bytes_m1
+    return offset, end, end[:lane_bits] < offset
+
+
+class BurstSplitter(wiring.Component):
+    """Split a run at the multiples of `max_burst_beats * bus_bytes`, which 4 KiB is a multiple of.
+
+    The beats of a run are the aligned bus words that it touches (AMBA AXI, IHI 0022H, A3.4.1: a
+    burst must not cross a 4 KiB boundary). Latency 1 cycle, one burst a cycle. Items that are not
+    runs pass in order as one item.
+
+    Parameters
+    ----------
+    config : TileConfig
+
+    Members
+    -------
+    runs : In(stream of `run_layout`)
+    bursts : Out(stream of `burst_layout`)
+    """
+
+    def __init__(self, config: TileConfig):
+        self._config = config
+        super().__init__(
+            {
+                "runs": In(stream.Signature(run_layout(config))),
+                "bursts": Out(stream.Signature(burst_layout(config))),
+            }
+        )
+
+    def elaborate(self, platform):
+        """Load a run, then cut bursts off it."""
+        m = Module()
+        config = self._config
+        lane_bits = exact_log2(config.bus_bytes)
+        burst_bits = exact_log2(config.max_burst_beats)
+        offset, end, spill = lanes_of_run(config, self.runs.payload)
+
+        valid = Signal()
+        kind, last = Signal(ItemKind), Signal()
+        beat = Signal(config.axi_addr_width - lane_bits)
+        lane, run_lane = Signal(lane_bits), Signal(lane_bits)
+        left_m1 = Signal(len(end) - lane_bits)
+        spills = Signal()
+
+        room_m1 = Signal(burst_bits)
+        final = Signal()
+        burst = self.bursts.payload
+        m.d.comb += [
+            room_m1.eq(~beat[:burst_bits]),
+            final.eq((left_m1 <= room_m1) | (kind != ItemKind.RUN)),
+            burst.kind.eq(kind),
+            burst.addr.eq(Cat(lane, beat)),
+            burst.len.eq(Mux(final, left_m1, room_m1)),
+            burst.offset.eq(run_lane),
+            burst.run_last.eq(final),
+            burst.last.eq(last & final),
+            burst.spill.eq(spills),
+            self.bursts.valid.eq(valid),
+            self.runs.ready.eq(~valid | (self.bursts.ready & final)),
+        ]
+        with m.If(self.bursts.ready):
+            m.d.sync += [
+                lane.eq(0),
+                beat.eq(Cat(Const(0, burst_bits), beat[burst_bits:] + 1)),
+                left_m1.eq(left_m1 - room_m1 - 1),
+            ]
+        with m.If(self.runs.ready):
+            run = self.runs.payload
+            m.d.sync += [
+                valid.eq(self.runs.valid),
+                kind.eq(run.kind),
+                last.eq(run.last),
+                Cat(lane, beat).eq(run.addr),
+                run_lane.eq(offset),
+                left_m1.eq(end >> lane_bits),
+                spills.eq(spill),
+            ]
+        return m

@@ -1,0 +1,189 @@
+"""Scratchpad words of runs become aligned bytes."""
+
+from amaranth.hdl import Cat, Module, Mux, ResetInserter, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
+
+from tegula.config import TileConfig
+from tegula.dma.bursts import lanes_of_run
+from tegula.dma.layouts import (
+    chunk_words_log2,
+    place_layout,
+    run_layout,
+    subchunks,
+    tag_layout,
+)
+from tegula.dma.places import PlaceWalker
+from tegula.dma.stage import StreamQueue, StreamStage
+from tegula.isa.instructions import Layout
+from tegula.signatures import sbuf_read_layout
+
+__all__ = ["Gather", "Packer"]
+
+
+class Gather(wiring.Component):
+    """Read each run's words from the scratchpad, in order, as fast as reads are granted.
+
+    Latency 2 cycles from a run to its first request, then one request a cycle. Every request has a
+    place reserved for its answer, so the scratchpad's answers need no back-pressure.
+
+    Parameters
+    ----------
+    config : TileConfig
+    depth : int
+        Reads in flight or waiting; at least the scratchpad's latency + 3 for the full rate.
+
+    Members
+    -------
+    runs : In(stream of `run_layout`)
+        Items of kind RUN only.
+    read : Out(stream of `sbuf_read_layout`)
+    read_data : In(words), read_valid : In(1)
+        Answers, in order.
+    words : Out(stream of {data, tag: `tag_layout`})
+    flush : In(1)
+        Drop all runs and all answers.
+    drained : Out(1)
+        No read is in flight, and no answer waits.
+    """
+
+    def __init__(self, config: TileConfig, depth: int = 16):
+        self._config = config
+        self._depth = depth
+        words = data.ArrayLayout(16, config.bus_words)
+        self._answer = data.StructLayout({"data": words, "tag": tag_layout(config)})
+        super().__init__(
+            {
+                "runs": In(stream.Signature(run_layout(config))),
+                "read": Out(stream.Signature(sbuf_read_layout(config))),
+                "read_data": In(words),
+                "read_valid": In(1),
+                "words": Out(stream.Signature(self._answer)),
+                "flush": In(1),
+                "drained": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        """Walk runs, request, pair answers with tags."""
+        m = Module()
+        config = self._config
+        m.submodules.walker = walker = ResetInserter(self.flush)(PlaceWalker(config))
+        m.submodules.tags = tags = StreamQueue(tag_layout(config), self._depth)
+        m.submodules.answers = answers = StreamQueue(
+            data.ArrayLayout(16, config.bus_words), self._depth
+        )
+        m.submodules.stage = stage = StreamStage(sbuf_read_layout(config))
+        wiring.connect(m, stage.o, wiring.flipped(self.read))
+
+        run = self.runs.payload
+        offset, end, spill = lanes_of_run(config, run)
+        lanes = Signal(tag_layout(config))
+        m.d.comb += [
+            walker.runs.valid.eq(self.runs.valid),
+            self.runs.ready.eq(walker.runs.ready),
+            *(walker.runs.payload[name].eq(run[name]) for name in place_layout(config).members),
+        ]
+        with m.If(walker.runs.ready):
+            m.d.sync += [
+                lanes.bytes1.eq(run.bytes1),
+                lanes.layout.eq(run.layout),
+                lanes.offset.eq(offset),
+                lanes.end.eq(end[: exact_log2(config.bus_bytes)]),
+                lanes.spill.eq(spill),
+            ]
+
+        due = walker.chunk
+        m.d.comb += [
+            stage.i.valid.eq(due.valid & tags.i.ready & ~self.flush),
+            tags.i.valid.eq(due.valid & stage.i.ready & ~self.flush),
+            due.ready.eq(tags.i.ready & stage.i.ready),
+            stage.i.payload.layout.eq(due.payload.layout),
+            stage.i.payload.partition.eq(due.payload.partition),
+            stage.i.payload.addr.eq(due.payload.sbuf_addr),
+            tags.i.payload.eq(lanes),
+            tags.i.payload.last.eq(walker.final),
+        ]
+
+        # A tag is held from the request until its answer is taken: the two queues fill no further
+        # than the tags do.
+        taken = Signal()
+        m.d.comb += [
+            answers.i.valid.eq(self.read_valid),
+            answers.i.payload.eq(self.read_data),
+            self.words.valid.eq(answers.o.valid & ~self.flush),
+            self.words.payload.data.eq(answers.o.payload),
+            self.words.payload.tag.eq(tags.o.payload),
+            taken.eq(answers.o.valid & (self.words.ready | self.flush)),
+            answers.o.ready.eq(taken),
+            tags.o.ready.eq(taken),
+            self.drained.eq(tags.empty),
+        ]
+        return m
+
+
+class Packer(wiring.Component):
+    """Pack words into chunks of aligned bytes, `subchunks` reads to a chunk.
+
+    Latency 1 cycle, one read a cycle. Bytes past the run's end are undefined.
+
+    Parameters
+    ----------
+    config : TileConfig
+
+    Members
+    -------
+    words : In(stream of {data, tag: `tag_layout`})
+    chunks : Out(stream of {data, context})
+        As `WriteAligner` takes them.
+    """
+
+    def __init__(self, config: TileConfig, chunk: data.StructLayout):
+        self._config = config
+        words = data.ArrayLayout(16, config.bus_words)
+        answer = data.StructLayout({"data": words, "tag": tag_layout(config)})
+        super().__init__(
+            {"words": In(stream.Signature(answer)), "chunks": Out(stream.Signature(chunk))}
+        )
+
+    def elaborate(self, platform):
+        """Place the bytes of a read by its number within the chunk."""
+        m = Module()
+        config = self._config
+        counts = subchunks(config)
+        tag = self.words.payload.tag
+        part = Signal(range(max(max(counts.values()), 2)))
+        take, fills = Signal(), Signal()
+        out = self.chunks.payload
+        m.d.comb += [
+            self.words.ready.eq(~self.chunks.valid | self.chunks.ready),
+            take.eq(self.words.valid & self.words.ready),
+        ]
+        with m.If(self.words.ready):
+            m.d.sync += self.chunks.valid.eq(self.words.valid & fills)
+        with m.If(take):
+            m.d.sync += part.eq(Mux(fills, 0, part + 1))
+            m.d.sync += [
+                getattr(out.context, name).eq(tag[name])
+                for name in ("offset", "end", "last", "spill")
+            ]
+        word_bytes = [self._narrow(layout) for layout in Layout]
+        with m.Switch(Cat(tag.bytes1, tag.layout)):
+            for (layout, bytes1), count in counts.items():
+                with m.Case(layout << 1 | bytes1):
+                    m.d.comb += fills.eq(tag.last | (part == count - 1))
+                    source = word_bytes[layout][bytes1]
+                    with m.If(take):
+                        for lane in range(config.bus_bytes):
+                            with m.If(part == lane // len(source)):
+                                m.d.sync += out.data[lane].eq(source[lane % len(source)])
+        return m
+
+    def _narrow(self, layout):
+        """Bytes of one read: (of two-byte elements, of one-byte elements)."""
+        words = self.words.payload.data
+        count = 1 << chunk_words_log2(self._config, layout == Layout.PARTITION)
+        low = [words[word][:8] for word in range(count)]
+        both = [words[word][8 * half : 8 * half + 8] for word in range(count) for half in (0, 1)]
+        return both, low

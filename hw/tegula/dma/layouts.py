@@ -1,0 +1,126 @@
+"""Payloads that pass between the parts of the two DMA engines."""
+
+from amaranth.hdl import signed
+from amaranth.lib import data, enum
+from amaranth.utils import exact_log2
+
+from tegula.config import TileConfig
+from tegula.isa.instructions import Layout
+from tegula.signatures import PC_BITS
+
+__all__ = [
+    "ItemKind",
+    "burst_layout",
+    "chunk_words_log2",
+    "place_layout",
+    "run_layout",
+    "subchunks",
+    "tag_layout",
+    "ticket_layout",
+]
+
+
+class ItemKind(enum.Enum, shape=2):
+    """What an item of the run and burst streams stands for; items are handled in order."""
+
+    RUN = 0
+    """Bytes to move."""
+
+    SYNC = 1
+    """A `*.sync` instruction: nothing to move."""
+
+    TRAP = 2
+    """A run that failed its checks; nothing comes after it."""
+
+
+def chunk_words_log2(config: TileConfig, layout_partition: bool) -> int:
+    """Base-2 logarithm of the words that the scratchpad moves in a cycle in this layout."""
+    return exact_log2(config.row_words if layout_partition else config.bus_words)
+
+
+def subchunks(config: TileConfig) -> dict[tuple[int, int], int]:
+    """Chunks in a bus word's worth of bytes, by (layout, bytes1)."""
+    return {
+        (layout, bytes1): config.bus_bytes
+        // ((1 << chunk_words_log2(config, layout == Layout.PARTITION)) * (1 if bytes1 else 2))
+        for layout in Layout
+        for bytes1 in (0, 1)
+    }
+
+
+def ticket_layout(config: TileConfig) -> data.StructLayout:
+    """What is kept of an instruction until it is complete."""
+    return data.StructLayout({"pc": PC_BITS, "signal": 1, "signal_sem": 5, "signal_value": 8})
+
+
+def run_layout(config: TileConfig) -> data.StructLayout:
+    """A checked run of `elements_m1` + 1 elements; `last`: it ends its instruction."""
+    address_bits = exact_log2(config.sbuf_depth)
+    return data.StructLayout(
+        {
+            "kind": ItemKind,
+            "last": 1,
+            "addr": config.axi_addr_width,
+            "elements_m1": 16,
+            "bytes1": 1,
+            "layout": 1,
+            "partition": range(config.n),
+            "sbuf_addr": range(config.sbuf_depth),
+            "sbuf_stride0": signed(address_bits),
+        }
+    )
+
+
+def place_layout(config: TileConfig) -> data.StructLayout:
+    """Where a run lies in the scratchpad: a part of `run_layout`."""
+    return data.StructLayout(
+        {
+            "kind": ItemKind,
+            "last": 1,
+            "elements_m1": 16,
+            "bytes1": 1,
+            "layout": 1,
+            "partition": range(config.n),
+            "sbuf_addr": range(config.sbuf_depth),
+            "sbuf_stride0": exact_log2(config.sbuf_depth),
+        }
+    )
+
+
+def burst_layout(config: TileConfig) -> data.StructLayout:
+    """A burst of a run.
+
+    `addr` is its first byte that belongs to the run, `len` its beats minus one; `offset` is the
+    byte lane of the *run's* first byte; `run_last` marks the run's last burst, `last` the
+    instruction's. `spill`: the last beat of the run holds only bytes that complete the chunk of the
+    beat before.
+    """
+    return data.StructLayout(
+        {
+            "kind": ItemKind,
+            "addr": config.axi_addr_width,
+            "len": 8,
+            "offset": range(config.bus_bytes),
+            "run_last": 1,
+            "last": 1,
+            "spill": 1,
+        }
+    )
+
+
+def tag_layout(config: TileConfig) -> data.StructLayout:
+    """What the store path keeps of a scratchpad read until its words arrive.
+
+    `offset` and `end` are the byte lanes of the run's first and last byte; `last` marks the run's
+    last chunk; `spill` as in `burst_layout`.
+    """
+    return data.StructLayout(
+        {
+            "last": 1,
+            "bytes1": 1,
+            "layout": 1,
+            "offset": range(config.bus_bytes),
+            "end": range(config.bus_bytes),
+            "spill": 1,
+        }
+    )

@@ -1,0 +1,81 @@
+"""The places of a run's words in the scratchpad."""
+
+from amaranth.hdl import Const, Module, Mux, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from tegula.config import TileConfig
+from tegula.dma.layouts import ItemKind, chunk_words_log2, place_layout
+
+__all__ = ["PlaceWalker"]
+
+
+class PlaceWalker(wiring.Component):
+    """Walk a run chunk by chunk, as many words a cycle as the scratchpad moves in its layout.
+
+    Layout `free`: `sbuf_addr += bus_words`. Layout `partition`: `partition += row_words`, and from
+    the last partition to partition 0 with `sbuf_addr += sbuf_stride0`. Latency 1 cycle, a chunk a
+    cycle.
+
+    Parameters
+    ----------
+    config : TileConfig
+
+    Members
+    -------
+    runs : In(stream of `place_layout`)
+    chunk : Out(stream of `place_layout`)
+        The place of the chunk that is due; `elements_m1` counts the elements of the run that are
+        left, minus one. For an item that is not a run, the item itself.
+    final : Out(1)
+        It is the last chunk of its run.
+    """
+
+    def __init__(self, config: TileConfig):
+        self._config = config
+        super().__init__(
+            {
+                "runs": In(stream.Signature(place_layout(config))),
+                "chunk": Out(stream.Signature(place_layout(config))),
+                "final": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        """Load a run, then step."""
+        m = Module()
+        config = self._config
+        free_bits = chunk_words_log2(config, False)
+        row_bits = chunk_words_log2(config, True)
+        place = self.chunk.payload
+
+        def chunks_m1(run):
+            return Mux(run.layout, run.elements_m1 >> row_bits, run.elements_m1 >> free_bits)
+
+        at_end = Signal()
+        wraps = Const(1) if config.row_words == config.n else place.partition[row_bits:].all()
+        at_end_next = chunks_m1(place) == 1
+        run = self.runs.payload
+        m.d.comb += [
+            self.final.eq(at_end | (place.kind != ItemKind.RUN)),
+            self.runs.ready.eq(~self.chunk.valid | (self.chunk.ready & self.final)),
+        ]
+        with m.If(self.runs.ready):
+            m.d.sync += [
+                self.chunk.valid.eq(self.runs.valid),
+                place.eq(run),
+                at_end.eq(chunks_m1(run) == 0),
+            ]
+        with m.Elif(self.chunk.ready):
+            words = Mux(place.layout, config.row_words, config.bus_words)
+            address_step = Mux(
+                place.layout, Mux(wraps, place.sbuf_stride0, 0), Const(config.bus_words)
+            )
+            m.d.sync += [
+                at_end.eq(at_end_next),
+                place.elements_m1.eq(place.elements_m1 - words),
+                place.sbuf_addr.eq(place.sbuf_addr + address_step),
+            ]
+            with m.If(place.layout):
+                m.d.sync += place.partition.eq(place.partition + config.row_words)
+        return m

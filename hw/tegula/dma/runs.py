@@ -1,0 +1,272 @@
+"""The runs of a DMA descriptor, each checked before it is let through."""
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
+
+from tegula.config import TileConfig
+from tegula.dma.layouts import ItemKind, run_layout, ticket_layout
+from tegula.isa.instructions import Engine
+from tegula.isa.traps import Trap
+from tegula.signatures import instruction_layout, payload_layout
+
+__all__ = ["RunGenerator"]
+
+_MEMORY_SHAPE = signed(50)
+"""A byte address one step (2**31) or one run (2**17) away from a checked 48-bit one, with sign."""
+
+_SBUF_BITS = 20
+"""A scratchpad address one step and one span away from a checked one, with sign."""
+
+_PARTITION_BITS = 7
+"""A partition below 32 plus a step of at most 32."""
+
+_SPAN_BITS = 19
+"""Distance from the first to the last scratchpad address of a run; a longer one is out of range."""
+
+
+class RunGenerator(wiring.Component):
+    """Walk descriptors: run (i1, i2, i3) starts at `mem_addr + sum i_a * mem_stride_a`, i1 fastest.
+
+    The scratchpad address and the partition walk likewise. Each run is checked for the memory
+    window, then the scratchpad's range, then its alignment; the first run that fails becomes an
+    item of kind TRAP, and nothing follows it until reset. Every position is one step away from a
+    checked one, which bounds the widths. A `sync` instruction becomes one item of kind SYNC.
+
+    Latency from `instr.valid` to `runs.valid` is `LATENCY` cycles; then one run a cycle, and one
+    cycle between instructions. An instruction is taken from `instr` with its last run.
+
+    Parameters
+    ----------
+    config : TileConfig
+    engine : Engine
+        LOAD or STORE.
+
+    Members
+    -------
+    instr : In(stream of `instruction_layout(engine)`)
+        Held while it is walked, so that its strides need no registers of their own.
+    window_base, window_last : In(48)
+        First and last byte that may be accessed. Bytes that `axi_addr_width` cannot express are
+        never inside.
+    tickets : Out(stream of `ticket_layout`)
+        One for each instruction, when it is begun.
+    runs : Out(stream of `run_layout`)
+    trap_cause : Out(4), trap_address : Out(48)
+        Of the item of kind TRAP; valid from the cycle after it was taken.
+    empty : Out(1)
+        No instruction is being walked.
+    """
+
+    LATENCY = 3
+    """Set up, last addresses, checks."""
+
+    def __init__(self, config: TileConfig, engine: Engine):
+        self._config = config
+        super().__init__(
+            {
+                "instr": In(stream.Signature(instruction_layout(engine))),
+                "window_base": In(48),
+                "window_last": In(48),
+                "tickets": Out(stream.Signature(ticket_layout(config))),
+                "runs": Out(stream.Signature(run_layout(config))),
+                "trap_cause": Out(4),
+                "trap_address": Out(48),
+                "empty": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        """Count and walk, find last addresses, check."""
+        m = Module()
+        fields = data.View(payload_layout("load.dma"), self.instr.payload.payload)
+
+        advance = Signal()
+        """All stages move together."""
+        dead = Signal()
+        walking = Signal()
+        begin = Signal()
+        step = Signal()
+        extents_valid, checked_valid = Signal(), Signal()
+        m.d.comb += [
+            advance.eq((~checked_valid | self.runs.ready) & ~dead),
+            begin.eq(self.instr.valid & self.tickets.ready & advance & ~walking),
+            step.eq(walking & advance),
+            self.tickets.valid.eq(self.instr.valid & advance & ~walking),
+            self.tickets.payload.pc.eq(self.instr.payload.pc),
+            self.tickets.payload.signal.eq(self.instr.payload.signal),
+            self.tickets.payload.signal_sem.eq(self.instr.payload.signal_sem),
+            self.tickets.payload.signal_value.eq(self.instr.payload.signal_value),
+            self.empty.eq(~(walking | extents_valid | checked_valid)),
+        ]
+
+        ends = self._count_runs(m, fields, begin, step)
+        sync = self.instr.payload.op == 0
+        last = Signal()
+        m.d.comb += [
+            last.eq(sync | (ends[0] & ends[1] & ends[2])),
+            self.instr.ready.eq(step & last),
+        ]
+        with m.If(begin):
+            m.d.sync += walking.eq(1)
+        with m.Elif(step & last):
+            m.d.sync += walking.eq(0)
+
+        def walk(name, shape, start, prefix):
+            strides = [fields[f"{prefix}{axis}"] for axis in (1, 2, 3)]
+            return self._walk(m, name, shape, start, strides, ends, begin, step)
+
+        partition_start = Mux(fields.layout, 0, fields.partition)
+        address = walk("mem", _MEMORY_SHAPE, fields.mem_addr, "mem_stride")
+        sbuf = walk("sbuf", signed(_SBUF_BITS), fields.sbuf_addr, "sbuf_stride")
+        partition = walk("partition", _PARTITION_BITS, partition_start, "partition_stride")
+        span, span_huge = self._measure_span(m, fields, begin, advance)
+
+        extents = Signal(
+            data.StructLayout(
+                {
+                    "sync": 1,
+                    "last": 1,
+                    "mem": _MEMORY_SHAPE,
+                    "mem_end": _MEMORY_SHAPE,
+                    "sbuf": signed(_SBUF_BITS),
+                    "partition": _PARTITION_BITS,
+                    "elements_m1": 16,
+                    "bytes1": 1,
+                    "layout": 1,
+                    "stride0": 16,
+                }
+            )
+        )
+        elements_m1 = fields.run - 1
+        bytes_m1 = Mux(fields.bytes1, elements_m1[:16], Cat(Const(1, 1), elements_m1[:16]))
+        with m.If(advance):
+            m.d.sync += [
+                extents_valid.eq(walking),
+                extents.sync.eq(sync),
+                extents.last.eq(last),
+                extents.mem.eq(address),
+                extents.mem_end.eq(address + bytes_m1),
+                extents.sbuf.eq(sbuf),
+                extents.partition.eq(Mux(fields.layout, 0, partition)),
+                extents.elements_m1.eq(elements_m1),
+                extents.bytes1.eq(fields.bytes1),
+                extents.layout.eq(fields.layout),
+                extents.stride0.eq(fields.sbuf_stride0),
+            ]
+        self._check(m, extents, extents_valid, checked_valid, span, span_huge, advance, dead)
+        return m
+
+    def _count_runs(self, m, fields, begin, step):
+        """Count the runs of each axis down; `ends[a]`: the walk is at the end of axis a + 1."""
+        ends = []
+        carry = step
+        for axis in (1, 2, 3):
+            count = fields[f"count{axis}"]
+            left = Signal(16, name=f"left{axis}")
+            end = Signal(name=f"end{axis}")
+            with m.If(begin | (carry & end)):
+                m.d.sync += [left.eq(count), end.eq(count == 1)]
+            with m.Elif(carry):
+                m.d.sync += [left.eq(left - 1), end.eq(left == 2)]
+            ends.append(end)
+            carry = carry & end
+        return ends
+
+    def _walk(self, m, name, shape, start, strides, ends, begin, step):
+        """Add the stride of the axis that moves to where that axis last was: one adder for all."""
+        at = [Signal(shape, name=f"{name}_at{axis}") for axis in (1, 2, 3)]
+        moved = Signal(shape, name=f"{name}_moved")
+        inner, middle = ends[0], ends[1]
+        base = Mux(inner, Mux(middle, at[2], at[1]), at[0])
+        stride = Mux(inner, Mux(middle, strides[2], strides[1]), strides[0])
+        m.d.comb += moved.eq(base + stride)
+        with m.If(begin):
+            m.d.sync += [position.eq(start) for position in at]
+        with m.Elif(step):
+            m.d.sync += at[0].eq(moved)
+            with m.If(inner):
+                m.d.sync += at[1].eq(moved)
+            with m.If(inner & middle):
+                m.d.sync += at[2].eq(moved)
+        return at[0]
+
+    def _measure_span(self, m, fields, begin, advance):
+        """Distance to a run's last scratchpad address, two cycles after `begin`."""
+        steps = Signal(16 - exact_log2(self._config.n))
+        stride = Signal(signed(16))
+        free, free_span = Signal(), Signal(16)
+        elements_m1 = Signal(16)
+        m.d.comb += elements_m1.eq(fields.run - 1)
+        with m.If(begin):
+            m.d.sync += [
+                steps.eq(elements_m1 >> exact_log2(self._config.n)),
+                stride.eq(fields.sbuf_stride0),
+                free.eq(~fields.layout),
+                free_span.eq(elements_m1),
+            ]
+        product = Signal(signed(len(steps) + 16))
+        span, huge = Signal(signed(_SPAN_BITS)), Signal()
+        m.d.comb += product.eq(steps * stride)
+        with m.If(advance):
+            m.d.sync += [
+                span.eq(Mux(free, free_span, product)),
+                huge.eq(~free & (product != product[:_SPAN_BITS].as_signed())),
+            ]
+        return span, huge
+
+    def _check(self, m, extents, extents_valid, checked_valid, span, span_huge, advance, dead):
+        """Compare the first and last addresses of a run; hold the trap of the first bad one."""
+        config = self._config
+        address_bits = exact_log2(config.sbuf_depth)
+        sbuf_end = Signal(signed(_SBUF_BITS))
+        m.d.comb += sbuf_end.eq(extents.sbuf + span)
+
+        checked = Signal.like(extents)
+        bad_window, bad_range, bad_line = Signal(), Signal(), Signal()
+        with m.If(advance):
+            m.d.sync += [
+                checked_valid.eq(extents_valid),
+                checked.eq(extents),
+                bad_window.eq(
+                    (extents.mem < self.window_base)
+                    | (extents.mem_end > self.window_last)
+                    | (extents.mem_end >> config.axi_addr_width).any()
+                ),
+                bad_range.eq(
+                    (extents.partition >= config.n)
+                    | (extents.sbuf >> address_bits).any()
+                    | (sbuf_end >> address_bits).any()
+                    | span_huge
+                ),
+                bad_line.eq(~extents.layout & extents.sbuf[: exact_log2(config.bus_words)].any()),
+            ]
+
+        bad = Signal()
+        run = self.runs.payload
+        m.d.comb += [
+            bad.eq((bad_window | bad_range | bad_line) & ~checked.sync),
+            self.runs.valid.eq(checked_valid & ~dead),
+            run.kind.eq(Mux(checked.sync, ItemKind.SYNC, Mux(bad, ItemKind.TRAP, ItemKind.RUN))),
+            run.last.eq(checked.last),
+            run.addr.eq(checked.mem),
+            run.elements_m1.eq(checked.elements_m1),
+            run.bytes1.eq(checked.bytes1),
+            run.layout.eq(checked.layout),
+            run.partition.eq(checked.partition),
+            run.sbuf_addr.eq(checked.sbuf),
+            run.sbuf_stride0.eq(checked.stride0),
+        ]
+        with m.If(self.runs.valid & self.runs.ready & bad):
+            m.d.sync += dead.eq(1)
+            with m.If(bad_window):
+                m.d.sync += [
+                    self.trap_cause.eq(Trap.MEMORY_WINDOW),
+                    self.trap_address.eq(checked.mem),
+                ]
+            with m.Else():
+                m.d.sync += [
+                    self.trap_cause.eq(Mux(bad_range, Trap.SBUF_RANGE, Trap.SBUF_ALIGNMENT)),
+                    self.trap_address.eq(checked.sbuf.as_unsigned()),
+                ]

@@ -1,0 +1,83 @@
+"""Stream plumbing: a register stage and a queue."""
+
+from amaranth.hdl import Module, Shape, ShapeLike, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.fifo import SyncFIFO
+from amaranth.lib.wiring import In, Out
+
+__all__ = ["StreamQueue", "StreamStage"]
+
+
+class StreamStage(wiring.Component):
+    """Register a stream: latency 1 cycle, one item a cycle; `o` is stable until it is taken.
+
+    Parameters
+    ----------
+    shape : ShapeLike
+        Payload.
+
+    Members
+    -------
+    i : In(stream), o : Out(stream)
+        `i.ready` follows `o.ready` combinationally.
+    """
+
+    def __init__(self, shape: ShapeLike):
+        super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))})
+
+    def elaborate(self, platform):
+        """Load when empty or being emptied."""
+        m = Module()
+        m.d.comb += self.i.ready.eq(~self.o.valid | self.o.ready)
+        with m.If(self.i.ready):
+            m.d.sync += self.o.valid.eq(self.i.valid)
+        with m.If(self.i.ready & self.i.valid):
+            m.d.sync += self.o.payload.eq(self.i.payload)
+        return m
+
+
+class StreamQueue(wiring.Component):
+    """Queue a stream in distributed RAM: latency 1 cycle, one item a cycle.
+
+    Parameters
+    ----------
+    shape : ShapeLike
+        Payload.
+    depth : int
+        Items that it holds.
+
+    Members
+    -------
+    i : In(stream), o : Out(stream)
+        No combinational path between them.
+    empty : Out(1)
+        It holds no item.
+    """
+
+    def __init__(self, shape: ShapeLike, depth: int):
+        self._depth = depth
+        super().__init__(
+            {
+                "i": In(stream.Signature(shape)),
+                "o": Out(stream.Signature(shape)),
+                "empty": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        """Wrap a `SyncFIFO`."""
+        m = Module()
+        width = Shape.cast(self.i.signature.members["payload"].shape).width
+        m.submodules.fifo = fifo = SyncFIFO(width=width, depth=self._depth)
+        payload = Signal(width)
+        m.d.comb += [
+            payload.eq(self.i.payload),
+            fifo.w_data.eq(payload),
+            fifo.w_en.eq(self.i.valid),
+            self.i.ready.eq(fifo.w_rdy),
+            self.o.payload.eq(fifo.r_data),
+            self.o.valid.eq(fifo.r_rdy),
+            fifo.r_en.eq(self.o.ready),
+            self.empty.eq(~fifo.r_rdy),
+        ]
+        return m

@@ -1,0 +1,215 @@
+"""The store engine: scratchpad to memory."""
+
+from amaranth.hdl import Cat, Const, Module, Mux, ResetInserter, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
+
+from tegula.config import TileConfig
+from tegula.dma.align import WriteAligner
+from tegula.dma.bursts import BurstSplitter
+from tegula.dma.gather import Gather, Packer
+from tegula.dma.layouts import ItemKind
+from tegula.dma.retire import Retirement
+from tegula.dma.runs import RunGenerator
+from tegula.dma.stage import StreamQueue, StreamStage
+from tegula.isa.instructions import Engine
+from tegula.isa.traps import Trap
+from tegula.signatures import (
+    EngineSignature,
+    axi_request_layout,
+    axi_write_data_layout,
+    sbuf_read_layout,
+)
+
+__all__ = ["StoreEngine"]
+
+
+class StoreEngine(wiring.Component):
+    """Execute `store.dma` and `store.sync`: runs of the scratchpad into memory.
+
+    One bus beat a cycle where reads are granted each cycle; with `bytes1` half a beat. `max_writes`
+    bursts are outstanding. W beats follow the order of the AW requests and never lead them; every
+    requested burst gets its beats, with zero strobes after `stop`. From `instr.valid` to `aw.valid`
+    5 cycles. An instruction is complete when memory has answered each of its bursts.
+
+    Parameters
+    ----------
+    config : TileConfig
+
+    Members
+    -------
+    engine : Out(EngineSignature(config, Engine.STORE))
+        `busy`: in the cycle before, a read or a beat moved. `stall`: none did, and an instruction
+        is in progress (it waits for memory, for the scratchpad, or for its first address).
+    window_base, window_last : In(48)
+        First and last byte that may be written.
+    read : Out(stream of `sbuf_read_layout`)
+    read_data : In(words), read_valid : In(1)
+        Answers in the order of the requests, at any latency, without back-pressure. At most 16 are
+        outstanding.
+    aw : Out(stream of `axi_request_layout`), w : Out(stream of `axi_write_data_layout`)
+    b : In(stream of 2-bit responses)
+        In the order of the requests.
+    """
+
+    def __init__(self, config: TileConfig):
+        self._config = config
+        super().__init__(
+            {
+                "engine": Out(EngineSignature(config, Engine.STORE)),
+                "window_base": In(48),
+                "window_last": In(48),
+                "read": Out(stream.Signature(sbuf_read_layout(config))),
+                "read_data": In(data.ArrayLayout(16, config.bus_words)),
+                "read_valid": In(1),
+                "aw": Out(stream.Signature(axi_request_layout(config))),
+                "w": Out(stream.Signature(axi_write_data_layout(config))),
+                "b": In(stream.Signature(2)),
+            }
+        )
+
+    def elaborate(self, platform):
+        """Connect the parts in data order."""
+        m = Module()
+        config = self._config
+        engine = self.engine
+        m.submodules.retirement = retirement = Retirement(config)
+        flush = retirement.flush
+        droppable = ResetInserter(flush)
+        m.submodules.generator = generator = droppable(RunGenerator(config, Engine.STORE))
+        m.submodules.splitter = splitter = droppable(BurstSplitter(config))
+        m.submodules.gather = gather = Gather(config)
+        m.submodules.aligner = aligner = droppable(WriteAligner(config))
+        chunk = aligner.chunks.payload.shape()
+        m.submodules.packer = packer = droppable(Packer(config, chunk))
+
+        wiring.connect(m, generator.tickets, retirement.tickets)
+        m.d.comb += [
+            generator.instr.payload.eq(engine.instr.payload),
+            generator.instr.valid.eq(engine.instr.valid & ~flush),
+            engine.instr.ready.eq(generator.instr.ready & ~flush),
+            generator.window_base.eq(self.window_base),
+            generator.window_last.eq(self.window_last),
+            gather.flush.eq(flush),
+            gather.read_data.eq(self.read_data),
+            gather.read_valid.eq(self.read_valid),
+        ]
+        self._fork_runs(m, generator, splitter, gather)
+        wiring.connect(m, gather.read, wiring.flipped(self.read))
+        wiring.connect(m, gather.words, packer.words)
+        wiring.connect(m, packer.chunks, aligner.chunks)
+
+        failed = Signal()
+        bursts, lengths = self._issue_bursts(m, splitter, flush | failed)
+        self._send_beats(m, aligner, lengths, flush)
+        cause, address = self._take_answers(m, bursts, generator, retirement, flush, failed)
+
+        m.d.comb += [
+            retirement.fault_cause.eq(Mux(failed, cause, generator.trap_cause)),
+            retirement.fault_address.eq(Mux(failed, address, generator.trap_address)),
+            retirement.quiet.eq(
+                bursts.empty & lengths.empty & ~self.aw.valid & ~self.w.valid & gather.drained
+            ),
+            retirement.stop.eq(engine.stop),
+            engine.trap.eq(retirement.trap),
+            engine.trap_valid.eq(retirement.trap_valid),
+            engine.idle.eq(retirement.idle & (flush | ~engine.instr.valid)),
+        ]
+        wiring.connect(m, retirement.signals, wiring.flipped(engine.signals[0]))
+
+        moves = (self.read.valid & self.read.ready) | (self.w.valid & self.w.ready)
+        m.d.sync += [
+            engine.busy.eq(~engine.idle & moves),
+            engine.stall.eq(~engine.idle & ~moves),
+        ]
+        return m
+
+    def _fork_runs(self, m, generator, splitter, gather):
+        """Send each run to the splitter and to the scratchpad; other items to the splitter only."""
+        run = generator.runs.payload
+        skips = run.kind != ItemKind.RUN
+        m.d.comb += [
+            generator.runs.ready.eq(splitter.runs.ready & (gather.runs.ready | skips)),
+            splitter.runs.valid.eq(generator.runs.valid & (gather.runs.ready | skips)),
+            gather.runs.valid.eq(generator.runs.valid & splitter.runs.ready & ~skips),
+            splitter.runs.payload.eq(run),
+            gather.runs.payload.eq(run),
+        ]
+
+    def _issue_bursts(self, m, splitter, hold):
+        """Issue bursts; queue what their answers and their beats will be matched with."""
+        config = self._config
+        lane_bits = exact_log2(config.bus_bytes)
+        outstanding = data.StructLayout(
+            {"kind": ItemKind, "addr": config.axi_addr_width, "last": 1}
+        )
+        m.submodules.bursts = bursts = StreamQueue(outstanding, config.max_writes)
+        m.submodules.lengths = lengths = StreamQueue(8, config.max_writes)
+        m.submodules.aw_stage = stage = StreamStage(axi_request_layout(config))
+        wiring.connect(m, stage.o, wiring.flipped(self.aw))
+        burst = splitter.bursts.payload
+        room = Signal()
+        is_run = burst.kind == ItemKind.RUN
+        # `lengths` never holds more than `bursts`, so it always has room where that has.
+        m.d.comb += [
+            room.eq(stage.i.ready & bursts.i.ready & ~hold),
+            splitter.bursts.ready.eq(room),
+            stage.i.valid.eq(splitter.bursts.valid & room & is_run),
+            lengths.i.valid.eq(splitter.bursts.valid & room & is_run),
+            bursts.i.valid.eq(splitter.bursts.valid & room),
+            stage.i.payload.addr.eq(Cat(Const(0, lane_bits), burst.addr[lane_bits:])),
+            stage.i.payload.len.eq(burst.len),
+            lengths.i.payload.eq(burst.len),
+            bursts.i.payload.kind.eq(burst.kind),
+            bursts.i.payload.addr.eq(burst.addr),
+            bursts.i.payload.last.eq(burst.last),
+        ]
+        return bursts, lengths
+
+    def _send_beats(self, m, aligner, lengths, flush):
+        """Send the beats of the bursts that were requested, and no others."""
+        m.submodules.w_stage = stage = StreamStage(axi_write_data_layout(self._config))
+        wiring.connect(m, stage.o, wiring.flipped(self.w))
+        sent = Signal(8)
+        """Beats of the current burst that were sent."""
+        send, last = Signal(), Signal()
+        m.d.comb += [
+            stage.i.valid.eq(lengths.o.valid & (aligner.beats.valid | flush)),
+            aligner.beats.ready.eq(lengths.o.valid & stage.i.ready),
+            last.eq(sent == lengths.o.payload),
+            stage.i.payload.data.eq(aligner.beats.payload.data),
+            stage.i.payload.strb.eq(Mux(flush, 0, aligner.beats.payload.strb)),
+            stage.i.payload.last.eq(last),
+            send.eq(stage.i.valid & stage.i.ready),
+            lengths.o.ready.eq(send & last),
+        ]
+        with m.If(send):
+            m.d.sync += sent.eq(Mux(last, 0, sent + 1))
+
+    def _take_answers(self, m, bursts, generator, retirement, flush, failed):
+        """Match answers with bursts, and retire instructions with their last one."""
+        head = bursts.o.payload
+        cause, address = Signal(4), Signal(self._config.axi_addr_width)
+        is_run, is_trap = head.kind == ItemKind.RUN, head.kind == ItemKind.TRAP
+        response = self.b.payload
+        answered, bad = Signal(), Signal()
+        m.d.comb += [
+            self.b.ready.eq(bursts.o.valid & is_run),
+            answered.eq(self.b.valid & self.b.ready),
+            bad.eq(answered & response[1]),
+            bursts.o.ready.eq(Mux(is_run, answered, ~is_trap | flush)),
+            retirement.done.eq(
+                bursts.o.valid & bursts.o.ready & head.last & ~is_trap & ~bad & ~failed & ~flush
+            ),
+            retirement.fault.eq(failed | (bursts.o.valid & is_trap)),
+        ]
+        with m.If(flush):
+            m.d.sync += failed.eq(0)
+        with m.Elif(bad & ~failed):
+            m.d.sync += [
+                failed.eq(1),
+                cause.eq(Mux(response[0], Trap.BUS_DECERR, Trap.BUS_SLVERR)),
+                address.eq(head.addr),
+            ]
+        return cause, address

@@ -1,0 +1,173 @@
+"""What the load and the store engine have in common, against the meaning of their descriptors."""
+
+from random import Random
+
+import numpy as np
+import pytest
+from unit.dma_models import (
+    BASE,
+    SHAPES,
+    TRAPS,
+    Command,
+    Outcome,
+    all_lanes,
+    check,
+    expect,
+    line_of_runs,
+    random_commands,
+    trapping,
+)
+from unit.dma_peers import LoadBench, StoreBench
+
+from tegula.config import preset
+from tegula.isa.instructions import Engine
+
+BENCHES = {Engine.LOAD: LoadBench, Engine.STORE: StoreBench}
+
+both = pytest.mark.parametrize("engine", BENCHES, ids=lambda engine: engine.name.lower())
+
+
+def run_checked(engine, config, commands, *, budget, **options):
+    """Run commands and compare with their meaning; return (outcome, expectation)."""
+    bench = BENCHES[engine](config, **options)
+    expected = expect(bench, engine, commands)
+    outcome = bench.run(commands, budget=budget, gap=0)
+    check(bench, engine, expected)
+    return outcome, expected
+
+
+def run_and_restart(bench, engine, commands, again, *, budget):
+    """Run commands that are cut short, then others, and compare the others with their meaning."""
+    expected = []
+
+    def restart():
+        bench.outcome = Outcome()
+        expected.append(expect(bench, engine, again))
+        return again
+
+    bench.after_stop = restart
+    bench.run(commands, budget=budget)
+    assert expected, "nothing was cut short"
+    check(bench, engine, expected[0])
+
+
+@both
+@pytest.mark.parametrize(("stall", "seed"), [(0.0, 0), (0.3, 1), (0.5, 2)])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_random_programs_move_every_element_once(engine, shape, stall, seed):
+    config = preset(**SHAPES[shape])
+    rng = Random(f"{engine.name} {shape} {seed}")
+    commands = random_commands(rng, config, 8)
+    latency = rng.choice((1, 5, 30))
+    _, expected = run_checked(
+        engine, config, commands, budget=6000, seed=seed, stall=stall, latency=latency
+    )
+    assert expected.elements > 50
+
+
+@both
+@pytest.mark.parametrize("layout", [0, 1])
+@pytest.mark.parametrize("bytes1", [0, 1])
+def test_runs_begin_at_every_lane_and_have_every_length(engine, layout, bytes1):
+    config = preset("tiny")
+    commands = [
+        Command(all_lanes(config, elements, layout, bytes1))
+        for elements in range(1, 2 * config.bus_bytes // (2 - bytes1) + 2)
+    ]
+    run_checked(engine, config, commands, budget=3000)
+
+
+@both
+@pytest.mark.parametrize("burst", [1, 2, 256])
+def test_bursts_split_at_their_longest_length(engine, burst):
+    config = preset("small", max_burst_beats=burst)
+    fields = {"mem_addr": BASE + 0xF89, "run": 900, "sbuf_addr": 0, "layout": 0}
+    run_checked(engine, config, [Command(fields)], budget=2000, memory_bytes=8192)
+
+
+@both
+@pytest.mark.parametrize(
+    ("layout", "beats", "bytes1", "latency", "rate"),
+    [
+        (0, 8, 0, 20, 0.9),
+        (1, 8, 0, 20, 0.9),
+        (0, 8, 1, 20, 0.45),
+        (0, 1, 0, 6, 0.45),
+        (1, 1, 0, 6, 0.45),
+    ],
+)
+def test_short_runs_keep_the_bus_busy(engine, layout, beats, bytes1, latency, rate):
+    config = preset("small")
+    fields = line_of_runs(config, runs=64, beats=beats, layout=layout, bytes1=bytes1)
+    outcome, _ = run_checked(
+        engine,
+        config,
+        [Command(fields, signal=(0, 1))],
+        budget=3000,
+        latency=latency,
+        memory_bytes=16384,
+    )
+    assert outcome.beats / outcome.cycles >= rate
+    assert outcome.cycles - 8 <= outcome.busy + outcome.stall <= outcome.cycles
+
+
+def test_runs_of_one_beat_hide_a_read_latency_of_twenty():
+    config = preset("small")
+    fields = line_of_runs(config, runs=64, beats=1, layout=1)
+    outcome, _ = run_checked(Engine.LOAD, config, [Command(fields)], budget=300, latency=20)
+    assert outcome.beats / outcome.cycles >= 0.45
+
+
+@both
+@pytest.mark.parametrize("latency", [20, 100])
+def test_instructions_follow_each_other_within_four_cycles(engine, latency):
+    config = preset("small")
+    command = Command(line_of_runs(config, runs=1, beats=1, layout=0), signal=(0, 1))
+    outcome, _ = run_checked(engine, config, [command] * 8, budget=500, latency=latency)
+    gaps = np.diff(outcome.burst_cycles)
+    assert len(gaps) == 7
+    assert gaps.max() <= 1 + 4
+
+
+@both
+def test_a_sync_signals_after_all_that_came_before(engine):
+    config = preset("small")
+    move = Command(line_of_runs(config, runs=2, beats=3, layout=0))
+    commands = [Command(signal=(4, 9)), move, Command(signal=(5, 7)), Command(), move]
+    outcome, expected = run_checked(engine, config, commands, budget=500, latency=40)
+    assert outcome.signals == [(4, 9), (5, 7)]
+    assert 0 in expected.progress[0]
+    assert 0 not in expected.progress[1]
+
+
+@both
+@pytest.mark.parametrize("name", TRAPS)
+def test_a_bad_run_traps_after_the_good_ones_before_it(engine, name):
+    config = preset("small", sbuf_depth=256)
+    commands, cause = trapping(config, name)
+    _, expected = run_checked(engine, config, commands, budget=1500, stall=0.2)
+    assert expected.trap[:2] == (cause, 4)
+
+
+@both
+@pytest.mark.parametrize("name", ["past_the_window", "off_a_line"])
+def test_the_engine_runs_on_after_a_trap(engine, name):
+    config = preset("small", sbuf_depth=256)
+    commands, _ = trapping(config, name)
+    bench = BENCHES[engine](config)
+    run_and_restart(bench, engine, commands, commands[:1], budget=1000)
+
+
+@both
+@pytest.mark.parametrize("seed", range(8))
+def test_a_stop_leaves_the_bus_clean_and_the_engine_usable(engine, seed):
+    config = preset(**SHAPES["tiny"])
+    rng = Random(f"stop {engine.name} {seed}")
+    # The last command alone takes longer than the latest stop.
+    long = Command(line_of_runs(config, runs=16, beats=16, layout=1), signal=(3, 1))
+    commands = [*random_commands(rng, config, 3), long]
+    again = random_commands(rng, config, 3)
+    bench = BENCHES[engine](
+        config, seed=seed, stall=rng.choice((0, 0.4)), latency=20, stop_at=rng.randrange(6, 160)
+    )
+    run_and_restart(bench, engine, commands, again, budget=4000)
