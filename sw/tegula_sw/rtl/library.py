@@ -94,7 +94,7 @@ class TileLibrary:
         self._library.tile_memory(self._handle, memory.ctypes.data, memory.size, base)
 
     def set_faults(self, faults: Sequence[tuple[int, int, str]]) -> None:
-        """Answer beats that touch bytes first..last of a (first, last, response) with that error."""
+        """Answer beats that touch bytes first..last of a (first, last, response) with it."""
         rows = np.array(
             [(first, last, FAULT_RESPONSES[name]) for first, last, name in faults], dtype=np.uint64
         ).reshape(-1, 3)
