@@ -351,6 +351,24 @@ def test_readings_at_the_edges_of_fp32(width):
     assert read(at(smallest * (2**23 - Fraction(1, 2)))) == 0x0080_0000
 
 
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("beside", [-1, 0, 1])
+def test_the_last_bit_of_a_significand_decides_a_tie(width, beside):
+    head = (1 << 24) + 1
+    significand = (head << (width - 28)) + beside
+    bits = read(word(254, significand, width))
+    assert bits == reference.read_fp32(254, significand, width)
+    assert bits & 1 == (beside > 0)
+
+
+def test_words_beyond_what_a_tile_writes_are_read_alike():
+    """Any W-bit significand has a reading, also those that renormalisation excludes."""
+    for significand in (-(1 << 63), (1 << 63) - 1, -(1 << 62) - 1):
+        for exponent in (2, 104, 105, 153, 154, 155, 400, 508):
+            bits = read(word(exponent, significand, 64))
+            assert bits == reference.read_fp32(exponent, significand, 64), (exponent, significand)
+
+
 def test_tiny_nonzero_sums_keep_their_sign():
     assert read(run([TINY], [TINY])) == 0
     assert read(run([TINY], [TINY | MINUS])) == 0x8000_0000
