@@ -1,6 +1,7 @@
 """OperandDecode against Fraction arithmetic, over every code."""
 
 from fractions import Fraction
+from functools import cache
 
 import pytest
 from amaranth.sim import Simulator
@@ -33,6 +34,12 @@ def decode(codes, fmt, *, enable=1, narrow=NARROW):
     return results
 
 
+@cache
+def decode_all(fmt):
+    """The same for every code of `fmt`."""
+    return decode(range(1 << fmt.width), fmt)
+
+
 def fields(code, fmt):
     """(sign, exponent field, mantissa) of a code."""
     exponent = code >> fmt.mantissa_bits & ((1 << fmt.exponent_bits) - 1)
@@ -54,9 +61,8 @@ def value(code, fmt):
 
 @pytest.mark.parametrize("fmt", [BF16, *NARROW], ids=lambda fmt: fmt.name)
 def test_every_finite_code_keeps_its_value_and_specials_their_class(fmt):
-    codes = range(1 << fmt.width)
     finite = 0
-    for code, (sig, exp, special, zero) in zip(codes, decode(codes, fmt), strict=True):
+    for code, (sig, exp, special, zero) in enumerate(decode_all(fmt)):
         expected = value(code, fmt)
         assert zero == (sig == 0), hex(code)
         if isinstance(expected, str):
@@ -70,16 +76,20 @@ def test_every_finite_code_keeps_its_value_and_specials_their_class(fmt):
 
 
 def test_bf16_exponents_are_the_field_and_at_least_one():
-    codes = [code for code in range(1 << 16) if code & BF16.magnitude_mask <= BF16.max_finite]
-    for code, (sig, exp, _, _) in zip(codes, decode(codes, BF16), strict=True):
-        assert exp == max(fields(code, BF16)[1], 1)
-        assert abs(sig) <= 255
+    checked = 0
+    for code, (sig, exp, special, _) in enumerate(decode_all(BF16)):
+        if not special:
+            assert exp == max(fields(code, BF16)[1], 1)
+            assert abs(sig) <= 255
+            checked += 1
+    assert checked == 2 * (BF16.max_finite + 1)
 
 
 @pytest.mark.parametrize("fmt", NARROW, ids=lambda fmt: fmt.name)
 def test_every_nonzero_finite_fp8_code_is_normalised(fmt):
     codes = [code for code in range(256) if 0 < code & fmt.magnitude_mask <= fmt.max_finite]
-    results = decode(codes, fmt)
+    results = [decode_all(fmt)[code] for code in codes]
+    assert len(results) > 200
     assert all(128 <= abs(sig) <= 255 and 1 <= exp <= 254 for sig, exp, _, _ in results)
 
 
