@@ -1,5 +1,6 @@
 """Compile Verilog of a tile and its C++ harness into a shared library, once for each content."""
 
+import fcntl
 import hashlib
 import os
 import shutil
@@ -67,7 +68,7 @@ def build_library(verilog: Path, top: str, *, waves: bool = False) -> Path:
     """The shared library of module `top` of `verilog` with the harness; compiled where new.
 
     Cached in `cache_root() / "rtl"` by the content of all inputs. Processes that build the same one
-    at the same time each succeed.
+    at the same time take turns.
 
     Parameters
     ----------
@@ -86,14 +87,23 @@ def build_library(verilog: Path, top: str, *, waves: bool = False) -> Path:
     if library.exists():
         return library
     library.parent.mkdir(parents=True, exist_ok=True)
-    start = time.monotonic()
-    print(f"building RTL device {top}{' with waves' if waves else ''}: ", end="", file=sys.stderr)
-    sys.stderr.flush()
+    with open(library.with_suffix(".lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # whoever comes second finds the library made
+        if not library.exists():
+            label = f"{top} with waves" if waves else top
+            print(f"building RTL device {label}: ", end="", file=sys.stderr, flush=True)
+            start = time.monotonic()
+            _compile(verilog, flags, library)
+            print(f"{time.monotonic() - start:.0f} s", file=sys.stderr)
+    return library
+
+
+def _compile(verilog: Path, flags: list[str], library: Path) -> None:
     with tempfile.TemporaryDirectory(dir=library.parent) as folder:
         command = [*verilator_command(), *flags, "--Mdir", folder, "-j", str(os.cpu_count())]
-        sources = [verilog.resolve(), _HARNESS[0]]
+        command += ["-CFLAGS", f"-I{_HARNESS[0].parent}", str(verilog.resolve()), str(_HARNESS[0])]
         run = subprocess.run(
-            [*command, *map(str, sources), "-CFLAGS", f"-I{_HARNESS[1].parent}"],
+            command,
             env=verilator_environment(),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -103,5 +113,3 @@ def build_library(verilog: Path, top: str, *, waves: bool = False) -> Path:
             print("failed", file=sys.stderr)
             raise BuildError("\n".join(run.stdout.strip().splitlines()[-20:]))
         os.replace(Path(folder, "tile.so"), library)
-    print(f"{time.monotonic() - start:.0f} s", file=sys.stderr)
-    return library
