@@ -1,0 +1,59 @@
+"""What the regression runs: every test by name, so that none can get lost unseen."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from simulation import Outcome
+
+from tegula.config import TileConfig
+
+__all__ = ["BENCHES", "Bench"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """A bench and its tests.
+
+    Attributes
+    ----------
+    name
+        First part of the tests' names.
+    top, module
+        The toplevel (see `simulation.Simulation`) and the cocotb module.
+    run
+        For a bench without cocotb: runs one test.
+    tiny_tests
+        Tests that always run on preset tiny: random work, where a small tile meets more corners in
+        a second.
+    preset_tests
+        Tests that run on the chosen preset.
+    """
+
+    name: str
+    top: str = ""
+    module: str = ""
+    run: Callable[[str, TileConfig, int, bool], Outcome] | None = None
+    tiny_tests: tuple[str, ...] = ()
+    preset_tests: tuple[str, ...] = ()
+
+    def by_preset(self, chosen: str) -> dict[str, tuple[str, ...]]:
+        """The tests of each preset, where `chosen` is the larger one."""
+        if chosen == "tiny":
+            return {"tiny": tuple(dict.fromkeys(self.tiny_tests + self.preset_tests))}
+        return {"tiny": self.tiny_tests, chosen: self.preset_tests}
+
+
+BENCHES = (
+    Bench(
+        name="array",
+        top="ArrayTop",
+        module="bench_array",
+        tiny_tests=(
+            "every_kind_of_data_in_back_to_back_passes",
+            "all_pairs_of_e4m3fn_and_e4m3fn",
+            "all_pairs_of_e4m3fn_and_e5m2",
+            "all_pairs_of_e5m2_and_e5m2",
+        ),
+        preset_tests=("every_kind_of_data_in_back_to_back_passes",),
+    ),
+)

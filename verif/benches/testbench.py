@@ -1,0 +1,46 @@
+"""What every bench shares: its configuration, its random source, clock and reset."""
+
+import os
+import zlib
+
+import cocotb
+import numpy as np
+from cocotb.clock import Clock
+from cocotb.triggers import ClockCycles
+
+from tegula.config import TileConfig, preset
+
+__all__ = ["CLOCK_NS", "config", "join", "random_source", "split", "start"]
+
+CLOCK_NS = 10
+"""Clock period of every bench."""
+
+
+def config() -> TileConfig:
+    """The configuration that the toplevel was made with."""
+    return preset(os.environ["TEGULA_PRESET"])
+
+
+def random_source(test: str) -> np.random.Generator:
+    """Random numbers of a test: decided by the seed and the test's name, not by what ran before."""
+    return np.random.default_rng([cocotb.RANDOM_SEED, zlib.crc32(test.encode())])
+
+
+async def start(dut) -> None:
+    """Start the clock and reset for three cycles; returns just after a rising edge."""
+    dut.rst.value = 1
+    Clock(dut.clk, CLOCK_NS, unit="ns").start()
+    await ClockCycles(dut.clk, 3)
+    dut.rst.value = 0
+    await ClockCycles(dut.clk, 1)
+
+
+def join(values, width: int) -> int:
+    """Integers side by side, `width` bits each, the first lowest."""
+    return sum(int(value) << (index * width) for index, value in enumerate(values))
+
+
+def split(value: int, width: int, count: int) -> list[int]:
+    """The inverse of `join`."""
+    mask = (1 << width) - 1
+    return [value >> (index * width) & mask for index in range(count)]
