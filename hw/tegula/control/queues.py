@@ -44,7 +44,7 @@ class EngineQueue(wiring.Component):
     instr : Out(stream of `instruction_layout(engine)`)
         To the engine.
     clear : In(1)
-        Drops all instructions; `instr.valid` and `wait.valid` fall without a handshake.
+        Drops all instructions; `instr.valid` is low at once, `wait.valid` in the next cycle.
     empty : Out(1)
         No instruction is held.
     waiting : Out(1)
@@ -110,7 +110,7 @@ class EngineQueue(wiring.Component):
             m.d.sync += [stored.eq(0), head_valid.eq(0), read.addr.eq(0), write.addr.eq(0)]
 
         m.d.comb += [
-            self.instr.valid.eq(head_valid & wait_over),
+            self.instr.valid.eq(head_valid & wait_over & ~self.clear),
             self.instr.payload.eq(head.instr),
             self.wait.valid.eq(self.waiting),
             self.wait.payload.eq(head.wait),

@@ -1,0 +1,321 @@
+"""A front end between a host, a program memory and four fake engines."""
+
+import random
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from functools import cache, partial
+
+from amaranth.sim import Simulator
+
+from tegula.control.control import Control
+from tegula.isa.codec import encode
+from tegula.isa.instructions import ENGINES, Engine
+from tegula.isa.registers import CONTROL_START, REGISTERS, Status, register_offset
+from tegula.isa.traps import Trap
+from tegula.signatures import PC_BITS
+
+PROGRAM = 0x1_0040
+WINDOW = (0x1_0000, 0x4_FFFF)
+DONE = 1 << Status.DONE
+TRAPPED = 1 << Status.TRAPPED
+
+
+@dataclass
+class Outcome:
+    """What the host saw of a program, and what the bench saw beside it."""
+
+    status: int
+    trap: tuple[Trap, Engine, int, int]
+    registers: dict[str, int]
+    cycles: int
+    accepted: dict[Engine, list[int]] = field(default_factory=dict)
+    busy: Counter = field(default_factory=Counter)
+    bursts: list[tuple[int, int]] = field(default_factory=list)
+    beats: int = 0
+
+
+class Outputs:
+    """Signals that a process drives; only changes reach the simulator."""
+
+    def __init__(self, **signals):
+        self.signals, self.values = signals, dict.fromkeys(signals, 0)
+
+    def set(self, ctx, **values):
+        for name, value in values.items():
+            if self.values[name] != value:
+                self.values[name] = value
+                ctx.set(self.signals[name], value)
+
+
+class FakeEngine:
+    """Takes instructions, works on one after the other for random times, then signals.
+
+    `traps` maps positions (granules) to (cause, address). After a trap it waits for `stop`; `stop`
+    drops its work, and it is idle up to `linger` cycles later.
+    """
+
+    def __init__(self, bench, engine):
+        self.bench, self.engine = bench, engine
+        self.port = port = getattr(bench.dut, engine.name.lower())
+        self.rng = random.Random(f"{bench.seed} {engine.name}")
+        self.traps, self.linger, self.durations = {}, 5, (0, 0, 1, 4, 15)
+        item = port.instr.payload
+        names = ("pc", "op", "signal", "signal_sem", "signal_value")
+        self.inputs = [port.stop, port.instr.valid, *[getattr(item, name) for name in names]]
+        self.inputs += [stream.ready for stream in port.signals]
+        self.outputs = Outputs(
+            idle=port.idle, busy=port.busy, ready=port.instr.ready, trap_valid=port.trap_valid
+        )
+        self.trap = port.trap.as_value()
+        self.streams = [
+            Outputs(valid=stream.valid, sem=stream.payload.sem, value=stream.payload.value)
+            for stream in port.signals
+        ]
+
+    async def run(self, ctx):
+        self.work, self.outgoing = deque(), [deque() for _ in self.streams]
+        self.trapped, self.lingering = False, 0
+        self.outputs.set(ctx, idle=1)
+        async for _, _, stop, valid, *instr in ctx.tick().sample(*self.inputs):
+            fields, readies = instr[:5], instr[5:]
+            self._note(ctx, stop, valid, fields, readies)
+            self.outputs.set(ctx, trap_valid=0)
+            if stop:
+                self.lingering = max(0, self.lingering - 1)
+                if self.work:
+                    self.lingering = self.rng.randrange(self.linger + 1)
+                self.work.clear()
+                self.outgoing = [deque() for _ in self.streams]
+                self.trapped = False
+            elif self.work and not self.trapped:
+                self._work(ctx)
+            self._drive(ctx, stop)
+
+    def _note(self, ctx, stop, valid, fields, readies):
+        """Account for what was transferred at this edge."""
+        bench = self.bench
+        bench.busy[self.engine] += self.outputs.values["busy"]
+        for queue, stream, ready in zip(self.outgoing, self.streams, readies, strict=True):
+            if ready and stream.values["valid"]:
+                bench.events.append(("signal", *queue.popleft()))
+        if valid and self.outputs.values["ready"]:
+            assert not stop
+            self.work.append([self.rng.choice(self.durations), *fields])
+            bench.accepted[self.engine].append(fields[0])
+            bench.events.append(("accept", fields[0]))
+
+    def _work(self, ctx):
+        self.work[0][0] -= 1
+        if self.work[0][0] >= 0:
+            return
+        _, pc, op, signal, sem, value = self.work.popleft()
+        if pc in self.traps:
+            cause, address = self.traps[pc]
+            self.trapped = True
+            self.outputs.set(ctx, trap_valid=1)
+            ctx.set(self.trap, cause | pc << 4 | address << 4 + PC_BITS)
+        elif signal:
+            self.outgoing[len(self.outgoing) - 1 if op == 1 else 0].append((sem, value))
+
+    def _drive(self, ctx, stop):
+        for queue, stream in zip(self.outgoing, self.streams, strict=True):
+            stream.set(ctx, valid=int(bool(queue)))
+            if queue:
+                stream.set(ctx, sem=queue[0][0], value=queue[0][1])
+        pending = self.work or any(self.outgoing) or self.trapped or self.lingering
+        accepts = len(self.work) < 2 and not self.trapped and not stop
+        ready = accepts and self.rng.random() >= self.bench.stall
+        self.outputs.set(ctx, busy=int(bool(self.work)), idle=int(not pending), ready=int(ready))
+
+
+class Rig:
+    """A front end in a simulator: one a configuration, since it takes long to make."""
+
+    def __init__(self, config):
+        self.dut, self.bench = Control(config), None
+        self.simulator = Simulator(self.dut)
+        self.simulator.add_clock(1e-8)
+        self.simulator.add_testbench(self._scenario)
+        self.simulator.add_process(self._memory)
+        for engine in ENGINES:
+            self.simulator.add_process(partial(self._engine, engine=engine))
+
+    async def _scenario(self, ctx):
+        await self.bench.play(ctx)
+
+    async def _memory(self, ctx):
+        await self.bench.serve(ctx)
+
+    async def _engine(self, ctx, engine):
+        await self.bench.engines[engine].run(ctx)
+
+    def run(self, bench):
+        """Run the scenario of `bench` from reset."""
+        if self.bench is not None:
+            self.simulator.reset()
+        self.bench = bench
+        self.simulator.run()
+
+
+_rig = cache(Rig)
+
+
+class ControlBench:
+    """Runs scenarios: coroutines that get the bench and call `run` and `access`.
+
+    Parameters
+    ----------
+    stall
+        Probability that a channel or an engine is not ready in a cycle.
+    latency
+        Cycles from a burst's request to its first beat.
+    """
+
+    def __init__(self, config, scenario, *, seed=0, stall=0.0, latency=3):
+        self.config, self.seed, self.stall, self.latency = config, seed, stall, latency
+        self.rng = random.Random(seed)
+        rig = _rig(config)
+        self.dut = rig.dut
+        self.engines = {engine: FakeEngine(self, engine) for engine in ENGINES}
+        self.memory, self.errors = {}, {}
+        self.cycle = self.beats = 0
+        self.events, self.bursts = [], []
+        self.accepted = {engine: [] for engine in ENGINES}
+        self.busy = Counter()
+        self.finished = False
+        self.scenario = scenario
+        rig.run(self)
+        assert self.finished
+
+    async def play(self, ctx):
+        """The scenario, after a cycle in which the peers take their places."""
+        self.ctx = ctx
+        await self.tick()
+        await self.scenario(self)
+        self.finished = True
+
+    async def tick(self, *signals):
+        """One cycle; the values of `signals` before its edge."""
+        _, _, *values = await self.ctx.tick().sample(*signals)
+        self.cycle += 1
+        return values
+
+    async def serve(self, ctx):
+        """The program memory; drives the read strobe of the counters too."""
+        dut, queue, held, cycle = self.dut, deque(), None, 0
+        rng = random.Random(f"{self.seed} memory")
+        outputs = Outputs(ready=dut.ar.ready, valid=dut.r.valid, strobe=dut.read_beat)
+        data, response = dut.r.payload.data, dut.r.payload.resp
+        step = self.config.bus_bytes
+        inputs = (dut.ar.valid, dut.ar.payload.addr, dut.ar.payload.len, dut.r.ready)
+        async for _, _, valid, addr, length, r_ready in ctx.tick().sample(*inputs):
+            assert r_ready, "read data was refused"
+            assert held is None or (valid and held == (addr, length)), "a request was taken back"
+            accepted = valid and outputs.values["ready"]
+            held = (addr, length) if valid and not accepted else None
+            if accepted:
+                self.bursts.append((addr, length + 1))
+                queue.extend((cycle + self.latency, addr + i * step) for i in range(length + 1))
+            cycle += 1
+            beat = int(bool(queue) and queue[0][0] <= cycle and rng.random() >= self.stall)
+            outputs.set(ctx, ready=int(rng.random() >= self.stall), valid=beat, strobe=beat)
+            if beat:
+                _, address = queue.popleft()
+                word = bytes(self.memory.get(address + i, 0xEE) for i in range(step))
+                ctx.set(data, int.from_bytes(word, "little"))
+                ctx.set(response, self.errors.get(address, 0))
+                self.beats += 1
+
+    async def write(self, name, value):
+        """Write a register; returns the cycle of the later handshake."""
+        bus, ctx = self.dut.s_axil, self.ctx
+        ctx.set(bus.awaddr, register_offset(name))
+        ctx.set(bus.wdata, value)
+        ctx.set(bus.wstrb, 15)
+        ctx.set(bus.bready, 1)
+        ctx.set(bus.awvalid, 1)
+        ctx.set(bus.wvalid, 1)
+        assert all(await self.tick(bus.awready, bus.wready))
+        handshake = self.cycle - 1
+        ctx.set(bus.awvalid, 0)
+        ctx.set(bus.wvalid, 0)
+        while not (await self.tick(bus.bvalid))[0]:
+            pass
+        return handshake
+
+    async def read(self, name):
+        bus, ctx = self.dut.s_axil, self.ctx
+        ctx.set(bus.araddr, register_offset(name))
+        ctx.set(bus.rready, 1)
+        ctx.set(bus.arvalid, 1)
+        await self.tick()
+        ctx.set(bus.arvalid, 0)
+        while True:
+            valid, data = await self.tick(bus.rvalid, bus.rdata)
+            if valid:
+                return data
+
+    async def prepare(self, words, *, program=PROGRAM, size=None, window=WINDOW, watchdog=200):
+        """Put a program into memory and the registers."""
+        image = b"".join(words)
+        self.memory = {program + i: byte for i, byte in enumerate(image)}
+        await self.write("PROGRAM_LOW", program & 0xFFFF_FFFF)
+        await self.write("PROGRAM_HIGH", program >> 32)
+        await self.write("PROGRAM_BYTES", len(image) if size is None else size)
+        for name, address in zip(("BASE", "LAST"), window, strict=True):
+            await self.write(f"WINDOW_{name}_LOW", address & 0xFFFF_FFFF)
+            await self.write(f"WINDOW_{name}_HIGH", address >> 32)
+        await self.write("WATCHDOG", watchdog)
+
+    async def run(self, words, *, meanwhile=None, budget=3000, **options):
+        """Run a program until the interrupt; `meanwhile` is a coroutine called after the start."""
+        await self.prepare(words, **options)
+        self.events.clear()
+        self.bursts.clear()
+        self.busy.clear()
+        for accepted in self.accepted.values():
+            accepted.clear()
+        beats = self.beats
+        self.started = await self.write("CONTROL", CONTROL_START)
+        if meanwhile:
+            await meanwhile()
+        while not (await self.tick(self.dut.irq))[0]:
+            assert self.cycle - self.started < budget, "no interrupt"
+        cycles = self.cycle - 1 - self.started
+        outcome = await self.outcome(cycles)
+        outcome.beats = self.beats - beats
+        await self.write("IRQ", 1)
+        assert (await self.tick(self.dut.irq))[0] == 0
+        return outcome
+
+    async def outcome(self, cycles):
+        names = [r.name for r in REGISTERS if r.access == "ro"]
+        registers = {name: await self.read(name) for name in names}
+        address = registers["TRAP_ADDR_HIGH"] << 32 | registers["TRAP_ADDR_LOW"]
+        return Outcome(
+            registers["STATUS"],
+            (
+                Trap(registers["TRAP_CAUSE"]),
+                Engine(registers["TRAP_ENGINE"]),
+                registers["TRAP_PC"],
+                address,
+            ),
+            registers,
+            cycles,
+            {engine: list(positions) for engine, positions in self.accepted.items()},
+            Counter(self.busy),
+            list(self.bursts),
+        )
+
+
+def sync(config, engine, *, wait=None, consume=0, signal=None):
+    """A sync instruction; `wait` and `signal` are (semaphore, value)."""
+    fields = {}
+    if wait:
+        fields |= {"wait": 1, "wait_sem": wait[0], "wait_value": wait[1], "consume": consume}
+    if signal:
+        fields |= {"signal": 1, "signal_sem": signal[0], "signal_value": signal[1]}
+    return encode(f"{engine.name.lower()}.sync", config, **fields)
+
+
+HALT = encode("halt")

@@ -1,0 +1,87 @@
+"""Counters and the trap record, each by itself."""
+
+import random
+from functools import partial
+
+from amaranth.sim import Simulator
+
+from tegula.control.counters import EVENTS, Counters
+from tegula.control.registers import WRITE_CYCLES
+from tegula.control.trap_record import TrapRecord
+from tegula.isa.instructions import ENGINES
+
+
+def simulate(dut, testbench):
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-8)
+    simulator.add_testbench(partial(testbench, dut=dut))
+    simulator.run()
+
+
+def test_every_counter_counts_its_own_strobe_while_running():
+    rng = random.Random(1)
+    dut = Counters()
+    names = {
+        f"{e.name.lower()}_{event}": (event, i) for i, e in enumerate(ENGINES) for event in EVENTS
+    }
+    totals = dict.fromkeys([*names, "read_beats", "write_beats"], 0)
+    checked = 0
+
+    async def testbench(ctx, dut):
+        nonlocal checked
+        cycles = 0
+        for cycle in range(500):
+            clear, run = cycle == 0 or rng.random() < 0.01, rng.random() < 0.8
+            values = {event: rng.getrandbits(len(ENGINES)) for event in EVENTS}
+            values |= {"read_beat": rng.getrandbits(1), "write_beat": rng.getrandbits(1)}
+            for name, value in (values | {"clear": clear, "run": run}).items():
+                ctx.set(getattr(dut, name), value)
+            await ctx.tick()
+            if clear:
+                totals.update(dict.fromkeys(totals, 0))
+                cycles = 1 + WRITE_CYCLES
+            elif run:
+                cycles += 1
+                totals["read_beats"] += values["read_beat"]
+                totals["write_beats"] += values["write_beat"]
+                for name, (event, i) in names.items():
+                    totals[name] += values[event] >> i & 1
+            assert ctx.get(dut.cycles) == cycles
+            assert {name: ctx.get(getattr(dut, name)) for name in totals} == totals
+            checked += 1
+
+    simulate(dut, testbench)
+    assert checked == 500
+
+
+def test_the_first_trap_of_the_first_source_is_kept_until_cleared():
+    rng = random.Random(2)
+    taken = 0
+
+    async def testbench(ctx, dut):
+        nonlocal taken
+        record = (0, 0, 0, 0)
+        for _ in range(400):
+            clear, enable = rng.random() < 0.05, rng.random() < 0.5
+            rows = [
+                (rng.random() < 0.1, *map(rng.getrandbits, (4, 4, 21, 48))) for _ in dut.sources
+            ]
+            for source, row in zip(dut.sources, rows, strict=True):
+                names = ("valid", "cause", "engine", "pc", "address")
+                ctx.set(source, dict(zip(names, row, strict=True)))
+            ctx.set(dut.clear, clear)
+            ctx.set(dut.enable, enable and not clear)
+            first = next((row[1:] for row in rows if row[0]), None)
+            takes = bool(first and enable and not clear)
+            assert ctx.get(dut.taken) == takes
+            await ctx.tick()
+            if takes:
+                cause, engine, pc, address = first
+                record = (cause, engine, pc * 16, address)
+                taken += 1
+            record = (0, 0, 0, 0) if clear else record
+            outputs = (dut.cause, dut.engine, dut.pc_bytes, dut.address)
+            assert tuple(map(ctx.get, outputs)) == record
+
+    simulate(TrapRecord(5), testbench)
+    assert taken > 50
