@@ -121,7 +121,7 @@ class RunGenerator(wiring.Component):
         address = walk("mem", _MEMORY_SHAPE, fields.mem_addr, "mem_stride")
         sbuf = walk("sbuf", signed(_SBUF_BITS), fields.sbuf_addr, "sbuf_stride")
         partition = walk("partition", _PARTITION_BITS, partition_start, "partition_stride")
-        span, span_huge = self._measure_span(m, fields, begin, advance)
+        row_span = self._multiply_span(m, fields, begin, advance)
 
         extents = Signal(
             data.StructLayout(
@@ -155,7 +155,7 @@ class RunGenerator(wiring.Component):
                 extents.layout.eq(fields.layout),
                 extents.stride0.eq(fields.sbuf_stride0),
             ]
-        self._check(m, extents, extents_valid, checked_valid, span, span_huge, advance, dead)
+        self._check(m, extents, extents_valid, checked_valid, row_span, advance, dead)
         return m
 
     def _count_runs(self, m, fields, begin, step):
@@ -192,36 +192,33 @@ class RunGenerator(wiring.Component):
                 m.d.sync += at[2].eq(moved)
         return at[0]
 
-    def _measure_span(self, m, fields, begin, advance):
-        """Distance to a run's last scratchpad address, two cycles after `begin`."""
-        steps = Signal(16 - exact_log2(self._config.n))
-        stride = Signal(signed(16))
-        free, free_span = Signal(), Signal(16)
+    def _multiply_span(self, m, fields, begin, advance):
+        """Distance to the last address of a run in layout `partition`, two cycles after `begin`.
+
+        An instruction's runs share it. Its registers are free for the next instruction when that
+        begins: the last run of the one before is then at its checks, or past them.
+        """
+        partition_bits = exact_log2(self._config.n)
+        steps, stride = Signal(16 - partition_bits), Signal(signed(16))
         elements_m1 = Signal(16)
+        span = Signal(signed(len(steps) + 16))
         m.d.comb += elements_m1.eq(fields.run - 1)
         with m.If(begin):
-            m.d.sync += [
-                steps.eq(elements_m1 >> exact_log2(self._config.n)),
-                stride.eq(fields.sbuf_stride0),
-                free.eq(~fields.layout),
-                free_span.eq(elements_m1),
-            ]
-        product = Signal(signed(len(steps) + 16))
-        span, huge = Signal(signed(_SPAN_BITS)), Signal()
-        m.d.comb += product.eq(steps * stride)
+            m.d.sync += [steps.eq(elements_m1 >> partition_bits), stride.eq(fields.sbuf_stride0)]
         with m.If(advance):
-            m.d.sync += [
-                span.eq(Mux(free, free_span, product)),
-                huge.eq(~free & (product != product[:_SPAN_BITS].as_signed())),
-            ]
-        return span, huge
+            m.d.sync += span.eq(steps * stride)
+        return span
 
-    def _check(self, m, extents, extents_valid, checked_valid, span, span_huge, advance, dead):
+    def _check(self, m, extents, extents_valid, checked_valid, row_span, advance, dead):
         """Compare the first and last addresses of a run; hold the trap of the first bad one."""
         config = self._config
         address_bits = exact_log2(config.sbuf_depth)
-        sbuf_end = Signal(signed(_SBUF_BITS))
-        m.d.comb += sbuf_end.eq(extents.sbuf + span)
+        span, sbuf_end = Signal(signed(_SPAN_BITS)), Signal(signed(_SBUF_BITS))
+        span_huge = extents.layout & (row_span != row_span[:_SPAN_BITS].as_signed())
+        m.d.comb += [
+            span.eq(Mux(extents.layout, row_span, extents.elements_m1)),
+            sbuf_end.eq(extents.sbuf + span),
+        ]
 
         checked = Signal.like(extents)
         bad_window, bad_range, bad_line = Signal(), Signal(), Signal()
