@@ -183,6 +183,7 @@ def run(state, program, *, row_latency=2, stall=0.0, stop_at=None, after=()):
             port.busy,
             port.stall,
         )
+        assert not (seen.traps and (enable or signal)), "an effect after the trap"
         if enable:
             seen.writes.append((seen.cycles, addr, enable))
         if signal:
@@ -275,6 +276,7 @@ def random_state(*, written=slice(0, PSUM_DEPTH), seed=SEED):
 def check(program, state, **how):
     """Run on hardware and golden: same scratchpad, same trap, the same signals in order."""
     golden, trap, signals = deepcopy(state), None, []
+    words, words_before = 0, []
     for pc, item in enumerate(program):
         try:
             if item["op"]:
@@ -282,14 +284,20 @@ def check(program, state, **how):
         except EngineTrap as error:
             trap = (error.cause, pc, error.address)
             break
+        fields = item["fields"]
+        if item["op"]:
+            words += fields["columns"] * (2 if fields["format"] == FP32.code else 1)
         if item["signal"] is not None:
             signals.append(item["signal"])
+            words_before.append(words)
     for item in how.get("after", ()):
         vector_copy(golden, item["fields"])
         assert item["signal"] is None
     seen = run(state, program, **how)
     assert seen.traps == ([] if trap is None else [trap])
     assert [(sem, value) for _, sem, value in seen.signals] == signals
+    for (cycle, *_), count in zip(seen.signals, words_before, strict=True):
+        assert count == 0 or cycle > seen.writes[count - 1][0], "a signal before its effect"
     wrong = np.argwhere(seen.sbuf != golden.sbuf)
     assert wrong.size == 0, f"first wrong words (partition, address): {wrong[:4].tolist()}"
     assert seen.writes or trap or not any(item["op"] for item in program)
@@ -352,6 +360,7 @@ def test_an_instruction_reads_what_the_one_before_it_wrote():
     check([fp32, copy(source=1, src=0, columns=16, dst=64)], state)
     as_random = copy(columns=16, src=16, dst=96, stochastic=1, random=0)
     check([copy(columns=16, dst=0), as_random], state)
+    check([fp32, copy(stochastic=1, random=31, dst=64)], state)
 
 
 @pytest.mark.parametrize(
@@ -430,14 +439,16 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("stall", [0.0, 0.5])
+@pytest.mark.parametrize(("stall", "row_latency"), [(0.0, VectorEngine.ROW_LATENCY_MAX), (0.5, 2)])
 @pytest.mark.parametrize("name", BAD)
-def test_the_first_violation_traps_after_what_precedes_it_and_a_good_program_runs(name, stall):
+def test_the_first_violation_traps_after_what_precedes_it_and_a_good_program_runs(
+    name, stall, row_latency
+):
     before = [copy(columns=11, dst=80, signal=(4, 9)), sync(signal=(5, 1))]
     program = [*before, BAD[name], copy(columns=4, dst=0, signal=(6, 1))]
     limit = 20 if "unwritten" in name else PSUM_DEPTH
     state = random_state(written=slice(0, limit))
-    seen = check(program, state, after=[GOOD], stall=stall)
+    seen = check(program, state, after=[GOOD], stall=stall, row_latency=row_latency)
     assert len(seen.traps) == 1
 
 

@@ -176,7 +176,7 @@ class VectorEngine(wiring.Component):
         second = Signal(leaving.shape())
         m.d.sync += second.eq(leaving)
         m.d.sync += [
-            second.valid.eq(leaving.valid & _double(leaving.column) & ~self.engine.stop),
+            second.valid.eq(leaving.valid & _double(leaving.column)),
             second.column.addr.eq(leaving.column.addr + 1),
         ]
         written = Mux(second.valid, second.as_value(), leaving.as_value())

@@ -80,7 +80,7 @@ class ColumnSequencer(wiring.Component):
     drained : In(1), alone : In(1)
         No launched column is under way; no other instruction's signal is pending.
     stop : In(1)
-        Drop everything.
+        Drop everything; held until `idle`, so that rows asked for before it arrive under it.
     trap : Out(trap_layout), trap_valid : Out(1)
         Pulsed when all columns before the violation, and all earlier instructions, are complete.
     active : Out(1), denied : Out(1), idle : Out(1)
@@ -121,7 +121,7 @@ class ColumnSequencer(wiring.Component):
         """Accept, request, check, launch, trap."""
         m = Module()
         header, copy = Signal(self.instr.p.shape()), Signal(payload_layout("vector.copy"))
-        flushing, trapped = Signal(), Signal()
+        trapped, reported = Signal(), Signal()
         rows_pending = Signal(range(16))
         settled = Signal()
         m.d.comb += settled.eq(rows_pending == 0)
@@ -130,11 +130,10 @@ class ColumnSequencer(wiring.Component):
         with m.Elif(~(self.row_read.valid & self.row_read.ready) & self.row_valid):
             m.d.sync += rows_pending.eq(rows_pending - 1)
 
-        begin = self._accept(m, header, copy, settled & ~trapped & ~flushing & ~self.stop)
+        begin = self._accept(m, header, copy, settled & ~trapped & ~self.stop)
         violation, passed = self._request(m, copy, header.pc, begin)
-        self._launch(m, copy, begin, passed, ~flushing & ~self.stop)
+        self._launch(m, copy, begin, passed)
 
-        reported = Signal()
         m.d.comb += [
             self.trap_valid.eq(
                 trapped & ~reported & settled & self.drained & self.alone & ~self.stop
@@ -146,9 +145,7 @@ class ColumnSequencer(wiring.Component):
         with m.If(self.trap_valid):
             m.d.sync += reported.eq(1)
         with m.If(self.stop):
-            m.d.sync += [self.active.eq(0), trapped.eq(0), reported.eq(0), flushing.eq(1)]
-        with m.Elif(settled):
-            m.d.sync += flushing.eq(0)
+            m.d.sync += [self.active.eq(0), trapped.eq(0), reported.eq(0)]
         return m
 
     def _accept(self, m: Module, header: Signal, copy: Signal, free: Value) -> Signal:
@@ -244,14 +241,12 @@ class ColumnSequencer(wiring.Component):
         with m.If(self.active):
             m.d.sync += self.trap.address.eq(address)
 
-    def _launch(
-        self, m: Module, copy: Signal, begin: Value, passed: Value, arrivals_count: Value
-    ) -> None:
+    def _launch(self, m: Module, copy: Signal, begin: Value, passed: Value) -> None:
         """Launch PSUM columns as they pass, scratchpad columns as their last row arrives."""
         phase = Signal(_Phase)
         left = Signal(16)
         address = Signal(range(self._config.sbuf_depth))
-        complete = self.row_valid & (phase == _last_phase(copy)) & arrivals_count
+        complete = self.row_valid & (phase == _last_phase(copy))
         m.d.comb += [
             self.capture_low.eq(self.row_valid & (phase == _Phase.LOW)),
             self.capture_high.eq(self.row_valid & (phase == _Phase.HIGH)),
