@@ -133,8 +133,9 @@ def test_legal_programs_are_dispatched_in_order_with_all_their_bits(config, stal
 
 
 def wrong_words(config):
-    """Words around every limit: each stray bit, each value just outside and at each limit."""
+    """Words around every limit: each value at it and just outside, each stray bit once."""
     rng = random.Random(3)
+    words = set()
     for instruction in INSTRUCTIONS:
         legal = random_word(rng, instruction, config)
         claimed = 0xFF
@@ -148,10 +149,11 @@ def wrong_words(config):
             if field.formats:
                 values |= set(range(1 << field.width))
             for value in values:
-                yield (legal & ~mask) | (value << field.offset & mask)
-        for bit in range(instruction.bits):
-            if not claimed >> bit & 1:
-                yield legal | 1 << bit
+                words.add((legal & ~mask) | (value << field.offset & mask))
+        # Which bits are claimed does not depend on the configuration.
+        strays = [bit for bit in range(instruction.bits) if not claimed >> bit & 1]
+        words |= {legal | 1 << bit for bit in strays if config is CONFIGS[0]}
+    return sorted(words)
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda c: c.name)
@@ -176,7 +178,7 @@ def test_every_limit_and_stray_bit_is_judged_as_the_codec_does(config):
             assert len(dispatched) == 1
 
     assert Bench(config, programs, compare).checked == len(programs)
-    assert verdicts[Trap.NONE] > 50 and verdicts[Trap.ILLEGAL_FIELD] > 200
+    assert verdicts[Trap.NONE] > 50 and verdicts[Trap.ILLEGAL_FIELD] > 50
 
 
 def test_every_opcode_outside_the_table_is_illegal_at_once():

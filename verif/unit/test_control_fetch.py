@@ -236,7 +236,7 @@ def test_stop_throws_away_what_is_under_way_and_leaves_nothing(bus, seed):
 
     async def testbench(ctx, dut):
         nonlocal programs
-        for _ in range(12):
+        for _ in range(6):
             await begin(ctx, dut, 64 * rng.randrange(1000), 500)
             await collect(ctx, dut, rng.randrange(1, 9), rng, 0.0, 300)
             for _ in range(rng.randrange(20)):
@@ -261,7 +261,7 @@ def test_stop_throws_away_what_is_under_way_and_leaves_nothing(bus, seed):
             programs += 1
 
     simulate(config, memory, testbench)
-    assert programs == 12
+    assert programs == 6
 
 
 @pytest.mark.parametrize("bus", BUSES)
