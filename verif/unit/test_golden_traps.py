@@ -2,177 +2,27 @@
 
 import numpy as np
 import pytest
+from unit.trap_programs import (
+    BASE,
+    COPY,
+    DATA,
+    LOAD,
+    MEMORY_BYTES,
+    OUTSIDE,
+    PROGRAM,
+    SBUF,
+    SMALL,
+    STORE,
+    TRAPS,
+    assert_a_good_program_runs,
+    assert_trap,
+    run,
+)
 
-from tegula.config import preset
 from tegula.isa.assembly import assemble
 from tegula.isa.instructions import Engine
 from tegula.isa.traps import Trap
 from tegula_golden.tile import GoldenTile
-
-SMALL = preset("small")
-SBUF = SMALL.sbuf_depth
-PSUM = SMALL.psum_depth
-LINE = SMALL.bus_words
-BASE = 0x1_0000
-MEMORY_BYTES = 0x4000
-PROGRAM = BASE + 0x2000
-DATA = BASE + 0x1000
-OUTSIDE = BASE + MEMORY_BYTES
-
-LOAD = "load.dma layout=free "
-STORE = "store.dma layout=free "
-MATMUL = "tensor.matmul rows=1 format=bf16 "
-COPY = "vector.copy rows=1 format=bf16 "
-
-# name: (program without `halt`, cause, engine, pc, address)
-TRAPS = {
-    "an opcode that is not in the table": (
-        "load.sync\n.word 0x77",
-        (Trap.ILLEGAL_OPCODE, Engine.CONTROL, 16, 0x77),
-    ),
-    "a field beyond its limit": (
-        "load.sync\ntensor.load rows=9 format=bf16 columns=1 addr=0",
-        (Trap.ILLEGAL_FIELD, Engine.CONTROL, 16, 0),
-    ),
-    "an unclaimed bit": (
-        f".word {0x01 | 1 << 127:#x}",
-        (Trap.ILLEGAL_FIELD, Engine.CONTROL, 0, 0),
-    ),
-    "a format that the tile does not have": (
-        "tensor.load rows=1 format=e3m4 columns=1 addr=0",
-        (Trap.ILLEGAL_FIELD, Engine.CONTROL, 0, 0),
-    ),
-    "a stationary column behind the scratchpad": (
-        f"tensor.load rows=1 format=bf16 columns=4 addr={SBUF - 2}",
-        (Trap.SBUF_RANGE, Engine.TENSOR, 0, SBUF),
-    ),
-    "a moving column before the scratchpad": (
-        MATMUL + "addr=3 stride=-2 columns=3 psum_addr=0",
-        (Trap.SBUF_RANGE, Engine.TENSOR, 0, (1 << 20) - 1),
-    ),
-    "the first fault of a matmul is its lowest column's": (
-        MATMUL + f"addr={SBUF - 3} columns=8 psum_addr={PSUM - 2}",
-        (Trap.PSUM_RANGE, Engine.TENSOR, 0, PSUM),
-    ),
-    "within a column the scratchpad is checked first": (
-        MATMUL + f"addr={SBUF - 2} columns=8 psum_addr={PSUM - 2}",
-        (Trap.SBUF_RANGE, Engine.TENSOR, 0, SBUF),
-    ),
-    "accumulation onto a word that was not written": (
-        MATMUL
-        + "addr=0 columns=4 psum_addr=8\n"
-        + MATMUL
-        + "addr=0 columns=5 psum_addr=8 accumulate=1",
-        (Trap.PSUM_UNWRITTEN, Engine.TENSOR, 16, 12),
-    ),
-    "a copy of a word that was not written": (
-        COPY + "src=5 dst=0 columns=1",
-        (Trap.PSUM_UNWRITTEN, Engine.VECTOR, 0, 5),
-    ),
-    "a copy from behind PSUM": (
-        MATMUL
-        + f"addr=0 columns=1 psum_addr={PSUM - 1} signal(0+=1)\n"
-        + COPY
-        + f"src={PSUM - 1} dst=0 columns=2 wait(0>=1)",
-        (Trap.PSUM_RANGE, Engine.VECTOR, 16, PSUM),
-    ),
-    "the high half of an fp32 source behind the scratchpad": (
-        COPY + f"source=1 src={SBUF - 1} dst=0 columns=1",
-        (Trap.SBUF_RANGE, Engine.VECTOR, 0, SBUF),
-    ),
-    "random bits behind the scratchpad": (
-        COPY + f"source=1 src=0 stochastic=1 random={SBUF - 4} dst={SBUF - 4} columns=9",
-        (Trap.SBUF_RANGE, Engine.VECTOR, 0, SBUF),
-    ),
-    "random bits that are not used are not checked": (
-        COPY + f"source=1 src=0 random={SBUF - 4} dst={SBUF - 5} columns=9",
-        (Trap.SBUF_RANGE, Engine.VECTOR, 0, SBUF),
-    ),
-    "the high half of an fp32 result behind the scratchpad": (
-        f"vector.copy rows=1 format=fp32 source=1 src=0 dst={SBUF - 3} columns=9",
-        (Trap.SBUF_RANGE, Engine.VECTOR, 0, SBUF),
-    ),
-    "a run behind the scratchpad": (
-        LOAD + f"mem_addr={DATA} run={LINE + 1} sbuf_addr={SBUF - LINE}",
-        (Trap.SBUF_RANGE, Engine.LOAD, 0, SBUF - LINE),
-    ),
-    "a partition that does not exist": (
-        LOAD + f"mem_addr={DATA} run=1 count1=9 sbuf_addr=8 partition_stride1=1",
-        (Trap.SBUF_RANGE, Engine.LOAD, 0, 8),
-    ),
-    "a span of partitions that overflows twenty bits": (
-        f"load.dma layout=partition mem_addr={DATA} run=1025 sbuf_addr=0 sbuf_stride0=8192",
-        (Trap.SBUF_RANGE, Engine.LOAD, 0, 0),
-    ),
-    "a run in layout free that does not begin on a line": (
-        STORE + f"mem_addr={DATA} run=1 sbuf_addr={LINE + 1}",
-        (Trap.SBUF_ALIGNMENT, Engine.STORE, 0, LINE + 1),
-    ),
-    "a byte outside the window": (
-        "load.sync\n" + LOAD + f"mem_addr={OUTSIDE - 15} run=8 sbuf_addr=0",
-        (Trap.MEMORY_WINDOW, Engine.LOAD, 16, OUTSIDE - 15),
-    ),
-    "the window is checked before the scratchpad": (
-        STORE + f"mem_addr={OUTSIDE} run=1 sbuf_addr={SBUF + 1}",
-        (Trap.MEMORY_WINDOW, Engine.STORE, 0, OUTSIDE),
-    ),
-    "a semaphore past its width": (
-        "store.sync signal(3+=255)\n" * 16 + "store.sync signal(3+=16)",
-        (Trap.SEMAPHORE_OVERFLOW, Engine.STORE, 0, 3),
-    ),
-    "a wait that nobody ends": (
-        "load.sync signal(1+=1)\nstore.sync wait(1>=2)",
-        (Trap.DEADLOCK, Engine.STORE, 16, 1),
-    ),
-    "an illegal instruction behind a wait that nobody ends": (
-        "store.sync wait(1>=2)\n.word 0",
-        (Trap.ILLEGAL_OPCODE, Engine.CONTROL, 16, 0),
-    ),
-    "a trap before an illegal instruction comes first": (
-        COPY + "src=0 dst=0 columns=1\n.word 0",
-        (Trap.PSUM_UNWRITTEN, Engine.VECTOR, 0, 0),
-    ),
-}
-
-
-def run(tile, program, memory=None, program_bytes=None, **arguments):
-    """Run bytes at PROGRAM."""
-    memory = np.zeros(MEMORY_BYTES, np.uint8) if memory is None else memory
-    memory[PROGRAM - BASE :][: len(program)] = np.frombuffer(program, np.uint8)
-    size = len(program) if program_bytes is None else program_bytes
-    arguments = {"base": BASE, "program": PROGRAM, **arguments}
-    return tile.run(memory, program_bytes=size, **arguments)
-
-
-def assert_trap(result, expected):
-    assert result.trap is not None
-    record = result.trap
-    assert (record.cause, record.engine, record.pc, record.address) == expected
-
-
-def assert_a_good_program_runs(tile):
-    """Ones times ones, with everything in use: eight in every result."""
-    memory = np.zeros(MEMORY_BYTES, np.uint8)
-    memory[DATA - BASE :][:256] = np.full(128, 0x3F80, "<u2").view(np.uint8)
-    result = run(
-        tile,
-        assemble(
-            f"""load.dma layout=partition mem_addr={DATA} run=128 sbuf_addr=0 sbuf_stride0=1
-                    signal(0+=1)
-                tensor.load rows=8 format=bf16 columns=8 addr=0 consume(0>=1)
-                tensor.matmul rows=8 format=bf16 addr=8 columns=8 psum_addr=0
-                tensor.matmul rows=8 format=bf16 addr=8 columns=8 psum_addr=0 accumulate=1
-                    signal(1+=1)
-                vector.copy rows=8 format=bf16 src=0 dst=64 columns=8 consume(1>=1) signal(2+=1)
-                store.dma layout=free mem_addr={DATA + 512} run=8 count1=8 mem_stride1=16
-                    sbuf_addr=64 partition_stride1=1 wait(2>=1)
-                halt""".replace("\n                    ", " ")
-        ),
-        memory,
-    )
-    assert result.trap is None, result.trap
-    assert (memory[DATA - BASE + 512 :][:128].view("<u2") == 0x4180).all()
-    assert not memory[DATA - BASE + 640 : PROGRAM - BASE].any()
 
 
 @pytest.mark.parametrize("name", TRAPS)

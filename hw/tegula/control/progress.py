@@ -78,11 +78,14 @@ class Progress(wiring.Component):
         """Count cycles of rest; name the first engine that waits."""
         m = Module()
         drained_cycles = Signal(range(DRAINED_CYCLES + 1))
-        with m.If(~self.run | ~(self.idle & self.empty).all()):
+        at_rest = Signal()
+        m.d.comb += at_rest.eq(self.run & (self.idle & self.empty).all())
+        with m.If(~at_rest):
             m.d.sync += drained_cycles.eq(0)
         with m.Elif(~self.drained):
             m.d.sync += drained_cycles.eq(drained_cycles + 1)
-        m.d.comb += self.drained.eq(drained_cycles == DRAINED_CYCLES)
+        # The present cycle counts too: an instruction may have been dispatched in the last one.
+        m.d.comb += self.drained.eq(at_rest & (drained_cycles == DRAINED_CYCLES))
 
         resting = Signal()
         rest_cycles = Signal(32)
