@@ -360,7 +360,7 @@ def test_an_instruction_reads_what_the_one_before_it_wrote():
     check([fp32, copy(source=1, src=0, columns=16, dst=64)], state)
     as_random = copy(columns=16, src=16, dst=96, stochastic=1, random=0)
     check([copy(columns=16, dst=0), as_random], state)
-    check([fp32, copy(stochastic=1, random=31, dst=64)], state)
+    check([fp32, copy(source=1, src=31, dst=64, format=FP32.code)], state)
 
 
 @pytest.mark.parametrize(
