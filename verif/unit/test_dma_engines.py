@@ -20,8 +20,11 @@ from unit.dma_models import (
 from unit.dma_peers import LoadBench, StoreBench
 
 from tegula.config import preset
+from tegula.dma.load import LoadEngine
+from tegula.dma.store import StoreEngine
 from tegula.isa.instructions import Engine
 
+ENGINES = {Engine.LOAD: LoadEngine, Engine.STORE: StoreEngine}
 BENCHES = {Engine.LOAD: LoadBench, Engine.STORE: StoreBench}
 
 both = pytest.mark.parametrize("engine", BENCHES, ids=lambda engine: engine.name.lower())
@@ -127,6 +130,15 @@ def test_instructions_follow_each_other_within_four_cycles(engine, latency):
     gaps = np.diff(outcome.burst_cycles)
     assert len(gaps) == 7
     assert gaps.max() <= 1 + 4
+
+
+@both
+def test_the_first_request_comes_after_the_request_latency(engine):
+    config = preset("small")
+    command = Command(line_of_runs(config, runs=1, beats=1, layout=0))
+    outcome, _ = run_checked(engine, config, [command], budget=100)
+    # Cycles are counted from 1, and the instruction is offered in the first.
+    assert outcome.burst_cycles == [1 + ENGINES[engine].REQUEST_LATENCY]
 
 
 @both

@@ -66,10 +66,12 @@ class BurstSplitter(wiring.Component):
 
         room_m1 = Signal(burst_bits)
         final = Signal()
+        """Registered, because the run generator's stages wait on it."""
+        left_after = Signal.like(left_m1)
         burst = self.bursts.payload
         m.d.comb += [
             room_m1.eq(~beat[:burst_bits]),
-            final.eq((left_m1 <= room_m1) | (kind != ItemKind.RUN)),
+            left_after.eq(left_m1 - room_m1 - 1),
             burst.kind.eq(kind),
             burst.addr.eq(Cat(lane, beat)),
             burst.len.eq(Mux(final, left_m1, room_m1)),
@@ -84,10 +86,12 @@ class BurstSplitter(wiring.Component):
             m.d.sync += [
                 lane.eq(0),
                 beat.eq(Cat(Const(0, burst_bits), beat[burst_bits:] + 1)),
-                left_m1.eq(left_m1 - room_m1 - 1),
+                left_m1.eq(left_after),
+                final.eq(left_after <= config.max_burst_beats - 1),
             ]
         with m.If(self.runs.ready):
             run = self.runs.payload
+            run_room_m1 = ~run.addr[lane_bits : lane_bits + burst_bits]
             m.d.sync += [
                 valid.eq(self.runs.valid),
                 kind.eq(run.kind),
@@ -95,6 +99,7 @@ class BurstSplitter(wiring.Component):
                 Cat(lane, beat).eq(run.addr),
                 run_lane.eq(offset),
                 left_m1.eq(end >> lane_bits),
+                final.eq(((end >> lane_bits) <= run_room_m1) | (run.kind != ItemKind.RUN)),
                 spills.eq(spill),
             ]
         return m

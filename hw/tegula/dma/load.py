@@ -53,6 +53,9 @@ class LoadEngine(wiring.Component):
     write : Out(stream of `sbuf_write_layout`)
     """
 
+    REQUEST_LATENCY = 5
+    """Cycles from `instr.valid` to `ar.valid` of an idle engine: runs 3, burst 1, register 1."""
+
     def __init__(self, config: TileConfig):
         self._config = config
         super().__init__(

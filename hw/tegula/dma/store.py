@@ -53,6 +53,9 @@ class StoreEngine(wiring.Component):
         In the order of the requests.
     """
 
+    REQUEST_LATENCY = 5
+    """Cycles from `instr.valid` to `aw.valid` of an idle engine: runs 3, burst 1, register 1."""
+
     def __init__(self, config: TileConfig):
         self._config = config
         super().__init__(
