@@ -355,7 +355,7 @@ def test_abort_stops_a_program_at_any_time(delay):
         words = [sync(CONFIG, TENSOR)] * 60 + [HALT]
         outcome = await bench.run(words, meanwhile=abort)
         assert (outcome.status, outcome.trap) == (TRAPPED, (Trap.ABORTED, Engine.CONTROL, 0, 0))
-        assert outcome.cycles < delay + 80
+        assert outcome.cycles < delay + 100
         beats = bench.beats
         for _ in range(60):
             await bench.tick()

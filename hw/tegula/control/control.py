@@ -130,9 +130,9 @@ class Control(wiring.Component):
             fetch.program.eq(Cat(registers.program_low, registers.program_high)),
             fetch.granules.eq(registers.program_bytes // GRANULE_BYTES),
             decoder.granules.eq(fetch.granules),
-            fetch.start.eq(checking & ~record.taken),
+            fetch.start.eq(checking & ~illegal & ~outside),
             fetch.stop.eq(stopping | (running & decoder.halted)),
-            progress.run.eq((running | stopping) & ~record.taken),
+            progress.run.eq(stopping | (running & ~record.taken)),
         ]
         with m.FSM() as states:
             with m.State("IDLE"), m.If(self.start):
@@ -140,18 +140,16 @@ class Control(wiring.Component):
                 m.next = "CHECK"
             with m.State("CHECK"):
                 m.next = "RUN"
-                with m.If(record.taken):
-                    m.next = "STOP"
             with m.State("RUN"):
                 with m.If(record.taken):
                     m.next = "STOP"
                 with m.Elif(decoder.halted & progress.drained & fetch.idle):
-                    m.d.sync += done.eq(1)
                     m.next = "END"
             with m.State("STOP"), m.If(progress.drained & fetch.idle):
-                m.d.sync += trapped.eq(1)
                 m.next = "END"
             with m.State("END"):
+                # An abort in the very last cycle is in the record: the status agrees with it.
+                m.d.sync += [done.eq(~record.taken), trapped.eq(record.taken)]
                 m.d.comb += registers.irq_set.eq(1)
                 m.next = "IDLE"
         m.d.comb += [
@@ -239,7 +237,8 @@ class Control(wiring.Component):
         """Everything that may trap, in falling priority."""
         control, nothing = Engine.CONTROL, 0
         program = Cat(registers.program_low, registers.program_high)
-        aborted = (registers.control & CONTROL_ABORT).any()
+        aborted = Signal()
+        m.d.sync += aborted.eq((registers.control & CONTROL_ABORT).any())
         rows = [
             (checking & illegal, control, Trap.ILLEGAL_FIELD, nothing, nothing),
             (checking & outside, control, Trap.MEMORY_WINDOW, nothing, program),

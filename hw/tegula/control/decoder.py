@@ -103,18 +103,27 @@ class Decoder(wiring.Component):
         legal = Signal()
         m.d.comb += legal.eq(held_valid & ~held.resp[1] & held.known & held.legal)
         self._dispatch(m, held, legal, dispatched)
-        ended = ~arrived_valid & ~held_valid & (held.end == self.granules)
+        ended = Signal()
+        nothing_left = ~arrived_valid & ~held_valid & (held.end == self.granules)
+        m.d.sync += ended.eq(nothing_left & ~self.clear)
         self._report(m, held, held_valid, ended)
         return m
 
     def _receive(self, m: Module, advance):
-        """First stage: a granule as it came."""
+        """First stage: a granule as it came, and a spare so that `ready` is a register."""
         arrived, arrived_valid = Signal(granule_layout()), Signal()
-        m.d.comb += self.granule.ready.eq(~arrived_valid | advance)
-        with m.If(self.granule.ready):
-            m.d.sync += [arrived.eq(self.granule.payload), arrived_valid.eq(self.granule.valid)]
+        spare, spare_valid = Signal(granule_layout()), Signal()
+        m.d.comb += self.granule.ready.eq(~spare_valid)
+        with m.If(~arrived_valid | advance):
+            m.d.sync += [
+                arrived.eq(Mux(spare_valid, spare, self.granule.payload)),
+                arrived_valid.eq(spare_valid | self.granule.valid),
+                spare_valid.eq(0),
+            ]
+        with m.Elif(~spare_valid):
+            m.d.sync += [spare.eq(self.granule.payload), spare_valid.eq(self.granule.valid)]
         with m.If(self.clear):
-            m.d.sync += arrived_valid.eq(0)
+            m.d.sync += [arrived_valid.eq(0), spare_valid.eq(0)]
         return arrived, arrived_valid
 
     def _collect(self, m: Module, arrived, arrived_valid, advance, dispatched):

@@ -1,6 +1,6 @@
 """Instruction fetch: a program in memory becomes a stream of granules."""
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
@@ -19,7 +19,7 @@ GRANULE_CYCLES = 2
 
 
 def granule_layout() -> data.StructLayout:
-    """A granule; where `resp` is an error of its fetch, `bits` holds the burst's address."""
+    """A granule; where `resp` is an error, the low 48 bits are the address of its burst."""
     return data.StructLayout({"bits": GRANULE_BITS, "resp": 2})
 
 
@@ -32,7 +32,7 @@ class Fetch(wiring.Component):
     """Read `granules` granules from `program` on, in bursts, and deliver them in order.
 
     Bursts end at multiples of `max_burst_beats` beats and at the beat that holds the program's last
-    byte. A burst is requested only when the FIFO has room for all of it, so read data is always
+    byte. A burst is requested only when the FIFO has room for the longest, so read data is always
     accepted: a program that stalls never holds up other users of the read channel.
 
     Latency: `FETCH_CYCLES`, `GRANULE_CYCLES`. Throughput: a granule a cycle
@@ -86,12 +86,12 @@ class Fetch(wiring.Component):
         reserved = Signal(range(capacity + 1))
         pop = Signal()
 
-        issued = self._request(m, capacity - reserved)
+        issued = self._request(m, reserved)
         m.d.sync += reserved.eq(reserved + issued - pop)
         m.d.comb += [
             self.r.ready.eq(1),
             fifo.w_en.eq(self.r.valid),
-            fifo.w_data.eq(self.r.payload.as_value()),
+            fifo.w_data.eq(Cat(self._mark_failed(m), self.r.payload.resp)),
             pop.eq(fifo.r_rdy & fifo.r_en),
             self.idle.eq(~self.ar.valid & (reserved == 0)),
         ]
@@ -102,76 +102,101 @@ class Fetch(wiring.Component):
             self._split(m, fifo, beat)
         return m
 
-    def _request(self, m: Module, room):
-        """Issue bursts while there is `room`; the value returned is the beats of this cycle's."""
-        config = self._config
-        beat_bits = (config.bus_bytes - 1).bit_length()
-        burst_bits = (config.max_burst_beats - 1).bit_length()
+    @property
+    def _beat_bits(self) -> int:
+        return (self._config.bus_bytes - 1).bit_length()
 
-        address = Signal(config.axi_addr_width - beat_bits)
-        left = Signal(PC_BITS + 2)
-        to_boundary = Signal(range(config.max_burst_beats + 1))
-        beats = Signal.like(to_boundary)
-        issued = Signal.like(to_boundary)
-        m.d.comb += [
-            to_boundary.eq(config.max_burst_beats - address[:burst_bits]),
-            beats.eq(Mux(left < to_boundary, left, to_boundary)),
-        ]
+    @property
+    def _block_bits(self) -> int:
+        return (self._config.max_burst_beats - 1).bit_length()
+
+    def _request(self, m: Module, reserved):
+        """Issue a burst for each block of `max_burst_beats` beats; returns this cycle's beats.
+
+        Only the first burst may begin, and only the last may end, inside a block.
+        """
+        config = self._config
+        beat_bits, block_bits = self._beat_bits, self._block_bits
+        first = self.program >> beat_bits
+        beats = (self.granules * GRANULE_BYTES + config.bus_bytes - 1) >> beat_bits
+        # The program's last beat, counted from the beginning of its first block.
+        last = Signal(block_bits + PC_BITS + 2)
+        m.d.comb += last.eq(first[:block_bits] + beats - 1)
+
+        block = Signal(config.axi_addr_width - beat_bits - block_bits)
+        begin, end = Signal(block_bits), Signal(block_bits)
+        blocks_left = Signal(PC_BITS + 2)
+        active = Signal()
+        length = Signal(range(config.max_burst_beats))
+        issued = Signal(range(config.max_burst_beats + 1))
+
+        is_last = blocks_left == 0
         free = ~self.ar.valid | self.ar.ready
+        room = reserved <= fifo_beats(config) - config.max_burst_beats
+        m.d.comb += length.eq(Mux(is_last, end, config.max_burst_beats - 1) - begin)
         with m.If(free):
             m.d.sync += self.ar.valid.eq(0)
-        with m.If(free & (left != 0) & (beats <= room) & ~self.stop):
-            m.d.comb += issued.eq(beats)
+        with m.If(active & free & room & ~self.stop):
+            m.d.comb += issued.eq(length + 1)
             m.d.sync += [
                 self.ar.valid.eq(1),
-                self.ar.payload.addr.eq(address << beat_bits),
-                self.ar.payload.len.eq(beats - 1),
-                address.eq(address + beats),
-                left.eq(left - beats),
+                self.ar.payload.addr.eq(Cat(Const(0, beat_bits), begin, block)),
+                self.ar.payload.len.eq(length),
+                block.eq(block + 1),
+                begin.eq(0),
+                blocks_left.eq(blocks_left - 1),
+                active.eq(~is_last),
             ]
         with m.If(self.stop):
-            m.d.sync += left.eq(0)
+            m.d.sync += active.eq(0)
         with m.If(self.start):
-            m.d.sync += address.eq(self.program >> beat_bits)
-            m.d.sync += left.eq((self.granules * GRANULE_BYTES + config.bus_bytes - 1) >> beat_bits)
+            m.d.sync += [
+                active.eq(1),
+                Cat(begin, block).eq(first),
+                Cat(end, blocks_left).eq(last),
+            ]
         return issued
 
-    def _deliver(self, m: Module, bits, resp, failed_address) -> None:
-        """Put a granule on the output, with the address of its burst where the fetch failed."""
-        config = self._config
-        burst_bytes = config.max_burst_beats * config.bus_bytes
-        aligned = failed_address & ~(burst_bytes - 1)
-        burst = Mux(aligned < self.program, self.program, aligned)
-        m.d.comb += [
-            self.granule.payload.resp.eq(resp),
-            self.granule.payload.bits.eq(Mux(resp[1], burst, bits)),
-        ]
+    def _mark_failed(self, m: Module):
+        """Data of the beat that arrives; where it failed, the address of its burst in each granule.
 
-    def _position(self, m: Module, step: int, moved):
-        """Address of the granule at the head of the FIFO."""
-        address = Signal(self._config.axi_addr_width)
+        Done on the way into the FIFO, since its memory is slow on the way out.
+        """
+        config = self._config
+        first = Signal(self._block_bits)
+        arriving = Signal(config.axi_addr_width - self._beat_bits)
+        in_first_block = Signal()
         with m.If(self.start):
-            m.d.sync += address.eq(self.program)
-        with m.Elif(moved):
-            m.d.sync += address.eq(address + step)
-        return address
+            m.d.sync += [
+                first.eq(self.program >> self._beat_bits),
+                arriving.eq(self.program >> self._beat_bits),
+                in_first_block.eq(1),
+            ]
+        with m.Elif(self.r.valid):
+            m.d.sync += arriving.eq(arriving + 1)
+            with m.If(arriving[: self._block_bits].all()):
+                m.d.sync += in_first_block.eq(0)
+        begin = first & in_first_block.replicate(self._block_bits)
+        burst = Signal(min(GRANULE_BITS, config.axi_data_width))
+        m.d.comb += burst.eq(Cat(Const(0, self._beat_bits), begin, arriving[self._block_bits :]))
+        failed = burst.replicate(config.axi_data_width // len(burst))
+        return Mux(self.r.payload.resp[1], failed, self.r.payload.data)
 
     def _join(self, m: Module, fifo, beat) -> None:
-        """Two beats make a granule."""
+        """Two beats make a granule; the address of a failed burst goes to its low half."""
         low, low_resp, has_low = Signal(64), Signal(2), Signal()
         moved = self.granule.valid & self.granule.ready
-        address = self._position(m, GRANULE_BYTES, moved)
-        failed_address = Mux(low_resp[1], address, address + GRANULE_BYTES // 2)
+        only_high_failed = beat.resp[1] & ~low_resp[1]
         m.d.comb += [
             self.granule.valid.eq(fifo.r_rdy & has_low & ~self.stop),
+            self.granule.payload.bits.eq(Cat(Mux(only_high_failed, beat.data, low), beat.data)),
+            self.granule.payload.resp.eq(Mux(low_resp[1], low_resp, beat.resp)),
             fifo.r_en.eq(self.stop | ~has_low | moved),
         ]
         with m.If(fifo.r_rdy & fifo.r_en):
             m.d.sync += [low.eq(beat.data), low_resp.eq(beat.resp), has_low.eq(~has_low)]
         with m.If(self.stop | self.start):
             m.d.sync += has_low.eq(0)
-        resp = Mux(low_resp[1], low_resp, beat.resp)
-        self._deliver(m, low | beat.data << 64, resp, failed_address)
 
     def _split(self, m: Module, fifo, beat) -> None:
         """A beat holds one granule or several."""
@@ -179,14 +204,13 @@ class Fetch(wiring.Component):
         lane = Signal(range(count))
         left = Signal(PC_BITS + 1)
         moved = self.granule.valid & self.granule.ready
-        address = self._position(m, GRANULE_BYTES, moved)
         m.d.comb += [
             self.granule.valid.eq(fifo.r_rdy & (left != 0) & ~self.stop),
+            self.granule.payload.bits.eq(beat.data.word_select(lane, GRANULE_BITS)),
+            self.granule.payload.resp.eq(beat.resp),
             fifo.r_en.eq(self.stop | (moved & ((lane == count - 1) | (left == 1)))),
         ]
         with m.If(moved):
             m.d.sync += [lane.eq(lane + 1), left.eq(left - 1)]
         with m.If(self.start):
             m.d.sync += [lane.eq(0), left.eq(self.granules)]
-        bits = beat.data.word_select(lane, GRANULE_BITS)
-        self._deliver(m, bits, beat.resp, address)

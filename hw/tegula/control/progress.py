@@ -15,8 +15,9 @@ DRAINED_CYCLES = 4
 last signal whose overflow is about to trap, and an engine that reacts to `stop` a cycle late."""
 
 QUIET_CYCLES = 16
-"""Cycles after which a wait that is still not over can only be ended by somebody's signal: the
-semaphores try each of their 9 ports within 9 cycles, and a signal takes 2 more."""
+"""Cycles after which a wait that is not over can only be ended by somebody's signal. With no signal
+on its way the four waits are each tried every five cycles at least; one that the last signal ended
+is over within ten cycles of it."""
 
 
 class Progress(wiring.Component):

@@ -77,13 +77,18 @@ class EngineQueue(wiring.Component):
         write = storage.write_port()
         read = storage.read_port(domain="comb")
 
+        # Instructions behind the head, and in all; whether there is room is a register, since the
+        # way from here through the decoder to the fetch FIFO is a long one.
         stored = Signal(range(depth + 1))
+        total = Signal(range(depth + 1))
+        total_next = Signal(range(depth + 1))
+        has_room = Signal(init=1)
         head = Signal(self._layout)
         head_valid, wait_over = Signal(), Signal()
         push, pop, load, load_stored = Signal(), Signal(), Signal(), Signal()
 
         m.d.comb += [
-            self.dispatch.ready.eq(stored + head_valid != depth),
+            self.dispatch.ready.eq(has_room),
             push.eq(self.dispatch.valid & self.dispatch.ready),
             pop.eq(self.instr.valid & self.instr.ready),
             load_stored.eq((~head_valid | pop) & (stored != 0)),
@@ -91,7 +96,12 @@ class EngineQueue(wiring.Component):
             write.data.eq(self.dispatch.payload),
             write.en.eq(push & ~(load & ~load_stored)),
         ]
-        m.d.sync += stored.eq(stored + write.en - load_stored)
+        m.d.comb += total_next.eq(total + push - pop)
+        m.d.sync += [
+            stored.eq(stored + write.en - load_stored),
+            total.eq(total_next),
+            has_room.eq(total_next != depth),
+        ]
         with m.If(write.en):
             m.d.sync += write.addr.eq(write.addr + 1)
         with m.If(load_stored):
@@ -108,6 +118,7 @@ class EngineQueue(wiring.Component):
             m.d.sync += wait_over.eq(1)
         with m.If(self.clear):
             m.d.sync += [stored.eq(0), head_valid.eq(0), read.addr.eq(0), write.addr.eq(0)]
+            m.d.sync += [total.eq(0), has_room.eq(1)]
 
         m.d.comb += [
             self.instr.valid.eq(head_valid & wait_over & ~self.clear),
@@ -115,7 +126,7 @@ class EngineQueue(wiring.Component):
             self.wait.valid.eq(self.waiting),
             self.wait.payload.eq(head.wait),
             self.waiting.eq(head_valid & ~wait_over),
-            self.empty.eq(~head_valid & (stored == 0)),
+            self.empty.eq(total == 0),
             self.head_pc.eq(head.instr.pc),
             self.head_sem.eq(head.wait.sem),
         ]

@@ -13,8 +13,10 @@ __all__ = ["SIGNAL_CYCLES", "SIGNAL_PORTS", "SemaphoreFile", "wait_layout"]
 SIGNAL_PORTS = {Engine.TENSOR: 2, Engine.VECTOR: 1, Engine.LOAD: 1, Engine.STORE: 1}
 """Signal ports of each engine."""
 
-SIGNAL_CYCLES = 2
-"""Cycles from a signal's handshake to the first in which a wait can see its effect."""
+SIGNAL_CYCLES = 3
+"""Cycles from a signal's handshake to the first in which a wait for it can be over."""
+
+_SIGNAL_VALUE_BITS = 8
 
 
 def wait_layout(config: TileConfig) -> data.StructLayout:
@@ -31,8 +33,9 @@ class SemaphoreFile(wiring.Component):
     many cycles as there are ports (4 waits and 5 signals). A wait that is served and not satisfied
     is tried again in a later round, and holds up nobody.
 
-    Latency: the operation chosen in one cycle reads, compares and writes its count in the next. So
-    a signal's handshake comes when it is chosen, a wait's one cycle later; `SIGNAL_CYCLES`.
+    Latency: the operation chosen in one cycle reads its count in the next, and compares and writes
+    it in the third. A signal's handshake comes when it is chosen, a wait's in the third cycle, when
+    it also may ask again; `SIGNAL_CYCLES`.
 
     Parameters
     ----------
@@ -54,6 +57,10 @@ class SemaphoreFile(wiring.Component):
     def __init__(self, config: TileConfig):
         self._config = config
         self._signallers = [engine for engine in ENGINES for _ in range(SIGNAL_PORTS[engine])]
+        sem, value = range(config.semaphores), max(config.semaphore_width, _SIGNAL_VALUE_BITS)
+        self._operation = data.StructLayout(
+            {"is_wait": 1, "consume": 1, "sem": sem, "value": value, "engine": 4}
+        )
         super().__init__(
             {
                 "waits": In(stream.Signature(wait_layout(config))).array(len(ENGINES)),
@@ -66,85 +73,85 @@ class SemaphoreFile(wiring.Component):
         )
 
     def elaborate(self, platform):
-        """Choose an operation; execute it in the next cycle."""
-        config = self._config
+        """Choose an operation, read its count, execute it: a cycle each."""
         m = Module()
         waits, signals = list(self.waits), list(self.signals)
         ports = waits + signals
 
         # A wait that is being tried does not ask again: it would be granted, and consume, twice.
-        tried = Signal(len(ports))
+        reading, executing = Signal(len(ports)), Signal(len(ports))
         being_tried = Signal(len(ports))
         asks = Signal(len(ports))
         chosen = Signal(len(ports))
-        m.d.comb += being_tried.eq(tried[: len(waits)])
-        m.d.comb += asks.eq(Cat(port.valid for port in ports) & ~being_tried)
+        m.d.comb += [
+            being_tried.eq((reading | executing)[: len(waits)]),
+            asks.eq(Cat(port.valid for port in ports) & ~being_tried),
+        ]
         self._choose(m, asks, chosen)
         m.d.comb += [port.ready.eq(chosen[len(waits) + i]) for i, port in enumerate(signals)]
+        m.d.sync += [
+            reading.eq(Mux(self.clear, 0, chosen)),
+            executing.eq(Mux(self.clear, 0, reading)),
+        ]
 
-        operation = Signal(
-            data.StructLayout(
-                {
-                    "is_wait": 1,
-                    "consume": 1,
-                    "sem": range(config.semaphores),
-                    "value": max(config.semaphore_width, signals[0].payload.value.shape().width),
-                    "engine": 4,
-                }
-            )
-        )
-        m.d.sync += tried.eq(Mux(self.clear, 0, chosen))
+        to_read = Signal(self._operation)
         for i, port in enumerate(ports):
             with m.If(chosen[i]):
                 is_wait = i < len(waits)
                 engine = ENGINES[i] if is_wait else self._signallers[i - len(waits)]
                 m.d.sync += [
-                    operation.is_wait.eq(is_wait),
-                    operation.consume.eq(port.payload.consume if is_wait else 0),
-                    operation.sem.eq(port.payload.sem),
-                    operation.value.eq(port.payload.value),
-                    operation.engine.eq(engine),
+                    to_read.is_wait.eq(is_wait),
+                    to_read.consume.eq(port.payload.consume if is_wait else 0),
+                    to_read.sem.eq(port.payload.sem),
+                    to_read.value.eq(port.payload.value),
+                    to_read.engine.eq(engine),
                 ]
-        self._execute(m, operation, tried)
+        self._execute(m, to_read, executing)
         return m
 
     def _choose(self, m: Module, asks, chosen) -> None:
         """Choose the first that asks after the one that was chosen last."""
         later = Signal(len(asks))
         candidates = Signal(len(asks))
-        m.d.comb += [
-            candidates.eq(Mux((asks & later).any(), asks & later, asks)),
-            chosen.eq(candidates & (~candidates + 1)),
-        ]
-        with m.If(chosen.any()):
-            m.d.sync += later.eq(~(chosen | (chosen - 1)))
+        m.d.comb += candidates.eq(Mux((asks & later).any(), asks & later, asks))
+        # Whether a candidate comes before each port: prefix ORs, shorter than a carry chain.
+        behind = Cat(candidates[:i].any() for i in range(len(asks)))
+        m.d.comb += chosen.eq(candidates & ~behind)
+        with m.If(asks.any()):
+            m.d.sync += later.eq(behind)
 
-    def _execute(self, m: Module, operation, tried) -> None:
+    def _execute(self, m: Module, to_read, executing) -> None:
+        """Read a count, or what is being written to it; a cycle later compare and write."""
         config = self._config
-        limit = (1 << config.semaphore_width) - 1
-        counts = Array(
-            Signal(config.semaphore_width, name=f"count{i}") for i in range(config.semaphores)
-        )
-        count = counts[operation.sem]
-        total = count + operation.value
-        satisfied = Signal()
-        m.d.comb += satisfied.eq(operation.is_wait & (count >= operation.value))
-        for i, port in enumerate(self.waits):
-            m.d.comb += port.ready.eq(tried[i] & satisfied)
+        width = config.semaphore_width
+        counts = Array(Signal(width, name=f"count{i}") for i in range(config.semaphores))
+        operation = Signal(self._operation)
+        count = Signal(width)
+        total = Signal(operation.value.shape().width + 1)
+        result = Signal(width)
+        satisfied, overflows, writes = Signal(), Signal(), Signal()
 
+        m.d.comb += [
+            satisfied.eq(operation.is_wait & (count >= operation.value)),
+            total.eq(count + operation.value),
+            overflows.eq(~operation.is_wait & total[width:].any()),
+            result.eq(Mux(operation.is_wait, count - operation.value, total)),
+            writes.eq(
+                executing.any() & Mux(operation.is_wait, satisfied & operation.consume, ~overflows)
+            ),
+        ]
+        for i, port in enumerate(self.waits):
+            m.d.comb += port.ready.eq(executing[i] & satisfied)
+
+        forwarded = writes & (operation.sem == to_read.sem)
         m.d.sync += [
-            self.overflow.eq(0),
+            operation.eq(to_read),
+            count.eq(Mux(forwarded, result, counts[to_read.sem])),
+            self.overflow.eq(executing.any() & overflows & ~self.clear),
             self.overflow_engine.eq(operation.engine),
             self.overflow_sem.eq(operation.sem),
         ]
-        with m.If(tried.any()):
-            with m.If(operation.is_wait):
-                with m.If(satisfied & operation.consume):
-                    m.d.sync += count.eq(count - operation.value)
-            with m.Elif(total > limit):
-                m.d.sync += self.overflow.eq(1)
-            with m.Else():
-                m.d.sync += count.eq(total)
+        with m.If(writes):
+            m.d.sync += counts[operation.sem].eq(result)
         with m.If(self.clear):
             m.d.sync += [signal.eq(0) for signal in counts]
-            m.d.sync += self.overflow.eq(0)

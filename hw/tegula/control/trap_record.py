@@ -1,6 +1,9 @@
 """The record of a program's first trap."""
 
-from amaranth.hdl import Module, Mux, Signal
+from functools import reduce
+from operator import or_
+
+from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -20,6 +23,8 @@ def source_layout() -> data.StructLayout:
 class TrapRecord(wiring.Component):
     """Keep the first trap; of several in one cycle, that of the first source.
 
+    Latency: the record, and `taken` with it, show a trap in the cycle after its own.
+
     Parameters
     ----------
     sources
@@ -30,13 +35,13 @@ class TrapRecord(wiring.Component):
     sources : In(source_layout()) x `sources`
         In falling priority.
     enable : In(1)
-        Traps count; low once one is taken.
+        Traps count.
     clear : In(1)
-        Forget the record.
+        Forget the record; a trap in the same cycle does not count.
     taken : Out(1)
-        A trap is taken in this cycle.
+        There is a record. It stays until `clear`.
     cause, engine : Out(4), pc_bytes : Out, address : Out(48)
-        The record.
+        The record; zero if there is none.
     """
 
     def __init__(self, sources: int):
@@ -56,16 +61,25 @@ class TrapRecord(wiring.Component):
     def elaborate(self, platform):
         """Select the first source, then record it."""
         m = Module()
+        valid = Cat(source.valid for source in self.sources)
         first = Signal(source_layout())
-        for source in reversed(list(self.sources)):
-            with m.If(source.valid):
-                m.d.comb += first.eq(source)
-        m.d.comb += self.taken.eq(self.enable & first.valid)
-        with m.If(self.taken | self.clear):
+        # And-or instead of a chain of multiplexers as long as there are sources.
+        selected = [
+            source.as_value() & (source.valid & ~valid[:i].any()).replicate(len(first.as_value()))
+            for i, source in enumerate(self.sources)
+        ]
+        m.d.comb += first.eq(reduce(or_, selected))
+        with m.If(self.clear):
             m.d.sync += [
-                self.cause.eq(Mux(self.clear, 0, first.cause)),
-                self.engine.eq(Mux(self.clear, 0, first.engine)),
-                self.pc_bytes.eq(Mux(self.clear, 0, first.pc * GRANULE_BYTES)),
-                self.address.eq(Mux(self.clear, 0, first.address)),
+                signal.eq(0)
+                for signal in (self.taken, self.cause, self.engine, self.pc_bytes, self.address)
+            ]
+        with m.Elif(self.enable & ~self.taken & first.valid):
+            m.d.sync += [
+                self.taken.eq(1),
+                self.cause.eq(first.cause),
+                self.engine.eq(first.engine),
+                self.pc_bytes.eq(first.pc * GRANULE_BYTES),
+                self.address.eq(first.address),
             ]
         return m
