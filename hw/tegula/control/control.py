@@ -13,7 +13,7 @@ from tegula.control.progress import Progress
 from tegula.control.queues import EngineQueue
 from tegula.control.registers import ADDRESS_BITS, RegisterFile
 from tegula.control.semaphores import SIGNAL_PORTS, SemaphoreFile
-from tegula.control.trap_record import TrapRecord
+from tegula.control.trap_record import TrapRecord, source_layout
 from tegula.isa.instructions import ENGINES, GRANULE_BYTES, Engine
 from tegula.isa.registers import CONTROL_ABORT, CONTROL_START, Status
 from tegula.isa.traps import Trap
@@ -42,7 +42,7 @@ class Control(wiring.Component):
     Traps of decode (illegal instruction, bus error of a fetch, end of the program) are precise:
     they are taken when no earlier instruction can go on, so all that could complete have, and a
     trap of an earlier instruction comes first. Traps in one cycle rank control first, then
-    `ENGINES`.
+    a semaphore's overflow, then `ENGINES`.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ class Control(wiring.Component):
         m.submodules.semaphores = semaphores = SemaphoreFile(config)
         m.submodules.progress = progress = Progress(config)
         m.submodules.counters = counters = Counters()
-        m.submodules.trap_record = record = TrapRecord(5 + 2 * len(ENGINES))
+        m.submodules.trap_record = record = TrapRecord(2 + len(ENGINES))
         queues = {}
         for engine in ENGINES:
             name = engine.name.lower()
@@ -123,7 +123,7 @@ class Control(wiring.Component):
             counters.clear.eq(self.start),
             record.clear.eq(self.start),
             counters.run.eq(busy),
-            record.enable.eq(checking | running),
+            record.enable.eq(running),
             decoder.clear.eq(~running),
             [queue.clear.eq(~running) for queue in queues.values()],
             [getattr(self, engine.name.lower()).stop.eq(stopping) for engine in ENGINES],
@@ -234,46 +234,52 @@ class Control(wiring.Component):
     def _trap(
         self, m, record, registers, decoder, progress, semaphores, checking, illegal, outside
     ) -> None:
-        """Everything that may trap, in falling priority."""
-        control, nothing = Engine.CONTROL, 0
-        program = Cat(registers.program_low, registers.program_high)
-        aborted = Signal()
-        m.d.sync += aborted.eq((registers.control & CONTROL_ABORT).any())
-        rows = [
-            (checking & illegal, control, Trap.ILLEGAL_FIELD, nothing, nothing),
-            (checking & outside, control, Trap.MEMORY_WINDOW, nothing, program),
-            (aborted, control, Trap.ABORTED, nothing, nothing),
-            (
-                decoder.fault & progress.quiet,
-                control,
-                decoder.fault_cause,
-                decoder.fault_pc,
-                decoder.fault_address,
-            ),
+        """Everything that may trap, in falling priority; what is not an engine's, a cycle late."""
+        aborted, control = Signal(), Signal(source_layout())
+        m.d.sync += [
+            aborted.eq((registers.control & CONTROL_ABORT).any()),
+            control.eq(0),
         ]
-        for engine in ENGINES:
-            port = getattr(self, engine.name.lower())
-            overflow = semaphores.overflow & (semaphores.overflow_engine == engine)
-            cause = Trap.SEMAPHORE_OVERFLOW
-            rows.append((overflow, engine, cause, nothing, semaphores.overflow_sem))
-            trap = port.trap
-            rows.append((port.trap_valid, engine, trap.cause, trap.pc, trap.address))
-        rows.append(
-            (
-                progress.deadlock & ~decoder.fault,
+
+        def trap(engine, cause, pc=0, address=0):
+            values = {"valid": 1, "engine": engine, "cause": cause, "pc": pc, "address": address}
+            return [control[name].eq(value) for name, value in values.items()]
+
+        with m.If(checking & illegal):
+            m.d.sync += trap(Engine.CONTROL, Trap.ILLEGAL_FIELD)
+        with m.Elif(checking & outside):
+            program = Cat(registers.program_low, registers.program_high)
+            m.d.sync += trap(Engine.CONTROL, Trap.MEMORY_WINDOW, address=program)
+        with m.Elif(aborted):
+            m.d.sync += trap(Engine.CONTROL, Trap.ABORTED)
+        with m.Elif(decoder.fault & progress.quiet):
+            m.d.sync += trap(
+                Engine.CONTROL, decoder.fault_cause, decoder.fault_pc, decoder.fault_address
+            )
+        with m.Elif(progress.deadlock):
+            m.d.sync += trap(
                 progress.deadlock_engine,
                 Trap.DEADLOCK,
                 progress.deadlock_pc,
                 progress.deadlock_sem,
             )
-        )
-        for source, (valid, engine, cause, pc, address) in zip(record.sources, rows, strict=True):
+
+        own, overflow, *engines = record.sources
+        m.d.comb += [
+            own.eq(control),
+            overflow.valid.eq(semaphores.overflow),
+            overflow.engine.eq(semaphores.overflow_engine),
+            overflow.cause.eq(Trap.SEMAPHORE_OVERFLOW),
+            overflow.address.eq(semaphores.overflow_sem),
+        ]
+        for source, engine in zip(engines, ENGINES, strict=True):
+            port = getattr(self, engine.name.lower())
             m.d.comb += [
-                source.valid.eq(valid),
+                source.valid.eq(port.trap_valid),
                 source.engine.eq(engine),
-                source.cause.eq(cause),
-                source.pc.eq(pc),
-                source.address.eq(address),
+                source.cause.eq(port.trap.cause),
+                source.pc.eq(port.trap.pc),
+                source.address.eq(port.trap.address),
             ]
         m.d.comb += [
             registers.trap_cause.eq(record.cause),
