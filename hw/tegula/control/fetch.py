@@ -126,11 +126,10 @@ class Fetch(wiring.Component):
         block = Signal(config.axi_addr_width - beat_bits - block_bits)
         begin, end = Signal(block_bits), Signal(block_bits)
         blocks_left = Signal(PC_BITS + 2)
-        active = Signal()
+        active, is_last = Signal(), Signal()
         length = Signal(range(config.max_burst_beats))
         issued = Signal(range(config.max_burst_beats + 1))
 
-        is_last = blocks_left == 0
         free = ~self.ar.valid | self.ar.ready
         room = reserved <= fifo_beats(config) - config.max_burst_beats
         m.d.comb += length.eq(Mux(is_last, end, config.max_burst_beats - 1) - begin)
@@ -145,6 +144,7 @@ class Fetch(wiring.Component):
                 block.eq(block + 1),
                 begin.eq(0),
                 blocks_left.eq(blocks_left - 1),
+                is_last.eq(blocks_left == 1),
                 active.eq(~is_last),
             ]
         with m.If(self.stop):
@@ -154,6 +154,7 @@ class Fetch(wiring.Component):
                 active.eq(1),
                 Cat(begin, block).eq(first),
                 Cat(end, blocks_left).eq(last),
+                is_last.eq(last[block_bits:] == 0),
             ]
         return issued
 
