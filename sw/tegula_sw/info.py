@@ -11,8 +11,8 @@ _HIDDEN_BIT = 128
 """Operands are brought to bf16's significand: the hidden bit and seven more."""
 
 _PRODUCT_FRACTION_BITS = 14
-_BITS_TO_RENORMALISATION = 27
-"""A PSUM word is renormalised when its sum reaches 2**27 units of a product at the anchor."""
+_RENORMALISED_FROM = 63 << 22
+"""A PSUM word is renormalised when its sum reaches this many units of a product at the anchor."""
 
 
 def _max_exponent(fmt: FloatFormat) -> int:
@@ -30,7 +30,7 @@ def exact_terms(config: TileConfig, fmt_a: FloatFormat, fmt_b: FloatFormat) -> i
     Then its result is the correctly rounded sum, whatever the order of k and the tiling. A sum is
     exact while the smallest product's last bit is not below the last bit of the partial sum. With
     the largest product at the anchor `spare` bits separate them; each renormalisation takes one,
-    and there are at most `spare` of them while ``K * largest product < 2**(27 + spare)`` units
+    and there are at most `spare` of them while ``K * largest product < 63 * 2**(22 + spare)`` units
     (docs/numerics.md).
 
     Parameters
@@ -49,7 +49,7 @@ def exact_terms(config: TileConfig, fmt_a: FloatFormat, fmt_b: FloatFormat) -> i
     if spare < 0:
         return None
     largest = _max_significand(fmt_a) * _max_significand(fmt_b)
-    return ((1 << (_BITS_TO_RENORMALISATION + spare)) - 1) // largest
+    return ((_RENORMALISED_FROM << spare) - 1) // largest
 
 
 def _latencies(config: TileConfig) -> dict[str, int]:

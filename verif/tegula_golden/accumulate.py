@@ -95,7 +95,7 @@ class _Running:
         self.significand = significand
         self._shift_limit = 63 if significand.dtype != object else acc_width
         """Shifts this long leave only the sign, whatever is shifted."""
-        self._write_limit = 1 << (acc_width - 2)
+        self._write_limit = (1 << (acc_width - 1)) - (1 << (acc_width - 7))
 
     def add_group(
         self,

@@ -94,8 +94,8 @@ def psum_write(exponent: int, significand: int, flags: int, acc_width: int) -> t
     """Sections 3.4 and 3.5: the word that a matmul instruction writes."""
     if flags:
         return 508 + flags, 0
-    quarter = 1 << (acc_width - 2)
-    if -quarter <= significand < quarter:
+    limit = 63 << (acc_width - 7)
+    if -limit <= significand < limit:
         return exponent, significand
     if exponent == 508:
         return (510 if significand < 0 else 509), 0

@@ -95,10 +95,10 @@ def test_formats_that_are_table_rows_work_alike(fmt):
 @settings(max_examples=200, deadline=None)
 @given(data=st.data(), width=st.sampled_from(WIDTHS))
 def test_one_instruction_from_any_stored_word_is_that_of_the_reference(data, width):
-    quarter = 1 << (width - 2)
+    limit = 63 << (width - 7)
     exponent = data.draw(st.sampled_from([0, 509, 510, 511]) | st.integers(2, 508))
-    near_limit = st.integers(0, 9).map(lambda n: quarter - 1 - n)
-    drawn = st.integers(-quarter, quarter - 1) | near_limit | near_limit.map(lambda m: -m - 1)
+    near_limit = st.integers(0, 9).map(lambda n: limit - 1 - n)
+    drawn = st.integers(-limit, limit - 1) | near_limit | near_limit.map(lambda m: -m - 1)
     significand = data.draw(drawn) if 2 <= exponent <= 508 else 0
     code = st.sampled_from([0, MINUS, INF, NAN, MAX, MAX | MINUS, TINY, ONE])
     codes = st.lists(code | st.integers(0, 0xFFFF), min_size=1, max_size=9)
@@ -180,30 +180,30 @@ def test_groups_of_four_begin_at_multiples_of_four():
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_renormalisation_begins_at_a_quarter_of_the_range(width):
-    quarter = 1 << (width - 2)
+def test_renormalisation_begins_at_63_of_64_parts_of_the_range(width):
+    limit = 63 << (width - 7)
     one = 128 * 128 << (width - 29)
-    top = run([ONE], [ONE], start=word(254, quarter - 1 - one, width), width=width)
-    assert state(top) == (254, quarter - 1)
-    over = run([ONE], [ONE], start=word(254, quarter - one, width), width=width)
-    assert state(over) == (255, quarter // 2)
-    bottom = run([ONE], [ONE | MINUS], start=word(254, -quarter + one, width), width=width)
-    assert state(bottom) == (254, -quarter)
-    under = run([ONE], [ONE | MINUS], start=word(254, -quarter + one - 1, width), width=width)
-    assert state(under) == (255, (-quarter - 1) // 2)
+    top = run([ONE], [ONE], start=word(254, limit - 1 - one, width), width=width)
+    assert state(top) == (254, limit - 1)
+    over = run([ONE], [ONE], start=word(254, limit - one, width), width=width)
+    assert state(over) == (255, limit // 2)
+    bottom = run([ONE], [ONE | MINUS], start=word(254, -limit + one, width), width=width)
+    assert state(bottom) == (254, -limit)
+    under = run([ONE], [ONE | MINUS], start=word(254, -limit + one - 1, width), width=width)
+    assert state(under) == (255, (-limit - 1) // 2)
 
 
 def test_renormalising_the_largest_anchor_is_infinity():
-    quarter = 1 << 61
-    assert state(run([MAX], [MAX], start=word(508, quarter - 1))) == (509, 0)
-    assert state(run([MAX], [MAX | MINUS], start=word(508, -quarter))) == (510, 0)
-    assert state(run([TINY], [TINY], start=word(508, -quarter)))[0] == 508
+    limit = 63 << 56
+    assert state(run([MAX], [MAX], start=word(508, limit - 1))) == (509, 0)
+    assert state(run([MAX], [MAX | MINUS], start=word(508, -limit))) == (510, 0)
+    assert state(run([TINY], [TINY], start=word(508, -limit)))[0] == 508
 
 
 @pytest.mark.parametrize("width", WIDTHS)
 def test_thirty_two_largest_products_never_wrap(width):
-    quarter = 1 << (width - 2)
-    for sign, start in ((0, quarter - 1), (MINUS, -quarter)):
+    limit = 63 << (width - 7)
+    for sign, start in ((0, limit - 1), (MINUS, -limit)):
         sums = run([MAX] * 32, [MAX | sign] * 32, start=word(500, start, width), width=width)
         exponent, significand = state(sums)
         assert exponent == 508
@@ -307,13 +307,13 @@ def test_words_pack_the_exponent_above_the_significand(width):
 @settings(max_examples=600, deadline=None)
 @given(data=st.data(), width=st.sampled_from(WIDTHS))
 def test_readings_are_rounded_once_as_by_mpfr(data, width):
-    quarter = 1 << (width - 2)
+    limit = 63 << (width - 7)
     exponent = data.draw(st.integers(2, 508) | st.integers(60, 130) | st.integers(350, 420))
     bits = data.draw(st.integers(1, width - 2))
     head = data.draw(st.integers(1, 1 << min(bits, 26)))
     magnitude = head << max(bits - 26, 0)
     magnitude += data.draw(st.sampled_from([-1, 0, 0, 1]))
-    significand = min(magnitude, quarter - 1) * data.draw(st.sampled_from([1, -1]))
+    significand = min(magnitude, limit - 1) * data.draw(st.sampled_from([1, -1]))
     number = reference.exact_word(exponent, significand, width)
     context = gmpy2.context(precision=24, emin=-148, emax=128, subnormalize=True)
     with gmpy2.context(context):

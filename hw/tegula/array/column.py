@@ -116,7 +116,7 @@ class ColumnExit(wiring.Component):
         full = Signal()
         outcome = Signal(2)
         m.d.comb += [
-            full.eq(significand[-1] ^ significand[-2]),
+            full.eq((significand[-7:-1] ^ significand[-1].replicate(6)).all()),
             outcome.eq(flags),
         ]
         with m.If(~flags.any() & full & (exponent == _MAX_ANCHOR)):

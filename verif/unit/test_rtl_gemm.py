@@ -1,0 +1,99 @@
+"""GEMMs on the compiled tile: bit-equal to golden, whatever the shape, data, stalls or preset."""
+
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+from hypothesis import given, settings
+
+from tegula.config import preset
+from tegula.formats import BF16, E4M3FN, E5M2, FP32
+from tegula_golden.cast import cast as golden_cast
+from tegula_golden.gemm import gemm as golden_gemm
+from tegula_golden.stimuli import KINDS, PAIR_KINDS, cast_inputs, pair
+from tegula_sw.casts import cast_on_device
+from tegula_sw.gemm import gemm
+from tegula_sw.rtl.device import RtlDevice
+
+SMALL = preset("small")
+TINY = preset("tiny")
+INPUTS = (BF16, E4M3FN, E5M2)
+OUTPUTS = (BF16, E4M3FN, E5M2, FP32)
+
+FLOORS = {64: 0.90, 100: 0.88, 127: 0.95, 128: 0.97}
+"""Least utilisation of `small`, bf16 in and out, read latency 20, by M = N = K."""
+
+
+@pytest.fixture(scope="module")
+def devices():
+    """Tiles at three read latencies and stall rates, made once."""
+    made = {
+        ("tiny", 1, 0.0): RtlDevice(TINY, mem_latency=1, max_cycles=2_000_000),
+        ("tiny", 37, 0.3): RtlDevice(TINY, mem_latency=37, stall=0.3, max_cycles=2_000_000),
+        ("small", 20, 0.0): RtlDevice(SMALL, mem_latency=20, max_cycles=2_000_000),
+        ("small", 5, 0.01): RtlDevice(SMALL, mem_latency=5, stall=0.01, max_cycles=2_000_000),
+        ("small", 60, 0.5): RtlDevice(SMALL, mem_latency=60, stall=0.5, max_cycles=2_000_000),
+    }
+    yield made
+    for device in made.values():
+        device.close()
+
+
+def operands_of(rng, m, k, n, fmt_a, fmt_b, kind):
+    """A (M x K) and B (K x N)."""
+    stationary, moving = pair(rng, (k, m, n), fmt_a, fmt_b, kind)
+    return np.ascontiguousarray(stationary.T), moving
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(data=st.data())
+def test_any_gemm_equals_golden_bit_for_bit(devices, data):
+    device = devices[data.draw(st.sampled_from(sorted(devices)))]
+    m, n = (data.draw(st.integers(1, 40)) for _ in range(2))
+    k = data.draw(st.integers(1, 70))
+    fmt_a, fmt_b = (data.draw(st.sampled_from(INPUTS)) for _ in range(2))
+    fmt_out = data.draw(st.sampled_from(OUTPUTS))
+    kind = data.draw(st.sampled_from(sorted({**KINDS, **PAIR_KINDS})))
+    saturate = data.draw(st.booleans())
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+    a, b = operands_of(rng, m, k, n, fmt_a, fmt_b, kind)
+    result, report = gemm(device, a, b, fmt_a, fmt_b, fmt_out, saturate=saturate)
+    expected = golden_gemm(a, b, fmt_a, fmt_b, fmt_out, saturate=saturate, rows=device.config.n)
+    assert result.dtype == expected.dtype
+    assert np.array_equal(result, expected)
+    assert report.cycles > 0
+
+
+@pytest.mark.parametrize("formats", [(E4M3FN, E4M3FN), (E4M3FN, E5M2)])
+def test_fp8_results_do_not_depend_on_order_or_array_size(devices, formats):
+    rng = np.random.default_rng(11)
+    a, b = operands_of(rng, 9, 200, 11, *formats, "finite_codes")
+    order = rng.permutation(200)
+    results = [
+        gemm(devices[name], x, y, *formats, FP32)[0]
+        for name in (("tiny", 1, 0.0), ("small", 20, 0.0))
+        for x, y in ((a, b), (a[:, order], b[order]))
+    ]
+    for other in results[1:]:
+        assert np.array_equal(results[0], other)
+
+
+@pytest.mark.parametrize("size", FLOORS)
+def test_utilisation_does_not_fall(devices, size):
+    rng = np.random.default_rng(size)
+    a, b = operands_of(rng, size, size, size, BF16, BF16, "normal")
+    result, report = gemm(devices["small", 20, 0.0], a, b, BF16, BF16, BF16)
+    assert np.array_equal(result, golden_gemm(a, b, BF16, BF16, BF16))
+    assert report.utilisation >= FLOORS[size]
+
+
+@pytest.mark.parametrize("fmt", [BF16, E4M3FN, E5M2])
+@pytest.mark.parametrize("stochastic", [False, True])
+@pytest.mark.parametrize("saturate", [False, True])
+def test_casts_on_the_tile_equal_golden(devices, fmt, stochastic, saturate):
+    rng = np.random.default_rng(3)
+    bits = cast_inputs(rng, 3000, fmt)
+    random = rng.integers(0, 1 << 16, bits.shape, dtype=np.uint16) if stochastic else None
+    device = devices["small", 5, 0.01]
+    codes = cast_on_device(device, bits, fmt, saturate=saturate, random=random)
+    expected = golden_cast(bits, fmt, saturate=saturate, random=random)
+    assert np.array_equal(codes, expected)
