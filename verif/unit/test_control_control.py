@@ -167,11 +167,27 @@ def test_decode_traps_come_after_all_earlier_work(tail, trap, stall):
             (Trap.MEMORY_WINDOW, 1 << 32),
         ),
         (
+            {"program": 1 << 32, "window": (0, (1 << 32) + 0xFFFF)},
+            (Trap.MEMORY_WINDOW, 1 << 32),
+        ),
+        (
             {"program": (1 << 32) - 64, "size": 80, "window": (0, (1 << 48) - 1)},
             (Trap.MEMORY_WINDOW, (1 << 32) - 64),
         ),
     ],
-    ids=["empty", "half", "long", "askew", "below", "above", "before", "shut", "bus", "bus-end"],
+    ids=[
+        "empty",
+        "half",
+        "long",
+        "askew",
+        "below",
+        "above",
+        "before",
+        "shut",
+        "bus",
+        "bus-next",
+        "bus-end",
+    ],
 )
 def test_a_program_that_cannot_be_fetched_is_not_begun(options, trap):
     async def scenario(bench):
