@@ -2,9 +2,9 @@
 
 A format is a row of a table; nothing in the project has a code path of its own for one format.
 
-Sources: OCP 8-bit Floating Point Specification (OFP8) rev 1.0, table 2 (E4M3FN, E5M2); IEEE 754-2019
-(fp32); bf16 is the upper half of an IEEE fp32 word. The IEEE-like E4M3 and E3M4 are what ml_dtypes
-calls `float8_e4m3` and `float8_e3m4`.
+Sources: OCP 8-bit Floating Point Specification (OFP8) rev 1.0, table 2 (E4M3FN, E5M2); IEEE
+754-2019 (fp32); bf16 is the upper half of an IEEE fp32 word. The IEEE-like E4M3 and E3M4 are what
+ml_dtypes calls `float8_e4m3` and `float8_e3m4`.
 """
 
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ class FloatFormat:
         Field widths; the word is ``1 + exponent_bits + mantissa_bits`` bits wide.
     ieee_specials
         True: the all-ones exponent holds the infinities and NaNs (IEEE 754). False: it holds finite
-        numbers, except that all-ones exponent and significand are NaN, and there is no infinity ("FN").
+        numbers, except that all-ones exponent and significand are NaN; there is no infinity ("FN").
     """
 
     name: str

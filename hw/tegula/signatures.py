@@ -74,7 +74,7 @@ def signal_layout(config: TileConfig) -> data.StructLayout:
 
 
 def trap_layout(config: TileConfig) -> data.StructLayout:
-    """A trap: `isa.traps.Trap` cause, program counter in granules, address as the cause defines it."""
+    """A trap: cause (`isa.traps.Trap`), program counter in granules, address by the cause."""
     return data.StructLayout({"cause": 4, "pc": PC_BITS, "address": 48})
 
 
@@ -97,8 +97,8 @@ def sbuf_write_layout(config: TileConfig) -> data.StructLayout:
     """A DMA write into the scratchpad, `bus_words` words of 16 bits.
 
     Layout `free`: word j goes to (`partition`, `addr` + j), `addr` a multiple of `bus_words`.
-    Layout `partition`: word j < `row_words` goes to (`partition` + j, `addr`), `partition` a multiple
-    of `row_words`. Only words whose `mask` bit is 1 are written.
+    Layout `partition`: word j < `row_words` goes to (`partition` + j, `addr`), `partition` a
+    multiple of `row_words`. Only words whose `mask` bit is 1 are written.
     """
     return data.StructLayout(
         {
@@ -142,8 +142,8 @@ class EngineSignature(wiring.Signature):
         A trap; `trap_valid` is high for one cycle. The engine starts no further effect after it and
         waits for `stop`.
     stop : In(1)
-        While high, the engine drops its work: it begins no new effect, completes the bus transactions
-        that it has begun, accepts no instruction, drops pending signals, and goes idle.
+        While high, the engine drops its work: it begins no new effect, completes the bus
+        transactions that it has begun, accepts no instruction, drops pending signals, and goes idle.
     idle : Out(1)
         No instruction, bus transaction or signal is pending.
     busy, stall : Out(1)

@@ -56,4 +56,24 @@ BENCHES = (
         ),
         preset_tests=("every_kind_of_data_in_back_to_back_passes",),
     ),
+    Bench(
+        name="tile",
+        top="Tile",
+        module="bench_tile",
+        tiny_tests=(
+            "gemms_without_pauses",
+            "gemms_with_1_percent_pauses",
+            "gemms_with_10_percent_pauses",
+            "gemms_with_50_percent_pauses",
+            "gemms_in_every_combination_of_formats",
+            "casts_round_to_even_and_stochastically",
+            "random_programs_equal_golden",
+        ),
+        preset_tests=(
+            "gemms_without_pauses",
+            "gemms_with_10_percent_pauses",
+            "casts_round_to_even_and_stochastically",
+            "random_programs_equal_golden",
+        ),
+    ),
 )

@@ -8,13 +8,14 @@ import os
 import secrets
 import sys
 import time
+import traceback
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from xml.etree import ElementTree
 
 from manifest import BENCHES, Bench
-from simulation import ROOT, BuildError, Outcome, Simulation, prepare_environment
+from simulation import ROOT, Outcome, Simulation, prepare_environment
 
 from tegula.config import PRESETS, preset
 
@@ -67,8 +68,9 @@ def run(job: Job, seed: int, waves: bool) -> list[Row]:
             simulation = Simulation(job.bench.top, config, waves=waves)
             outcomes, path = simulation.run(job.bench.module, list(job.tests), seed)
             log = str(path.relative_to(ROOT.parents[1]))
-    except BuildError as error:
-        outcomes = [failed(test, str(error)) for test in job.tests]
+    except Exception as error:  # whatever it was, it is a failure of these tests, and of no others
+        traceback.print_exc()
+        outcomes = [failed(test, f"{type(error).__name__}: {error}") for test in job.tests]
     ran = [outcome.test for outcome in outcomes]
     outcomes += [failed(test, "did not run to its end") for test in job.tests if test not in ran]
     outcomes += [failed(test, "is not in the manifest") for test in ran if test not in job.tests]

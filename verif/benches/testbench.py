@@ -1,5 +1,6 @@
 """What every bench shares: its configuration, its random source, clock and reset."""
 
+import logging
 import os
 import zlib
 
@@ -28,6 +29,7 @@ def random_source(test: str) -> np.random.Generator:
 
 async def start(dut) -> None:
     """Start the clock and reset for three cycles; returns just after a rising edge."""
+    logging.getLogger(f"cocotb.{dut._name}").setLevel(logging.WARNING)  # the bus models' chatter
     dut.rst.value = 1
     Clock(dut.clk, CLOCK_NS, unit="ns").start()
     await ClockCycles(dut.clk, 3)
