@@ -143,7 +143,7 @@ class EngineSignature(wiring.Signature):
         waits for `stop`.
     stop : In(1)
         While high, the engine drops its work: it begins no new effect, completes the bus
-        transactions that it has begun, accepts no instruction, drops pending signals, and goes idle.
+        transactions that it has begun, accepts no instruction, drops pending signals, goes idle.
     idle : Out(1)
         No instruction, bus transaction or signal is pending.
     busy, stall : Out(1)
