@@ -1,0 +1,189 @@
+"""The whole tile: GEMMs, casts and random programs, bit for bit as the golden model has them."""
+
+import cocotb
+import numpy as np
+from random_programs import random_program
+from testbench import config, random_source
+from tile_bench import BASE, TileBench
+
+from tegula.formats import BF16, E4M3FN, E5M2, FP32, FloatFormat
+from tegula_golden.cast import cast
+from tegula_golden.codes import code_dtype
+from tegula_golden.gemm import gemm
+from tegula_golden.stimuli import KINDS, PAIR_KINDS, cast_inputs, pair
+from tegula_sw.builder import MemoryImage
+from tegula_sw.casts import CastAddresses, build_cast
+from tegula_sw.gemm_kernel import build_gemm
+from tegula_sw.gemm_map import GemmAddresses
+from tegula_sw.tiling import GemmShape
+
+OPERAND_FORMATS = (BF16, E4M3FN, E5M2)
+RESULT_FORMATS = (*OPERAND_FORMATS, FP32)
+LATENCIES = (0, 1, 20, 100)
+
+
+async def run_gemm(
+    bench: TileBench,
+    rng: np.random.Generator,
+    shape: tuple[int, int, int],
+    formats: tuple[FloatFormat, FloatFormat, FloatFormat],
+    *,
+    kind: str,
+    saturate: bool,
+    swapped: bool | None = None,
+) -> None:
+    """One GEMM of M x N x K with noise around every buffer; the result, and all else, compared."""
+    (m, n, k), (fmt_a, fmt_b, fmt_out) = shape, formats
+    a, b = pair(rng, (k, m, n), fmt_a, fmt_b, kind)
+    a = np.ascontiguousarray(a.T)
+    image = MemoryImage(BASE)
+    guards = [image.reserve(64)]
+    places = {}
+    for name, size_bytes in (
+        ("a", a.nbytes),
+        ("b", b.nbytes),
+        ("c", m * n * fmt_out.width // 8),
+    ):
+        places[name] = image.reserve(size_bytes)
+        guards.append(image.reserve(64))
+    program, _ = build_gemm(
+        bench.config,
+        GemmShape.whole(m, n, k, fmt_a, fmt_b, fmt_out),
+        GemmAddresses(**places),
+        saturate=saturate,
+        swapped=swapped,
+    )
+    start = image.reserve(len(program))
+    memory = bench.noise(image.size_bytes)
+    for address, content in (
+        (places["a"], a.tobytes()),
+        (places["b"], b.tobytes()),
+        (start, program),
+    ):
+        memory[address - BASE :][: len(content)] = np.frombuffer(content, np.uint8)
+    after, _ = await bench.run(memory, start, len(program))
+    result = image.read(after, places["c"], code_dtype(fmt_out), (m, n))
+    want = gemm(a, b, fmt_a, fmt_b, fmt_out, saturate=saturate, rows=bench.config.n)
+    assert (result == want).all()
+    c_first = places["c"] - BASE
+    c_last = c_first + result.nbytes
+    assert (after[:c_first] == memory[:c_first]).all()
+    assert (after[c_last:] == memory[c_last:]).all()
+
+
+async def random_gemms(dut, name: str, rate: float, count: int) -> None:
+    """GEMMs of random shape, format and data under pauses of `rate`, at every latency."""
+    rng = random_source(name)
+    bench = await TileBench.make(dut, config(), rng)
+    kinds = sorted({*KINDS, *PAIR_KINDS})
+    largest = 3 * bench.config.n
+    for number in range(count):
+        bench.shape_traffic(rate, LATENCIES[number % len(LATENCIES)])
+        shape = tuple(int(x) for x in rng.integers(1, largest + 1, 3))
+        fmt_a, fmt_b = (OPERAND_FORMATS[i] for i in rng.integers(0, 3, 2))
+        fmt_out = RESULT_FORMATS[rng.integers(0, 4)]
+        kind, saturate = kinds[rng.integers(len(kinds))], bool(rng.integers(0, 2))
+        swapped = (None, False, True)[rng.integers(0, 3 if fmt_out != FP32 else 2)]
+        cocotb.log.info(
+            "%s %s %s %s %s saturate=%s",
+            shape,
+            fmt_a.name,
+            fmt_b.name,
+            fmt_out.name,
+            kind,
+            saturate,
+        )
+        await run_gemm(
+            bench,
+            rng,
+            shape,
+            (fmt_a, fmt_b, fmt_out),
+            kind=kind,
+            saturate=saturate,
+            swapped=swapped,
+        )
+    assert bench.programs == count
+    assert bench.memory.most_reads > 1 and bench.memory.most_writes > 1
+
+
+@cocotb.test()
+async def gemms_without_pauses(dut):
+    await random_gemms(dut, "gemms_without_pauses", 0, 60)
+
+
+@cocotb.test()
+async def gemms_with_1_percent_pauses(dut):
+    await random_gemms(dut, "gemms_with_1_percent_pauses", 0.01, 40)
+
+
+@cocotb.test()
+async def gemms_with_10_percent_pauses(dut):
+    await random_gemms(dut, "gemms_with_10_percent_pauses", 0.1, 40)
+
+
+@cocotb.test()
+async def gemms_with_50_percent_pauses(dut):
+    await random_gemms(dut, "gemms_with_50_percent_pauses", 0.5, 40)
+
+
+@cocotb.test()
+async def gemms_in_every_combination_of_formats(dut):
+    """All 3 x 3 x 4 formats, the 8-bit results also saturating."""
+    rng = random_source("gemms_in_every_combination_of_formats")
+    bench = await TileBench.make(dut, config(), rng)
+    bench.shape_traffic(0, 5)
+    kinds = sorted({*KINDS, *PAIR_KINDS})
+    count = 0
+    for fmt_a in OPERAND_FORMATS:
+        for fmt_b in OPERAND_FORMATS:
+            for fmt_out in RESULT_FORMATS:
+                for saturate in (False, True) if fmt_out.width == 8 else (False,):
+                    kind = kinds[count % len(kinds)]
+                    shape = tuple(int(x) for x in rng.integers(3, 8, 3))
+                    await run_gemm(
+                        bench, rng, shape, (fmt_a, fmt_b, fmt_out), kind=kind, saturate=saturate
+                    )
+                    count += 1
+    assert bench.programs == count == 3 * 3 * (2 + 2 * 2)
+
+
+@cocotb.test()
+async def casts_round_to_even_and_stochastically(dut):
+    """fp32 at the boundaries of every format, through the vector engine."""
+    name = "casts_round_to_even_and_stochastically"
+    rng = random_source(name)
+    bench = await TileBench.make(dut, config(), rng)
+    bench.shape_traffic(0, 5)
+    count = 0
+    for fmt in RESULT_FORMATS:
+        for saturate in (False, True) if fmt.width == 8 else (False,):
+            for stochastic in (False, True):
+                bits = cast_inputs(rng, 500, fmt)
+                random = rng.integers(0, 1 << 16, 500).astype(np.uint16)
+                image = MemoryImage(BASE)
+                addresses = CastAddresses(
+                    source=image.add(bits),
+                    random=image.add(random) if stochastic else None,
+                    result=image.reserve(500 * fmt.width // 8),
+                )
+                program = build_cast(bench.config, 500, fmt, addresses, saturate=saturate)
+                start = image.add(program)
+                after, _ = await bench.run(image.build(), start, len(program))
+                codes = image.read(after, addresses.result, code_dtype(fmt), (500,))
+                want = cast(bits, fmt, saturate=saturate, random=random if stochastic else None)
+                assert (codes == want).all()
+                count += 1
+    assert bench.programs == count == 12
+
+
+@cocotb.test()
+async def random_programs_equal_golden(dut):
+    """Random instructions of all engines, one after the other, under all kinds of traffic."""
+    rng = random_source("random_programs_equal_golden")
+    bench = await TileBench.make(dut, config(), rng)
+    await bench.fill_scratchpad()
+    for number in range(60):
+        bench.shape_traffic((0, 0.1, 0.4)[number % 3], LATENCIES[number % len(LATENCIES)])
+        program = random_program(rng, bench.config, 60)
+        await bench.run(program.image(bench.noise), program.start, len(program.code))
+    assert bench.programs == 61

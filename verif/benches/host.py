@@ -1,0 +1,106 @@
+"""The host: registers through AXI4-Lite, programs started and their outcome read."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from axi_memory import pauses
+from cocotb.triggers import RisingEdge, with_timeout
+from cocotbext.axi import AxiLiteBus, AxiLiteMaster, AxiResp
+from testbench import CLOCK_NS
+
+from tegula.isa.instructions import Engine
+from tegula.isa.registers import CONTROL_START, Status, register_offset
+from tegula.isa.traps import Trap, TrapRecord
+
+__all__ = ["Host", "ProgramOutcome"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProgramOutcome:
+    """What the host reads after the interrupt; `trap` is None where the program reached `halt`."""
+
+    trap: TrapRecord | None
+    cycles: int
+    read_beats: int
+    write_beats: int
+
+
+class Host:
+    """Drives the AXI4-Lite port of a tile or of its control block, and listens to `irq`."""
+
+    def __init__(self, dut):
+        self._dut = dut
+        bus = AxiLiteBus.from_prefix(dut, "s_axil", bus_separator="__")
+        self._master = AxiLiteMaster(bus, dut.clk)
+
+    def pause(self, rng: np.random.Generator, rate: float) -> None:
+        """Let each of the five AXI4-Lite channels rest in a share `rate` of the cycles."""
+        write, read = self._master.write_if, self._master.read_if
+        for channel in (
+            *(write.aw_channel, write.w_channel, write.b_channel),
+            *(read.ar_channel, read.r_channel),
+        ):
+            channel.clear_pause_generator()
+            channel.pause = False
+            if rate > 0:
+                channel.set_pause_generator(pauses(rng, rate))
+
+    async def write(self, name: str, value: int) -> None:
+        """Write a register."""
+        answer = await self._master.write(register_offset(name), value.to_bytes(4, "little"))
+        assert answer.resp == AxiResp.OKAY
+
+    async def read(self, name: str) -> int:
+        """Read a register."""
+        answer = await self._master.read(register_offset(name), 4)
+        assert answer.resp == AxiResp.OKAY
+        return int.from_bytes(answer.data, "little")
+
+    async def _write_wide(self, name: str, value: int) -> None:
+        await self.write(f"{name}_LOW", value & 0xFFFF_FFFF)
+        await self.write(f"{name}_HIGH", value >> 32)
+
+    async def _read_wide(self, name: str) -> int:
+        return await self.read(f"{name}_LOW") | await self.read(f"{name}_HIGH") << 32
+
+    async def start(
+        self, program: int, program_bytes: int, window: tuple[int, int], watchdog: int
+    ) -> None:
+        """Set up a program and ring the doorbell."""
+        await self._write_wide("PROGRAM", program)
+        await self.write("PROGRAM_BYTES", program_bytes)
+        await self._write_wide("WINDOW_BASE", window[0])
+        await self._write_wide("WINDOW_LAST", window[1])
+        await self.write("WATCHDOG", watchdog)
+        assert not self._dut.irq.value
+        await self.write("CONTROL", CONTROL_START)
+
+    async def wait(self, budget_cycles: int) -> None:
+        """Wait for the interrupt, at most `budget_cycles` cycles."""
+        if not self._dut.irq.value:
+            await with_timeout(RisingEdge(self._dut.irq), budget_cycles * CLOCK_NS, "ns")
+
+    async def outcome(self) -> ProgramOutcome:
+        """Read how the program ended, and clear the interrupt."""
+        status = await self.read("STATUS")
+        assert status in (1 << Status.DONE, 1 << Status.TRAPPED), f"STATUS is {status:#x}"
+        trap = None
+        if status == 1 << Status.TRAPPED:
+            trap = TrapRecord(
+                cause=Trap(await self.read("TRAP_CAUSE")),
+                engine=Engine(await self.read("TRAP_ENGINE")),
+                pc=await self.read("TRAP_PC"),
+                address=await self._read_wide("TRAP_ADDR"),
+            )
+        else:
+            assert await self.read("TRAP_CAUSE") == Trap.NONE
+        outcome = ProgramOutcome(
+            trap=trap,
+            cycles=await self._read_wide("CYCLES"),
+            read_beats=await self.read("READ_BEATS"),
+            write_beats=await self.read("WRITE_BEATS"),
+        )
+        assert await self.read("IRQ") == 1 and self._dut.irq.value
+        await self.write("IRQ", 1)
+        assert await self.read("IRQ") == 0 and not self._dut.irq.value
+        return outcome

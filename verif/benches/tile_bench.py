@@ -1,0 +1,150 @@
+"""The whole tile in a bench: memory, host, and the golden device that says what must happen."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from axi_memory import AxiMemory, Fault
+from cocotbext.axi import AxiResp
+from host import Host, ProgramOutcome
+from testbench import start
+
+from tegula.config import TileConfig
+from tegula.isa.instructions import Layout
+from tegula_golden.tile import GoldenTile
+from tegula_sw.builder import Program
+
+__all__ = ["BASE", "TileBench"]
+
+BASE = 0x1_0000
+"""Address of the first byte of memory; what is below answers DECERR."""
+
+_RESPONSES = {"slverr": AxiResp.SLVERR, "decerr": AxiResp.DECERR}
+
+
+class TileBench:
+    """Runs programs on the tile and on the golden model, and compares all that both can tell.
+
+    The tile is reset once, in `make`; its scratchpad and the golden one then live through the same
+    programs.
+
+    Parameters
+    ----------
+    errors
+        As `GoldenTile` takes them.
+
+    Attributes
+    ----------
+    programs, traps
+        Programs that ended well, and that trapped, so far.
+    """
+
+    def __init__(
+        self,
+        dut,
+        config: TileConfig,
+        rng: np.random.Generator,
+        errors: Sequence[tuple[int, int, str]] = (),
+    ):
+        self.config, self._rng = config, rng
+        self.memory = AxiMemory(dut, config, 0, BASE)
+        self.memory.faults = [
+            Fault(first=first, last=last, response=_RESPONSES[kind]) for first, last, kind in errors
+        ]
+        self.host = Host(dut)
+        self.golden = GoldenTile(config, errors=errors)
+        self._rate = 0.0
+        self.programs = self.traps = 0
+
+    @classmethod
+    async def make(cls, dut, config, rng, errors=()) -> "TileBench":
+        """A bench around a tile that comes out of reset."""
+        bench = cls(dut, config, rng, errors)
+        await start(dut)
+        return bench
+
+    def shape_traffic(self, rate: float, latency: int) -> None:
+        """Set share of pauses and latency of memory; draw the order of its effects."""
+        self._rate = rate
+        self.memory.pause(self._rng, rate)
+        self.host.pause(self._rng, rate)
+        self.memory.latency = latency
+        self.memory.reads_eager, self.memory.writes_eager = self._rng.integers(0, 2, 2).tolist()
+
+    def noise(self, size_bytes: int) -> np.ndarray:
+        """Memory content that nobody expects."""
+        return self._rng.integers(0, 256, size_bytes).astype(np.uint8)
+
+    async def fill_scratchpad(self) -> None:
+        """Load noise into all of it: a reset leaves memories as they are."""
+        config = self.config
+        partition_bytes = 2 * config.sbuf_depth
+        program = Program(config)
+        program.load_dma(
+            mem_addr=BASE,
+            run=config.sbuf_depth,
+            count1=config.n,
+            mem_stride1=partition_bytes,
+            sbuf_addr=0,
+            partition_stride1=1,
+            layout=Layout.FREE,
+        )
+        program.halt()
+        code = np.frombuffer(program.assemble(), np.uint8)
+        image = np.concatenate([self.noise(config.n * partition_bytes), code])
+        await self.run(image, BASE + config.n * partition_bytes, len(code))
+
+    async def run(
+        self,
+        image: np.ndarray,
+        program: int,
+        program_bytes: int,
+        *,
+        window: tuple[int, int] | None = None,
+        watchdog: int = 2000,
+        compare: Sequence[slice] = (slice(None),),
+    ) -> tuple[np.ndarray, ProgramOutcome]:
+        """Run a program on both; memory afterwards, and the outcome.
+
+        Parameters
+        ----------
+        image
+            Memory from `BASE` on; not changed.
+        compare
+            Parts of memory that must come out alike: all of it, but for stores that fail, since
+            memory may do as it likes with the bursts behind the failed beat.
+        """
+        expected = image.copy()
+        golden = self.golden.run(
+            expected, program=program, program_bytes=program_bytes, base=BASE, window=window
+        )
+        memory = self.memory
+        memory.content = image.copy()
+        memory.read_beats = memory.write_beats = 0
+        await self.host.start(
+            program, program_bytes, window or (BASE, BASE + len(image) - 1), watchdog
+        )
+        beats = golden.read_beats + golden.write_beats + program_bytes // 16
+        await self.host.wait(self._budget(beats, watchdog))
+        content = memory.content.copy()
+        outcome = await self.host.outcome()
+
+        assert outcome.trap == golden.trap, f"{outcome.trap}, golden: {golden.trap}"
+        for part in compare:
+            wrong = np.flatnonzero(content[part] != expected[part])
+            assert not wrong.size, f"{wrong.size} wrong bytes, first {wrong[0]:#x} in {part}"
+        assert (outcome.read_beats, outcome.write_beats) == (
+            memory.read_beats,
+            memory.write_beats,
+        )
+        if outcome.trap is None:
+            assert outcome.read_beats == golden.read_beats
+            assert outcome.write_beats == golden.write_beats
+            self.programs += 1
+        else:
+            self.traps += 1
+        return content, outcome
+
+    def _budget(self, beats: int, watchdog: int) -> int:
+        """Cycles after which the tile hangs for certain: 30 a beat, with latency and pauses."""
+        per_beat = 30 + self.memory.latency
+        return int((2000 + watchdog + beats * per_beat) / (1 - self._rate) ** 2)
