@@ -123,3 +123,25 @@ def test_passes_equal_golden_on_every_kind_of_data(preset_name, acc_width):
     for arguments, result in zip(passes, results, strict=True):
         want = expected(config, *arguments)
         assert (result == want).all(), (arguments, result, want)
+
+
+@pytest.mark.parametrize("acc_width", [63, 32])
+def test_words_beside_the_limit_are_renormalised_or_not(acc_width):
+    config = preset("tiny", acc_width=acc_width)
+    limit = 63 << (acc_width - 7)
+    significands = [limit - 1, limit, limit + 1, -limit + 1, -limit, -limit - 1, limit | 1, 0]
+    zeros = np.zeros((config.n, config.n), dtype=np.uint16)
+    columns = np.zeros((config.n, len(significands)), dtype=np.uint16)
+    passes = []
+    for anchor in (2, 255, 507, 508):
+        words = np.array(
+            [[anchor << acc_width | m & ((1 << acc_width) - 1) for m in significands]] * config.n,
+            dtype=object,
+        )
+        passes.append((zeros, BF16, columns, BF16, words))
+    renormalised = 0
+    for arguments, result in zip(passes, run_array(config, passes), strict=True):
+        want = expected(config, *arguments)
+        assert (result == want).all()
+        renormalised += int((want != arguments[4]).sum())
+    assert renormalised == 4 * config.n * 4

@@ -226,6 +226,10 @@ def test_accumulating_onto_a_word_in_flight_waits_for_it():
     sbuf = np.ones((TINY.n, 64), dtype=np.uint16)
     program = [load(0, 4, 4), matmul(8, 4, 1, 0), *[matmul(8, 4, 1, 0, 1)] * 5]
     run = Run(TINY, sbuf, program, psum_words=1)
+    sums = PartialSums.empty((TINY.n, 1), TINY.acc_width)
+    for _ in range(6):
+        sums = golden_pass(TINY, sums, sbuf, 0, 8, 4, 4, 1, (BF16, BF16))
+    assert (run.psum == sums.words()).all()
     assert run.cycles >= 5 * reuse_cycles(TINY)
     assert run.cycles <= 6 * reuse_cycles(TINY) + TINY.n + complete_cycles(TINY) + 4
 

@@ -146,6 +146,15 @@ def test_a_trap_records_the_first_address_of_the_run(changes, cause, address):
     assert trap == (cause, address)
 
 
+@pytest.mark.parametrize(("slack", "kind"), [(0, ItemKind.RUN), (-1, ItemKind.TRAP)])
+@pytest.mark.parametrize("end", ["first", "last"])
+def test_the_window_holds_its_first_and_its_last_byte(end, slack, kind):
+    fields = {"mem_addr": 64, "run": 5, "count1": 1, "sbuf_addr": 0, "layout": 0}
+    window = (0, 73 + slack) if end == "last" else (64 - slack, 1000)
+    seen, _ = generate(preset("small"), [fields], count=1, window=window)
+    assert seen[0][1] == kind
+
+
 @pytest.mark.parametrize("burst", [1, 4, 256])
 def test_bursts_are_split_at_aligned_multiples_one_a_cycle(burst):
     config = preset("tiny", max_burst_beats=burst)
