@@ -1,0 +1,161 @@
+"""The sentences of docs/isa.md that no table holds, and its worked example."""
+
+__all__ = ["ASSEMBLY", "ENCODING", "EXAMPLE", "EXAMPLE_INTRO", "HOST", "INTRO", "MODEL", "STORAGE"]
+
+INTRO = """\
+# Instruction set
+
+What a tile executes and what its host sees. The arithmetic is in [numerics.md](numerics.md),
+errors are in [traps.md](traps.md). This file is generated from `hw/tegula/isa` (`make docs`),
+which also makes the hardware's decoder, the assembler and the functional simulator.
+
+N is the number of partitions of the tile; limits that depend on the configuration are written
+with the names of `TileConfig`. All of this is ours; there is no compatibility to keep with
+another machine.
+"""
+
+STORAGE = """\
+## Storage
+
+- **Scratchpad**: N partitions of `sbuf_depth` words of 16 bits. A word holds a bf16 number, or an
+  8-bit code in its low byte (operands: the high byte is ignored; results: it is zero). An fp32
+  number is two consecutive words of a partition, the low half first. The scratchpad survives from
+  program to program.
+- **PSUM**: N partitions of `psum_depth` = `psum_banks` x `psum_bank_words` partial sums in the
+  wide form of the numerics contract. Each program begins with all of PSUM *unwritten*: reading
+  such a word, or accumulating onto it, is a trap. A word counts as written in all partitions at
+  once.
+- **Stationary operand**: N x N operands in the array, replaced by `tensor.load`. A program that
+  multiplies before it loads uses what an earlier program left there: it must not rely on it.
+- **Semaphores**: `semaphores` counters of `semaphore_width` bits, zero at the start of a program.
+"""
+
+MODEL = """\
+## Execution
+
+1. **Control** fetches the program in order, checks each instruction and puts it into the queue of
+   its engine. There are no branches. A queue holds `queue_depth` instructions; an instruction
+   counts until its engine takes it, so also while it waits at the head. An instruction whose
+   queue is full holds back all that follow it in the program.
+2. **Each engine** (tensor, vector, load, store) takes the instructions of its queue in order. The
+   head of a queue waits, if `wait` is 1, until semaphore `wait_sem` is at least `wait_value`; if
+   `consume` is 1, it then subtracts `wait_value`. Comparison and subtraction are one step. Then
+   it executes.
+3. **At completion**, if `signal` is 1, `signal_value` is added to semaphore `signal_sem`. All
+   effects of the instruction are visible to whoever sees the new count. For `store.dma` this
+   means that memory has acknowledged every write.
+4. `halt` waits until all queues are empty and all engines idle; then the program is done.
+
+Engines run beside each other: **only queues and semaphores order them**. Between two engines
+nothing else does, not even the order in the program. Within an engine:
+
+- `vector`, `load` and `store` instructions see all effects of earlier ones of the same engine on
+  the scratchpad and PSUM, and their signals come in order.
+- A `tensor.matmul` sees all PSUM writes of earlier ones. `tensor.load` reads its operand while
+  earlier matmuls still run, so its signal may come before theirs. The signals of all other tensor
+  instructions come in order. A `tensor.sync` signals when all earlier tensor instructions are
+  complete.
+- Runs of one DMA instruction are transferred in order: axis 1 counts fastest, then axis 2, then
+  axis 3. Where runs of one `load.dma` or one `store.dma` overlap at their destination, the last
+  one stands.
+- A `vector.copy` must not write a word that a later step of the same instruction reads (a source
+  or a random word): whether that step sees the old or the new value is undefined. Results that
+  lie at or before their own source, as in-place casts do, are fine.
+
+A rule that is enough to never deadlock: let a wait be satisfied by signals of instructions that
+come earlier in the program. `tegula_sw.check` verifies it, and that results do not depend on
+timing.
+
+### Lanes that take no part
+
+`rows` masks partitions (K), `columns` of `tensor.load` masks array columns (M). Masked operands
+are ordinary zeros: they add nothing to finite numbers, and 0 x Inf is NaN as always. So the
+stationary and the moving operand of a partial tile should have the same `rows`. A matmul writes
+all N partitions of PSUM, those of masked columns too.
+
+### Memory
+
+A DMA instruction moves `count1` x `count2` x `count3` *runs* of `run` contiguous elements. Run
+(i1, i2, i3) begins at byte `mem_addr` plus the sum of i_a x `mem_stride_a`, and at scratchpad
+address `sbuf_addr` plus the sum of i_a x `sbuf_stride_a`; in layout `free` it lies in partition
+`partition` plus the sum of i_a x `partition_stride_a`. A run may begin at any byte. In layout
+`free` its scratchpad address must be a multiple of the scratchpad line (bus width / 16 words).
+
+| layout | element i of a run |
+|---|---|
+| `free` (0) | partition p, address a + i |
+| `partition` (1) | partition i mod N, address a + (i div N) x `sbuf_stride0` |
+
+On the bus, a run is a sequence of INCR bursts of full-width beats from the aligned beat that
+holds its first byte to the one that holds its last, split at multiples of `max_burst_beats`
+beats; no burst crosses 4 KiB. Writes use strobes: nothing outside of the run is changed. Reads
+and writes of different instructions are ordered only by semaphores; a program must not change
+itself.
+"""
+
+ENCODING = """\
+## Encoding
+
+A program is a sequence of 16-byte granules, little-endian, from a 64-byte aligned address on, and
+at most 2^20 granules long. The low byte of an instruction's first granule is its opcode, whose
+high nibble names the engine; it decides how many granules the instruction has. Bit 0 is the least
+significant bit of the first byte. **Bits that no field claims must be zero. All fields are
+checked, also those that the instruction does not use** (`wait_sem` where `wait` is 0).
+
+A *format* field holds one of these codes:
+{formats}.
+A tile accepts bf16 and its `fp8_formats`; only results may be fp32.
+"""
+
+HOST = """\
+## Host registers
+
+32-bit registers behind an AXI4-Lite slave. To run a program: put it and its operands into memory,
+write `PROGRAM_*` and the window, write 1 to `CONTROL`, wait for the interrupt (or poll `STATUS`),
+read `STATUS`, write 1 to `IRQ`. While a program runs, writes to registers other than `CONTROL`,
+`IRQ` and `IRQ_ENABLE` are ignored. An unknown offset answers SLVERR. Addresses beyond
+`axi_addr_width` bits are never inside the window.
+
+access: ro read-only, rw read and write, wo write-only (reads as 0), w1c write 1 to clear.
+"""
+
+ASSEMBLY = """\
+## Assembly
+
+One instruction a line: `mnemonic name=value ...`. Values are decimal or hexadecimal (`0x`), or
+the name of a format or a layout. Fields with a default may be left out. `#` begins a comment.
+
+| written | means |
+|---|---|
+| `wait(3>=2)` | `wait=1 wait_sem=3 wait_value=2` |
+| `consume(3>=2)` | the same with `consume=1` |
+| `signal(4+=1)` | `signal=1 signal_sem=4 signal_value=1` |
+| `.word 0x...` | a granule taken literally |
+
+`tegula.isa.assembly.assemble` and `disassemble` are exact inverses: what is not an instruction
+comes out as `.word`. In Python, `tegula.isa.codec` has `encode`, `decode` and `check`, and
+`tegula_sw.builder.Program` a method for each instruction. `tegula asm` and `tegula disasm` do it
+on files.
+"""
+
+EXAMPLE_INTRO = """\
+## Example
+
+`C = A @ B` of bf16 matrices of 8 x 8, row-major, A at 0x1000, B at 0x1080, C at 0x1100, on a tile
+of 8 partitions. The array computes stationary^T @ moving, so A goes in transposed: layout
+`partition` spreads a row of A, that is K, across the partitions, and column m of the stationary
+operand is row m of A. B lies with K on partitions as it is: layout `free`, a row a partition.
+"""
+
+EXAMPLE = """\
+# semaphore 0: operands are loaded; 1: PSUM is complete; 2: C is in the scratchpad
+load.dma mem_addr=0x1000 run=64 sbuf_addr=0 sbuf_stride0=1 layout=partition signal(0+=1)
+load.dma mem_addr=0x1080 run=8 count1=8 mem_stride1=16 \
+sbuf_addr=8 partition_stride1=1 layout=free signal(0+=1)
+tensor.load rows=8 format=bf16 columns=8 addr=0 wait(0>=2)
+tensor.matmul rows=8 format=bf16 addr=8 columns=8 psum_addr=0 signal(1+=1)
+vector.copy rows=8 format=bf16 src=0 dst=16 columns=8 wait(1>=1) signal(2+=1)
+store.dma mem_addr=0x1100 run=8 count1=8 mem_stride1=16 \
+sbuf_addr=16 partition_stride1=1 layout=free wait(2>=1)
+halt
+"""
