@@ -10,7 +10,7 @@ from tegula.formats import FORMATS
 from tegula.isa import prose
 from tegula.isa.assembly import assemble
 from tegula.isa.codec import decode
-from tegula.isa.instructions import GRANULE_BYTES, HEADER, INSTRUCTIONS, Field, Instruction
+from tegula.isa.instructions import GRANULE_BYTES, HEADER, INSTRUCTIONS, Engine, Field, Instruction
 from tegula.isa.registers import REGISTERS
 from tegula.isa.traps import TRAP_DOCS, Trap
 
@@ -114,7 +114,11 @@ def _traps() -> str:
             if cause != Trap.NONE
         ),
     )
-    return f"## Trap causes\n\nSee [traps.md](traps.md).\n\n{table}"
+    engines = ", ".join(f"{engine.value} {engine.name.lower()}" for engine in Engine)
+    return (
+        f"## Trap causes\n\nSee [traps.md](traps.md). `TRAP_ENGINE` holds one of: {engines}.\n\n"
+        f"{table}"
+    )
 
 
 def _registers() -> str:
@@ -173,7 +177,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     if options.path.is_file() and options.path.read_text(encoding="utf-8") == text:
         return 0
-    print(f"{options.path} is out of date: run python -m tegula.isa.document", file=sys.stderr)
+    print(f"{options.path} is out of date: run `make docs`", file=sys.stderr)
     return 1
 
 
