@@ -144,7 +144,10 @@ class TensorEngine(wiring.Component):
             m.d.sync += fresh.eq(1)
         with m.If(streamer.start):
             m.d.sync += fresh.eq(0)
-        trapped = (streamer.cause != Trap.NONE) | loader.out_of_range
+        # A load runs beside earlier matmuls, whose signals, and traps, come first.
+        at_fault = (streamer.cause != Trap.NONE) | (loader.out_of_range & streamer.idle)
+        sent = ~self._in_array & ~matmul_signals.pending & ~load_signal.pending
+        trapped = at_fault & sent
         with m.If(trapped):
             m.d.sync += halted.eq(1)
         with m.If(self.engine.stop):
