@@ -1,0 +1,81 @@
+"""The configuration: its limits, its messages, its presets, and that each preset elaborates."""
+
+from dataclasses import FrozenInstanceError
+
+import pytest
+
+from tegula.config import PRESETS, TileConfig, preset
+from tegula.emit import tile_verilog
+from tegula.formats import BF16, E4M3FN, FORMATS, format_by_name
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("n", 6),
+        ("n", 64),
+        ("n", 8.0),
+        ("acc_width", 31),
+        ("acc_width", 65),
+        ("sbuf_depth", 3000),
+        ("sbuf_depth", 1 << 17),
+        ("psum_banks", 3),
+        ("psum_bank_words", 2048),
+        ("axi_data_width", 96),
+        ("axi_addr_width", 49),
+        ("max_burst_beats", 512),
+        ("max_reads", 3),
+        ("max_writes", 0),
+        ("queue_depth", 1),
+        ("semaphores", 64),
+        ("semaphore_width", 13),
+        ("watchdog_cycles", 1),
+    ],
+)
+def test_a_value_out_of_range_is_named_with_its_limit(field, value):
+    with pytest.raises(ValueError, match=rf"{field}.*{value}"):
+        TileConfig(**{field: value})
+
+
+def test_limits_that_join_fields_are_checked():
+    with pytest.raises(ValueError, match="at most 2048, not 4096"):
+        TileConfig(psum_banks=8, psum_bank_words=512)
+    with pytest.raises(ValueError, match="4 KiB"):
+        TileConfig(axi_data_width=512, max_burst_beats=128)
+    with pytest.raises(ValueError, match="8 bits wide, not bf16"):
+        TileConfig(fp8_formats=(BF16,))
+    with pytest.raises(ValueError, match="repeat"):
+        TileConfig(fp8_formats=(E4M3FN, E4M3FN))
+
+
+def test_a_configuration_is_frozen_and_keyword_only():
+    with pytest.raises(FrozenInstanceError):
+        TileConfig().n = 4
+    with pytest.raises(TypeError):
+        TileConfig("small")
+
+
+def test_unknown_presets_fields_and_formats_are_named():
+    with pytest.raises(
+        ValueError, match="'huge' is unknown: it must be one of tiny, small, medium"
+    ):
+        preset("huge")
+    with pytest.raises(ValueError, match="no field colour"):
+        preset("small", colour=1)
+    with pytest.raises(ValueError, match="'e9m9' is unknown"):
+        format_by_name("e9m9")
+    assert [format_by_name(fmt.name) for fmt in FORMATS] == list(FORMATS)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_keep_the_ratio_of_scratchpad_to_psum(name):
+    config = preset(name)
+    assert 12 <= config.sbuf_bytes / config.psum_bytes <= 16
+    assert config.psum_width == 72
+    assert config.guard_bits == 34
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_each_preset_elaborates(name):
+    source = tile_verilog(preset(name)).read_text()
+    assert source.count("\nmodule ") > 30
