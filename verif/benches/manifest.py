@@ -76,4 +76,21 @@ BENCHES = (
             "random_programs_equal_golden",
         ),
     ),
+    Bench(
+        name="traps",
+        top="Tile",
+        module="bench_traps",
+        tiny_tests=(
+            "every_cause_is_recorded_and_survived",
+            "corrupted_programs_end_as_in_golden",
+            "a_trap_of_an_earlier_instruction_comes_first",
+            "bus_errors_have_the_address_of_their_burst",
+            "a_fetch_that_fails_stops_behind_the_last_good_instruction",
+            "abort_stops_a_program_at_any_time",
+        ),
+        preset_tests=(
+            "every_cause_is_recorded_and_survived",
+            "bus_errors_have_the_address_of_their_burst",
+        ),
+    ),
 )

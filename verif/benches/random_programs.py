@@ -41,6 +41,7 @@ class _Generator:
         self._program = Program(config)
         self._turns = [self._program.semaphore(engine.name) for engine in _ENGINES]
         self._written = np.zeros(config.psum_depth, dtype=bool)
+        self._loaded = False
 
     def generate(self, count: int) -> bytes:
         """About `count` instructions in groups of one engine each, then `halt`."""
@@ -86,7 +87,8 @@ class _Generator:
     def _tensor(self) -> tuple[str, dict]:
         config, rng = self._config, self._rng
         fields = {"rows": self._int(1, config.n), "format": self._format()}
-        if rng.random() < 0.4:
+        if rng.random() < 0.4 or not self._loaded:  # a program does not rely on one before it
+            self._loaded = True
             columns = self._int(1, config.n)
             addr, stride = self._walk(columns, config.sbuf_depth)
             return "tensor.load", fields | {"columns": columns, "addr": addr, "stride": stride}

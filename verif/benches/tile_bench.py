@@ -76,10 +76,18 @@ class TileBench:
 
     async def fill_scratchpad(self) -> None:
         """Load noise into all of it: a reset leaves memories as they are."""
+        await self._copy_scratchpad("load.dma")
+
+    async def check_scratchpad(self) -> None:
+        """Store all of it, which `run` compares."""
+        await self._copy_scratchpad("store.dma")
+
+    async def _copy_scratchpad(self, mnemonic: str) -> None:
         config = self.config
         partition_bytes = 2 * config.sbuf_depth
         program = Program(config)
-        program.load_dma(
+        program.emit(
+            mnemonic,
             mem_addr=BASE,
             run=config.sbuf_depth,
             count1=config.n,
@@ -91,7 +99,8 @@ class TileBench:
         program.halt()
         code = np.frombuffer(program.assemble(), np.uint8)
         image = np.concatenate([self.noise(config.n * partition_bytes), code])
-        await self.run(image, BASE + config.n * partition_bytes, len(code))
+        _, outcome = await self.run(image, BASE + config.n * partition_bytes, len(code))
+        assert outcome.trap is None
 
     async def run(
         self,

@@ -1,0 +1,160 @@
+"""Programs that trap: one for each way to, and random ones with a bit flipped."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from random_programs import DATA_BYTES, RandomProgram
+from tile_bench import BASE
+
+from tegula.config import TileConfig
+from tegula.isa.assembly import assemble
+from tegula.isa.codec import Decoded, decode
+from tegula.isa.instructions import Engine
+from tegula.isa.traps import Trap
+from tegula_golden.tile import GoldenTile
+
+__all__ = ["BadProgram", "bad_programs", "corrupted"]
+
+_LOAD = "load.dma layout=free"
+_STORE = "store.dma layout=free"
+_MATMUL = "tensor.matmul rows=1 format=bf16"
+_COPY = "vector.copy rows=1 format=bf16"
+_GUARD = 0x100
+"""Bytes of memory before the window."""
+
+_ROOM = 64
+"""Bytes of the window behind the program."""
+
+_DATA = BASE + _GUARD
+_MAX_ELEMENTS = 3000
+
+
+@dataclass(frozen=True, kw_only=True)
+class BadProgram:
+    """A program that traps with `cause` in `engine`, in a window that ends a little behind it."""
+
+    name: str
+    cause: Trap
+    engine: Engine
+    code: bytes
+
+    @property
+    def window(self) -> tuple[int, int]:
+        """First and last byte of the window."""
+        return _DATA, BASE + DATA_BYTES + len(self.code) + _ROOM - 1
+
+
+def _rows(cfg: TileConfig) -> Iterator[tuple[str, Trap, Engine, str]]:
+    sbuf, psum, line = cfg.sbuf_depth, cfg.psum_depth, cfg.bus_words
+    control, tensor, vector, load, store = Engine
+    limit = (1 << cfg.semaphore_width) - 1
+    behind = BASE + DATA_BYTES + 80 + _ROOM
+
+    yield "unknown opcode", Trap.ILLEGAL_OPCODE, control, ".word 0x30"
+    large = f"tensor.load rows={cfg.n + 1} format=bf16 columns=1 addr=0"
+    yield "field too large", Trap.ILLEGAL_FIELD, control, large
+    yield "unclaimed bit", Trap.ILLEGAL_FIELD, control, f".word {0x10 | 1 << 127:#x}"
+    absent = "tensor.load rows=1 format=e3m4 columns=1 addr=0"
+    yield "absent format", Trap.ILLEGAL_FIELD, control, absent
+
+    columns = f"tensor.load rows=1 format=bf16 columns=3 addr={sbuf - 2}"
+    yield "stationary column", Trap.SBUF_RANGE, tensor, columns
+    moving = f"{_MATMUL} addr=2 stride=-1 columns=9 psum_addr=0"
+    yield "moving column", Trap.SBUF_RANGE, tensor, moving
+    word = f"{_MATMUL} addr=0 columns=5 psum_addr={psum - 4}"
+    yield "PSUM word of a matmul", Trap.PSUM_RANGE, tensor, word
+    onto = f"{_MATMUL} addr=0 columns=4 psum_addr=3\n{_MATMUL} addr=0 columns=4 psum_addr=4"
+    yield "accumulation onto nothing", Trap.PSUM_UNWRITTEN, tensor, onto + " accumulate=1"
+
+    yield "copy of nothing", Trap.PSUM_UNWRITTEN, vector, f"{_COPY} src=7 dst=0 columns=1"
+    last = f"{_MATMUL} addr=0 columns=1 psum_addr={psum - 1} signal(0+=1)\n"
+    word = f"{_COPY} wait(0>=1) src={psum - 1} dst=0 columns=2"
+    yield "PSUM word of a copy", Trap.PSUM_RANGE, vector, last + word
+    source = f"{_COPY} source=1 src={sbuf - 3} dst=0 columns=2"
+    yield "source of a copy", Trap.SBUF_RANGE, vector, source
+    random = f"{_COPY} source=1 stochastic=1 src=0 dst=100 random={sbuf - 2} columns=3"
+    yield "random bits of a copy", Trap.SBUF_RANGE, vector, random
+    result = f"vector.copy rows=1 format=fp32 source=1 src=0 dst={sbuf - 3} columns=2"
+    yield "destination of a copy", Trap.SBUF_RANGE, vector, result
+
+    run = f"{_LOAD} mem_addr={_DATA} run={line + 1} count1=2 sbuf_addr=0 sbuf_stride1={-line}"
+    yield "scratchpad of a load", Trap.SBUF_RANGE, load, run
+    run = f"{_LOAD} mem_addr={_DATA} run=3 count1={cfg.n + 1} sbuf_addr=0 partition_stride1=1"
+    yield "partition of a load", Trap.SBUF_RANGE, load, run
+    run = f"{_STORE} mem_addr={_DATA} run=2 count1={cfg.n + 1} sbuf_addr=0 partition_stride1=1"
+    yield "partition of a store", Trap.SBUF_RANGE, store, run
+    run = f"{_LOAD} mem_addr={_DATA} run=9 count1=2 sbuf_addr=0 sbuf_stride1=1"
+    yield "unaligned load", Trap.SBUF_ALIGNMENT, load, run
+    run = f"{_STORE} mem_addr={_DATA} run=1 sbuf_addr=1"
+    yield "unaligned store", Trap.SBUF_ALIGNMENT, store, run
+    run = f"{_LOAD} mem_addr={_DATA + 2} run=4 count1=3 mem_stride1=-2 sbuf_addr=0"
+    yield "load before the window", Trap.MEMORY_WINDOW, load, run
+    run = f"{_STORE} mem_addr={behind - 24} run=4 count1=9 mem_stride1=8 sbuf_addr=0"
+    yield "store behind the window", Trap.MEMORY_WINDOW, store, run
+
+    signals = "store.sync signal(3+=255)\n" * (limit // 255 + 1)
+    yield "semaphore overflow", Trap.SEMAPHORE_OVERFLOW, store, signals
+    waits = "load.sync signal(1+=2)\nvector.sync wait(1>=3)\nstore.sync consume(1>=2)"
+    yield "deadlock", Trap.DEADLOCK, vector, waits
+    yield "no halt", Trap.PROGRAM_END, control, "load.sync"
+
+
+def bad_programs(cfg: TileConfig) -> Iterator[BadProgram]:
+    """Each way to trap but aborts and bus errors."""
+    for name, cause, engine, text in _rows(cfg):
+        end = "" if cause is Trap.PROGRAM_END else "\nhalt"
+        yield BadProgram(name=name, cause=cause, engine=engine, code=assemble(f"{text}{end}"))
+
+
+def corrupted(rng: np.random.Generator, cfg: TileConfig, program: RandomProgram) -> RandomProgram:
+    """`program` with a bit flipped in an opcode or a payload.
+
+    Flips after which the outcome is not defined, or that take very long, are not used.
+    """
+    offsets, offset = [], 0
+    while offset < len(program.code):
+        offsets.append(offset)
+        offset += decode(program.code, offset).size
+    while True:
+        offset = int(rng.choice(offsets))
+        bits = 8 * decode(program.code, offset).size
+        bit = int(rng.choice([*range(8), *range(41, bits)]))
+        code = bytearray(program.code)
+        code[offset + bit // 8] ^= 1 << bit % 8
+        candidate = RandomProgram(code=bytes(code))
+        if _is_defined(candidate, offset) and not _changes_itself(candidate, cfg):
+            return candidate
+
+
+def _is_defined(program: RandomProgram, offset: int) -> bool:
+    """Whether the changed instruction is short, and no copy overwrites what it reads."""
+    try:
+        decoded = decode(program.code, offset)
+    except ValueError:
+        return True
+    fields = decoded.fields
+    if "count1" in fields:
+        elements = fields["run"] * fields["count1"] * fields["count2"] * fields["count3"]
+        return elements < _MAX_ELEMENTS
+    if decoded.mnemonic == "vector.copy":
+        return fields["columns"] < _MAX_ELEMENTS and not _overwrites(decoded)
+    return True
+
+
+def _overwrites(copy: Decoded) -> bool:
+    fields = copy.fields
+    columns = fields["columns"]
+    target = range(fields["dst"], fields["dst"] + 2 * columns)
+    reads = [range(fields["random"], fields["random"] + columns)]
+    if fields["source"]:
+        reads.append(range(fields["src"], fields["src"] + 2 * columns))
+    return any(r.start < target.stop and target.start < r.stop for r in reads)
+
+
+def _changes_itself(program: RandomProgram, cfg: TileConfig) -> bool:
+    """Whether it stores into its own code, which may be fetched already."""
+    memory = program.image(lambda size_bytes: np.zeros(size_bytes, np.uint8))
+    before = memory.copy()
+    GoldenTile(cfg).run(memory, program=program.start, program_bytes=len(program.code), base=BASE)
+    return bool((memory[DATA_BYTES:] != before[DATA_BYTES:]).any())
