@@ -5,8 +5,9 @@ from dataclasses import FrozenInstanceError
 import pytest
 
 from tegula.config import PRESETS, TileConfig, preset
-from tegula.emit import tile_verilog
+from tegula.emit import emit_rtlil
 from tegula.formats import BF16, E4M3FN, FORMATS, format_by_name
+from tegula.tile.tile import Tile
 
 
 @pytest.mark.parametrize(
@@ -77,5 +78,5 @@ def test_presets_keep_the_ratio_of_scratchpad_to_psum(name):
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_each_preset_elaborates(name):
-    source = tile_verilog(preset(name)).read_text()
+    source = emit_rtlil(Tile(preset(name)), f"tegula_{name}")
     assert source.count("\nmodule ") > 30
