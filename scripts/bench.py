@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from readme import put_into_readme
 
 from tegula.config import PRESETS, preset
 from tegula.formats import format_by_name
@@ -86,21 +87,6 @@ def table(config_name: str, latency: int, rows: list[dict]) -> str:
     return "\n".join(lines)
 
 
-def put_into_readme(path: Path, text: str) -> None:
-    """Replace what stands between the two markers.
-
-    Raises
-    ------
-    SystemExit
-        If the markers are not there.
-    """
-    readme = path.read_text()
-    if BEGIN not in readme or END not in readme:
-        raise SystemExit(f"bench: {path} has no markers {BEGIN!r} and {END!r}")
-    head, rest = readme.split(BEGIN, 1)
-    path.write_text(f"{head}{BEGIN}\n{text}\n{END}{rest.split(END, 1)[1]}")
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Entry point."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -126,7 +112,7 @@ def main(arguments: list[str] | None = None) -> int:
     text = table(options.preset, options.mem_latency, rows)
     print(text)
     if options.readme:
-        put_into_readme(ROOT / "README.md", text)
+        put_into_readme(BEGIN, END, text)
     return 0
 
 

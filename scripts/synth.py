@@ -14,13 +14,13 @@ from collections import Counter
 from pathlib import Path
 
 from amaranth.lib import wiring
+from readme import put_into_readme
 
 from tegula.array.array import SystolicArray
 from tegula.array.pe import LANES, ProcessingElement
 from tegula.config import PRESETS, TileConfig, preset
 from tegula.emit import cache_root, emit_verilog, run_yosys, tile_verilog
 
-ROOT = Path(__file__).resolve().parents[1]
 BEGIN, END = "<!-- synthesis: written by `make synth` -->", "<!-- end of synthesis -->"
 
 RESOURCES = {
@@ -142,16 +142,6 @@ def pe_table(figures: dict) -> str:
     return "\n".join(lines)
 
 
-def put_into_readme(text: str) -> None:
-    """Replace what stands between the markers of the README."""
-    path = ROOT / "README.md"
-    readme = path.read_text()
-    if BEGIN not in readme or END not in readme:
-        raise SystemExit(f"synth: {path} has no markers {BEGIN!r} and {END!r}")
-    head, rest = readme.split(BEGIN, 1)
-    path.write_text(f"{head}{BEGIN}\n{text}\n{END}{rest.split(END, 1)[1]}")
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Entry point; 1 if `small` does not fit an ECP5-85K."""
     parser = argparse.ArgumentParser(
@@ -177,7 +167,7 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"synth: place and route {name}", file=sys.stderr, flush=True)
             figures[name] = place_and_route(component, "block")
         print(pe_table(figures))
-        put_into_readme(pe_table(figures))
+        put_into_readme(BEGIN, END, pe_table(figures))
     out = cache_root() / "synth" / f"{config.name}.json"
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(report, indent=1) + "\n")
