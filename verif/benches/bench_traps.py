@@ -101,8 +101,12 @@ async def bus_errors_have_the_address_of_their_burst(dut):
     cfg = config()
     errors = [(BASE + 0x2A00, BASE + 0x2AC0, "slverr"), (BASE + 0x2D08, BASE + 0x2D90, "decerr")]
     bench = await TileBench.make(dut, cfg, rng, errors)
+    causes, engines = (Trap.BUS_SLVERR, Trap.BUS_DECERR), (Engine.LOAD, Engine.STORE)
+    wanted = {(cause, engine) for cause in causes for engine in engines}
     seen = set()
-    for number in range(60):
+    for number in range(400):
+        if number >= 60 and seen == wanted:
+            break
         bench.shape_traffic((0, 0.2)[number % 2], (0, 1, 30)[number % 3])
         mnemonic = ("load.dma", "store.dma")[number % 2]
         fields = random_descriptor(rng, cfg, BASE + 0x2900, 0x800)
@@ -111,8 +115,7 @@ async def bus_errors_have_the_address_of_their_burst(dut):
         if outcome.trap is not None:
             seen.add((outcome.trap.cause, outcome.trap.engine))
             await run_around(bench, RandomProgram(code=assemble("load.sync\nhalt"), start=BASE))
-    causes, engines = (Trap.BUS_SLVERR, Trap.BUS_DECERR), (Engine.LOAD, Engine.STORE)
-    assert seen == {(cause, engine) for cause in causes for engine in engines}
+    assert seen == wanted
     assert bench.programs > 5
 
 

@@ -57,6 +57,23 @@ BENCHES = (
         preset_tests=("every_kind_of_data_in_back_to_back_passes",),
     ),
     Bench(
+        name="dma",
+        top="DmaTop",
+        module="bench_dma",
+        tiny_tests=(
+            "transfers_without_pauses",
+            "transfers_with_1_percent_pauses",
+            "transfers_with_10_percent_pauses",
+            "transfers_with_50_percent_pauses",
+            "a_trap_of_one_engine_leaves_the_other_alone",
+        ),
+        preset_tests=(
+            "transfers_without_pauses",
+            "transfers_with_10_percent_pauses",
+            "a_trap_of_one_engine_leaves_the_other_alone",
+        ),
+    ),
+    Bench(
         name="tile",
         top="Tile",
         module="bench_tile",

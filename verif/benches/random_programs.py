@@ -144,16 +144,29 @@ class _Generator:
                 return start
 
     def _load(self) -> tuple[str, dict]:
-        return "load.dma", random_descriptor(self._rng, self._config, BASE, DATA_BYTES)
+        return "load.dma", self._descriptor()
 
     def _store(self) -> tuple[str, dict]:
-        return "store.dma", random_descriptor(self._rng, self._config, BASE, DATA_BYTES)
+        return "store.dma", self._descriptor()
+
+    def _descriptor(self) -> dict[str, int]:
+        return random_descriptor(self._rng, self._config, BASE, DATA_BYTES)
 
 
 def random_descriptor(
-    rng: np.random.Generator, config: TileConfig, base: int, size_bytes: int, elements: int = 300
+    rng: np.random.Generator,
+    config: TileConfig,
+    base: int,
+    size_bytes: int,
+    *,
+    elements: int = 300,
+    depth: int | None = None,
 ) -> dict[str, int]:
-    """Fields of a DMA instruction that stays in `size_bytes` bytes from `base` and in the tile."""
+    """Fields of a DMA instruction that traps nowhere.
+
+    It stays in `size_bytes` bytes from `base` on, and in the first `depth` words of each partition.
+    """
+    depth = config.sbuf_depth if depth is None else depth
     while True:
         layout = Layout(int(rng.integers(0, 2)))
         element_bytes = int(rng.integers(1, 3))
@@ -170,9 +183,9 @@ def random_descriptor(
         top = _reach(counts, partition, 0)[1] if layout == Layout.FREE else 0
         if run * counts.prod() > elements or top >= config.n:
             continue
-        if mem_high - mem_low >= size_bytes or sbuf_high - sbuf_low > config.sbuf_depth - line:
+        if mem_high - mem_low >= size_bytes or sbuf_high - sbuf_low > depth - line:
             continue
-        first, last = -(sbuf_low // line), (config.sbuf_depth - 1 - sbuf_high) // line
+        first, last = -(sbuf_low // line), (depth - 1 - sbuf_high) // line
         fields = {
             "mem_addr": base + int(rng.integers(-mem_low, size_bytes - mem_high)),
             "run": run,

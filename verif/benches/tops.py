@@ -2,13 +2,20 @@
 
 from amaranth.hdl import Module
 from amaranth.lib import data, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Out, connect, flipped
 
 from tegula.arith.decode import OperandDecode
 from tegula.array.array import SystolicArray
+from tegula.bus.arbiter import AxiMaster
+from tegula.bus.axi import Axi4Signature
 from tegula.config import TileConfig
+from tegula.dma.load import LoadEngine
+from tegula.dma.store import StoreEngine
+from tegula.isa.instructions import Engine
+from tegula.memory.scratchpad import Scratchpad
+from tegula.signatures import EngineSignature
 
-__all__ = ["ArrayTop"]
+__all__ = ["ArrayTop", "DmaTop"]
 
 
 class ArrayTop(wiring.Component):
@@ -71,5 +78,63 @@ class ArrayTop(wiring.Component):
             array.words_in.eq(self.words_in),
             array.accumulate.eq(self.accumulate),
             self.words_out.eq(array.words_out),
+        ]
+        return m
+
+
+class DmaTop(wiring.Component):
+    """Load engine, store engine, scratchpad and AXI4 master: what moves data, without a front end.
+
+    Parameters
+    ----------
+    config
+        The tile.
+
+    Members
+    -------
+    load, store : Out(EngineSignature)
+        The engines' queues, signals, traps and stops.
+    window_base, window_last : In(48)
+        Of both engines.
+    m_axi : Out(Axi4Signature)
+        Memory.
+    """
+
+    def __init__(self, config: TileConfig):
+        self._config = config
+        super().__init__(
+            {
+                "load": Out(EngineSignature(config, Engine.LOAD)),
+                "store": Out(EngineSignature(config, Engine.STORE)),
+                "window_base": In(48),
+                "window_last": In(48),
+                "m_axi": Out(Axi4Signature(config)),
+            }
+        )
+
+    def elaborate(self, platform):
+        """Instantiate and connect."""
+        m = Module()
+        m.submodules.load_engine = load = LoadEngine(self._config)
+        m.submodules.store_engine = store = StoreEngine(self._config)
+        m.submodules.scratchpad = scratchpad = Scratchpad(self._config)
+        m.submodules.bus = bus = AxiMaster(self._config)
+        for port, engine in ((self.load, load), (self.store, store)):
+            connect(m, flipped(port), engine.engine)
+            m.d.comb += [
+                engine.window_base.eq(self.window_base),
+                engine.window_last.eq(self.window_last),
+            ]
+        connect(m, flipped(self.m_axi), bus.m_axi)
+        connect(m, load.ar, bus.load_ar)
+        connect(m, load.r, bus.load_r)
+        connect(m, store.aw, bus.aw)
+        connect(m, store.w, bus.w)
+        connect(m, store.b, bus.b)
+        connect(m, load.write, scratchpad.load)
+        connect(m, store.read, scratchpad.store)
+        m.d.comb += [
+            store.read_data.eq(scratchpad.store_data),
+            store.read_valid.eq(scratchpad.store_valid),
         ]
         return m
