@@ -74,6 +74,18 @@ BENCHES = (
         ),
     ),
     Bench(
+        name="control",
+        top="ControlTop",
+        module="bench_control",
+        preset_tests=(
+            "random_programs_keep_order_and_count",
+            "traps_of_the_front_end_come_after_all_earlier_work",
+            "traps_of_engines_stop_the_program",
+            "a_failed_fetch_traps_at_its_granule",
+            "abort_and_start_work_at_any_time",
+        ),
+    ),
+    Bench(
         name="tile",
         top="Tile",
         module="bench_tile",

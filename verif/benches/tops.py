@@ -7,15 +7,18 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 from tegula.arith.decode import OperandDecode
 from tegula.array.array import SystolicArray
 from tegula.bus.arbiter import AxiMaster
-from tegula.bus.axi import Axi4Signature
+from tegula.bus.axi import Axi4LiteSignature, Axi4Signature
 from tegula.config import TileConfig
+from tegula.control.control import Control
+from tegula.control.registers import ADDRESS_BITS
+from tegula.control.semaphores import SIGNAL_PORTS
 from tegula.dma.load import LoadEngine
 from tegula.dma.store import StoreEngine
-from tegula.isa.instructions import Engine
+from tegula.isa.instructions import ENGINES, Engine
 from tegula.memory.scratchpad import Scratchpad
 from tegula.signatures import EngineSignature
 
-__all__ = ["ArrayTop", "DmaTop"]
+__all__ = ["ArrayTop", "ControlTop", "DmaTop"]
 
 
 class ArrayTop(wiring.Component):
@@ -136,5 +139,56 @@ class DmaTop(wiring.Component):
         m.d.comb += [
             store.read_data.eq(scratchpad.store_data),
             store.read_valid.eq(scratchpad.store_valid),
+        ]
+        return m
+
+
+class ControlTop(wiring.Component):
+    """The front end with its port to memory, and the ports where the engines would be.
+
+    Parameters
+    ----------
+    config
+        The tile.
+
+    Members
+    -------
+    s_axil, irq
+        The host.
+    tensor, vector, load, store : In(EngineSignature)
+        To engines, which the bench plays.
+    m_axi : Out(Axi4Signature)
+        Memory; only fetches use it.
+    """
+
+    def __init__(self, config: TileConfig):
+        self._config = config
+        super().__init__(
+            {
+                "s_axil": In(Axi4LiteSignature(ADDRESS_BITS)),
+                "irq": Out(1),
+                **{
+                    engine.name.lower(): In(EngineSignature(config, engine, SIGNAL_PORTS[engine]))
+                    for engine in ENGINES
+                },
+                "m_axi": Out(Axi4Signature(config)),
+            }
+        )
+
+    def elaborate(self, platform):
+        """Instantiate and connect."""
+        m = Module()
+        m.submodules.control = control = Control(self._config)
+        m.submodules.bus = bus = AxiMaster(self._config)
+        connect(m, flipped(self.s_axil), control.s_axil)
+        connect(m, control.ar, bus.fetch_ar)
+        connect(m, control.r, bus.fetch_r)
+        connect(m, flipped(self.m_axi), bus.m_axi)
+        for engine in ENGINES:
+            name = engine.name.lower()
+            connect(m, flipped(getattr(self, name)), getattr(control, name))
+        m.d.comb += [
+            self.irq.eq(control.irq),
+            control.read_beat.eq(self.m_axi.rvalid & self.m_axi.rready),
         ]
         return m
