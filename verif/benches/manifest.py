@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import digits
 from simulation import Outcome
 
 from tegula.config import TileConfig
@@ -122,4 +123,5 @@ BENCHES = (
             "bus_errors_have_the_address_of_their_burst",
         ),
     ),
+    Bench(name="digits", run=digits.run, preset_tests=tuple(digits.TESTS)),
 )

@@ -17,7 +17,7 @@ from xml.etree import ElementTree
 from manifest import BENCHES, Bench
 from simulation import ROOT, Outcome, Simulation, prepare_environment
 
-from tegula.config import PRESETS, preset
+from tegula.config import PRESETS, TileConfig, preset
 
 __all__ = ["main"]
 
@@ -61,16 +61,16 @@ def run(job: Job, seed: int, waves: bool) -> list[Row]:
     """Run a job; exactly one row for each of its tests, and one for each that should not be."""
     config = preset(job.preset)
     log = ""
-    try:
-        if job.bench.run is not None:
-            outcomes = [job.bench.run(test, config, seed, waves) for test in job.tests]
-        else:
+    if job.bench.run is not None:
+        outcomes = [run_alone(job.bench, test, config, seed, waves) for test in job.tests]
+    else:
+        try:
             simulation = Simulation(job.bench.top, config, waves=waves)
             outcomes, path = simulation.run(job.bench.module, list(job.tests), seed)
             log = str(path.relative_to(ROOT.parents[1]))
-    except Exception as error:  # whatever it was, it is a failure of these tests, and of no others
-        traceback.print_exc()
-        outcomes = [failed(test, f"{type(error).__name__}: {error}") for test in job.tests]
+        except Exception as error:  # whatever it was, it fails these tests, and no others
+            traceback.print_exc()
+            outcomes = [failed(test, f"{type(error).__name__}: {error}") for test in job.tests]
     ran = [outcome.test for outcome in outcomes]
     outcomes += [failed(test, "did not run to its end") for test in job.tests if test not in ran]
     outcomes += [failed(test, "is not in the manifest") for test in ran if test not in job.tests]
@@ -78,6 +78,15 @@ def run(job: Job, seed: int, waves: bool) -> list[Row]:
         Row(bench=job.bench.name, preset=job.preset, outcome=outcome, log=log)
         for outcome in outcomes
     ]
+
+
+def run_alone(bench: Bench, test: str, config: TileConfig, seed: int, waves: bool) -> Outcome:
+    """Run a test of a bench without cocotb; whatever is raised is its failure."""
+    try:
+        return bench.run(test, config, seed, waves)
+    except Exception as error:
+        traceback.print_exc()
+        return failed(test, f"{type(error).__name__}: {error}")
 
 
 def failed(test: str, message: str) -> Outcome:
