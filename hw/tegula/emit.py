@@ -182,10 +182,12 @@ def run_yosys(script: str, folder: Path) -> str:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )
-    log = Path(folder, "yosys.log")
-    text = log.read_text(errors="replace") if log.exists() else run.stdout.decode()
+    log, printed = Path(folder, "yosys.log"), run.stdout.decode(errors="replace")
+    text = log.read_text(errors="replace") if log.exists() else printed
     if run.returncode != 0:
-        raise YosysError("\n".join(text.strip().splitlines()[-5:]))
+        # Its own errors are in the log; where the sandbox itself gave up, only what it printed.
+        last = [part.strip().splitlines()[-5:] for part in dict.fromkeys((text, printed))]
+        raise YosysError("\n".join(line for lines in last for line in lines))
     return text
 
 

@@ -5,7 +5,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from tegula.arith.decode import operand_layout
-from tegula.array.column import ColumnEntry, ColumnExit
+from tegula.array.column import EXIT_CYCLES, ColumnEntry, ColumnExit
 from tegula.array.pe import (
     EXPONENT_CYCLE,
     LANES,
@@ -27,7 +27,7 @@ WORD_IN_CYCLES = EXPONENT_CYCLE - 1
 
 def result_cycles(config: TileConfig) -> int:
     """Cycles from `moving` to column 0's `words_out`; each next column one later."""
-    return SIGNIFICAND_CYCLE + OUTPUT_CYCLES * config.groups + 1
+    return SIGNIFICAND_CYCLE + OUTPUT_CYCLES * config.groups + EXIT_CYCLES
 
 
 def swap_cycles(config: TileConfig) -> int:

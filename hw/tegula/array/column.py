@@ -8,7 +8,10 @@ from tegula.array.pe import EXPONENT_CYCLE, FLAGS_CYCLE, SIGNIFICAND_CYCLE
 from tegula.config import TileConfig
 from tegula.pipeline import delay
 
-__all__ = ["ColumnEntry", "ColumnExit"]
+__all__ = ["EXIT_CYCLES", "ColumnEntry", "ColumnExit"]
+
+EXIT_CYCLES = 2
+"""Cycles from `ColumnExit.significand` to `word`: what must be done, then doing it."""
 
 _SPECIAL = 0b1111111
 """Upper seven bits of the exponent field of NaN and the infinities; the flags are below them."""
@@ -79,7 +82,7 @@ class ColumnExit(wiring.Component):
 
     Special states lose their significand; a significand that has used its last headroom bit is
     halved, rounding down, and its anchor raised; past the largest anchor that makes an infinity.
-    The word follows the last PE's `significand_out` by one cycle.
+    The word follows the last PE's `significand_out` by `EXIT_CYCLES`.
 
     Parameters
     ----------
@@ -106,24 +109,32 @@ class ColumnExit(wiring.Component):
         )
 
     def elaborate(self, platform):
-        """Align the parts in time, then canonicalise."""
+        """Align the parts in time, tell what must be done, do it."""
         m = Module()
         width = self._acc_width
         exponent = delay(m, self.exponent, SIGNIFICAND_CYCLE - EXPONENT_CYCLE, "exponent")
         flags = delay(m, self.flags, SIGNIFICAND_CYCLE - FLAGS_CYCLE, "flags")
-        significand = self.significand
-        negative = significand[-1]
-        full = Signal()
-        outcome = Signal(2)
+        negative = self.significand[-1]
+        full, overflow = Signal(), Signal()
         m.d.comb += [
-            full.eq((significand[-7:-1] ^ significand[-1].replicate(6)).all()),
-            outcome.eq(flags),
+            full.eq((self.significand[-7:-1] ^ negative.replicate(6)).all()),
+            overflow.eq(~flags.any() & full & (exponent == _MAX_ANCHOR)),
         ]
-        with m.If(~flags.any() & full & (exponent == _MAX_ANCHOR)):
-            m.d.comb += outcome.eq(Cat(~negative, negative))
-        special = outcome.any()
+        halved, special = Signal(), Signal()
+        outcome = Signal(2)
+        significand = Signal(signed(width))
+        anchor = Signal(9)
+        m.d.sync += [
+            halved.eq(full),
+            special.eq(flags.any() | overflow),
+            outcome.eq(Mux(overflow, Cat(~negative, negative), flags)),
+            significand.eq(self.significand),
+            anchor.eq(exponent),
+        ]
         m.d.sync += self.word[width:].eq(
-            Mux(special, Cat(outcome, Const(_SPECIAL, 7)), exponent + full)
+            Mux(special, Cat(outcome, Const(_SPECIAL, 7)), anchor + halved)
         )
-        m.d.sync += self.word[:width].eq(Mux(special, 0, Mux(full, significand >> 1, significand)))
+        m.d.sync += self.word[:width].eq(
+            Mux(special, 0, Mux(halved, significand >> 1, significand))
+        )
         return m
