@@ -18,8 +18,13 @@ _FORMAT_BY_CODE = {fmt.code: fmt for fmt in FORMATS}
 
 
 def shortest_pass(config: TileConfig) -> int:
-    """Fewest moving columns between two swaps: the chain rests, then takes N columns."""
-    return swap_cycles(config) + config.n
+    """Fewest moving columns between two swaps.
+
+    The chain rests, then takes N columns; and a word must have left the array, and been observed,
+    before it enters again with the same column of the next pass.
+    """
+    observed = result_cycles(config) + 2
+    return max(swap_cycles(config) + config.n, observed - WORD_IN_CYCLES)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from tegula.array.array import WORD_IN_CYCLES, result_cycles
 from tegula.config import TileConfig
+from tegula.memory.attributes import NO_RW_CHECK
 from tegula.pipeline import delay
 
 __all__ = ["Psum", "PsumPartition", "WrittenMap", "reuse_cycles", "step_cycles", "write_cycles"]
@@ -29,7 +30,8 @@ def reuse_cycles(config: TileConfig) -> int:
 class PsumPartition(wiring.Component):
     """One partition of PSUM: one write and two read ports, each a cycle, registered reads.
 
-    Reads do not see a write of the same cycle. The memory is kept twice, one copy a read port.
+    A read of a word that is written in the same cycle is undefined: the streamer keeps the array
+    from it, semaphores the vector engine. The memory is kept twice, one copy a read port.
 
     Parameters
     ----------
@@ -71,7 +73,7 @@ class PsumPartition(wiring.Component):
             ("array_copy", self.array_addr, self.array_en, self.array_word),
             ("read_copy", self.read_addr, self.read_en, self.read_word),
         ):
-            copy = memory.Memory(shape=self._width, depth=self._depth, init=[])
+            copy = memory.Memory(shape=self._width, depth=self._depth, init=[], attrs=NO_RW_CHECK)
             m.submodules[name] = copy
             read, write = copy.read_port(), copy.write_port()
             m.d.comb += [

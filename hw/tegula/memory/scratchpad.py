@@ -6,13 +6,65 @@ from amaranth.lib.wiring import In, Out
 
 from tegula.config import TileConfig
 from tegula.isa.instructions import Layout
+from tegula.memory.attributes import NO_RW_CHECK
 from tegula.signatures import sbuf_read_layout, sbuf_write_layout
 
-__all__ = ["READ_CYCLES", "Scratchpad"]
+__all__ = ["READ_CYCLES", "Scratchpad", "ScratchpadBank"]
 
 READ_CYCLES = 2
 """Cycles from an accepted read to its data: the memory's register, and one behind the bank
 select."""
+
+
+class ScratchpadBank(wiring.Component):
+    """A bank: a word of each partition at each address, a row read and a row written a cycle.
+
+    A memory a partition, so that writing one leaves a read of its neighbours alone. A word that is
+    read in the cycle in which it is written is undefined.
+
+    Parameters
+    ----------
+    config
+        The tile.
+
+    Members
+    -------
+    read_addr : In, read_data : Out(ArrayLayout(16, n))
+        Data a cycle after the address.
+    write_en : In(n), write_addr : In, write_data : In(ArrayLayout(16, n))
+        Each partition whose enable is 1 takes its word.
+    """
+
+    def __init__(self, config: TileConfig):
+        self._n = config.n
+        self._depth = config.sbuf_depth // config.bus_words
+        row = data.ArrayLayout(16, config.n)
+        super().__init__(
+            {
+                "read_addr": In(range(self._depth)),
+                "read_data": Out(row),
+                "write_en": In(config.n),
+                "write_addr": In(range(self._depth)),
+                "write_data": In(row),
+            }
+        )
+
+    def elaborate(self, platform):
+        """One memory a partition."""
+        m = Module()
+        for p in range(self._n):
+            words = memory.Memory(shape=16, depth=self._depth, init=[], attrs=NO_RW_CHECK)
+            m.submodules[f"partition_{p}"] = words
+            read, write = words.read_port(), words.write_port()
+            m.d.comb += [
+                read.addr.eq(self.read_addr),
+                read.en.eq(1),
+                self.read_data[p].eq(read.data),
+                write.addr.eq(self.write_addr),
+                write.en.eq(self.write_en[p]),
+                write.data.eq(self.write_data[p]),
+            ]
+        return m
 
 
 class Scratchpad(wiring.Component):
@@ -29,7 +81,8 @@ class Scratchpad(wiring.Component):
     - vector writes are always served, a row a cycle; DMA writes take the banks that are left,
       those in layout `partition` only in cycles without a vector write.
 
-    Reads see every write accepted in an earlier cycle but the last.
+    Reads see every write accepted in an earlier cycle but the last; a word that is being written by
+    the last is undefined (engines that share a word take turns by semaphores).
 
     Parameters
     ----------
@@ -81,16 +134,11 @@ class Scratchpad(wiring.Component):
         m = Module()
         config = self.config
         self._bank_bits = (config.bus_words - 1).bit_length()
-        reads, writes = [], []
-        for bank in range(config.bus_words):
-            words = memory.Memory(
-                shape=16 * config.n, depth=config.sbuf_depth // config.bus_words, init=[]
-            )
-            m.submodules[f"bank_{bank}"] = words
-            reads.append(words.read_port())
-            writes.append(words.write_port(granularity=16))
-        self._read(m, reads)
-        self._write(m, writes)
+        banks = [ScratchpadBank(config) for _ in range(config.bus_words)]
+        for index, bank in enumerate(banks):
+            m.submodules[f"bank_{index}"] = bank
+        self._read(m, banks)
+        self._write(m, banks)
         return m
 
     def _bank(self, addr):
@@ -129,7 +177,7 @@ class Scratchpad(wiring.Component):
             m.d.sync += getattr(self, f"{name}_valid").eq(first)
         return accepted, addr, store_accepted
 
-    def _read(self, m, reads):
+    def _read(self, m, banks):
         """Address each bank, then select behind it."""
         config = self.config
         row_accepted, row_addr, store_row_accepted = self._choose_row(m)
@@ -137,13 +185,12 @@ class Scratchpad(wiring.Component):
         line_valid = self.store.valid & (store.layout == Layout.FREE)
         done = Signal(config.bus_words)
         granted, taken = Signal(config.bus_words), Signal(config.bus_words)
-        for bank, port in enumerate(reads):
-            moving_hit = self.moving_en & (self._bank(self.moving_addr) == bank)
-            row_hit = row_accepted & (self._bank(row_addr) == bank)
+        for index, bank in enumerate(banks):
+            moving_hit = self.moving_en & (self._bank(self.moving_addr) == index)
+            row_hit = row_accepted & (self._bank(row_addr) == index)
             m.d.comb += [
-                taken[bank].eq(moving_hit | row_hit),
-                port.en.eq(1),
-                port.addr.eq(
+                taken[index].eq(moving_hit | row_hit),
+                bank.read_addr.eq(
                     Mux(
                         moving_hit,
                         self._line(self.moving_addr),
@@ -171,7 +218,7 @@ class Scratchpad(wiring.Component):
             store_before.eq(self.store.ready),
             self.store_valid.eq(store_before),
         ]
-        rows = Array(port.data for port in reads)
+        rows = Array(bank.read_data for bank in banks)
         row = Signal(data.ArrayLayout(16, config.n))
         m.d.comb += row.eq(rows[row_bank])
         m.d.sync += [self.moving_data.eq(rows[moving_bank]), self.row_data.eq(row)]
@@ -182,11 +229,11 @@ class Scratchpad(wiring.Component):
                         partition[(config.row_words - 1).bit_length() :]
                     ]
                 )
-        for bank, port in enumerate(reads):
-            with m.If(granted_before[bank]):
-                m.d.sync += self.store_data[bank].eq(port.data.word_select(partition, 16))
+        for index, bank in enumerate(banks):
+            with m.If(granted_before[index]):
+                m.d.sync += self.store_data[index].eq(bank.read_data[partition])
 
-    def _write(self, m, writes):
+    def _write(self, m, banks):
         """Route vector rows, DMA rows and DMA lines to the banks; registered once on the way."""
         config = self.config
         load = self.load.p
@@ -208,21 +255,23 @@ class Scratchpad(wiring.Component):
             ]
         row_addr = Mux(vector_valid, self.write_addr, load.addr)
         row_any = vector_valid | row_valid
-        for bank, port in enumerate(writes):
-            hit = Signal(name=f"row_hit_{bank}")
-            enable = Signal(config.n, name=f"enable_{bank}")
+        for index, bank in enumerate(banks):
+            hit = Signal(name=f"row_hit_{index}")
+            enable = Signal(config.n, name=f"enable_{index}")
             m.d.comb += [
-                hit.eq(row_any & (self._bank(row_addr) == bank)),
-                granted[bank].eq(line_valid & ~hit & load.mask[bank] & ~done[bank]),
+                hit.eq(row_any & (self._bank(row_addr) == index)),
+                granted[index].eq(line_valid & ~hit & load.mask[index] & ~done[index]),
             ]
             for p in range(config.n):
                 m.d.comb += enable[p].eq(
-                    Mux(hit, row_enable[p], granted[bank] & (load.partition == p))
+                    Mux(hit, row_enable[p], granted[index] & (load.partition == p))
                 )
             m.d.sync += [
-                port.en.eq(enable),
-                port.addr.eq(Mux(hit, self._line(row_addr), self._line(load.addr))),
-                port.data.eq(Mux(hit, row_words.as_value(), load.data[bank].replicate(config.n))),
+                bank.write_en.eq(enable),
+                bank.write_addr.eq(Mux(hit, self._line(row_addr), self._line(load.addr))),
+                bank.write_data.eq(
+                    Mux(hit, row_words.as_value(), load.data[index].replicate(config.n))
+                ),
             ]
         line_done = Signal()
         m.d.comb += [
