@@ -1,0 +1,194 @@
+"""What the tables of instructions are made of: engines, fields, instructions, the header."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import IntEnum
+
+from tegula.config import TileConfig
+
+__all__ = [
+    "ENGINES",
+    "GRANULE_BITS",
+    "GRANULE_BYTES",
+    "HEADER",
+    "Engine",
+    "Field",
+    "Instruction",
+    "Layout",
+    "one",
+    "partitions",
+]
+
+GRANULE_BITS = 128
+GRANULE_BYTES = GRANULE_BITS // 8
+
+
+class Engine(IntEnum):
+    """What executes an instruction; the high nibble of the opcode."""
+
+    CONTROL = 0
+    TENSOR = 1
+    VECTOR = 2
+    LOAD = 4
+    STORE = 5
+
+
+ENGINES = (Engine.TENSOR, Engine.VECTOR, Engine.LOAD, Engine.STORE)
+"""Engines with a queue, in the order of every per-engine port, counter and register."""
+
+
+class Layout(IntEnum):
+    """How a contiguous run of memory lies in the scratchpad."""
+
+    FREE = 0
+    """Element i goes to one partition, address + i."""
+
+    PARTITION = 1
+    """Element i goes to partition i mod N, address + (i div N) * sbuf_stride0."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Field:
+    """A bit field of an instruction.
+
+    Attributes
+    ----------
+    name, doc
+        Name in assembly and Python; what it means, with its unit.
+    offset, width
+        Position of the least significant bit in the instruction, and size, in bits.
+    signed
+        Two's complement if true.
+    minimum, maximum
+        Limits checked at dispatch, as functions of the configuration; None: any value that fits.
+    formats
+        True: the value is the code of a `FloatFormat`, and assembly writes its name.
+    fp32
+        With `formats`: whether fp32 is allowed.
+    default
+        Value where assembly or Python leaves the field out; None: it must be given.
+    """
+
+    name: str
+    offset: int
+    width: int
+    doc: str
+    signed: bool = False
+    minimum: Callable[[TileConfig], int] | None = None
+    maximum: Callable[[TileConfig], int] | None = None
+    formats: bool = False
+    fp32: bool = False
+    default: int | None = None
+
+    @property
+    def low(self) -> int:
+        """Smallest value that the field can hold."""
+        return -(1 << (self.width - 1)) if self.signed else 0
+
+    @property
+    def high(self) -> int:
+        """Largest value that the field can hold."""
+        return (1 << (self.width - self.signed)) - 1
+
+    def allowed(self, config: TileConfig) -> tuple[int, ...] | range:
+        """Values that the tile of `config` accepts at dispatch."""
+        if self.formats:
+            codes = [fmt.code for fmt in config.operand_formats]
+            return tuple(sorted([*codes, 3] if self.fp32 else codes))
+        low = self.low if self.minimum is None else self.minimum(config)
+        high = self.high if self.maximum is None else self.maximum(config)
+        return range(low, high + 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Instruction:
+    """An instruction: mnemonic, opcode, engine, size and payload fields (the header is common)."""
+
+    mnemonic: str
+    opcode: int
+    granules: int
+    doc: str
+    payload: tuple[Field, ...] = ()
+
+    @property
+    def engine(self) -> Engine:
+        """The engine that executes it."""
+        return Engine(self.opcode >> 4)
+
+    @property
+    def has_sync(self) -> bool:
+        """Whether it may wait on and signal semaphores."""
+        return self.engine != Engine.CONTROL
+
+    @property
+    def fields(self) -> tuple[Field, ...]:
+        """All fields but the opcode, in the order of their offsets."""
+        return (*HEADER, *self.payload) if self.has_sync else self.payload
+
+    @property
+    def bits(self) -> int:
+        """Size in bits."""
+        return self.granules * GRANULE_BITS
+
+
+def one(_config: TileConfig) -> int:
+    """The limit 1."""
+    return 1
+
+
+def partitions(config: TileConfig) -> int:
+    """The limit N."""
+    return config.n
+
+
+def _last_semaphore(config: TileConfig) -> int:
+    return config.semaphores - 1
+
+
+def _semaphore_max(config: TileConfig) -> int:
+    return (1 << config.semaphore_width) - 1
+
+
+HEADER = (
+    Field(name="wait", offset=8, width=1, default=0, doc="1: wait before the first effect"),
+    Field(
+        name="consume",
+        offset=9,
+        width=1,
+        default=0,
+        doc="1: subtract `wait_value` from the semaphore when the wait is over",
+    ),
+    Field(
+        name="wait_sem",
+        offset=10,
+        width=5,
+        default=0,
+        maximum=_last_semaphore,
+        doc="semaphore that is waited on",
+    ),
+    Field(
+        name="wait_value",
+        offset=15,
+        width=12,
+        default=0,
+        maximum=_semaphore_max,
+        doc="the wait is over when the semaphore is at least this",
+    ),
+    Field(name="signal", offset=27, width=1, default=0, doc="1: signal after the last effect"),
+    Field(
+        name="signal_sem",
+        offset=28,
+        width=5,
+        default=0,
+        maximum=_last_semaphore,
+        doc="semaphore that is signalled",
+    ),
+    Field(
+        name="signal_value",
+        offset=33,
+        width=8,
+        default=0,
+        doc="what is added to the signalled semaphore",
+    ),
+)
+"""Synchronisation fields that every engine's instructions share."""

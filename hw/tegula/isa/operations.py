@@ -1,0 +1,79 @@
+"""What the fields of vector and activation instructions choose from."""
+
+from enum import IntEnum
+
+__all__ = ["Operand", "Operation", "Reduction", "Rounding", "Source", "TableKind"]
+
+
+class Operation(IntEnum):
+    """An elementwise operation ``a op b`` (numerics contract, section 5.2)."""
+
+    PASS = 0
+    ADD = 1
+    SUB = 2
+    RSUB = 3
+    MUL = 4
+    MAX = 5
+    MIN = 6
+    EQ = 7
+    NE = 8
+    LT = 9
+    LE = 10
+    GT = 11
+    GE = 12
+    SELECT = 13
+    MERGE = 14
+    ABS = 15
+
+
+class Source(IntEnum):
+    """Where the elements of a vector instruction come from."""
+
+    PSUM = 0
+    SBUF = 1
+    INDEX = 2
+    """The fp32 pattern of ``2**23 + (x_addr + i * x_stride) mod 2**16``."""
+
+    RANDOM = 3
+    """A random number of [1, 2)."""
+
+
+class Operand(IntEnum):
+    """The second operand of an operation."""
+
+    IMMEDIATE = 0
+    PARTITION = 1
+    """An fp32 of each partition, in the scratchpad."""
+
+    Y = 2
+    """The elements at `y_addr`."""
+
+    SELF = 3
+    """The first operand."""
+
+
+class Rounding(IntEnum):
+    """How results are cast."""
+
+    NEAREST = 0
+    STOCHASTIC = 1
+    """With the lane's generator."""
+
+    GIVEN = 2
+    """Stochastically, with the low 16 bits of the elements at `y_addr`."""
+
+
+class Reduction(IntEnum):
+    """What becomes of the results along the free axis."""
+
+    NONE = 0
+    SUM = 1
+    MAX = 2
+    AMAX = 3
+
+
+class TableKind(IntEnum):
+    """Which part of the activation engine's table is loaded."""
+
+    ENTRIES = 0
+    DESCRIPTORS = 1
