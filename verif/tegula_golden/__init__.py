@@ -10,6 +10,10 @@
     One matmul instruction: products added to partial sums.
 `gemm`
     A whole matrix product as a tile computes it.
+`fp32`
+    Operations and reductions of the vector engine, on fp32 patterns.
+`fp32_stimuli`
+    Seeded adversarial pairs for sums and products of fp32.
 `stimuli`
     Seeded adversarial operands and fp32 inputs (contract section 7).
 `reference`

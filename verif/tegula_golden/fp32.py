@@ -1,0 +1,340 @@
+"""Vector arithmetic on fp32 patterns (contract sections 5.1 to 5.3).
+
+Arrays of uint32 bit patterns go in and come out. numpy's float32 addition and multiplication are
+those of IEEE 754 (nearest even, with subnormals); NaNs are not left to the machine: every NaN
+result is `QNAN`.
+"""
+
+import numpy as np
+
+from tegula.formats import FORMATS
+from tegula.isa.operations import Operation, Reduction
+from tegula_golden.codes import code_dtype, decode
+
+__all__ = [
+    "ABS_MASK",
+    "MINUS_INF",
+    "ONE",
+    "PARTIALS",
+    "QNAN",
+    "RAW16",
+    "RAW32",
+    "SIGN_BIT",
+    "add",
+    "combine",
+    "compare",
+    "decode_pattern",
+    "fold",
+    "initial_partials",
+    "keeps",
+    "maximum",
+    "minimum",
+    "multiply",
+    "operate",
+]
+
+QNAN = np.uint32(0x7FC0_0000)
+ONE = np.uint32(0x3F80_0000)
+ZERO = np.uint32(0)
+SIGN_BIT = np.uint32(0x8000_0000)
+ABS_MASK = np.uint32(0x7FFF_FFFF)
+MINUS_INF = np.uint32(0xFF80_0000)
+_INFINITY = np.uint32(0x7F80_0000)
+
+RAW32, RAW16 = 6, 7
+"""Codes of a format field that stand for patterns of 32 and 16 bits and for no numbers."""
+
+PARTIALS = 8
+"""Partial results of a reduction, a lane."""
+
+_FORMAT_BY_CODE = {fmt.code: fmt for fmt in FORMATS}
+
+
+def decode_pattern(words: np.ndarray, format_code: int) -> np.ndarray:
+    """The fp32 pattern as which each code enters a lane.
+
+    Parameters
+    ----------
+    words
+        Unsigned integers of any width, any shape; a code is in the low bits, what is above it is
+        ignored.
+    format_code
+        `FloatFormat.code`, `RAW32` or `RAW16`.
+
+    Returns
+    -------
+    numpy.ndarray
+        uint32, shaped like `words`. NaNs of narrow formats are quiet and keep their sign; patterns
+        of fp32 and of the raw formats are unchanged.
+
+    Raises
+    ------
+    ValueError
+        If `words` is not an array of unsigned integers, or no format has the code.
+    """
+    if not isinstance(words, np.ndarray) or words.dtype.kind != "u":
+        raise ValueError(f"words must be an array of unsigned integers, not {words!r:.80}")
+    if format_code == RAW32:
+        return words.astype(np.uint32)
+    if format_code == RAW16:
+        return words.astype(np.uint16).astype(np.uint32)
+    if format_code not in _FORMAT_BY_CODE:
+        raise ValueError(f"no format has the code {format_code!r}")
+    fmt = _FORMAT_BY_CODE[format_code]
+    return decode(words.astype(code_dtype(fmt)), fmt).view(np.uint32)
+
+
+def _check(*operands: np.ndarray) -> None:
+    for patterns in operands:
+        if getattr(patterns, "dtype", None) != np.uint32:
+            kind = getattr(patterns, "dtype", type(patterns).__name__)
+            raise ValueError(f"operands must be uint32 patterns, not {kind}")
+
+
+def _is_nan(a: np.ndarray) -> np.ndarray:
+    """Which patterns are NaNs."""
+    return (a & ABS_MASK) > _INFINITY
+
+
+def _is_zero(a: np.ndarray) -> np.ndarray:
+    """Which patterns are zeros, of either sign."""
+    return (a & ABS_MASK) == 0
+
+
+def _arithmetic(function: np.ufunc, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    _check(a, b)
+    with np.errstate(all="ignore"):
+        result = function(a.view(np.float32), b.view(np.float32)).view(np.uint32)
+    return np.where(_is_nan(result), QNAN, result)
+
+
+def add(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """``a + b``, rounded to nearest even; ``x - x`` is +0, a NaN result is `QNAN`.
+
+    Parameters
+    ----------
+    a, b
+        uint32 patterns, of shapes that broadcast (as of every function of two operands here).
+
+    Returns
+    -------
+    numpy.ndarray
+        uint32 patterns.
+
+    Raises
+    ------
+    ValueError
+        If an operand is not uint32.
+    """
+    return _arithmetic(np.add, a, b)
+
+
+def multiply(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """``a * b``, rounded to nearest even; a NaN result is `QNAN`. As `add`."""
+    return _arithmetic(np.multiply, a, b)
+
+
+def _order(a: np.ndarray) -> np.ndarray:
+    """int32 keys in the order of the numbers, with -0 right below +0. NaNs are at the ends."""
+    signed = a.view(np.int32)
+    return signed ^ ((signed >> np.int32(31)) & np.int32(ABS_MASK))
+
+
+def _either_nan(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return _is_nan(a) | _is_nan(b)
+
+
+def maximum(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """IEEE 754-2019 section 9.6 maximum: +0 above -0; `QNAN` if an operand is a NaN. As `add`."""
+    _check(a, b)
+    larger = np.where(_order(a) >= _order(b), a, b)
+    return np.where(_either_nan(a, b), QNAN, larger)
+
+
+def minimum(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """IEEE 754-2019 section 9.6 minimum: -0 below +0; `QNAN` if an operand is a NaN. As `add`."""
+    _check(a, b)
+    smaller = np.where(_order(a) <= _order(b), a, b)
+    return np.where(_either_nan(a, b), QNAN, smaller)
+
+
+_COMPARISONS = {
+    Operation.EQ: np.equal,
+    Operation.NE: np.not_equal,
+    Operation.LT: np.less,
+    Operation.LE: np.less_equal,
+    Operation.GT: np.greater,
+    Operation.GE: np.greater_equal,
+}
+
+
+def compare(op: Operation, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """`ONE` where the comparison `op` holds, else +0: zeros are equal, with a NaN only `NE` holds.
+
+    Raises
+    ------
+    ValueError
+        If an operand is not uint32 or `op` is no comparison.
+    """
+    _check(a, b)
+    if op not in _COMPARISONS:
+        raise ValueError(f"{op!r} is not a comparison")
+    with np.errstate(invalid="ignore"):
+        holds = _COMPARISONS[op](a.view(np.float32), b.view(np.float32))
+    return np.where(holds, ONE, ZERO)
+
+
+def _select(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    _check(a, b)
+    return np.where(_is_zero(a), ZERO, b)
+
+
+def _pass(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    _check(a, b)
+    return a | b & ZERO
+
+
+_OPERATIONS = {
+    Operation.PASS: _pass,
+    Operation.ADD: add,
+    Operation.SUB: lambda a, b: add(a, b ^ SIGN_BIT),
+    Operation.RSUB: lambda a, b: add(b, a ^ SIGN_BIT),
+    Operation.MUL: multiply,
+    Operation.MAX: maximum,
+    Operation.MIN: minimum,
+    Operation.SELECT: _select,
+    Operation.MERGE: _select,
+    Operation.ABS: lambda a, b: _pass(a, b) & ABS_MASK,
+}
+
+
+def operate(op: Operation, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """``a op b`` for every operation of section 5.2.
+
+    The value of `MERGE` is that of `SELECT`; `keeps` says where it is not written.
+
+    Parameters
+    ----------
+    op
+        The operation, or its number.
+    a, b
+        uint32 patterns, of shapes that broadcast.
+
+    Returns
+    -------
+    numpy.ndarray
+        uint32 patterns.
+
+    Raises
+    ------
+    ValueError
+        If an operand is not uint32, or `op` is no operation.
+    """
+    op = Operation(op)
+    if op in _COMPARISONS:
+        return compare(op, a, b)
+    return _OPERATIONS[op](a, b)
+
+
+def keeps(op: Operation, a: np.ndarray) -> np.ndarray:
+    """Where the destination keeps what it holds: `MERGE` with an `a` of zero. bool, shaped as `a`.
+
+    Raises
+    ------
+    ValueError
+        If `a` is not uint32, or `op` is no operation.
+    """
+    _check(a)
+    return _is_zero(a) & (Operation(op) == Operation.MERGE)
+
+
+def initial_partials(lanes: int, kind: Reduction) -> np.ndarray:
+    """What a reduction that continues none starts from, uint32 of shape (lanes, 8).
+
+    Raises
+    ------
+    ValueError
+        If `kind` is `NONE`.
+    """
+    _check_kind(kind)
+    start = MINUS_INF if kind == Reduction.MAX else ZERO
+    return np.full((lanes, PARTIALS), start, dtype=np.uint32)
+
+
+def _check_kind(kind: Reduction) -> None:
+    if kind not in (Reduction.SUM, Reduction.MAX, Reduction.AMAX):
+        raise ValueError(f"{kind!r} is not a reduction")
+
+
+def fold(partials: np.ndarray, results: np.ndarray, kind: Reduction) -> np.ndarray:
+    """Combine element i of each lane with partial ``i mod 8``, in the order of i.
+
+    Parameters
+    ----------
+    partials
+        uint32 of shape (lanes, 8).
+    results
+        uint32 of shape (lanes, elements).
+    kind
+        `SUM`, `MAX` or `AMAX`.
+
+    Returns
+    -------
+    numpy.ndarray
+        The new partials; the old ones are not changed.
+
+    Raises
+    ------
+    ValueError
+        If an operand is not uint32, the shapes do not fit, or `kind` is `NONE`.
+    """
+    _check_kind(kind)
+    _check(partials, results)
+    lanes = partials.shape[0]
+    if partials.shape != (lanes, PARTIALS) or results.ndim != 2 or len(results) != lanes:
+        raise ValueError(
+            f"partials and results must have the shapes (lanes, {PARTIALS}) and"
+            f" (lanes, elements), not {partials.shape} and {results.shape}"
+        )
+    if kind == Reduction.AMAX:
+        results = results & ABS_MASK
+    partials = partials.copy()
+    for first in range(0, results.shape[1], PARTIALS):
+        step = results[:, first : first + PARTIALS]
+        touched = partials[:, : step.shape[1]]
+        touched[...] = _join(kind, touched, step)
+    return partials
+
+
+def combine(partials: np.ndarray, kind: Reduction) -> np.ndarray:
+    """``((p0 o p4) o (p2 o p6)) o ((p1 o p5) o (p3 o p7))`` with add or max, for each lane.
+
+    Parameters
+    ----------
+    partials
+        uint32 of shape (lanes, 8).
+    kind
+        `SUM`, `MAX` or `AMAX`.
+
+    Returns
+    -------
+    numpy.ndarray
+        uint32 of shape (lanes,).
+
+    Raises
+    ------
+    ValueError
+        If `partials` is not that, or `kind` is `NONE`.
+    """
+    _check_kind(kind)
+    _check(partials)
+    if partials.ndim != 2 or partials.shape[1] != PARTIALS:
+        raise ValueError(f"partials must have the shape (lanes, {PARTIALS}), not {partials.shape}")
+    while partials.shape[1] > 1:
+        half = partials.shape[1] // 2
+        partials = _join(kind, partials[:, :half], partials[:, half:])
+    return partials[:, 0]
+
+
+def _join(kind: Reduction, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return add(a, b) if kind == Reduction.SUM else maximum(a, b)
