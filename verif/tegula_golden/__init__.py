@@ -8,6 +8,8 @@
     PSUM words, and their reading as fp32.
 `accumulate`
     One matmul instruction: products added to partial sums.
+`generator`
+    The random numbers of each lane.
 `gemm`
     A whole matrix product as a tile computes it.
 `fp32`
