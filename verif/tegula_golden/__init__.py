@@ -16,9 +16,11 @@
     Operations and reductions of the vector engine, on fp32 patterns.
 `fp32_stimuli`
     Seeded adversarial pairs for sums and products of fp32.
-`stimuli`
-    Seeded adversarial operands and fp32 inputs (contract section 7).
-`reference`
+`functions`
+    The functions of the activation engine, by its table of piecewise cubics.
+`stimuli`, `function_stimuli`
+    Seeded adversarial operands, fp32 inputs and tables (contract section 7).
+`reference`, `reference_functions`
     The same contract a second time, slowly, on Python integers and fractions: the tests' opinion.
 
 The contract that all of them implement is docs/numerics.md.
