@@ -41,19 +41,27 @@ def arguments(rng: np.random.Generator, size: int) -> np.ndarray:
     """About `size` fp32 patterns (uint32, one axis), a third from each of three sources.
 
     The starts of 128 segments of a binade with their neighbours; multiples of ``ln 2 / 32`` with
-    theirs, where an exponential changes its segment; and uniform patterns of every exponent. Both
-    signs, and before them all SPECIALS with both signs.
+    theirs, where an exponential changes its segment; and random fractions. Half of the binades are
+    any, half of 2**-30 to 2**8, where most functions are not yet constants or lines. Both signs,
+    and before them all SPECIALS with both signs.
     """
     third = size // 3
     beside = rng.integers(-1, 2, third)
-    field = rng.integers(0, 255, third) << 23
-    starts = field + (rng.integers(0, 1 << _SEGMENT_BITS, third) << 23 - _SEGMENT_BITS) + beside
+    segment = rng.integers(0, 1 << _SEGMENT_BITS, third) << 23 - _SEGMENT_BITS
+    starts = _binades(rng, third) + segment + beside
     multiples = np.log(2) / 32 * rng.integers(1, 32 * 160, third)
     steps = multiples.astype(np.float32).view(np.uint32) + beside
-    uniform = rng.integers(0, 0x7F80_0000, third)
-    magnitude = np.clip(np.concatenate([starts, steps, uniform]), 0, 0x7F80_0000)
+    fractions = _binades(rng, third) + rng.integers(0, 1 << 23, third)
+    magnitude = np.maximum(np.concatenate([starts, steps, fractions]), 0)
     drawn = magnitude | rng.integers(0, 2, magnitude.shape) << 31
     return np.concatenate([SPECIALS, SPECIALS | np.uint32(1 << 31), drawn.astype(np.uint32)])
+
+
+def _binades(rng: np.random.Generator, size: int) -> np.ndarray:
+    field = np.where(
+        rng.random(size) < 0.5, rng.integers(0, 255, size), rng.integers(97, 135, size)
+    )
+    return field << 23
 
 
 def random_words(
