@@ -20,6 +20,8 @@
     The functions of the activation engine, by its table of piecewise cubics.
 `stimuli`, `function_stimuli`
     Seeded adversarial operands, fp32 inputs and tables (contract section 7).
+`function_oracle`
+    What the engine's functions approximate, by MPFR.
 `reference`, `reference_functions`
     The same contract a second time, slowly, on Python integers and fractions: the tests' opinion.
 

@@ -1,0 +1,64 @@
+"""Functions for the activation engine: fitted tables of piecewise cubics (contract section 5.5).
+
+`function` gives one function of the library, free of any place; `pack` puts several into one
+table, as the golden model takes it, and `records` gives the same as the bytes that a program loads.
+What they are worth is in docs/functions.md.
+"""
+
+from collections.abc import Sequence
+
+from tegula_golden.functions import Function, Table
+from tegula_sw.functions.library import NAMES, function
+from tegula_sw.functions.spec import DESCRIPTORS, ENTRIES, FunctionSpec, build_table, place
+
+__all__ = ["NAMES", "FunctionSpec", "function", "pack", "records"]
+
+
+def pack(
+    names: Sequence[str], *, entries: int = ENTRIES, descriptors: int = DESCRIPTORS
+) -> tuple[Table, dict[str, Function]]:
+    """A table with these functions, one behind another, and where each is.
+
+    Parameters
+    ----------
+    names
+        Functions of the library.
+    entries, descriptors
+        Sizes of the engine's table, powers of two.
+
+    Raises
+    ------
+    ValueError
+        If a name is unknown or given twice, or the table does not hold them all.
+    """
+    specs = tuple(function(name) for name in names)
+    if len(set(names)) != len(specs):
+        raise ValueError(f"each function can be packed once, not {', '.join(names)}")
+    places, start = {}, 0
+    for spec in specs:
+        places[spec.name] = spec.at(start)
+        start += spec.descriptor_count
+    return build_table(*place(specs), entries, descriptors), places
+
+
+def records(names: Sequence[str]) -> tuple[bytes, bytes]:
+    """What `pack` puts into a table, as it is in memory and without the unused rest.
+
+    Returns
+    -------
+    entries
+        16 bytes each.
+    descriptors
+        4 bytes each.
+
+    Raises
+    ------
+    ValueError
+        As `pack` does for the largest table.
+    """
+    table, _ = pack(names)
+    entries, descriptors = place(tuple(function(name) for name in names))
+    return (
+        table.entry_words()[: len(entries)].astype("<u4").tobytes(),
+        table.descriptor_words()[: len(descriptors)].astype("<u4").tobytes(),
+    )
