@@ -8,7 +8,7 @@ PY := .venv/bin/python
 export PATH := $(CURDIR)/scripts/shims:$(CURDIR)/.venv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test sim lint format verilog synth bench mutants docs clean
+.PHONY: help venv test sim lint format verilog synth bench mutants docs functions clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -48,6 +48,9 @@ mutants: .venv/.ready ## plant one bug at a time; the tests must find each
 
 docs: .venv/.ready ## regenerate docs/isa.md
 	@$(PY) -m tegula.isa.document docs/isa.md
+
+functions: .venv/.ready ## measure the functions against MPFR and regenerate docs/functions.md (20 minutes)
+	@$(PY) scripts/functions.py
 
 clean: ## remove what was generated (not .venv)
 	rm -rf build sim_build results.xml .pytest_cache .ruff_cache .hypothesis

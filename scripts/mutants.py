@@ -15,7 +15,7 @@ import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-COPIED = ("hw", "sw", "verif", "pyproject.toml")
+COPIED = ("hw", "sw", "verif", "docs", "pyproject.toml")
 PYTEST_FAILED_TESTS = 1
 
 
