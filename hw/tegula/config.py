@@ -43,6 +43,10 @@ class TileConfig:
         Instructions that each engine's queue holds.
     semaphores, semaphore_width
         Number of counting semaphores (at most 32), and bits of each (at most 12).
+    activation_lanes
+        Elements that the activation engine takes a cycle; a power of two, at most `n`.
+    activation_entries
+        Entries, and descriptors, of its function table; 256, 512 or 1024.
     fp8_formats
         8-bit formats that the array's edge decodes and the cast unit encodes.
     watchdog_cycles
@@ -68,6 +72,8 @@ class TileConfig:
     queue_depth: int = 8
     semaphores: int = 16
     semaphore_width: int = 12
+    activation_lanes: int = 2
+    activation_entries: int = 1024
     fp8_formats: tuple[FloatFormat, ...] = (E4M3FN, E5M2)
     watchdog_cycles: int = 10_000
 
@@ -97,6 +103,8 @@ class TileConfig:
         self._check_power_of_two("queue_depth", 2, 64)
         self._check_choice("semaphores", (4, 8, 16, 32))
         self._check_range("semaphore_width", 4, 12)
+        self._check_power_of_two("activation_lanes", 1, self.n)
+        self._check_choice("activation_entries", (256, 512, 1024))
         self._check_range("watchdog_cycles", 64, (1 << 32) - 1)
         for fmt in self.fp8_formats:
             if fmt.width != 8:
@@ -186,7 +194,7 @@ PRESETS = {
             queue_depth=4,
         ),
         TileConfig(name="small"),
-        TileConfig(name="medium", n=16, axi_data_width=256),
+        TileConfig(name="medium", n=16, axi_data_width=256, activation_lanes=4),
     )
 }
 """Named presets. The scratchpad holds 16 times the bytes of PSUM in each."""

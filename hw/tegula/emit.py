@@ -20,6 +20,7 @@ from pathlib import Path
 from amaranth.back import rtlil
 from amaranth.hdl import Fragment, Instance, Signal
 from amaranth.hdl._ir import Design, PortDirection
+from amaranth.hdl._mem import MemoryInstance
 from amaranth.lib import wiring
 
 from tegula.config import TileConfig
@@ -70,6 +71,22 @@ def _component_ports(component: wiring.Component) -> list[tuple]:
     return ports
 
 
+def _driven_signals(fragment: Fragment) -> set[int]:
+    """Signals (by id) that statements, memories or instances of the fragment or below drive."""
+    driven = set()
+    for statements in fragment.statements.values():
+        for statement in statements:
+            driven |= {id(signal) for signal in statement._lhs_signals()}
+    if isinstance(fragment, MemoryInstance):
+        driven |= {id(s) for port in fragment._read_ports for s in port._data._lhs_signals()}
+    for value, direction in getattr(fragment, "ports", {}).values():
+        if direction == PortDirection.Output:
+            driven |= {id(signal) for signal in value._lhs_signals()}
+    for child, _, _ in fragment.subfragments:
+        driven |= _driven_signals(child)
+    return driven
+
+
 class _Emitter:
     """Emits the fragments of a prepared design, children first, each distinct body once."""
 
@@ -113,7 +130,9 @@ class _Emitter:
     def _boundary(self, fragment: Fragment) -> list[tuple] | None:
         """Ports, if the fragment is a component that meets its surroundings at its ports only.
 
-        A memory is not one (its ports belong to the parent's signature), and stays in its parent.
+        Clocks, and what a ResetInserter or an EnableInserter around it looks at, become further
+        inputs. A memory is not one (its ports belong to the parent's signature), and stays in its
+        parent.
         """
         component = next(
             (o for o in fragment.origins or () if isinstance(o, wiring.Component)), None
@@ -121,18 +140,22 @@ class _Emitter:
         if component is None:
             return None
         ports = _component_ports(component)
-        clocks = [
-            (signal.name, signal, PortDirection.Input)
-            for domain in fragment.domains.values()
-            for signal in (domain.clk, domain.rst)
-            if signal is not None
-        ]
         depth = self._design.fragments[fragment].depth
         lca, info = self._design.signal_lca, self._design.fragments
-        used = info[fragment].used_signals
-        crossing = {id(signal) for signal in used if info[lca[signal]].depth < depth}
-        ports += [port for port in clocks if id(port[1]) in crossing]
-        return ports if crossing <= {id(signal) for _, signal, _ in ports} else None
+        crossing = [s for s in info[fragment].used_signals if info[lca[s]].depth < depth]
+        own = {id(signal) for _, signal, _ in ports}
+        further = [signal for signal in crossing if id(signal) not in own]
+        driven = _driven_signals(fragment)
+        if any(id(signal) in driven or len(signal) > 1 for signal in further):
+            return None
+        names = {name for name, _, _ in ports}
+        for signal in further:
+            name = signal.name
+            while name in names:
+                name = f"{name}_"
+            names.add(name)
+            ports.append((name, signal, PortDirection.Input))
+        return ports
 
     def _emit_module(self, fragment: Fragment, ports: list[tuple]) -> str:
         body = self._convert(fragment, ports, _PLACEHOLDER).replace("attribute \\top 1\n", "")

@@ -17,8 +17,12 @@ __all__ = [
     "E5M2",
     "FORMATS",
     "FP32",
+    "PATTERN_CODES",
+    "RAW16",
+    "RAW32",
     "FloatFormat",
     "format_by_name",
+    "format_names",
 ]
 
 
@@ -93,6 +97,16 @@ E4M3 = FloatFormat(name="e4m3", code=4, exponent_bits=4, mantissa_bits=3, ieee_s
 E3M4 = FloatFormat(name="e3m4", code=5, exponent_bits=3, mantissa_bits=4, ieee_specials=True)
 
 FORMATS = (BF16, E4M3FN, E5M2, FP32, E4M3, E3M4)
+
+RAW32, RAW16 = 6, 7
+"""Codes of format fields that stand for patterns of 32 and 16 bits, which no cast changes."""
+
+PATTERN_CODES = {"raw32": RAW32, "raw16": RAW16}
+
+
+def format_names() -> dict[str, int]:
+    """Name -> code of all that a format field may hold."""
+    return {fmt.name: fmt.code for fmt in FORMATS} | PATTERN_CODES
 
 
 def format_by_name(name: str) -> FloatFormat:

@@ -15,11 +15,14 @@ __all__ = [
     "axi_request_layout",
     "axi_write_data_layout",
     "instruction_layout",
+    "pair_request_layout",
     "payload_layout",
+    "row_write_layout",
     "sbuf_read_layout",
     "sbuf_write_layout",
     "signal_layout",
     "trap_layout",
+    "vector_write_layout",
 ]
 
 PC_BITS = 20
@@ -115,6 +118,41 @@ def sbuf_read_layout(config: TileConfig) -> data.StructLayout:
     """A DMA read request; the words come back in the order of `sbuf_write_layout`'s data."""
     return data.StructLayout(
         {"layout": 1, "partition": range(config.n), "addr": range(config.sbuf_depth)}
+    )
+
+
+def pair_request_layout(config: TileConfig) -> data.StructLayout:
+    """A read of one row of the scratchpad or, if `double`, of row `addr` (even) and the next."""
+    return data.StructLayout({"addr": range(config.sbuf_depth), "double": 1})
+
+
+def row_write_layout(config: TileConfig) -> data.StructLayout:
+    """A row for the scratchpad: partitions whose `enable` is 1 take their word at `addr`."""
+    return data.StructLayout(
+        {
+            "addr": range(config.sbuf_depth),
+            "enable": config.n,
+            "words": data.ArrayLayout(16, config.n),
+        }
+    )
+
+
+def vector_write_layout(config: TileConfig) -> data.StructLayout:
+    """Results of the vector engine, a lane a partition; only lanes whose `enable` bit is 1 count.
+
+    Lane p writes the low half of its word to (p, `addr`); if `double` (`addr` is even) also the
+    high half to (p, `addr` + 1). If `line`, it writes the low half to (`partition`, `addr` + p)
+    instead: lanes 0 .. `row_words` - 1 of one line, `addr` a multiple of `row_words`.
+    """
+    return data.StructLayout(
+        {
+            "addr": range(config.sbuf_depth),
+            "enable": config.n,
+            "double": 1,
+            "line": 1,
+            "partition": range(config.n),
+            "words": data.ArrayLayout(32, config.n),
+        }
     )
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from tegula.config import TileConfig
 from tegula.isa.codec import FieldValue, encode
-from tegula.isa.instructions import GRANULE_BYTES, Engine, by_mnemonic
+from tegula.isa.instructions import GRANULE_BYTES, INSTRUCTIONS, Engine, by_mnemonic
 
 __all__ = [
     "ALIGNMENT_BYTES",
@@ -177,52 +177,6 @@ class Program:
                 f"{mnemonic}: semaphore {name!r} is consumed, so only one engine may wait on it"
             )
 
-    def tensor_sync(self, *, wait: Wait | None = None, signal: Signal | None = None) -> None:
-        """Append `tensor.sync`."""
-        self.emit("tensor.sync", wait=wait, signal=signal)
-
-    def tensor_load(
-        self, *, wait: Wait | None = None, signal: Signal | None = None, **fields: FieldValue
-    ) -> None:
-        """Append `tensor.load`."""
-        self.emit("tensor.load", wait=wait, signal=signal, **fields)
-
-    def tensor_matmul(
-        self, *, wait: Wait | None = None, signal: Signal | None = None, **fields: FieldValue
-    ) -> None:
-        """Append `tensor.matmul`."""
-        self.emit("tensor.matmul", wait=wait, signal=signal, **fields)
-
-    def vector_sync(self, *, wait: Wait | None = None, signal: Signal | None = None) -> None:
-        """Append `vector.sync`."""
-        self.emit("vector.sync", wait=wait, signal=signal)
-
-    def vector_copy(
-        self, *, wait: Wait | None = None, signal: Signal | None = None, **fields: FieldValue
-    ) -> None:
-        """Append `vector.copy`."""
-        self.emit("vector.copy", wait=wait, signal=signal, **fields)
-
-    def load_sync(self, *, wait: Wait | None = None, signal: Signal | None = None) -> None:
-        """Append `load.sync`."""
-        self.emit("load.sync", wait=wait, signal=signal)
-
-    def load_dma(
-        self, *, wait: Wait | None = None, signal: Signal | None = None, **fields: FieldValue
-    ) -> None:
-        """Append `load.dma`."""
-        self.emit("load.dma", wait=wait, signal=signal, **fields)
-
-    def store_sync(self, *, wait: Wait | None = None, signal: Signal | None = None) -> None:
-        """Append `store.sync`."""
-        self.emit("store.sync", wait=wait, signal=signal)
-
-    def store_dma(
-        self, *, wait: Wait | None = None, signal: Signal | None = None, **fields: FieldValue
-    ) -> None:
-        """Append `store.dma`."""
-        self.emit("store.dma", wait=wait, signal=signal, **fields)
-
     def halt(self) -> None:
         """Append `halt`, the last instruction."""
         self.emit("halt")
@@ -234,6 +188,29 @@ class Program:
                 f"the program has {self._granules} granules: at most {MAX_GRANULES} fit"
             )
         return b"".join(self._code)
+
+
+def _method(mnemonic: str) -> Callable[..., None]:
+    """The method of `Program` that appends this instruction."""
+
+    def append(
+        self: Program,
+        *,
+        wait: Wait | None = None,
+        signal: Signal | None = None,
+        **fields: FieldValue,
+    ) -> None:
+        self.emit(mnemonic, wait=wait, signal=signal, **fields)
+
+    append.__name__ = mnemonic.replace(".", "_")
+    append.__doc__ = f"Append `{mnemonic}`."
+    return append
+
+
+for _instruction in INSTRUCTIONS:
+    if _instruction.has_sync:
+        _name = _instruction.mnemonic.replace(".", "_")
+        setattr(Program, _name, _method(_instruction.mnemonic))
 
 
 class MemoryImage:

@@ -1,4 +1,4 @@
-"""fp32 -> codes on a device: elements spread over the partitions, cast by vector.copy.
+"""fp32 -> codes on a device: elements spread over the partitions, cast by vector.compute.
 
 A block is `rows` runs of `length` elements, one run a partition, followed by a shorter run where
 the array ends. Blocks go round a ring of scratchpad slots; tokens circle: load -> vector -> store.
@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from tegula.config import TileConfig
-from tegula.formats import FP32, FloatFormat
+from tegula.formats import FP32, RAW16, FloatFormat
 from tegula.isa.instructions import Engine, Layout
+from tegula.isa.operations import Rounding, Source
 from tegula_golden.codes import code_dtype
 from tegula_sw.builder import MemoryImage, Program
 from tegula_sw.device import Device, TileTrapError
@@ -143,17 +144,22 @@ class _Kernel:
             source, random, result = self._areas(index)
             columns = block.length if block.rows else block.tail
             yield Op(
-                "vector.copy",
+                "vector.compute",
                 {
                     "rows": block.partitions,
                     "format": self.fmt.code,
-                    "source": 1,
-                    "stochastic": int(self.addresses.random is not None),
+                    "x_source": Source.SBUF,
+                    "x_addr": source,
+                    "x_stride": 2,
+                    "rounding": Rounding.NEAREST
+                    if self.addresses.random is None
+                    else Rounding.GIVEN,
+                    "y_format": RAW16,
+                    "y_addr": random,
                     "saturate": self.saturate,
-                    "src": source,
                     "dst": result,
+                    "dst_stride": 2 if self.fmt == FP32 else 1,
                     "columns": columns,
-                    "random": random,
                 },
                 columns,
                 _VECTOR_LATENCY,

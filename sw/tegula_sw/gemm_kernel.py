@@ -218,12 +218,13 @@ def _vector_ops(where: GemmMap, fmt: FloatFormat, saturate: bool) -> Iterator[Op
             "rows": len(piece.stationary),
             "format": fmt.code,
             "saturate": int(saturate),
-            "src": where.psum_address(piece.tile, offset),
+            "x_addr": where.psum_address(piece.tile, offset),
             "dst": where.result_address(piece.tile, offset),
+            "dst_stride": 2 if fmt == FP32 else 1,
             "columns": columns,
         }
         yield Op(
-            "vector.copy",
+            "vector.compute",
             fields,
             columns + _VECTOR_OVERHEAD,
             _VECTOR_LATENCY,

@@ -325,7 +325,7 @@ class GemmPlan:
         for index, block in enumerate(self.blocks):
             tiles = len(block.stationary) * len(block.moving)
             total += self.k_steps * (len(block.stationary) + tiles)
-            total += len(self.chunks(index == 0)) * (3 * 4 + 1) + tiles * 5 + 32
+            total += len(self.chunks(index == 0)) * (3 * 4 + 1) + tiles * 6 + 32
         return total
 
 

@@ -15,10 +15,12 @@ from tegula.config import TileConfig
 from tegula.isa.codec import Decoded, check, decode
 from tegula.isa.instructions import ENGINES, GRANULE_BYTES, Engine, by_opcode
 from tegula.isa.traps import Trap, TrapRecord
-from tegula_golden.compute import tensor_load, tensor_matmul, vector_copy
+from tegula_golden.activation import activation_apply, activation_table
 from tegula_golden.dma import Bus, dma_load, dma_store
 from tegula_golden.partial_sums import PartialSums
+from tegula_golden.tensor import tensor_load, tensor_matmul
 from tegula_golden.tile_state import EngineTrap, TileState
+from tegula_golden.vector import vector_compute, vector_generator
 
 __all__ = ["GoldenTile", "TileRun"]
 
@@ -28,7 +30,10 @@ _MAX_PROGRAM_BYTES = GRANULE_BYTES << 20
 _COMPUTE = {
     "tensor.load": tensor_load,
     "tensor.matmul": tensor_matmul,
-    "vector.copy": vector_copy,
+    "vector.compute": vector_compute,
+    "vector.generator": vector_generator,
+    "activation.apply": activation_apply,
+    "activation.table": activation_table,
 }
 _ERROR_TRAPS = {"slverr": Trap.BUS_SLVERR, "decerr": Trap.BUS_DECERR}
 _TRANSFER = {"load.dma": dma_load, "store.dma": dma_store}
@@ -129,8 +134,9 @@ class _FrontEnd:
 class GoldenTile:
     """A tile of `config`, with its scratchpad and PSUM, that runs one program after another.
 
-    As in hardware, the scratchpad and the stationary operand survive from program to program;
-    semaphores, and the record of which PSUM words were written, do not.
+    As in hardware, the scratchpad, the stationary operand, the function table, partial results of
+    reductions and the random generators survive from program to program; semaphores, and the record
+    of which PSUM words were written, do not.
 
     Parameters
     ----------

@@ -7,6 +7,9 @@ import numpy as np
 from tegula.config import TileConfig
 from tegula.formats import BF16, FloatFormat
 from tegula.isa.traps import Trap
+from tegula_golden.fp32 import PARTIALS
+from tegula_golden.functions import Table
+from tegula_golden.generator import Generators
 from tegula_golden.partial_sums import PartialSums
 
 __all__ = ["Check", "EngineTrap", "TileState", "first_fault", "sbuf_check"]
@@ -67,6 +70,13 @@ class TileState:
         Words as they were loaded, uint16, K x M: N x N, zero where no row or column takes part.
     stationary_format, stationary_rows
         Format in which they were loaded, and how many rows may be other than zero.
+    generators
+        The lanes' random generators.
+    partials, sums
+        Partial results of the vector engine's reductions and of the activation engine's sums:
+        uint32, N x 8.
+    entries, descriptors
+        The activation engine's table as it was loaded: uint32, (entries, 4) and (entries,).
     """
 
     def __init__(self, config: TileConfig):
@@ -79,6 +89,23 @@ class TileState:
         self.stationary = np.zeros((config.n, config.n), dtype=np.uint16)
         self.stationary_format: FloatFormat = BF16
         self.stationary_rows = 1
+        self.generators = Generators(config.n)
+        self.partials = np.zeros((config.n, PARTIALS), dtype=np.uint32)
+        self.sums = np.zeros((config.n, PARTIALS), dtype=np.uint32)
+        self.entries = np.zeros((config.activation_entries, 4), dtype=np.uint32)
+        self.descriptors = np.zeros(config.activation_entries, dtype=np.uint32)
+        self._table: Table | None = None
+
+    @property
+    def table(self) -> Table:
+        """The table, unpacked."""
+        if self._table is None:
+            self._table = Table.from_words(self.entries, self.descriptors)
+        return self._table
+
+    def forget_table(self) -> None:
+        """Unpack the table anew: its words have changed."""
+        self._table = None
 
     def start(self) -> None:
         """Begin a program: no PSUM word counts as written."""

@@ -79,11 +79,12 @@ class Run:
     async def _drive(self, ctx):
         top, engine = self.top, self.top.engine_block.engine
         for addr in range(self._sbuf.shape[1]):
-            ctx.set(top.scratchpad.write_en, (1 << self.config.n) - 1)
-            ctx.set(top.scratchpad.write_addr, addr)
-            ctx.set(top.scratchpad.write_data, [int(word) for word in self._sbuf[:, addr]])
+            write = top.scratchpad.vector_write
+            ctx.set(write.enable, (1 << self.config.n) - 1)
+            ctx.set(write.addr, addr)
+            ctx.set(write.words, [int(word) for word in self._sbuf[:, addr]])
             await ctx.tick()
-        ctx.set(top.scratchpad.write_en, 0)
+        ctx.set(top.scratchpad.vector_write.enable, 0)
         await ctx.tick().repeat(self.config.psum_depth // 16 + 4)
         for port in engine.signals:
             ctx.set(port.ready, 1)

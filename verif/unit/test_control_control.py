@@ -24,7 +24,7 @@ from tegula.isa.instructions import ENGINES, Engine
 from tegula.isa.registers import CONTROL_ABORT, CONTROL_START
 from tegula.isa.traps import Trap
 
-TENSOR, VECTOR, LOAD, STORE = ENGINES
+TENSOR, VECTOR, ACTIVATION, LOAD, STORE = ENGINES
 CONFIG = preset("tiny")
 WIDE = preset("small", axi_data_width=256, queue_depth=4)
 DMA = {"mem_addr": 0, "run": 1, "sbuf_addr": 0, "layout": 0}
@@ -40,8 +40,8 @@ def random_program(rng, config, length=40):
         sem = rng.randrange(config.semaphores)
         if counts[sem] and rng.random() < 0.6:
             # One engine consumes from a semaphore, or two could each take what the other needs.
-            value, consume = rng.randrange(1, counts[sem] + 1), ENGINES[sem % 4] == engine
-            if consume or (ENGINES[sem % 4] != engine and sem >= 8):
+            value, consume = rng.randrange(1, counts[sem] + 1), ENGINES[sem % 5] == engine
+            if consume or (ENGINES[sem % 5] != engine and sem >= 8):
                 fields |= {"wait": 1, "wait_sem": sem, "wait_value": value}
                 if consume and sem < 8:
                     fields["consume"] = 1
@@ -55,6 +55,9 @@ def random_program(rng, config, length=40):
         elif engine == TENSOR and rng.random() < 0.5:
             operand = {"rows": 1, "format": "bf16", "columns": 1, "addr": 0}
             word = encode("tensor.load", config, **operand, **fields)
+        elif engine == VECTOR and rng.random() < 0.5:
+            usual = {"rows": 1, "format": "bf16", "columns": 1, "dst": 0}
+            word = encode("vector.compute", config, **usual, **fields)
         else:
             word = encode(f"{engine.name.lower()}.sync", config, **fields)
         order[engine].append(pc)
@@ -86,10 +89,16 @@ async def run_good_program(bench):
         engine.traps = {}
     bench.errors = {}
     words = [sync(config, engine, signal=(3, 1)) for engine in ENGINES]
-    words += [sync(config, LOAD, wait=(3, 4), consume=1), HALT]
+    words += [sync(config, LOAD, wait=(3, 5), consume=1), HALT]
     outcome = await bench.run(words)
     assert (outcome.status, outcome.trap) == (DONE, NO_TRAP)
-    assert outcome.accepted == {TENSOR: [0], VECTOR: [1], LOAD: [2, 4], STORE: [3]}
+    assert outcome.accepted == {
+        TENSOR: [0],
+        VECTOR: [1],
+        ACTIVATION: [2],
+        LOAD: [3, 5],
+        STORE: [4],
+    }
 
 
 @pytest.mark.parametrize("config", [CONFIG, WIDE], ids=lambda c: f"{c.axi_data_width}")

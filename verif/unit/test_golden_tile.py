@@ -76,8 +76,8 @@ GEMM = """
     tensor.load rows={tail} format={fmt_a} columns={m} addr=16
     tensor.matmul rows={tail} format={fmt_b} accumulate=1 addr=128 columns={f} psum_addr=16 \
         signal(1+=1)
-    vector.copy rows={m} format={fmt_out} saturate=1 src=16 dst=512 columns={f} \
-        consume(1>=1) signal(2+=1)
+    vector.compute rows={m} format={fmt_out} saturate=1 x_addr=16 dst=512 dst_stride={c_step} \
+        columns={f} consume(1>=1) signal(2+=1)
     store.dma mem_addr=0x8000 run={run} count1={m} mem_stride1={c_row} sbuf_addr=512 \
         partition_stride1=1 layout=free bytes1={c_bytes1} wait(2>=1)
     halt
@@ -101,6 +101,7 @@ def run_gemm(tile, fmt_a, fmt_b, fmt_out, m=5, f=19, tail=3, seed=1):
         a_row=a_row,
         b_row=b_row,
         c_row=c_row,
+        c_step=2 if fmt_out is FP32 else 1,
         a_tail=0x4000 + 8 * a_row,
         b_tail=0x6000 + 8 * b_row,
         a_bytes1=2 - a.itemsize,
@@ -243,23 +244,24 @@ def test_copies_cast_fp32_from_the_scratchpad(name, stochastic, saturate):
     tile = GoldenTile(SMALL)
     bits = rng.integers(0, 1 << 32, (N, 300)).astype(np.uint32)
     random = rng.integers(0, 1 << 16, (N, 300)).astype(np.uint16)
-    tile.write_sbuf(101, bits.view(np.uint16))
+    tile.write_sbuf(102, bits.view(np.uint16))
     tile.write_sbuf(1000, random)
     tile.write_sbuf(2000, np.full((N, 1000), 0x5A5A, np.uint16))
     succeed(
         tile,
-        f"""vector.copy rows=5 format={name} source=1 stochastic={stochastic} random=1000
-            saturate={saturate} src=101 dst=2003 columns=300""".replace("\n", " ")
+        f"""vector.compute rows=5 format={name} x_source=sbuf x_addr=102 x_stride=2
+            rounding={2 * stochastic} y_format=raw16 y_addr=1000 saturate={saturate}
+            dst=2004 dst_stride={2 if name == "fp32" else 1} columns=300""".replace("\n", " ")
         + "\nhalt",
     )
     fmt = format_by_name(name)
     codes = cast(bits, fmt, saturate=bool(saturate), random=random if stochastic else None)
     words = codes.view(np.uint16) if fmt is FP32 else codes.astype(np.uint16)
     got = tile.read_sbuf(2000, 1000)
-    np.testing.assert_array_equal(got[:5, 3 : 3 + words.shape[1]], words[:5])
+    np.testing.assert_array_equal(got[:5, 4 : 4 + words.shape[1]], words[:5])
     assert (got[5:] == 0x5A5A).all()
-    assert (got[:, :3] == 0x5A5A).all()
-    assert (got[:, 3 + words.shape[1] :] == 0x5A5A).all()
+    assert (got[:, :4] == 0x5A5A).all()
+    assert (got[:, 4 + words.shape[1] :] == 0x5A5A).all()
 
 
 def test_a_program_longer_than_its_queues_runs():

@@ -155,7 +155,7 @@ def test_steps_before_the_trap_stand_and_later_ones_are_not_done():
     assert_trap(run(tile, assemble(program)), (Trap.SBUF_RANGE, Engine.TENSOR, 16, SBUF))
     assert tile.read_psum(0, 9).exponent.astype(bool)[0].tolist() == [True] * 5 + [False] * 4
 
-    copy = COPY + f"source=1 src=0 dst={SBUF - 3} columns=5\nhalt"
+    copy = COPY + f"x_source=sbuf x_stride=2 dst={SBUF - 3} columns=5\nhalt"
     assert_trap(run(tile, assemble(copy)), (Trap.SBUF_RANGE, Engine.VECTOR, 0, SBUF))
     assert (tile.read_sbuf(SBUF - 4, 4)[0] == [0x3F80] * 4).all()
     tile.write_sbuf(0, np.full((8, 8), 0x4000, np.uint16))
@@ -167,7 +167,7 @@ def test_engines_without_the_trap_do_nothing_after_it():
     memory = np.zeros(MEMORY_BYTES, np.uint8)
     tile = GoldenTile(SMALL)
     tile.write_sbuf(0, np.full((8, 8), 0x1234, np.uint16))
-    program = f"""vector.copy rows=1 format=bf16 src=0 dst=0 columns=1 signal(0+=1)
+    program = f"""vector.compute rows=1 format=bf16 dst=0 columns=1 signal(0+=1)
                   store.dma layout=free mem_addr={DATA} run=4 sbuf_addr=0 wait(0>=1)
                   halt"""
     assert run(tile, assemble(program), memory).trap.cause is Trap.PSUM_UNWRITTEN

@@ -10,6 +10,8 @@ from tegula.config import preset
 from tegula.isa.instructions import Layout
 from tegula.memory.scratchpad import READ_CYCLES, Scratchpad
 
+READERS = ("stationary", "x", "y", "activation", "store")
+
 
 class Traffic:
     """Random requests on every port, a model of the words, and what each reader must see.
@@ -23,42 +25,85 @@ class Traffic:
         self.dut = Scratchpad(config)
         self.random = random.Random(seed)
         self.words = [[0] * config.sbuf_depth for _ in range(config.n)]
-        self.checked = dict.fromkeys(("moving", "stationary", "vector", "store"), 0)
+        self.checked = dict.fromkeys(("moving", *READERS), 0)
         self.depth = 64
 
     def row(self, addr):
         return [self.words[p][addr] for p in range(self.config.n)]
 
     async def write_phase(self, ctx, cycles):
-        """Vector rows and DMA writes to disjoint address ranges, at the same time."""
-        rng, dut, config = self.random, self.dut, self.config
-        load = None
-        for _ in range(cycles):
-            enable = rng.getrandbits(config.n) if rng.random() < 0.5 else 0
-            addr, data = rng.randrange(self.depth), [rng.getrandbits(16) for _ in range(config.n)]
-            ctx.set(dut.write_en, enable)
-            ctx.set(dut.write_addr, addr)
-            ctx.set(dut.write_data, data)
-            for p in range(config.n):
-                if enable >> p & 1:
-                    self.words[p][addr] = data[p]
-            if load is None and rng.random() < 0.8:
+        """Results of both engines and DMA writes to disjoint address ranges, at the same time."""
+        rng, dut = self.random, self.dut
+        load = row = None
+        cycle = 0
+        while cycle < cycles or load is not None or row is not None:
+            live = cycle < cycles
+            self.write_results(ctx, live)
+            if load is None and live and rng.random() < 0.8:
                 load = self.random_load()
-            ctx.set(dut.load.valid, load is not None)
-            if load is not None:
-                ctx.set(dut.load.payload, load)
-            _, _, ready = await ctx.tick().sample(dut.load.ready)
-            if load is not None and ready:
+            if row is None and live and rng.random() < 0.4:
+                row = self.random_row()
+            for port, item in ((dut.load, load), (dut.activation_write, row)):
+                ctx.set(port.valid, item is not None)
+                if item is not None:
+                    ctx.set(port.payload, item)
+            _, _, loaded, rowed = await ctx.tick().sample(
+                dut.load.ready, dut.activation_write.ready
+            )
+            if load is not None and loaded:
                 self.apply(load)
                 load = None
-        ctx.set(dut.write_en, 0)
-        while load is not None:
-            _, _, ready = await ctx.tick().sample(dut.load.ready)
-            if ready:
-                self.apply(load)
-                load = None
+            if row is not None and rowed:
+                for p in range(self.config.n):
+                    if row["enable"] >> p & 1:
+                        self.words[p][row["addr"]] = row["words"][p]
+                row = None
+            cycle += 1
         ctx.set(dut.load.valid, 0)
+        ctx.set(dut.activation_write.valid, 0)
         await ctx.tick().repeat(2)
+
+    def write_results(self, ctx, live):
+        """A result of the vector engine, or none: a row, a pair or a line."""
+        rng, config = self.random, self.config
+        kind = rng.choice(("row", "pair", "line")) if live else "none"
+        enable = rng.getrandbits(config.n) if live and rng.random() < 0.5 else 0
+        addr = rng.randrange(self.depth)
+        if kind == "pair":
+            addr -= addr % 2
+        if kind == "line":
+            addr -= addr % config.row_words
+        partition = rng.randrange(config.n)
+        words = [rng.getrandbits(32) for _ in range(config.n)]
+        ctx.set(
+            self.dut.vector_write,
+            {
+                "addr": addr,
+                "enable": enable,
+                "double": kind == "pair",
+                "line": kind == "line",
+                "partition": partition,
+                "words": words,
+            },
+        )
+        for p in range(config.n):
+            if not enable >> p & 1:
+                continue
+            if kind == "line":
+                if p < config.row_words:
+                    self.words[partition][addr + p] = words[p] & 0xFFFF
+                continue
+            self.words[p][addr] = words[p] & 0xFFFF
+            if kind == "pair":
+                self.words[p][addr + 1] = words[p] >> 16
+
+    def random_row(self):
+        rng, config = self.random, self.config
+        return {
+            "addr": 2 * self.depth + rng.randrange(self.depth),
+            "enable": rng.getrandbits(config.n),
+            "words": [rng.getrandbits(16) for _ in range(config.n)],
+        }
 
     def random_load(self):
         rng, config = self.random, self.config
@@ -92,17 +137,20 @@ class Traffic:
     async def read_phase(self, ctx, cycles):
         """All readers at once; each answer in its order, `READ_CYCLES` after acceptance."""
         rng, dut, config = self.random, self.dut, self.config
-        pending = dict.fromkeys(("stationary", "vector", "store"))
-        expect = {name: deque() for name in ("moving", "stationary", "vector", "store")}
+        pending = dict.fromkeys(READERS)
+        expect = {name: deque() for name in ("moving", *READERS)}
         for cycle in range(cycles + READ_CYCLES + 40):
             live = cycle < cycles
             moving = live and rng.random() < 0.7
-            moving_addr = rng.randrange(2 * self.depth)
+            moving_addr = rng.randrange(3 * self.depth)
             ctx.set(dut.moving_en, moving)
             ctx.set(dut.moving_addr, moving_addr)
             for name in pending:
                 if pending[name] is None and live and rng.random() < 0.6:
-                    addr = rng.randrange(2 * self.depth)
+                    addr = rng.randrange(3 * self.depth)
+                    if name in ("x", "y"):
+                        double = rng.randrange(2)
+                        addr = {"addr": addr - addr % 2 if double else addr, "double": double}
                     if name == "store":
                         layout = rng.randrange(2)
                         if layout == Layout.FREE:
@@ -128,6 +176,10 @@ class Traffic:
         assert not any(pending.values())
 
     def answer(self, name, request):
+        if name in ("x", "y"):
+            low = self.row(request["addr"])
+            high = self.row(request["addr"] + 1) if request["double"] else [None] * len(low)
+            return list(zip(low, high, strict=True))
         if name != "store":
             return self.row(request)
         partition, addr = request["partition"], request["addr"]
@@ -138,14 +190,21 @@ class Traffic:
     def check(self, ctx, cycle, expect):
         dut = self.dut
         for name, queue in expect.items():
-            valid = name == "moving" or ctx.get(getattr(dut, f"{name}_valid"))
             due = bool(queue) and queue[0][0] == cycle
-            if name != "moving":
+            if name not in ("moving", "x", "y"):
+                valid = ctx.get(getattr(dut, f"{name}_valid"))
                 assert bool(valid) == due, f"{name}_valid in cycle {cycle}"
             if due:
                 _, want = queue.popleft()
-                port = {"moving": dut.moving_data, "store": dut.store_data}.get(name, dut.row_data)
-                assert [ctx.get(port[j]) for j in range(len(want))] == want, name
+                own = f"{name}_data"
+                port = getattr(dut, own) if own in dut.signature.members else dut.row_data
+                got = [ctx.get(port[j]) for j in range(len(want))]
+                if name in ("x", "y"):
+                    got = [
+                        (word & 0xFFFF, None if high is None else word >> 16)
+                        for word, (_, high) in zip(got, want, strict=True)
+                    ]
+                assert got == want, name
                 self.checked[name] += 1
 
 
@@ -160,7 +219,7 @@ def test_every_port_sees_what_was_written(config):
     async def testbench(ctx):
         for _ in range(2):
             await traffic.write_phase(ctx, 300)
-            await traffic.read_phase(ctx, 600)
+            await traffic.read_phase(ctx, 900)
 
     simulator = Simulator(traffic.dut)
     simulator.add_clock(1e-6)

@@ -5,6 +5,7 @@ import pytest
 
 from tegula.config import preset
 from tegula.isa.codec import decode
+from tegula.isa.instructions import INSTRUCTIONS
 from tegula_sw.builder import MemoryImage, Program
 
 CONFIG = preset("small", semaphores=4)
@@ -34,15 +35,10 @@ def test_instructions_follow_each_other_with_their_semaphores():
 
 def test_every_instruction_has_a_method():
     program = Program(CONFIG)
-    program.tensor_sync()
-    program.vector_sync()
-    program.load_sync()
-    program.store_sync()
-    program.tensor_load(rows=1, format=0, columns=1, addr=0)
-    program.tensor_matmul(rows=1, format=0, addr=0, columns=1, psum_addr=0)
-    program.vector_copy(rows=1, format="fp32", src=0, dst=0, columns=1)
-    program.load_dma(mem_addr=0, run=1, sbuf_addr=0, layout="free")
-    program.store_dma(mem_addr=0, run=1, sbuf_addr=0, layout="free")
+    rows = [row for row in INSTRUCTIONS if row.has_sync]
+    for row in rows:
+        needed = {f.name: f.allowed(CONFIG)[0] for f in row.payload if f.default is None}
+        getattr(program, row.mnemonic.replace(".", "_"))(**needed)
     program.halt()
     code = program.assemble()
     offset, mnemonics = 0, []
@@ -50,18 +46,8 @@ def test_every_instruction_has_a_method():
         decoded = decode(code, offset)
         mnemonics.append(decoded.mnemonic)
         offset += decoded.size
-    assert mnemonics == [
-        "tensor.sync",
-        "vector.sync",
-        "load.sync",
-        "store.sync",
-        "tensor.load",
-        "tensor.matmul",
-        "vector.copy",
-        "load.dma",
-        "store.dma",
-        "halt",
-    ]
+    assert mnemonics == [*(row.mnemonic for row in rows), "halt"]
+    assert len(rows) == 13
 
 
 def test_semaphores_run_out_with_an_error():

@@ -58,9 +58,9 @@ def test_psum_is_compared_between_tensor_and_vector():
     program = Program(CONFIG)
     program.tensor_load(rows=8, format=0, columns=8, addr=0)
     program.tensor_matmul(rows=8, format=0, addr=8, columns=4, psum_addr=6)
-    program.vector_copy(rows=1, format=0, src=9, dst=64, columns=1)
+    program.vector_compute(rows=1, format=0, x_addr=9, dst=64, columns=1)
     program.halt()
-    with pytest.raises(ValueError, match=r"vector.copy.*reads PSUM.*engine tensor"):
+    with pytest.raises(ValueError, match=r"vector.compute.*reads PSUM.*engine tensor"):
         check_program(CONFIG, program.assemble())
 
 

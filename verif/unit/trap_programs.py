@@ -20,7 +20,8 @@ OUTSIDE = BASE + MEMORY_BYTES
 LOAD = "load.dma layout=free "
 STORE = "store.dma layout=free "
 MATMUL = "tensor.matmul rows=1 format=bf16 "
-COPY = "vector.copy rows=1 format=bf16 "
+COPY = "vector.compute rows=1 format=bf16 "
+APPLY = "activation.apply rows=1 function=0 format=fp32 dst_stride=2 "
 
 # name: (program without `halt`, cause, engine, pc, address)
 TRAPS = {
@@ -64,31 +65,88 @@ TRAPS = {
         (Trap.PSUM_UNWRITTEN, Engine.TENSOR, 16, 12),
     ),
     "a copy of a word that was not written": (
-        COPY + "src=5 dst=0 columns=1",
+        COPY + "x_addr=5 dst=0 columns=1",
         (Trap.PSUM_UNWRITTEN, Engine.VECTOR, 0, 5),
     ),
     "a copy from behind PSUM": (
         MATMUL
         + f"addr=0 columns=1 psum_addr={PSUM - 1} signal(0+=1)\n"
         + COPY
-        + f"src={PSUM - 1} dst=0 columns=2 wait(0>=1)",
+        + f"x_addr={PSUM - 1} dst=0 columns=2 wait(0>=1)",
         (Trap.PSUM_RANGE, Engine.VECTOR, 16, PSUM),
     ),
-    "the high half of an fp32 source behind the scratchpad": (
-        COPY + f"source=1 src={SBUF - 1} dst=0 columns=1",
+    "a copy from before PSUM": (
+        MATMUL
+        + "addr=0 columns=1 psum_addr=0 signal(0+=1)\n"
+        + COPY
+        + "x_addr=0 x_stride=-3 dst=0 columns=2 wait(0>=1)",
+        (Trap.PSUM_RANGE, Engine.VECTOR, 16, (1 << 20) - 3),
+    ),
+    "an fp32 at an odd address": (
+        COPY + "x_source=sbuf x_addr=4 x_stride=3 dst=0 columns=4",
+        (Trap.SBUF_ALIGNMENT, Engine.VECTOR, 0, 7),
+    ),
+    "an fp32 behind the scratchpad": (
+        COPY + f"x_source=sbuf x_addr={SBUF - 4} x_stride=2 dst=0 columns=4",
         (Trap.SBUF_RANGE, Engine.VECTOR, 0, SBUF),
     ),
     "random bits behind the scratchpad": (
-        COPY + f"source=1 src=0 stochastic=1 random={SBUF - 4} dst={SBUF - 4} columns=9",
+        COPY + f"x_source=index rounding=given y_format=raw16 y_addr={SBUF - 4} dst=0 columns=9",
         (Trap.SBUF_RANGE, Engine.VECTOR, 0, SBUF),
     ),
-    "random bits that are not used are not checked": (
-        COPY + f"source=1 src=0 random={SBUF - 4} dst={SBUF - 5} columns=9",
+    "a y that is not used is not checked": (
+        COPY + f"x_source=index op0=abs s0_kind=y y_addr={SBUF - 3} dst={SBUF - 5} columns=9",
         (Trap.SBUF_RANGE, Engine.VECTOR, 0, SBUF),
     ),
-    "the high half of an fp32 result behind the scratchpad": (
-        f"vector.copy rows=1 format=fp32 source=1 src=0 dst={SBUF - 3} columns=9",
+    "a scalar behind the scratchpad": (
+        COPY + "op1=add s1_kind=partition s1=0xFFFE x_addr=0 dst=0 columns=1",
+        (Trap.SBUF_RANGE, Engine.VECTOR, 0, 0xFFFE),
+    ),
+    "the scalars are checked in their order": (
+        COPY + "op0=mul s0_kind=partition s0=9 op1=add s1_kind=partition s1=7 dst=0 columns=1",
+        (Trap.SBUF_ALIGNMENT, Engine.VECTOR, 0, 9),
+    ),
+    "an fp32 result at an odd address": (
+        "vector.compute rows=1 format=fp32 x_source=index dst=3 dst_stride=2 columns=9",
+        (Trap.SBUF_ALIGNMENT, Engine.VECTOR, 0, 3),
+    ),
+    "a line that does not begin at a multiple of N": (
+        COPY + "x_source=index transpose=1 dst=16 dst_stride=4 columns=20",
+        (Trap.SBUF_ALIGNMENT, Engine.VECTOR, 0, 20),
+    ),
+    "fp32 cannot be transposed": (
+        "vector.compute rows=1 format=fp32 transpose=1 dst=0 columns=1",
+        (Trap.ILLEGAL_FIELD, Engine.CONTROL, 0, 0),
+    ),
+    "the result of a reduction is checked with its last element": (
+        COPY
+        + f"x_source=sbuf x_format=raw16 x_addr={SBUF - 2} reduction=sum finish=1 dst={SBUF - 1}"
+        " columns=3",
         (Trap.SBUF_RANGE, Engine.VECTOR, 0, SBUF),
+    ),
+    "generators at an odd address": (
+        "vector.generator addr=5",
+        (Trap.SBUF_ALIGNMENT, Engine.VECTOR, 0, 5),
+    ),
+    "generators behind the scratchpad": (
+        f"vector.generator save=1 addr={SBUF - 4}",
+        (Trap.SBUF_RANGE, Engine.VECTOR, 0, SBUF),
+    ),
+    "an argument behind the scratchpad": (
+        APPLY + f"x_addr={SBUF - 2} x_stride=2 dst=0 columns=2",
+        (Trap.SBUF_RANGE, Engine.ACTIVATION, 0, SBUF),
+    ),
+    "the scale is checked before the bias, and both before the argument": (
+        APPLY + "scale_partition=1 scale=3 bias_partition=1 bias=5 x_addr=1 dst=1 columns=1",
+        (Trap.SBUF_ALIGNMENT, Engine.ACTIVATION, 0, 3),
+    ),
+    "a sum at an odd address": (
+        APPLY + "sum=1 finish=1 sum_dst=7 x_addr=0 x_stride=2 dst=64 columns=3",
+        (Trap.SBUF_ALIGNMENT, Engine.ACTIVATION, 0, 7),
+    ),
+    "a table behind the scratchpad": (
+        f"activation.table kind=entries addr={SBUF - 3} count=2",
+        (Trap.SBUF_RANGE, Engine.ACTIVATION, 0, SBUF),
     ),
     "a run behind the scratchpad": (
         LOAD + f"mem_addr={DATA} run={LINE + 1} sbuf_addr={SBUF - LINE}",
@@ -127,7 +185,7 @@ TRAPS = {
         (Trap.ILLEGAL_OPCODE, Engine.CONTROL, 16, 0),
     ),
     "a trap before an illegal instruction comes first": (
-        COPY + "src=0 dst=0 columns=1\n.word 0",
+        COPY + "dst=0 columns=1\n.word 0",
         (Trap.PSUM_UNWRITTEN, Engine.VECTOR, 0, 0),
     ),
 }
@@ -161,7 +219,7 @@ def assert_a_good_program_runs(tile):
                 tensor.matmul rows=8 format=bf16 addr=8 columns=8 psum_addr=0
                 tensor.matmul rows=8 format=bf16 addr=8 columns=8 psum_addr=0 accumulate=1
                     signal(1+=1)
-                vector.copy rows=8 format=bf16 src=0 dst=64 columns=8 consume(1>=1) signal(2+=1)
+                vector.compute rows=8 format=bf16 dst=64 columns=8 consume(1>=1) signal(2+=1)
                 store.dma layout=free mem_addr={DATA + 512} run=8 count1=8 mem_stride1=16
                     sbuf_addr=64 partition_stride1=1 wait(2>=1)
                 halt""".replace("\n                    ", " ")

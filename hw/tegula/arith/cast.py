@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from tegula.arith.pipeline import delayed, registered
 from tegula.config import TileConfig
-from tegula.formats import BF16, FP32, FloatFormat
+from tegula.formats import BF16, FP32, RAW16, RAW32, FloatFormat
 
 __all__ = ["Cast"]
 
@@ -31,15 +31,16 @@ class Cast(wiring.Component):
     binade to binade. Only after rounding is the code compared with the largest finite one; what
     exceeds it becomes that (saturating, 8-bit formats only), the infinity, or the NaN of a format
     without one. So do infinite inputs; a NaN keeps its sign. fp32 passes through, but a NaN becomes
-    0x7FC00000 with its sign. Formats are IEEE 754-2019 section 3.4 and OCP OFP8 table 2; stochastic
-    rounding rounds up iff ``d + random >= 2**16``, as `docs/numerics.md` defines it.
+    0x7FC00000 with its sign; raw patterns pass through unchanged. Formats are IEEE 754-2019 section
+    3.4 and OCP OFP8 table 2; stochastic rounding rounds up iff ``d + random >= 2**16``, as
+    `docs/numerics.md` defines it.
 
     Latency: `LATENCY` cycles. Throughput: one value a cycle.
 
     Parameters
     ----------
     config
-        The tile; results are in one of its `operand_formats`, or fp32.
+        The tile; results are in one of its `operand_formats`, fp32 or raw.
 
     Members
     -------
@@ -60,7 +61,6 @@ class Cast(wiring.Component):
 
     def __init__(self, config: TileConfig):
         self._narrow = config.fp8_formats
-        self._format_bits = max(fmt.code for fmt in (*config.operand_formats, FP32)).bit_length()
         super().__init__(
             {
                 "fp32": In(32),
@@ -89,7 +89,7 @@ class Cast(wiring.Component):
     def elaborate(self, platform):
         """Align, add, replace what exceeds the format, place the result."""
         m = Module()
-        formats = [self.format[: self._format_bits]]
+        formats = [self.format]
         for cycle in range(self.LATENCY):
             formats.append(registered(m, formats[-1], name=f"format_{cycle}"))
         sign = delayed(m, self.fp32[31], 6, name="sign")
@@ -129,7 +129,7 @@ class Cast(wiring.Component):
             formats[4],
             lambda fmt: Cat(mantissa[: fmt.mantissa_bits], field[: fmt.exponent_bits]),
         )
-        exact = formats[4] == FP32.code
+        exact = _is_raw(formats[4]) | (formats[4] == FP32.code)
         nearest = ~stochastic & ~exact
         increment = (random & (stochastic & ~exact).replicate(16)) | Mux(nearest, _HALF, 0)
         carry = nearest & (mantissa[0] | sticky)
@@ -141,7 +141,8 @@ class Cast(wiring.Component):
         )
         special = registered(m, special, name="special_out")
         code = rounded[_FRACTION:]
-        replace = special | beyond | self._by_format(m, formats[5], _exceeds(code))
+        exceeds = self._by_format(m, formats[5], _exceeds(code))
+        replace = (special | beyond | exceeds) & ~_is_raw(formats[5])
         magnitude = registered(m, Mux(replace, replacement, code), name="magnitude")
         low = Signal(_FRACTION, reset_less=True)
         m.d.sync += low.eq(rounded)
@@ -150,7 +151,7 @@ class Cast(wiring.Component):
 
         result = self._by_format(m, formats[6], lambda fmt: Cat(magnitude[: fmt.width - 1], sign))
         upper, lower = Signal(16, reset_less=True), Signal(16, reset_less=True)
-        full = formats[6] == FP32.code
+        full = _is_raw(formats[6]) | (formats[6] == FP32.code)
         m.d.sync += [lower.eq(Mux(full, low, result)), upper.eq(Cat(magnitude, sign))]
         with m.If(~full):
             m.d.sync += upper.eq(0)
@@ -200,6 +201,10 @@ class Cast(wiring.Component):
             m, formats[1], lambda fmt: own[fmt.exponent_bits : 8].any() if fmt is not BF16 else 0
         )
         return field, shift, significand, normal & past
+
+
+def _is_raw(code: Value) -> Value:
+    return (code == RAW32) | (code == RAW16)
 
 
 def _replacement(nan: Value, saturate: Value) -> Callable[[FloatFormat], Value]:

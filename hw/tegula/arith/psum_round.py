@@ -5,7 +5,6 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from tegula.arith.pipeline import delayed, registered
-from tegula.config import TileConfig
 
 __all__ = ["PsumRound"]
 
@@ -42,12 +41,12 @@ class PsumRound(wiring.Component):
 
     Parameters
     ----------
-    config
-        The tile; its `acc_width` W is 32 to 64.
+    acc_width
+        W, 32 to 64.
 
     Members
     -------
-    word : In(psum_width)
+    word : In(9 + acc_width)
         E in the 9 high bits, m (two's complement) in the W low bits; registered on entry.
     fp32 : Out(32)
         The bits of the rounded value.
@@ -56,9 +55,9 @@ class PsumRound(wiring.Component):
     LATENCY = 8
     """Registers: input; tests; shift 32; 16; 8 and 4; 2 and 1; increment; specials."""
 
-    def __init__(self, config: TileConfig):
-        self._acc_width = config.acc_width
-        super().__init__({"word": In(config.psum_width), "fp32": Out(32)})
+    def __init__(self, acc_width: int):
+        self._acc_width = acc_width
+        super().__init__({"word": In(9 + acc_width), "fp32": Out(32)})
 
     def elaborate(self, platform):
         """Normalise within the budget, increment, replace what is special."""

@@ -25,7 +25,7 @@ class Counters(wiring.Component):
     -------
     clear, run : In(1)
         Begin anew; count.
-    busy, wait, stall : In(4)
+    busy, wait, stall : In(5)
         In the order of `ENGINES`: what each engine does in this cycle.
     read_beat, write_beat : In(1)
         A beat is transferred in this cycle.

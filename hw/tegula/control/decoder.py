@@ -197,7 +197,28 @@ class Decoder(wiring.Component):
             unclaimed &= ~(((1 << field.width) - 1) << low)
             errors.append(_field_error(field, bits[low : low + field.width], self._config))
         errors.append((bits & unclaimed).any())
+        errors += self._combinations(instruction, index, bits)
         return Cat(errors).any()
+
+    def _combinations(self, instruction, index: int, bits) -> list:
+        """Whether granule `index` has all fields of a forbidden combination."""
+        offsets = {field.name: (field.offset, field.width) for field in instruction.fields}
+        errors = []
+        for rule in instruction.forbidden:
+            places = [offsets[name] for name, _ in rule]
+            granules = {offset // GRANULE_BITS for offset, _ in places}
+            if len(granules) > 1:
+                raise ValueError(f"{instruction.mnemonic}: a combination crosses granules")
+            if granules == {index}:
+                errors.append(
+                    Cat(
+                        Cat(
+                            bits[offset % GRANULE_BITS :][:width] == value for value in values
+                        ).any()
+                        for (offset, width), (_, values) in zip(places, rule, strict=True)
+                    ).all()
+                )
+        return errors
 
     def _dispatch(self, m: Module, held, legal, dispatched) -> None:
         """Offer the instruction that is held to the queue that its opcode names."""

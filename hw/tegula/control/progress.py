@@ -16,8 +16,8 @@ last signal whose overflow is about to trap, and an engine that reacts to `stop`
 
 QUIET_CYCLES = 16
 """Cycles after which a wait that is not over can only be ended by somebody's signal. With no signal
-on its way the four waits are each tried every five cycles at least; one that the last signal ended
-is over within ten cycles of it."""
+on its way the five waits are each tried every six cycles at least; one that the last signal ended
+is over within twelve cycles of it."""
 
 
 class Progress(wiring.Component):
@@ -37,9 +37,9 @@ class Progress(wiring.Component):
     -------
     run : In(1)
         While low, all counts begin anew.
-    idle, empty, waiting : In(4)
+    idle, empty, waiting : In(5)
         Engines and queues, in the order of `ENGINES`.
-    head_pc, head_sem : In x 4
+    head_pc, head_sem : In x 5
         The waiting instruction and its semaphore, of each queue.
     stuck : In(1)
         Dispatch cannot go on, until a queue gives way.

@@ -10,7 +10,7 @@ from tegula.signatures import signal_layout
 
 __all__ = ["SIGNAL_CYCLES", "SIGNAL_PORTS", "SemaphoreFile", "wait_layout"]
 
-SIGNAL_PORTS = {Engine.TENSOR: 2, Engine.VECTOR: 1, Engine.LOAD: 1, Engine.STORE: 1}
+SIGNAL_PORTS = {engine: 2 if engine == Engine.TENSOR else 1 for engine in ENGINES}
 """Signal ports of each engine."""
 
 SIGNAL_CYCLES = 3
@@ -30,7 +30,7 @@ class SemaphoreFile(wiring.Component):
     """Counting semaphores: `count[sem] += value` on a signal; `count[sem] >= value` ends a wait.
 
     One operation a cycle, shared round-robin by all ports: a port that asks is served within as
-    many cycles as there are ports (4 waits and 5 signals). A wait that is served and not satisfied
+    many cycles as there are ports (5 waits and 6 signals). A wait that is served and not satisfied
     is tried again in a later round, and holds up nobody.
 
     Latency: the operation chosen in one cycle reads its count in the next, and compares and writes
@@ -44,9 +44,9 @@ class SemaphoreFile(wiring.Component):
 
     Members
     -------
-    waits : In(stream of `wait_layout`) x 4
+    waits : In(stream of `wait_layout`) x 5
         In the order of `ENGINES`. The handshake is the end of the wait (and its subtraction).
-    signals : In(stream of `signal_layout`) x 5
+    signals : In(stream of `signal_layout`) x 6
         In the order of `ENGINES`, each engine's `SIGNAL_PORTS` next to each other.
     clear : In(1)
         Sets all counts to zero and forgets the operation under way.

@@ -5,16 +5,15 @@ Syntax (ours)::
     # a comment runs to the end of the line
     mnemonic name=value name=value ... sync ...
 
-A value is decimal or hexadecimal (`0x`), or the name of a format or a layout. Fields with a default
-may be left out. `sync` is any of `wait(S>=V)`, `consume(S>=V)` (wait, then subtract V) and
-`signal(S+=V)`. `.word 0x...` is a granule of 16 bytes taken literally.
+A value is decimal or hexadecimal (`0x`), or the name of the value where values have names. Fields
+with a default may be left out. `sync` is any of `wait(S>=V)`, `consume(S>=V)` (wait, then subtract
+V) and `signal(S+=V)`. `.word 0x...` is a granule of 16 bytes taken literally.
 """
 
 import re
 
-from tegula.formats import FORMATS
-from tegula.isa.codec import Decoded, decode, encode
-from tegula.isa.instructions import GRANULE_BITS, GRANULE_BYTES, Field, Layout, by_opcode
+from tegula.isa.codec import Decoded, decode, encode, value_names
+from tegula.isa.instructions import GRANULE_BITS, GRANULE_BYTES, Field, by_opcode
 
 __all__ = ["assemble", "disassemble"]
 
@@ -102,11 +101,10 @@ def assemble(text: str) -> bytes:
 
 
 def _value_text(field: Field, value: int) -> str:
-    if field.formats:
-        return next((fmt.name for fmt in FORMATS if fmt.code == value), str(value))
-    if field.name == "layout":
-        return Layout(value).name.lower()
-    return f"{value:#x}" if field.name == "mem_addr" else str(value)
+    for name, code in value_names(field).items():
+        if code == value:
+            return name
+    return f"{value:#x}" if field.width >= 32 and not field.signed else str(value)
 
 
 def _sync_text(fields: dict[str, int]) -> list[str]:

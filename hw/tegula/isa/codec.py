@@ -5,21 +5,20 @@ from functools import cache
 from operator import index
 
 from tegula.config import TileConfig
-from tegula.formats import FORMATS, FloatFormat, format_by_name
+from tegula.formats import FloatFormat, format_names
 from tegula.isa.instructions import (
     GRANULE_BYTES,
     Field,
     Instruction,
-    Layout,
     by_mnemonic,
     by_opcode,
 )
 from tegula.isa.traps import Trap
 
-__all__ = ["Decoded", "FieldValue", "check", "decode", "encode", "field_value"]
+__all__ = ["Decoded", "FieldValue", "check", "decode", "encode", "field_value", "value_names"]
 
 FieldValue = int | str | FloatFormat
-"""What a field may be given as: a number, or the name (or object) of a format or a layout."""
+"""What a field may be given as: a number, a name of its value, or a format."""
 
 _OPCODE_MASK = 0xFF
 
@@ -48,13 +47,22 @@ class Decoded:
         return by_mnemonic(self.mnemonic)
 
 
+def value_names(field: Field) -> dict[str, int]:
+    """Name -> value of a field whose values have names; of others none."""
+    if field.formats:
+        return format_names()
+    if field.names is not None:
+        return {value.name.lower(): int(value) for value in field.names}
+    return {}
+
+
 def field_value(field: Field, value: FieldValue) -> int:
     """The number that `value` stands for in `field`.
 
     Parameters
     ----------
     value
-        An integer; in a format field also a `FloatFormat` or its name; in `layout` also a name.
+        An integer; in a format field also a `FloatFormat`; where values have names, also a name.
 
     Raises
     ------
@@ -63,13 +71,12 @@ def field_value(field: Field, value: FieldValue) -> int:
     """
     if field.formats and isinstance(value, FloatFormat):
         value = value.code
-    elif field.formats and isinstance(value, str):
-        value = format_by_name(value).code
-    elif field.name == "layout" and isinstance(value, str):
-        if value.upper() not in Layout.__members__:
-            known = ", ".join(name.lower() for name in Layout.__members__)
-            raise ValueError(f"layout {value!r} is unknown: it must be one of {known}")
-        value = Layout[value.upper()]
+    elif isinstance(value, str) and (names := value_names(field)):
+        if value.lower() not in names:
+            known = ", ".join(names)
+            what = "format" if field.formats else field.name
+            raise ValueError(f"{what} {value!r} is unknown: it must be one of {known}")
+        value = names[value.lower()]
     try:
         number = index(value)
     except TypeError:
@@ -79,6 +86,14 @@ def field_value(field: Field, value: FieldValue) -> int:
     return number
 
 
+def _broken_rule(instruction: Instruction, values: dict[str, int]) -> tuple | None:
+    """The first combination of `Instruction.forbidden` that `values` have."""
+    for rule in instruction.forbidden:
+        if all(values[name] in among for name, among in rule):
+            return rule
+    return None
+
+
 def _check_allowed(field: Field, number: int, config: TileConfig) -> None:
     allowed = field.allowed(config)
     if number in allowed:
@@ -86,7 +101,8 @@ def _check_allowed(field: Field, number: int, config: TileConfig) -> None:
     if isinstance(allowed, range):
         limits = f"{allowed[0]} to {allowed[-1]}"
     else:
-        limits = "one of " + ", ".join(fmt.name for fmt in FORMATS if fmt.code in allowed)
+        names = value_names(field).items()
+        limits = "one of " + ", ".join(name for name, code in names if code in allowed)
     raise ValueError(f"{field.name} must be {limits} on tile {config.name!r}, not {number}")
 
 
@@ -115,6 +131,7 @@ def encode(mnemonic: str, config: TileConfig | None = None, **fields: FieldValue
     if unknown := [name for name in fields if name not in known]:
         raise ValueError(f"{mnemonic} has no field {', '.join(unknown)}")
     word = instruction.opcode
+    numbers = {}
     for field in instruction.fields:
         value = fields.get(field.name, field.default)
         if value is None:
@@ -125,7 +142,11 @@ def encode(mnemonic: str, config: TileConfig | None = None, **fields: FieldValue
                 _check_allowed(field, number, config)
         except ValueError as error:
             raise ValueError(f"{mnemonic}: {error}") from None
+        numbers[field.name] = number
         word |= (number & ((1 << field.width) - 1)) << field.offset
+    if config is not None and (rule := _broken_rule(instruction, numbers)):
+        together = " and ".join(f"{name} {numbers[name]}" for name, _ in rule)
+        raise ValueError(f"{mnemonic}: {together} are illegal together")
     return word.to_bytes(instruction.granules * GRANULE_BYTES, "little")
 
 
@@ -195,18 +216,19 @@ def check(instruction: int | bytes | Decoded, config: TileConfig) -> Trap:
         field claims is 1 or a value is not in `Field.allowed(config)`; else NONE. Every field is
         checked, also those that the instruction does not use (`wait_sem` where `wait` is 0).
     """
-    if isinstance(instruction, Decoded):
-        limits = _limits(instruction.mnemonic, config)
-        values = instruction.fields
-        legal = all(values[field.name] in allowed for field, allowed in limits)
-        return Trap.NONE if legal else Trap.ILLEGAL_FIELD
-    word = instruction if isinstance(instruction, int) else int.from_bytes(instruction, "little")
-    row = by_opcode(word & _OPCODE_MASK)
-    if row is None:
-        return Trap.ILLEGAL_OPCODE
-    word &= (1 << row.bits) - 1
-    if word & ~_claimed(row.mnemonic):
-        return Trap.ILLEGAL_FIELD
+    if not isinstance(instruction, Decoded):
+        word = (
+            instruction if isinstance(instruction, int) else int.from_bytes(instruction, "little")
+        )
+        row = by_opcode(word & _OPCODE_MASK)
+        if row is None:
+            return Trap.ILLEGAL_OPCODE
+        word &= (1 << row.bits) - 1
+        if word & ~_claimed(row.mnemonic):
+            return Trap.ILLEGAL_FIELD
+        values = {field.name: _extract(field, word) for field in row.fields}
+    else:
+        row, values = instruction.instruction, instruction.fields
     limits = _limits(row.mnemonic, config)
-    legal = all(_extract(field, word) in allowed for field, allowed in limits)
-    return Trap.NONE if legal else Trap.ILLEGAL_FIELD
+    legal = all(values[field.name] in allowed for field, allowed in limits)
+    return Trap.NONE if legal and not _broken_rule(row, values) else Trap.ILLEGAL_FIELD

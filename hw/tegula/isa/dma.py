@@ -1,6 +1,6 @@
 """Instructions of the two DMA engines."""
 
-from tegula.isa.fields import Field, Instruction, one, partitions
+from tegula.isa.fields import Field, Instruction, Layout, one, partitions
 
 __all__ = ["DMA"]
 
@@ -74,6 +74,7 @@ _DMA_PAYLOAD = (
         name="layout",
         offset=360,
         width=1,
+        names=Layout,
         doc="0 `free`: a run lies along one partition; 1 `partition`: across the partitions",
     ),
     Field(

@@ -52,7 +52,10 @@ def _limit(field: Field, end: int) -> str:
 
 def _limits(field: Field) -> str:
     if field.formats:
-        return "format, fp32 too" if field.fp32 else "format"
+        extra = ", fp32, raw too" if field.raw else ", fp32 too"
+        return "format" + (extra if field.fp32 else "")
+    if field.names is not None:
+        return ", ".join(f"{value.value} `{value.name.lower()}`" for value in field.names)
     if field.width == 1:
         return "0, 1"
     return f"{_limit(field, 0)} .. {_limit(field, -1)}"

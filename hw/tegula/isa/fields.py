@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from tegula.config import TileConfig
+from tegula.formats import FP32, PATTERN_CODES
 
 __all__ = [
     "ENGINES",
@@ -29,11 +30,12 @@ class Engine(IntEnum):
     CONTROL = 0
     TENSOR = 1
     VECTOR = 2
+    ACTIVATION = 3
     LOAD = 4
     STORE = 5
 
 
-ENGINES = (Engine.TENSOR, Engine.VECTOR, Engine.LOAD, Engine.STORE)
+ENGINES = (Engine.TENSOR, Engine.VECTOR, Engine.ACTIVATION, Engine.LOAD, Engine.STORE)
 """Engines with a queue, in the order of every per-engine port, counter and register."""
 
 
@@ -62,9 +64,11 @@ class Field:
     minimum, maximum
         Limits checked at dispatch, as functions of the configuration; None: any value that fits.
     formats
-        True: the value is the code of a `FloatFormat`, and assembly writes its name.
-    fp32
-        With `formats`: whether fp32 is allowed.
+        True: the value is the code of a format, and assembly writes its name.
+    fp32, raw
+        With `formats`: whether fp32, and whether the patterns `raw16` and `raw32` are allowed.
+    names
+        Names of the values, which assembly writes in lower case; None: numbers.
     default
         Value where assembly or Python leaves the field out; None: it must be given.
     """
@@ -78,6 +82,8 @@ class Field:
     maximum: Callable[[TileConfig], int] | None = None
     formats: bool = False
     fp32: bool = False
+    raw: bool = False
+    names: type[IntEnum] | None = None
     default: int | None = None
 
     @property
@@ -94,7 +100,11 @@ class Field:
         """Values that the tile of `config` accepts at dispatch."""
         if self.formats:
             codes = [fmt.code for fmt in config.operand_formats]
-            return tuple(sorted([*codes, 3] if self.fp32 else codes))
+            codes += [FP32.code] if self.fp32 else []
+            codes += PATTERN_CODES.values() if self.raw else []
+            return tuple(sorted(codes))
+        if self.names is not None:
+            return range(len(self.names))
         low = self.low if self.minimum is None else self.minimum(config)
         high = self.high if self.maximum is None else self.maximum(config)
         return range(low, high + 1)
@@ -102,13 +112,18 @@ class Field:
 
 @dataclass(frozen=True, kw_only=True)
 class Instruction:
-    """An instruction: mnemonic, opcode, engine, size and payload fields (the header is common)."""
+    """An instruction: mnemonic, opcode, engine, size and payload fields (the header is common).
+
+    `forbidden` lists combinations that are illegal although each field is within its limits: sets
+    of (field, values) of one granule, of which not all may hold.
+    """
 
     mnemonic: str
     opcode: int
     granules: int
     doc: str
     payload: tuple[Field, ...] = ()
+    forbidden: tuple[tuple[tuple[str, tuple[int, ...]], ...], ...] = ()
 
     @property
     def engine(self) -> Engine:

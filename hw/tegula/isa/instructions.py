@@ -6,6 +6,7 @@ has. Bits that no field claims must be zero. All of this is ours: published so t
 build on it.
 """
 
+from tegula.isa.activation import ACTIVATION
 from tegula.isa.dma import DMA
 from tegula.isa.fields import (
     ENGINES,
@@ -43,6 +44,7 @@ INSTRUCTIONS = (
     ),
     *TENSOR,
     *VECTOR,
+    *ACTIVATION,
     *DMA,
 )
 

@@ -37,10 +37,10 @@ MODEL = """\
    its engine. There are no branches. A queue holds `queue_depth` instructions; an instruction
    counts until its engine takes it, so also while it waits at the head. An instruction whose
    queue is full holds back all that follow it in the program.
-2. **Each engine** (tensor, vector, load, store) takes the instructions of its queue in order. The
-   head of a queue waits, if `wait` is 1, until semaphore `wait_sem` is at least `wait_value`; if
-   `consume` is 1, it then subtracts `wait_value`. Comparison and subtraction are one step. Then
-   it executes.
+2. **Each engine** (tensor, vector, activation, load, store) takes the instructions of its queue
+   in order. The head of a queue waits, if `wait` is 1, until semaphore `wait_sem` is at least
+   `wait_value`; if `consume` is 1, it then subtracts `wait_value`. Comparison and subtraction are
+   one step. Then it executes.
 3. **At completion**, if `signal` is 1, `signal_value` is added to semaphore `signal_sem`. All
    effects of the instruction are visible to whoever sees the new count. For `store.dma` this
    means that memory has acknowledged every write.
@@ -49,8 +49,10 @@ MODEL = """\
 Engines run beside each other: **only queues and semaphores order them**. Between two engines
 nothing else does, not even the order in the program. Within an engine:
 
-- `vector`, `load` and `store` instructions see all effects of earlier ones of the same engine on
-  the scratchpad and PSUM, and their signals come in order.
+- `vector`, `activation`, `load` and `store` instructions see all effects of earlier ones of the
+  same engine on the scratchpad and PSUM, and their signals come in order. A vector or activation
+  instruction with `overlap` need not: it must not read what those before it in its engine may
+  still be writing.
 - A `tensor.matmul` sees all PSUM writes of earlier ones. `tensor.load` reads its operand while
   earlier matmuls still run, so its signal may come before theirs. The signals of all other tensor
   instructions come in order. A `tensor.sync` signals when all earlier tensor instructions are
@@ -58,9 +60,9 @@ nothing else does, not even the order in the program. Within an engine:
 - Runs of one DMA instruction are transferred in order: axis 1 counts fastest, then axis 2, then
   axis 3. Where runs of one `load.dma` or one `store.dma` overlap at their destination, the last
   one stands.
-- A `vector.copy` must not write a word that a later step of the same instruction reads (a source
-  or a random word): whether that step sees the old or the new value is undefined. Results that
-  lie at or before their own source, as in-place casts do, are fine.
+- A `vector.compute` or `activation.apply` must not write a word that a later element of the same
+  instruction reads: whether that element sees the old or the new value is undefined. Results that
+  lie at or before their own operands, as in-place work has them, are fine.
 
 A rule that is enough to never deadlock: let a wait be satisfied by signals of instructions that
 come earlier in the program. `tegula_sw.check` verifies it, and that results do not depend on
@@ -104,7 +106,8 @@ checked, also those that the instruction does not use** (`wait_sem` where `wait`
 
 A *format* field holds one of these codes:
 {formats}.
-A tile accepts bf16 and its `fp8_formats`; only results may be fp32.
+A tile accepts bf16 and its `fp8_formats`, and where the table says so fp32 and the patterns
+`raw32` (6) and `raw16` (7).
 """
 
 HOST = """\
@@ -123,7 +126,7 @@ ASSEMBLY = """\
 ## Assembly
 
 One instruction a line: `mnemonic name=value ...`. Values are decimal or hexadecimal (`0x`), or
-the name of a format or a layout. Fields with a default may be left out. `#` begins a comment.
+the name of the value. Fields with a default may be left out. `#` begins a comment.
 
 | written | means |
 |---|---|
@@ -154,7 +157,7 @@ load.dma mem_addr=0x1080 run=8 count1=8 mem_stride1=16 \
 sbuf_addr=8 partition_stride1=1 layout=free signal(0+=1)
 tensor.load rows=8 format=bf16 columns=8 addr=0 wait(0>=2)
 tensor.matmul rows=8 format=bf16 addr=8 columns=8 psum_addr=0 signal(1+=1)
-vector.copy rows=8 format=bf16 src=0 dst=16 columns=8 wait(1>=1) signal(2+=1)
+vector.compute rows=8 format=bf16 dst=16 columns=8 wait(1>=1) signal(2+=1)
 store.dma mem_addr=0x1100 run=8 count1=8 mem_stride1=16 \
 sbuf_addr=16 partition_stride1=1 layout=free wait(2>=1)
 halt

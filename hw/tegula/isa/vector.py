@@ -1,8 +1,186 @@
 """Instructions of the vector engine."""
 
+from tegula.formats import FP32, RAW32
 from tegula.isa.fields import Field, Instruction, one, partitions
+from tegula.isa.operations import Operand, Operation, Reduction, Rounding, Source
 
 __all__ = ["VECTOR"]
+
+_COMPUTE = (
+    Field(
+        name="rows",
+        offset=48,
+        width=6,
+        minimum=one,
+        maximum=partitions,
+        doc="partitions 0 .. rows - 1 are written",
+    ),
+    Field(
+        name="format",
+        offset=54,
+        width=3,
+        formats=True,
+        fp32=True,
+        raw=True,
+        doc="result format",
+    ),
+    Field(
+        name="saturate",
+        offset=57,
+        width=1,
+        default=0,
+        doc="1: fp8 overflow and infinities become the largest finite number",
+    ),
+    Field(
+        name="rounding",
+        offset=58,
+        width=2,
+        default=0,
+        names=Rounding,
+        doc=(
+            "to nearest even; stochastically with the lane's generator; stochastically with the"
+            " low 16 bits of y"
+        ),
+    ),
+    Field(name="columns", offset=60, width=13, minimum=one, doc="elements of each partition"),
+    Field(
+        name="x_source",
+        offset=73,
+        width=2,
+        default=0,
+        names=Source,
+        doc="where x comes from",
+    ),
+    Field(
+        name="x_format",
+        offset=75,
+        width=3,
+        formats=True,
+        fp32=True,
+        raw=True,
+        default=FP32.code,
+        doc="format of x in the scratchpad",
+    ),
+    Field(
+        name="x_addr",
+        offset=78,
+        width=16,
+        default=0,
+        doc="address of x, words of PSUM or of the scratchpad; the first index",
+    ),
+    Field(
+        name="x_stride",
+        offset=94,
+        width=12,
+        signed=True,
+        default=1,
+        doc="step from element to element, in the same unit (fp32 in the scratchpad: 2 words)",
+    ),
+    Field(
+        name="y_format",
+        offset=106,
+        width=3,
+        formats=True,
+        fp32=True,
+        raw=True,
+        default=FP32.code,
+        doc="format of y",
+    ),
+    Field(
+        name="y_addr",
+        offset=109,
+        width=16,
+        default=0,
+        doc="scratchpad address of y, words; if used",
+    ),
+    Field(
+        name="transpose",
+        offset=125,
+        width=1,
+        default=0,
+        doc="1: the results of an element lie along one partition (16-bit formats)",
+    ),
+    Field(
+        name="overlap",
+        offset=126,
+        width=1,
+        default=0,
+        doc="1: may read the scratchpad before earlier vector instructions have written to it",
+    ),
+    Field(
+        name="s0",
+        offset=128,
+        width=32,
+        default=0,
+        doc="second operand of op0: an fp32 pattern, or the scratchpad address of an fp32",
+    ),
+    Field(name="s1", offset=160, width=32, default=0, doc="the same of op1"),
+    Field(name="op0", offset=192, width=4, default=0, names=Operation, doc="first operation"),
+    Field(name="op1", offset=196, width=4, default=0, names=Operation, doc="second operation"),
+    Field(
+        name="s0_kind",
+        offset=200,
+        width=2,
+        default=0,
+        names=Operand,
+        doc="what op0 combines x with",
+    ),
+    Field(
+        name="s1_kind",
+        offset=202,
+        width=2,
+        default=0,
+        names=Operand,
+        doc="what op1 combines the result of op0 with",
+    ),
+    Field(
+        name="y_stride",
+        offset=204,
+        width=12,
+        signed=True,
+        default=1,
+        doc="step from element to element of y, words (fp32: 2)",
+    ),
+    Field(name="dst", offset=216, width=16, doc="scratchpad address of the results, words"),
+    Field(
+        name="dst_stride",
+        offset=232,
+        width=12,
+        signed=True,
+        default=1,
+        doc="step from result to result (fp32: 2); `transpose`: every N results; words",
+    ),
+    Field(
+        name="reduction",
+        offset=244,
+        width=2,
+        default=0,
+        names=Reduction,
+        doc="combine the results of a partition instead of writing them",
+    ),
+    Field(
+        name="proceed",
+        offset=246,
+        width=1,
+        default=0,
+        doc="1: a reduction goes on from the partial results of the one before",
+    ),
+    Field(
+        name="finish",
+        offset=247,
+        width=1,
+        default=0,
+        doc="1: a reduction ends here: its result is written to `dst`",
+    ),
+    Field(
+        name="partition",
+        offset=248,
+        width=6,
+        default=0,
+        maximum=lambda config: config.n - 1,
+        doc="partition of the first result (`transpose`)",
+    ),
+)
 
 VECTOR = (
     Instruction(
@@ -12,60 +190,34 @@ VECTOR = (
         doc="Only wait and signal; signals when all earlier vector instructions are complete.",
     ),
     Instruction(
-        mnemonic="vector.copy",
+        mnemonic="vector.compute",
         opcode=0x21,
+        granules=2,
+        doc=(
+            "For i = 0 .. columns - 1, in every partition: `(x[i] op0 s0) op1 s1`, cast to `format`"
+            " and written to `dst + i * dst_stride`, or combined by `reduction`."
+        ),
+        payload=_COMPUTE,
+        forbidden=((("transpose", (1,)), ("format", (FP32.code, RAW32))),),
+    ),
+    Instruction(
+        mnemonic="vector.generator",
+        opcode=0x22,
         granules=1,
         doc=(
-            "Read `columns` fp32 values of each partition from PSUM (rounded on reading) or from"
-            " the scratchpad (two words each, low half first), cast them and write them to the"
-            " scratchpad at `dst + i` (fp32: two words at `dst + 2 * i`)."
+            "Load the state of each lane's random generator from the eight words from `addr` on of"
+            " its partition (x, y, z, w, each low half first), or save it there."
         ),
         payload=(
             Field(
-                name="rows",
+                name="save",
                 offset=48,
-                width=6,
-                minimum=one,
-                maximum=partitions,
-                doc="partitions 0 .. rows - 1 are written",
-            ),
-            Field(name="format", offset=54, width=3, formats=True, fp32=True, doc="result format"),
-            Field(
-                name="source",
-                offset=57,
                 width=1,
                 default=0,
-                doc="0: PSUM; 1: fp32 in the scratchpad",
+                doc="0: load; 1: save",
             ),
             Field(
-                name="stochastic",
-                offset=58,
-                width=1,
-                default=0,
-                doc="0: round to nearest even; 1: round with the 16 random bits at `random + i`",
-            ),
-            Field(
-                name="saturate",
-                offset=59,
-                width=1,
-                default=0,
-                doc="1: fp8 overflow and infinities become the largest finite number",
-            ),
-            Field(name="src", offset=64, width=16, doc="PSUM or scratchpad address, words"),
-            Field(name="dst", offset=80, width=16, doc="scratchpad address of the results, words"),
-            Field(
-                name="columns",
-                offset=96,
-                width=16,
-                minimum=one,
-                doc="values of each partition",
-            ),
-            Field(
-                name="random",
-                offset=112,
-                width=16,
-                default=0,
-                doc="scratchpad address of the random bits, words (used if `stochastic`)",
+                name="addr", offset=64, width=16, doc="scratchpad address, words; a multiple of 2"
             ),
         ),
     ),

@@ -4,6 +4,7 @@ from amaranth.hdl import Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
+from tegula.activation.engine import ActivationEngine
 from tegula.array.engine import TensorEngine
 from tegula.bus.arbiter import AxiMaster
 from tegula.bus.axi import Axi4LiteSignature, Axi4Signature
@@ -58,6 +59,7 @@ class Tile(wiring.Component):
         m.submodules.control = self._control = Control(config)
         m.submodules.tensor = self._tensor = TensorEngine(config)
         m.submodules.vector = self._vector = VectorEngine(config)
+        m.submodules.activation = self._activation = ActivationEngine(config)
         m.submodules.load = self._load = LoadEngine(config)
         m.submodules.store = self._store = StoreEngine(config)
         m.submodules.scratchpad = self._scratchpad = Scratchpad(config)
@@ -82,7 +84,7 @@ class Tile(wiring.Component):
 
     def _connect_engines(self, m):
         control = self._control
-        for name in ("tensor", "vector", "load", "store"):
+        for name in ("tensor", "vector", "activation", "load", "store"):
             connect(m, getattr(control, name), getattr(self, f"_{name}").engine)
         for engine in (self._load, self._store):
             m.d.comb += [
@@ -103,8 +105,12 @@ class Tile(wiring.Component):
 
     def _connect_scratchpad(self, m):
         scratchpad, tensor, vector = self._scratchpad, self._tensor, self._vector
+        activation = self._activation
         connect(m, tensor.stationary, scratchpad.stationary)
-        connect(m, vector.row_read, scratchpad.vector)
+        connect(m, vector.x, scratchpad.x)
+        connect(m, vector.y, scratchpad.y)
+        connect(m, activation.row, scratchpad.activation)
+        connect(m, activation.write, scratchpad.activation_write)
         connect(m, self._load.write, scratchpad.load)
         connect(m, self._store.read, scratchpad.store)
         m.d.comb += [
@@ -113,11 +119,11 @@ class Tile(wiring.Component):
             tensor.moving_data.eq(scratchpad.moving_data),
             tensor.row_data.eq(scratchpad.row_data),
             tensor.row_valid.eq(scratchpad.stationary_valid),
-            vector.row_data.eq(scratchpad.row_data),
-            vector.row_valid.eq(scratchpad.vector_valid),
-            scratchpad.write_addr.eq(vector.row_write_addr),
-            scratchpad.write_en.eq(vector.row_write_en),
-            scratchpad.write_data.eq(vector.row_write_data),
+            vector.x_data.eq(scratchpad.x_data),
+            vector.y_data.eq(scratchpad.y_data),
+            scratchpad.vector_write.eq(vector.write),
+            activation.row_data.eq(scratchpad.row_data),
+            activation.row_valid.eq(scratchpad.activation_valid),
             self._store.read_data.eq(scratchpad.store_data),
             self._store.read_valid.eq(scratchpad.store_valid),
         ]

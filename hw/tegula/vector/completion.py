@@ -43,7 +43,7 @@ class CompletionQueue(wiring.Component):
         Instructions in the queue.
     """
 
-    DEPTH = 4
+    DEPTH = 8
     """Instructions between their start and their signal."""
 
     def __init__(self, config: TileConfig):

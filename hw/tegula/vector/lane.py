@@ -1,25 +1,44 @@
-"""One lane of the vector engine: round, cast, and hold what arrives early."""
+"""One lane of the vector engine: operands, an adder, a multiplier, a cast."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import C, Cat, Module, Mux, Signal, Value
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
 from tegula.arith.cast import Cast
+from tegula.arith.fp_unit import FpUnit
+from tegula.arith.pattern import PatternDecode
+from tegula.arith.pipeline import delayed, registered
 from tegula.arith.psum_round import PsumRound
 from tegula.config import TileConfig
+from tegula.memory.scratchpad import READ_CYCLES
+from tegula.select import select
+from tegula.vector.controls import RANDOM_SLOTS, controls_layout
 
-__all__ = ["VectorLane"]
+__all__ = ["ENTRY_CYCLES", "UNIT_CYCLES", "VectorLane"]
+
+PSUM_READ_CYCLES = 1
+"""Cycles from a PSUM read to its word."""
+
+ENTRY_CYCLES = PSUM_READ_CYCLES + PsumRound.LATENCY
+"""Cycles from the issue of an element until its operands are here: the way of a PSUM word."""
+
+UNIT_CYCLES = FpUnit.LATENCY
+
+_ONE = 0x3F80_0000
+_LOWEST = 0xFF80_0000
+"""-Inf, where a maximum begins."""
 
 
 class VectorLane(wiring.Component):
-    """From a PSUM word or an fp32 in the scratchpad to a result word: ``cast(round(word))``.
+    """``cast((x op0 s0) op1 s1)`` for one partition, and the reduction of such results.
 
-    Random bits wait in a ring of `RANDOM_SLOTS` words, for they may come before the rounded PSUM
-    word that they belong to. The halves of an fp32 from the scratchpad wait in two registers.
+    An element passes `steps` units, the adder or the multiplier, one after the other; each also
+    does the operations that are neither. What it does where, it is told by `controls`, each part in
+    its own cycle after the issue of the element: `arrival` READ_CYCLES, `entry` ENTRY_CYCLES; the
+    units 1 + UNIT_CYCLES * step after that; `leave` 1 + UNIT_CYCLES * steps. The lane itself
+    remembers scalars and partial results, and no more.
 
-    Latency: `PSUM_LATENCY` from `psum_word`, or `CAST_LATENCY` from the cycle of `direct` and the
-    controls, to `word`; the upper half of an fp32 result is at `word` a cycle later, if `second` is
-    1. Throughput: one value a cycle (fp32 results: one every two cycles).
+    Latency: ``ENTRY_CYCLES + 1 + UNIT_CYCLES * steps + CAST_CYCLES`` from issue to `word`.
 
     Parameters
     ----------
@@ -28,72 +47,160 @@ class VectorLane(wiring.Component):
 
     Members
     -------
+    controls : In(controls_layout)
+        What to do in this cycle.
     psum_word : In(psum_width)
-        A PSUM word.
-    row_word : In(16)
-        A word of the scratchpad.
-    capture_low, capture_high, capture_random : In(1), random_slot_in : In
-        What `row_word` is: it is kept from the next cycle on, random bits in that slot of the ring.
-    direct : In(1), random_slot_out : In, stochastic, saturate : In(1), format : In(3)
-        Of the value that enters the cast: 1 where it is the captured fp32 and 0 where it is the
-        PSUM word of `PsumRound.LATENCY` cycles ago; its random bits; how to cast it.
-    second : In(1)
-        `word` is the upper half of the result of the cycle before.
-    word : Out(16)
-        The result.
+        A PSUM word, PSUM_READ_CYCLES after the issue of its element.
+    x_word, y_word : In(32)
+        Words of the scratchpad, READ_CYCLES after their acceptance.
+    number : In(32), state_word : Out(32)
+        The generator beside the lane: what it draws (or shows) at entry, and what it may load.
+    word : Out(32), kept : Out(1)
+        The result, and whether the destination keeps what it holds.
     """
 
-    CAST_LATENCY = Cast.LATENCY
-    PSUM_LATENCY = PsumRound.LATENCY + Cast.LATENCY
-    RANDOM_SLOTS = 16
+    CAST_CYCLES = Cast.LATENCY
 
     def __init__(self, config: TileConfig):
         self._config = config
-        slot = range(self.RANDOM_SLOTS)
         super().__init__(
             {
+                "controls": In(controls_layout()),
                 "psum_word": In(config.psum_width),
-                "row_word": In(16),
-                "capture_low": In(1),
-                "capture_high": In(1),
-                "capture_random": In(1),
-                "random_slot_in": In(slot),
-                "direct": In(1),
-                "random_slot_out": In(slot),
-                "stochastic": In(1),
-                "saturate": In(1),
-                "format": In(3),
-                "second": In(1),
-                "word": Out(16),
+                "x_word": In(32),
+                "y_word": In(32),
+                "number": In(32),
+                "state_word": Out(32),
+                "word": Out(32),
+                "kept": Out(1),
             }
         )
 
     def elaborate(self, platform):
-        """Capture, round, cast, choose the half."""
+        """Arrive, enter, compute, leave."""
         m = Module()
-        m.submodules.rounder = rounder = PsumRound(self._config)
-        m.submodules.cast = cast = Cast(self._config)
-        m.submodules.random = random = memory.Memory(shape=16, depth=self.RANDOM_SLOTS, init=[])
-        random_in, random_out = random.write_port(), random.read_port(domain="comb")
-
-        low, high = Signal(16), Signal(16)
-        with m.If(self.capture_low):
-            m.d.sync += low.eq(self.row_word)
-        with m.If(self.capture_high):
-            m.d.sync += high.eq(self.row_word)
-        m.d.comb += [
-            random_in.en.eq(self.capture_random),
-            random_in.addr.eq(self.random_slot_in),
-            random_in.data.eq(self.row_word),
-            random_out.addr.eq(self.random_slot_out),
-            rounder.word.eq(self.psum_word),
-            cast.fp32.eq(Mux(self.direct, Cat(low, high), rounder.fp32)),
-            cast.random.eq(random_out.data),
-            cast.stochastic.eq(self.stochastic),
-            cast.saturate.eq(self.saturate),
-            cast.format.eq(self.format),
-        ]
-        upper = Signal(16)
-        m.d.sync += upper.eq(cast.code[16:])
-        m.d.comb += self.word.eq(Mux(self.second, upper, cast.code[:16]))
+        m.submodules.adder = adder = FpUnit("add")
+        m.submodules.multiplier = multiplier = FpUnit("mul")
+        x, y = self._arrive(m)
+        first, second, third, random_in = self._enter(m, x, y)
+        partial = self._reduce(m, adder.result)
+        delayed_third = delayed(m, third, UNIT_CYCLES, name="third")
+        for unit, controls in (
+            (adder, self.controls.adder),
+            (multiplier, self.controls.multiplier),
+        ):
+            before = Mux(controls.after_adder, adder.result, multiplier.result)
+            a, b = Signal(32), Signal(32)
+            m.d.comb += [
+                a.eq(Mux(controls.first, first, before)),
+                b.eq(Mux(controls.first, second, Mux(controls.twice, before, delayed_third))),
+                unit.op.eq(controls.op),
+                unit.a.eq(a),
+                unit.b.eq(b),
+            ]
+            if unit is adder:
+                with m.If(controls.reduce):
+                    m.d.comb += unit.b.eq(partial)
+                with m.If(controls.held):
+                    m.d.comb += unit.a.eq(self._held)
+                with m.If(controls.magnitude):
+                    m.d.comb += unit.a[31].eq(0)
+        self._leave(m, first, adder, multiplier, random_in)
         return m
+
+    def _arrive(self, m: Module) -> tuple[Value, Value]:
+        """Words to patterns; where y came later than x, x has been held. At entry."""
+        arrival = self.controls.arrival
+        m.submodules.x_decode = x_decode = PatternDecode(self._config)
+        m.submodules.y_decode = y_decode = PatternDecode(self._config)
+        held = Signal(32, reset_less=True)
+        with m.If(arrival.hold):
+            m.d.sync += held.eq(self.x_word)
+        m.d.comb += [
+            x_decode.word.eq(Mux(arrival.late, held, self.x_word)),
+            x_decode.format.eq(arrival.x_format),
+            y_decode.word.eq(self.y_word),
+            y_decode.format.eq(arrival.y_format),
+        ]
+        cycles = ENTRY_CYCLES - READ_CYCLES
+        return (
+            delayed(m, x_decode.pattern, cycles, name="x"),
+            delayed(m, y_decode.pattern, cycles, name="y"),
+        )
+
+    def _enter(self, m: Module, x: Value, y: Value) -> tuple[Value, ...]:
+        """Choose the operands; registered. Also the random bits of the element, as they come."""
+        entry = self.controls.entry
+        m.submodules.rounder = rounder = PsumRound(self._config.acc_width)
+        uniform = Cat(self.number[9:], C(_ONE >> 23, 9))
+        pattern = Signal(32)
+        m.d.comb += [
+            rounder.word.eq(self.psum_word),
+            self.state_word.eq(x),
+            pattern.eq(
+                select(
+                    [
+                        rounder.fp32,
+                        x,
+                        entry.value,
+                        Mux(entry.number, self.number, uniform),
+                    ],
+                    entry.source,
+                )
+            ),
+        ]
+        scalar0, scalar1 = Signal(32, reset_less=True), Signal(32, reset_less=True)
+        with m.If(entry.scalar0):
+            m.d.sync += scalar0.eq(pattern)
+        with m.If(entry.scalar1):
+            m.d.sync += scalar1.eq(pattern)
+        second = Mux(entry.self0, pattern, Mux(entry.y0, y, scalar0))
+        third = Mux(entry.y1, y, scalar1)
+        return (
+            registered(m, pattern, name="first"),
+            registered(m, second, name="second"),
+            registered(m, third, name="third_0"),
+            Mux(entry.given, y[:16], self.number[:16]),
+        )
+
+    def _reduce(self, m: Module, total: Value) -> Value:
+        """Memory of partial results; what the adder combines an element with."""
+        controls = self.controls.partial
+        m.submodules.partials = partials = memory.Memory(shape=32, depth=16, init=[])
+        read, write = partials.read_port(domain="comb"), partials.write_port()
+        value = Signal(32)
+        self._held = Signal(32, reset_less=True)
+        m.d.comb += [
+            read.addr.eq(controls.addr),
+            value.eq(Mux(controls.identity, Mux(controls.lowest, _LOWEST, 0), read.data)),
+            write.en.eq(controls.write),
+            write.addr.eq(controls.write_addr),
+            write.data.eq(total),
+        ]
+        with m.If(controls.hold):
+            m.d.sync += self._held.eq(value)
+        return value
+
+    def _leave(self, m: Module, first: Value, adder, multiplier, random_in: Value) -> None:
+        """Cast what leaves the last step, with the random bits that were kept at entry."""
+        entry, leave = self.controls.entry, self.controls.leave
+        m.submodules.cast = cast = Cast(self._config)
+        m.submodules.random = random = memory.Memory(shape=16, depth=RANDOM_SLOTS, init=[])
+        random_write, random_read = random.write_port(), random.read_port(domain="comb")
+        m.d.comb += [
+            random_write.en.eq(entry.keep),
+            random_write.addr.eq(entry.slot),
+            random_write.data.eq(random_in),
+            random_read.addr.eq(leave.slot),
+        ]
+        result = Mux(leave.from_adder, adder.result, multiplier.result)
+        kept = Mux(leave.from_adder, adder.kept, multiplier.kept)
+        m.d.comb += [
+            cast.fp32.eq(Mux(leave.steps, result, first)),
+            cast.random.eq(random_read.data),
+            cast.stochastic.eq(leave.stochastic),
+            cast.saturate.eq(leave.saturate),
+            cast.format.eq(leave.format),
+            self.word.eq(cast.code),
+        ]
+        m.d.comb += self.kept.eq(delayed(m, leave.steps & kept, self.CAST_CYCLES, name="kept"))

@@ -1,4 +1,4 @@
-"""Tensor and vector instructions on the state of a tile.
+"""Instructions of the tensor engine on the state of a tile.
 
 Each takes the fields of a checked instruction, does the steps that come before the first trap, and
 raises `EngineTrap` if there is one.
@@ -6,19 +6,16 @@ raises `EngineTrap` if there is one.
 
 import numpy as np
 
-from tegula.formats import FORMATS, FP32, FloatFormat
+from tegula.formats import FORMATS, FloatFormat
 from tegula.isa.traps import Trap
 from tegula_golden.accumulate import accumulate
-from tegula_golden.cast import cast
 from tegula_golden.codes import code_dtype
-from tegula_golden.partial_sums import PartialSums, to_fp32_bits
+from tegula_golden.partial_sums import PartialSums
 from tegula_golden.tile_state import Check, TileState, first_fault, sbuf_check
 
-__all__ = ["tensor_load", "tensor_matmul", "vector_copy"]
+__all__ = ["tensor_load", "tensor_matmul"]
 
 _FORMAT_BY_CODE = {fmt.code: fmt for fmt in FORMATS}
-
-_SOURCE_SBUF = 1
 
 
 def _codes(words: np.ndarray, fmt: FloatFormat) -> np.ndarray:
@@ -80,48 +77,3 @@ def _multiply(
     )
     state.exponent[:, words] = after.exponent
     state.significand[:, words] = after.significand
-
-
-def vector_copy(state: TileState, fields: dict[str, int]) -> None:
-    """vector.copy: fp32 values, cast, into the scratchpad; all are read before any is written."""
-    config, sbuf = state.config, state.sbuf
-    fmt = _FORMAT_BY_CODE[fields["format"]]
-    step = np.arange(fields["columns"])
-    from_sbuf = fields["source"] == _SOURCE_SBUF
-    width = 2 if from_sbuf else 1
-    source = fields["src"] + width * step
-    target_width = 2 if fmt is FP32 else 1
-    target = fields["dst"] + target_width * step
-    random = fields["random"] + step
-
-    if from_sbuf:
-        checks = [sbuf_check(source, config), sbuf_check(source + 1, config)]
-    else:
-        unwritten = ~state.written[source % config.psum_depth]
-        checks = [
-            Check(Trap.PSUM_RANGE, source >= config.psum_depth, source),
-            Check(Trap.PSUM_UNWRITTEN, unwritten, source),
-        ]
-    if fields["stochastic"]:
-        checks.append(sbuf_check(random, config))
-    checks += [sbuf_check(target + word, config) for word in range(target_width)]
-    good, trap = first_fault(checks)
-
-    rows = slice(0, fields["rows"])
-    source, target, random = source[:good], target[:good], random[:good]
-    if from_sbuf:
-        bits = sbuf[rows, source] | sbuf[rows, source + 1].astype(np.uint32) << np.uint32(16)
-    else:
-        bits = to_fp32_bits(state.psum(slice(fields["src"], fields["src"] + good)))[rows]
-    codes = cast(
-        bits,
-        fmt,
-        saturate=bool(fields["saturate"]),
-        random=sbuf[rows, random] if fields["stochastic"] else None,
-    )
-    if fmt is FP32:
-        sbuf[rows, target + 1] = codes >> np.uint32(16)
-        codes = codes & np.uint32(0xFFFF)
-    sbuf[rows, target] = codes
-    if trap is not None:
-        raise trap

@@ -1,0 +1,1 @@
+"""The activation engine: functions by tables of piecewise cubics, beside the vector engine."""

@@ -1,0 +1,73 @@
+"""The value of a segment: a cubic on fixed point."""
+
+from amaranth.hdl import Const, Module, Mux, Signal, Value, signed
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from tegula.activation.table import segment_layout
+from tegula.arith.pipeline import delayed, registered
+
+__all__ = ["VALUE_BITS", "Cubic"]
+
+_LN_2 = 744_261_118
+"""ln 2 in units of 2**-30."""
+
+VALUE_BITS = 41
+"""Two's complement: |c0 + h T| < 2**33, |n ln 2| < 2**39."""
+
+
+class Cubic(wiring.Component):
+    """Step 5 of section 5.5 of the numerics contract.
+
+    ``h = c0 + T * (c1 + T * (c2 + T * c3))``, every product rounded down, plus ``n * ln 2``.
+    Latency: `LATENCY` cycles. Throughput: one a cycle.
+
+    Members
+    -------
+    segment : In(segment_layout)
+        Coefficients and position.
+    value : Out(signed(VALUE_BITS))
+        h in units of 2**-30.
+    """
+
+    LATENCY = 9
+    """Registers: product, twice, and sum, for each of three products; the logarithm is added with
+    the last."""
+
+    def __init__(self):
+        super().__init__({"segment": In(segment_layout()), "value": Out(signed(VALUE_BITS))})
+
+    def elaborate(self, platform):
+        """Horner's scheme, three cycles a step."""
+        m = Module()
+        entry, fraction = self.segment.entry, self.segment.fraction
+        h = self._step(m, "c2", entry.c3, fraction[7:], 15, self._later(m, entry.c2, 2, "c2"), 29)
+        fraction = delayed(m, fraction, 3, name="fraction")
+        h = self._step(m, "c1", h, fraction, 24, self._later(m, entry.c1, 5, "c1"), 33)
+        fraction = delayed(m, fraction, 3, name="fraction_1")
+        c0 = self._later(m, entry.c0, 7, "c0")
+        scaled = self._logarithm(m)
+        base = registered(m, c0 + scaled, name="base").as_signed()
+        h = self._step(m, "c0", h, fraction, 24, base, VALUE_BITS)
+        m.d.comb += self.value.eq(h)
+        return m
+
+    def _later(self, m: Module, value: Value, cycles: int, name: str) -> Value:
+        return delayed(m, Value.cast(value), cycles, name=name).as_signed()
+
+    def _logarithm(self, m: Module) -> Value:
+        """With `log`, n times ln 2, else 0; as late as c0."""
+        n = Mux(self.segment.log, self.segment.n, 0)
+        n = registered(m, n, name="n").as_signed()
+        product = registered(m, n * Const(_LN_2, signed(31)), name="logarithm").as_signed()
+        return self._later(m, product, 5, "logarithm_later")
+
+    def _step(
+        self, m: Module, name: str, h: Value, fraction: Value, drop: int, c: Value, bits: int
+    ) -> Value:
+        """``c + ((h * fraction) >> drop)``, three cycles after h; c comes two cycles after h."""
+        product = registered(m, h * fraction, name=f"{name}_product").as_signed()
+        product = registered(m, product, name=f"{name}_product_1").as_signed()
+        total = Signal(signed(bits), name=f"{name}_sum", reset_less=True)
+        m.d.sync += total.eq(c + (product >> drop))
+        return total

@@ -1,0 +1,146 @@
+"""The activation engine: scratchpad, through a function, to the scratchpad."""
+
+from amaranth.hdl import Cat, EnableInserter, Module, Mux, Signal, Value
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out, connect, flipped
+
+from tegula.activation.collector import ResultCollector
+from tegula.activation.lane import ActivationLane
+from tegula.activation.layouts import beats, item_layout
+from tegula.activation.pipeline import ItemPipeline
+from tegula.activation.sequencer import ColumnSequencer
+from tegula.config import TileConfig
+from tegula.isa.instructions import Engine
+from tegula.signatures import EngineSignature, row_write_layout
+from tegula.vector.completion import CompletionQueue
+
+__all__ = ["ActivationEngine"]
+
+
+class ActivationEngine(wiring.Component):
+    """Execute activation instructions: ``sbuf[p, dst + i] = cast(f(x[p, i] * scale + bias))``.
+
+    Throughput: `activation_lanes` elements a cycle, half as many with a sum, at most a column every
+    three cycles. Latency: `LaneCycles.WORD` and the way to the scratchpad and back. The lanes stand
+    still where a result finds no room.
+
+    Reads run ahead of writes: an instruction whose results lie where it later reads its own
+    operands has no defined effect. Instructions see the results of earlier ones, unless they say
+    that they need not (`overlap`).
+
+    Parameters
+    ----------
+    config
+        The tile.
+
+    Members
+    -------
+    engine : Out(EngineSignature)
+        Control.
+    row : Out(stream of an address), row_data : In(ArrayLayout(16, n)), row_valid : In(1)
+        Scratchpad rows; answers in order, a fixed time after acceptance.
+    write : Out(stream of `row_write_layout`)
+        Results.
+    """
+
+    def __init__(self, config: TileConfig):
+        self._config = config
+        super().__init__(
+            {
+                "engine": Out(EngineSignature(config, Engine.ACTIVATION)),
+                "row": Out(stream.Signature((config.sbuf_depth - 1).bit_length())),
+                "row_data": In(data.ArrayLayout(16, config.n)),
+                "row_valid": In(1),
+                "write": Out(stream.Signature(row_write_layout(config))),
+            }
+        )
+
+    def elaborate(self, platform):
+        """Sequencer, beats, pipeline and lanes, collector, completions."""
+        m = Module()
+        m.submodules.sequencer = sequencer = ColumnSequencer(self._config)
+        m.submodules.collector = collector = ResultCollector(self._config)
+        m.submodules.completions = completions = CompletionQueue(self._config)
+        pipeline = ItemPipeline(self._config)
+        moving = EnableInserter(collector.advance)
+        m.submodules.pipeline = moving(pipeline)
+        connect(m, flipped(self.engine.instr), sequencer.instr)
+        connect(m, sequencer.row, flipped(self.row))
+        connect(m, collector.write, flipped(self.write))
+        connect(m, completions.signals, flipped(self.engine.signals[0]))
+        issuing, words = self._issue(m, sequencer, pipeline, collector.advance)
+        for index in range(self._config.activation_lanes):
+            lane = ActivationLane(self._config)
+            m.submodules[f"lane_{index}"] = moving(lane)
+            m.d.comb += [
+                lane.word.eq(words[index]),
+                lane.controls.eq(pipeline.controls),
+                lane.write_en.eq(sequencer.write_en),
+                lane.write.eq(sequencer.write),
+                collector.results[index].eq(lane.result),
+            ]
+        drained = Signal()
+        m.d.comb += [
+            drained.eq(~issuing & pipeline.drained & collector.empty),
+            sequencer.row_data.eq(self.row_data),
+            sequencer.row_valid.eq(self.row_valid),
+            sequencer.room.eq(completions.room),
+            sequencer.drained.eq(drained),
+            sequencer.alone.eq(completions.level == 1),
+            sequencer.stop.eq(self.engine.stop),
+            pipeline.finish.eq(sequencer.finish),
+            pipeline.total.eq(sequencer.total),
+            pipeline.unused.eq(sequencer.unused),
+            pipeline.stop.eq(self.engine.stop),
+            collector.leaving.eq(pipeline.leaving),
+            collector.stop.eq(self.engine.stop),
+            completions.push.eq(sequencer.start),
+            completions.entry.eq(sequencer.entry),
+            completions.done.eq(collector.done | sequencer.table_done),
+            completions.clear.eq(self.engine.stop),
+            self.engine.trap.eq(sequencer.trap),
+            self.engine.trap_valid.eq(sequencer.trap_valid),
+            self.engine.idle.eq(sequencer.idle & drained & (completions.level == 0)),
+            self.engine.stall.eq(sequencer.denied | ~collector.advance),
+            self.engine.busy.eq(~self.engine.idle & ~self.engine.stall),
+        ]
+        return m
+
+    def _issue(
+        self, m: Module, sequencer: ColumnSequencer, pipeline: ItemPipeline, advance: Value
+    ) -> tuple[Value, list[Value]]:
+        """Columns, beat by beat; beats whose results are summed up in even cycles only.
+
+        Then no result meets a later bias in the adder (`LaneCycles.SUM`). Returns whether a column
+        is here, and the words of the beat.
+        """
+        config = self._config
+        lanes, count = config.activation_lanes, beats(config)
+        here, odd = Signal(), Signal()
+        words = Signal(32 * config.n)
+        item = Signal(item_layout(config))
+        goes, ends = Signal(), Signal()
+        m.d.comb += [
+            goes.eq(here & advance & ~(item.column.sums & odd) & ~self.engine.stop),
+            item.end.eq(item.beat == count - 1),
+            ends.eq(goes & item.end),
+            pipeline.item.eq(item),
+            pipeline.item.valid.eq(goes),
+            sequencer.column.ready.eq(~here | ends),
+        ]
+        with m.If(goes):
+            m.d.sync += [
+                item.beat.eq(Mux(item.end, 0, item.beat + 1)),
+                words.eq(words >> 32 * lanes),
+            ]
+        with m.If(advance):
+            m.d.sync += odd.eq(~odd)
+        with m.If(sequencer.column.ready):
+            m.d.sync += [
+                here.eq(sequencer.column.valid),
+                item.column.eq(sequencer.column.payload.column),
+                words.eq(Cat(sequencer.column.payload.words)),
+            ]
+        with m.If(self.engine.stop):
+            m.d.sync += [here.eq(0), item.beat.eq(0)]
+        return here, [words.word_select(index, 32) for index in range(lanes)]

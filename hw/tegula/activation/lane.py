@@ -1,0 +1,172 @@
+"""One lane of the activation engine: scale and bias, the function, the cast."""
+
+from amaranth.hdl import Module, Mux, Signal, Value
+from amaranth.lib import data, memory, wiring
+from amaranth.lib.wiring import In, Out
+
+from tegula.activation.argument import Argument
+from tegula.activation.cubic import Cubic
+from tegula.activation.finish import Finish
+from tegula.activation.layouts import beats, controls_layout
+from tegula.activation.table import FunctionTable, segment_layout, table_write_layout
+from tegula.arith.cast import Cast
+from tegula.arith.combine import SLOTS
+from tegula.arith.fp_add import FpAdd
+from tegula.arith.fp_mul import FpMul
+from tegula.arith.pattern import PatternDecode
+from tegula.arith.pipeline import delayed, registered
+from tegula.config import TileConfig
+from tegula.memory.attributes import NO_RW_CHECK
+
+__all__ = ["ActivationLane", "LaneCycles"]
+
+_ONE = 0x3F80_0000
+
+
+class LaneCycles:
+    """Cycles from an item at a lane's input to its places in the lane."""
+
+    SCALE = 1
+    """It is decoded, and enters the multiplier."""
+
+    BIAS = SCALE + FpMul.LATENCY
+    ARGUMENT = BIAS + FpAdd.LATENCY
+    TABLE = ARGUMENT + Argument.LATENCY
+    CUBIC = TABLE + FunctionTable.LATENCY
+    FINISH = CUBIC + Cubic.LATENCY
+    RESULT = FINISH + Finish.LATENCY
+
+    SUM = RESULT + 1 + (RESULT - BIAS) % 2
+    """The result enters the adder once more, an odd number of cycles after its bias: items that
+    come every second cycle do not meet there. Its partial sum is read a cycle before."""
+
+    SUM_OUT = SUM + FpAdd.LATENCY
+    WORD = RESULT + Cast.LATENCY
+
+
+class ActivationLane(wiring.Component):
+    """``cast(f(x * scale + bias))``, and the sum of such results before the cast.
+
+    It serves ``n / activation_lanes`` partitions in turn. Latency: `LaneCycles.WORD`. Throughput:
+    an element a cycle; with a sum one every two cycles, for one adder makes both additions.
+
+    Parameters
+    ----------
+    config
+        The tile.
+
+    Members
+    -------
+    word : In(32)
+        An element, as it is in the scratchpad.
+    controls : In(controls_layout)
+        What to do in this cycle.
+    write_en : In(1), write : In(table_write_layout)
+        Load the function table.
+    result : Out(32)
+        The code, in the low bits.
+    """
+
+    def __init__(self, config: TileConfig):
+        self._config = config
+        super().__init__(
+            {
+                "word": In(32),
+                "controls": In(controls_layout(config)),
+                "write_en": In(1),
+                "write": In(table_write_layout()),
+                "result": Out(32),
+            }
+        )
+
+    def elaborate(self, platform):
+        """Decode, scale, bias, evaluate, sum, cast."""
+        m = Module()
+        m.submodules.adder = adder = FpAdd()
+        m.submodules.cast = cast = Cast(self._config)
+        product = self._scale(m)
+        result = self._evaluate(m, adder.sum)
+        self._add(m, adder, product, result)
+        leave = self.controls.leave
+        m.d.comb += [
+            cast.fp32.eq(Mux(leave.total, adder.sum, result)),
+            cast.format.eq(leave.format),
+            cast.saturate.eq(leave.saturate),
+            self.result.eq(cast.code),
+        ]
+        return m
+
+    def _remember(self, m: Module, name: str, pattern: Value) -> Value:
+        """A scalar of each partition: the one of this beat; or it is written."""
+        controls = self.controls[name]
+        scalars = memory.Memory(shape=32, depth=beats(self._config), init=[])
+        m.submodules[f"{name}s"] = scalars
+        write, read = scalars.write_port(), scalars.read_port(domain="comb")
+        m.d.comb += [
+            write.en.eq(controls.write),
+            write.addr.eq(controls.beat),
+            write.data.eq(pattern),
+            read.addr.eq(controls.beat),
+        ]
+        return read.data
+
+    def _scale(self, m: Module) -> Value:
+        """Decode and scale; a bias passes as it is."""
+        m.submodules.decode = decode = PatternDecode(self._config)
+        m.submodules.multiplier = multiplier = FpMul()
+        entry, passes = self.controls.entry, self.controls.scale.passes
+        m.d.comb += [decode.word.eq(self.word), decode.format.eq(entry.x_format)]
+        pattern = registered(m, Mux(entry.constant, entry.value, decode.pattern), name="x")
+        scale = self._remember(m, "scale", pattern)
+        m.d.comb += [
+            multiplier.a.eq(pattern),
+            multiplier.b.eq(Mux(passes, _ONE, scale)),
+            multiplier.keep.eq(passes),
+        ]
+        return multiplier.product
+
+    def _evaluate(self, m: Module, z: Value) -> Value:
+        """The function's value at z."""
+        m.submodules.argument = argument = Argument()
+        m.submodules.table = table = FunctionTable(self._config)
+        m.submodules.cubic = cubic = Cubic()
+        m.submodules.finish = finish = Finish()
+        segment = delayed(m, table.segment.as_value(), Cubic.LATENCY, name="segment")
+        m.d.comb += [
+            argument.z.eq(z),
+            argument.exp.eq(self.controls.exp),
+            argument.odd.eq(self.controls.odd),
+            table.argument.eq(argument.argument),
+            table.function.eq(self.controls.function),
+            table.write_en.eq(self.write_en),
+            table.write.eq(self.write),
+            cubic.segment.eq(table.segment),
+            finish.segment.eq(data.View(segment_layout(), segment)),
+            finish.value.eq(cubic.value),
+        ]
+        return finish.result
+
+    def _add(self, m: Module, adder: FpAdd, product: Value, result: Value) -> None:
+        """Biases, and in cycles without one results, or what is held, to partial sums."""
+        controls = self.controls.sum
+        bias = self._remember(m, "bias", product)
+        m.submodules.sums = sums = memory.Memory(
+            shape=32, depth=beats(self._config) * SLOTS, init=[], attrs=NO_RW_CHECK
+        )
+        read, write = sums.read_port(), sums.write_port()
+        partial = read.data & (~controls.fresh).replicate(32)
+        held = Signal(32, reset_less=True)
+        with m.If(controls.hold):
+            m.d.sync += held.eq(partial)
+        result = delayed(m, result, LaneCycles.SUM - LaneCycles.RESULT, name="result")
+        m.d.comb += [
+            read.en.eq(1),
+            read.addr.eq(controls.read),
+            write.en.eq(controls.write),
+            write.addr.eq(controls.write_addr),
+            write.data.eq(adder.sum),
+            adder.a.eq(product),
+            adder.b.eq(bias),
+        ]
+        with m.If(controls.enter):
+            m.d.comb += [adder.a.eq(Mux(controls.held, held, result)), adder.b.eq(partial)]

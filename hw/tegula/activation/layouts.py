@@ -1,0 +1,98 @@
+"""What travels beside the elements of an activation instruction, and what the lanes are told."""
+
+from amaranth.lib import data, enum
+
+from tegula.activation.table import function_layout
+from tegula.arith.combine import SLOTS
+from tegula.config import TileConfig
+
+__all__ = ["Kind", "beats", "column_layout", "controls_layout", "item_layout"]
+
+
+class Kind(enum.Enum, shape=2):
+    """What a column is to the lanes."""
+
+    ELEMENT = 0
+    SCALE = 1
+    BIAS = 2
+
+
+def beats(config: TileConfig) -> int:
+    """Beats of a column, which are the partitions that a lane serves."""
+    return config.n // config.activation_lanes
+
+
+def column_layout(config: TileConfig) -> data.StructLayout:
+    """A column: an element of every partition.
+
+    `constant`: all elements are `value`, and none was read. `sums`: results are added to the
+    partial sum number `partial`, or to +0 if that is `fresh`. `last`: with it its instruction is
+    complete.
+    """
+    return data.StructLayout(
+        {
+            "kind": Kind,
+            "constant": 1,
+            "value": 32,
+            "x_format": 3,
+            "function": function_layout(),
+            "sums": 1,
+            "fresh": 1,
+            "partial": 3,
+            "format": 3,
+            "saturate": 1,
+            "addr": range(config.sbuf_depth),
+            "rows": 6,
+            "last": 1,
+        }
+    )
+
+
+def item_layout(config: TileConfig) -> data.StructLayout:
+    """A beat of a column: `activation_lanes` elements; `end`: the column's last."""
+    return data.StructLayout(
+        {"valid": 1, "beat": range(beats(config)), "end": 1, "column": column_layout(config)}
+    )
+
+
+def controls_layout(config: TileConfig) -> data.StructLayout:
+    """What all lanes are told in a cycle, each part in its own cycle after the item's (LaneCycles).
+
+    entry
+        The word is here: its format, or the `value` that stands for it if `constant`.
+    scale, bias
+        The number enters the multiplier, or comes out: it is written as a scalar of partition
+        `beat`, or meets that scalar. A bias `passes` the multiplier.
+    exp, odd, function
+        How the argument is reduced, and looked up.
+    sum
+        Memory of partial sums: the word that is read, for the next cycle; in that cycle, whether it
+        is `fresh`, is put aside (`hold`) or enters the adder (`enter`), with a result or with what
+        was put aside (`held`). What leaves the adder is written.
+    leave
+        What enters the cast is what leaves the adder, if `total`, else the function's value.
+    """
+    slots = range(beats(config) * SLOTS)
+    beat = range(beats(config))
+    return data.StructLayout(
+        {
+            "entry": data.StructLayout({"x_format": 3, "constant": 1, "value": 32}),
+            "scale": data.StructLayout({"write": 1, "beat": beat, "passes": 1}),
+            "bias": data.StructLayout({"write": 1, "beat": beat}),
+            "exp": 1,
+            "odd": 1,
+            "function": function_layout(),
+            "sum": data.StructLayout(
+                {
+                    "read": slots,
+                    "fresh": 1,
+                    "hold": 1,
+                    "enter": 1,
+                    "held": 1,
+                    "write": 1,
+                    "write_addr": slots,
+                }
+            ),
+            "leave": data.StructLayout({"total": 1, "format": 3, "saturate": 1}),
+        }
+    )

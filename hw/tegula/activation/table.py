@@ -1,0 +1,210 @@
+"""The function table of a lane: descriptors say which entry, entries hold the cubics."""
+
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
+from amaranth.lib import data, memory, wiring
+from amaranth.lib.wiring import In, Out
+
+from tegula.activation.argument import argument_layout
+from tegula.arith.pipeline import delayed, registered
+from tegula.config import TileConfig
+from tegula.memory.attributes import NO_RW_CHECK
+
+__all__ = ["FunctionTable", "function_layout", "segment_layout", "table_write_layout"]
+
+_ENTRY_BITS = 119
+_INDEX_BITS = 10
+_SPECIALS = 4
+"""Descriptors of +0, -0, +Inf and -Inf, in front of those of n."""
+
+
+def function_layout() -> data.StructLayout:
+    """A function as an instruction describes it."""
+    return data.StructLayout(
+        {
+            "descriptor": _INDEX_BITS,
+            "low": signed(10),
+            "exp": 1,
+            "parity": 1,
+            "odd": 1,
+            "log": 1,
+        }
+    )
+
+
+def entry_layout() -> data.StructLayout:
+    """An entry, as in section 5.5 of the numerics contract; of a constant, `c0` is the pattern."""
+    return data.StructLayout(
+        {
+            "c0": signed(32),
+            "c1": signed(32),
+            "c2": signed(28),
+            "c3": signed(18),
+            "exponent": signed(9),
+        }
+    )
+
+
+def descriptor_layout() -> data.StructLayout:
+    """A descriptor, likewise."""
+    return data.StructLayout({"first": _INDEX_BITS, "k": 4, "gain": 3, "constant": 1})
+
+
+def segment_layout() -> data.StructLayout:
+    """What is to be evaluated: the cubic at T, scaled by ``2**exponent``, or a constant.
+
+    `flip`: the result's sign is changed. `nan`: whatever else, the result is a NaN. `n`: is added
+    times ln 2, if `log`.
+    """
+    return data.StructLayout(
+        {
+            "entry": entry_layout(),
+            "fraction": 24,
+            "exponent": signed(12),
+            "constant": 1,
+            "flip": 1,
+            "nan": 1,
+            "n": signed(10),
+            "log": 1,
+        }
+    )
+
+
+def table_write_layout() -> data.StructLayout:
+    """A write of the table: an entry (128 bits) or a descriptor (32 bits)."""
+    return data.StructLayout({"entry": 1, "index": _INDEX_BITS, "words": 128})
+
+
+class FunctionTable(wiring.Component):
+    """Steps 3 and 4 of section 5.5 of the numerics contract.
+
+    Latency: `LATENCY` cycles. Throughput: one a cycle. What is written in a cycle is seen by
+    arguments that come in later ones.
+
+    Parameters
+    ----------
+    config
+        The tile: `activation_entries` entries, and as many descriptors.
+
+    Members
+    -------
+    argument : In(argument_layout), function : In(function_layout)
+        Where to look.
+    write_en : In(1), write : In(table_write_layout)
+        Load the table; indices wrap.
+    segment : Out(segment_layout)
+        What was found.
+    """
+
+    LATENCY = 6
+    """Registers: index; descriptor and its own; entry's address; entry and its own."""
+
+    def __init__(self, config: TileConfig):
+        self._config = config
+        self._bits = (config.activation_entries - 1).bit_length()
+        super().__init__(
+            {
+                "argument": In(argument_layout()),
+                "function": In(function_layout()),
+                "write_en": In(1),
+                "write": In(table_write_layout()),
+                "segment": Out(segment_layout()),
+            }
+        )
+
+    def elaborate(self, platform):
+        """Index, descriptor, place in its span, entry."""
+        m = Module()
+        depth = self._config.activation_entries
+        m.submodules.descriptors = descriptors = memory.Memory(
+            shape=descriptor_layout(), depth=depth, init=[], attrs=NO_RW_CHECK
+        )
+        m.submodules.entries = entries = memory.Memory(
+            shape=_ENTRY_BITS, depth=depth, init=[], attrs=NO_RW_CHECK
+        )
+        for store, selected in ((descriptors, ~self.write.entry), (entries, self.write.entry)):
+            port = store.write_port()
+            m.d.comb += [
+                port.en.eq(self.write_en & selected),
+                port.addr.eq(self.write.index),
+                Value.cast(port.data).eq(self.write.words),
+            ]
+        read = descriptors.read_port()
+        index = registered(m, self._index(m), name="index")
+        m.d.comb += [read.addr.eq(index), read.en.eq(1)]
+        descriptor = data.View(
+            descriptor_layout(), registered(m, Value.cast(read.data), name="descriptor")
+        )
+
+        argument = self.argument
+        n = delayed(m, Value.cast(argument.n), 3, name="n").as_signed()
+        t = delayed(m, argument.t, 3, name="t")
+        place, fraction = self._place(m, descriptor, t)
+        read = entries.read_port()
+        m.d.comb += [read.addr.eq(place), read.en.eq(1)]
+        entry = data.View(entry_layout(), registered(m, Value.cast(read.data), name="entry"))
+
+        gain = Signal(signed(11), reset_less=True)
+        with m.Switch(descriptor.gain):
+            with m.Case(1):
+                m.d.sync += gain.eq(n)
+            with m.Case(2):
+                m.d.sync += gain.eq(-n)
+            with m.Case(3):
+                m.d.sync += gain.eq(n >> 1)
+            with m.Case(4):
+                m.d.sync += gain.eq(-(n >> 1))
+            with m.Default():
+                m.d.sync += gain.eq(0)
+        segment = self.segment
+        negative = argument.negative & self.function.odd
+        m.d.comb += [
+            segment.entry.eq(entry),
+            segment.fraction.eq(delayed(m, fraction, 2, name="fraction")),
+            segment.exponent.eq(
+                entry.exponent + delayed(m, Value.cast(gain), 2, name="gain").as_signed()
+            ),
+            segment.constant.eq(delayed(m, descriptor.constant, 3, name="constant")),
+            segment.flip.eq(delayed(m, negative, self.LATENCY, name="flip")),
+            segment.nan.eq(delayed(m, argument.nan, self.LATENCY, name="nan")),
+            segment.n.eq(delayed(m, Value.cast(n), 3, name="n_late").as_signed()),
+            segment.log.eq(delayed(m, self.function.log, self.LATENCY, name="log")),
+        ]
+        return m
+
+    def _index(self, m: Module) -> Value:
+        """Descriptor of the argument."""
+        argument, function = self.argument, self.function
+        negative = argument.negative & ~function.odd
+        beyond = Signal(signed(11))
+        offset = Signal(6)
+        m.d.comb += beyond.eq(argument.n - function.low)
+        window = Mux(function.exp, 63, 31)
+        over = beyond > window
+        with m.If(function.parity):
+            m.d.comb += offset.eq(argument.n[0])
+        with m.Elif(beyond < 0):
+            m.d.comb += offset.eq(0)
+        with m.Elif(over):
+            m.d.comb += offset.eq(window)
+        with m.Else():
+            m.d.comb += offset.eq(beyond)
+        special = argument.zero | argument.infinite
+        upper = negative & ~function.exp
+        place = Mux(
+            special,
+            Cat(negative, argument.infinite),
+            Mux(upper, 32 + _SPECIALS, _SPECIALS) + offset,
+        )
+        return (function.descriptor + place)[: self._bits]
+
+    def _place(self, m: Module, descriptor: data.View, t: Value) -> tuple[Value, Value]:
+        """Index of the entry and position in its segment; registered."""
+        shifted = t
+        # The k bits that are shifted out at the top, and the rest, by one shifter.
+        window = Cat(shifted, Signal(15, name="none"))
+        for step in (8, 4, 2, 1):
+            take = descriptor.k[step.bit_length() - 1]
+            window = Mux(take, (window << step)[:47], window)
+        within = Mux(descriptor.constant, 0, window[32:])
+        place = registered(m, (descriptor.first + within)[: self._bits], name="place")
+        return place, registered(m, window[8:32], name="part")

@@ -1,0 +1,105 @@
+"""The end of a reduction: eight partial results become one."""
+
+from amaranth.hdl import Module, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+__all__ = ["SLOTS", "Combiner"]
+
+SLOTS = 16
+"""Words of memory for each reduction: eight partial results, and behind them what the tree makes of
+them."""
+
+_TREE = (
+    ((0, 4, 8), (2, 6, 9), (1, 5, 10), (3, 7, 11)),
+    ((8, 9, 12), (10, 11, 13)),
+    ((12, 13, None),),
+)
+"""Levels of the tree: (first operand, second operand, where the result goes; None: out)."""
+
+
+class Combiner(wiring.Component):
+    """``((p0 o p4) o (p2 o p6)) o ((p1 o p5) o (p3 o p7))`` on an adder, for one or more groups.
+
+    The memory of partial results has one read port: an operation reads its first operand, which is
+    held, and in the next cycle its second, when it enters the adder. Word w of group g is at
+    ``16 * g + w``. The results of the groups leave in their order.
+
+    Latency: `CYCLES` from `start` until the last result has left.
+
+    Parameters
+    ----------
+    unit_latency
+        Cycles from the read of a second operand until the result leaves the adder.
+    groups
+        Reductions that are combined one beside the other.
+
+    Members
+    -------
+    start : In(1), stop : In(1)
+        Begin, for one cycle; drop everything.
+    read_addr : Out, hold : Out(1), enter : Out(1)
+        Word that is read; it is held; it enters the adder with what is held.
+    write : Out(1), write_addr : Out
+        What leaves the adder in this cycle is written.
+    leaves : Out(1)
+        What leaves the adder in this cycle is a result.
+    active : Out(1)
+        High from the cycle after `start` until the last result leaves.
+    """
+
+    def __init__(self, unit_latency: int, groups: int = 1):
+        self._steps: dict[int, tuple[str, int]] = {}
+        self._exits: dict[int, int | None] = {}
+        ready = dict.fromkeys(range(groups * SLOTS), 0)
+        cycle = 0
+        for level in _TREE:
+            for group in range(groups):
+                for first, second, target in level:
+                    base = group * SLOTS
+                    cycle = max(cycle, ready[base + first], ready[base + second] - 1)
+                    self._steps[cycle] = ("hold", base + first)
+                    self._steps[cycle + 1] = ("enter", base + second)
+                    leaves = cycle + 1 + unit_latency
+                    self._exits[leaves] = None if target is None else base + target
+                    if target is not None:
+                        ready[base + target] = leaves + 1
+                    cycle += 2
+        self.CYCLES = max(self._exits) + 1
+        slots = range(groups * SLOTS)
+        super().__init__(
+            {
+                "start": In(1),
+                "stop": In(1),
+                "read_addr": Out(slots),
+                "hold": Out(1),
+                "enter": Out(1),
+                "write": Out(1),
+                "write_addr": Out(slots),
+                "leaves": Out(1),
+                "active": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        """A counter, and what is done at each of its values."""
+        m = Module()
+        cycle = Signal(range(self.CYCLES))
+        with m.If(self.active):
+            m.d.sync += cycle.eq(cycle + 1)
+            with m.Switch(cycle):
+                for at, (what, addr) in self._steps.items():
+                    with m.Case(at):
+                        m.d.comb += [self.read_addr.eq(addr), getattr(self, what).eq(1)]
+            with m.Switch(cycle):
+                for at, target in self._exits.items():
+                    with m.Case(at):
+                        if target is None:
+                            m.d.comb += self.leaves.eq(1)
+                        else:
+                            m.d.comb += [self.write.eq(1), self.write_addr.eq(target)]
+        with m.If(self.start):
+            m.d.sync += [self.active.eq(1), cycle.eq(0)]
+        with m.If((self.active & (cycle == self.CYCLES - 1)) | self.stop):
+            m.d.sync += self.active.eq(0)
+        return m

@@ -1,0 +1,61 @@
+"""A bank of the scratchpad."""
+
+from amaranth.hdl import Module
+from amaranth.lib import data, memory, wiring
+from amaranth.lib.wiring import In, Out
+
+from tegula.config import TileConfig
+from tegula.memory.attributes import NO_RW_CHECK
+
+__all__ = ["ScratchpadBank"]
+
+
+class ScratchpadBank(wiring.Component):
+    """A word of each partition at each address; a row read and a row written a cycle.
+
+    A memory a partition, so that writing one leaves a read of its neighbours alone. A word that is
+    read in the cycle in which it is written is undefined.
+
+    Parameters
+    ----------
+    config
+        The tile.
+
+    Members
+    -------
+    read_addr : In, read_data : Out(ArrayLayout(16, n))
+        Data a cycle after the address.
+    write_en : In(n), write_addr : In, write_data : In(ArrayLayout(16, n))
+        Each partition whose enable is 1 takes its word.
+    """
+
+    def __init__(self, config: TileConfig):
+        self._n = config.n
+        self._depth = config.sbuf_depth // config.bus_words
+        row = data.ArrayLayout(16, config.n)
+        super().__init__(
+            {
+                "read_addr": In(range(self._depth)),
+                "read_data": Out(row),
+                "write_en": In(config.n),
+                "write_addr": In(range(self._depth)),
+                "write_data": In(row),
+            }
+        )
+
+    def elaborate(self, platform):
+        """One memory a partition."""
+        m = Module()
+        for p in range(self._n):
+            words = memory.Memory(shape=16, depth=self._depth, init=[], attrs=NO_RW_CHECK)
+            m.submodules[f"partition_{p}"] = words
+            read, write = words.read_port(), words.write_port()
+            m.d.comb += [
+                read.addr.eq(self.read_addr),
+                read.en.eq(1),
+                self.read_data[p].eq(read.data),
+                write.addr.eq(self.write_addr),
+                write.en.eq(self.write_en[p]),
+                write.data.eq(self.write_data[p]),
+            ]
+        return m

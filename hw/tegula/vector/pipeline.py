@@ -1,0 +1,250 @@
+"""The way of elements through the lanes: what each is told when, and where results go."""
+
+from itertools import pairwise
+
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from tegula.arith.combine import Combiner
+from tegula.config import TileConfig
+from tegula.isa.operations import Operation, Reduction
+from tegula.memory.scratchpad import READ_CYCLES
+from tegula.vector.controls import RANDOM_SLOTS, controls_layout
+from tegula.vector.lane import ENTRY_CYCLES, UNIT_CYCLES, VectorLane
+from tegula.vector.layouts import Kind, exit_layout, issue_layout
+
+__all__ = ["ElementPipeline"]
+
+_MAX_STEPS = 3
+
+
+class ElementPipeline(wiring.Component):
+    """Registers beside the lanes, a stage a cycle; no flow control.
+
+    An item is at `arrival` READ_CYCLES after its issue and at `entry` ENTRY_CYCLES after it. From
+    the next cycle on an element is in the ring: at position ``UNIT_CYCLES * j`` it enters the unit
+    of step j or, after its last step, the cast; a reduced element ends with its last step. The
+    sequencer sees to it that no two elements need a unit, or the cast, in the same cycle.
+
+    Parameters
+    ----------
+    config
+        The tile.
+
+    Members
+    -------
+    issue_valid : In(1), issue : In(issue_layout)
+        An item is issued.
+    x_early : In(1)
+        An x was granted whose item is issued later.
+    finish : In(1), finish_max : In(1), result : In(exit_layout)
+        Combine partial results; `result` stays for as long as that takes.
+    stop : In(1)
+        Drop everything.
+    controls : Out(controls_layout)
+        To the lanes.
+    leaving_valid : Out(1), leaving : Out(exit_layout)
+        A result leaves the lanes in this cycle (or an element without one, whose `rows` is 0).
+    drained : Out(1)
+        Nothing is under way.
+    """
+
+    def __init__(self, config: TileConfig):
+        self._config = config
+        super().__init__(
+            {
+                "issue_valid": In(1),
+                "issue": In(issue_layout(config)),
+                "x_early": In(1),
+                "finish": In(1),
+                "finish_max": In(1),
+                "result": In(exit_layout(config)),
+                "stop": In(1),
+                "controls": Out(controls_layout()),
+                "leaving_valid": Out(1),
+                "leaving": Out(exit_layout(config)),
+                "drained": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        """Front, ring, partial results, exit."""
+        m = Module()
+        m.submodules.combiner = combiner = Combiner(UNIT_CYCLES)
+        m.d.comb += [combiner.start.eq(self.finish), combiner.stop.eq(self.stop)]
+        front = self._chain(m, "front", self.issue_valid, self.issue, ENTRY_CYCLES)
+        entering = self._enter(m, front)
+        ring = self._chain(m, "ring", entering, front[-1].item.ring, _MAX_STEPS * UNIT_CYCLES + 1)
+        self._route(m, ring, combiner)
+        self._reduce(m, ring, combiner)
+        leaves, leaving = self._leave(m, ring, combiner)
+        exits = self._chain(m, "exit", leaves, leaving, VectorLane.CAST_CYCLES)
+        stages = [stage.valid for chain in (front, ring, exits) for stage in chain]
+        m.d.comb += [
+            self.leaving_valid.eq(exits[-1].valid & ~self.stop),
+            self.leaving.eq(exits[-1].item),
+            self.drained.eq(~(Cat(stages).any() | combiner.active)),
+        ]
+        return m
+
+    def _chain(self, m: Module, name: str, valid: Value, item: data.View, length: int) -> list:
+        """Stages behind `item`, a cycle each."""
+        layout = data.StructLayout({"valid": 1, "item": item.shape()})
+        stages = [Signal(layout, name=f"{name}_{index}") for index in range(length)]
+        m.d.sync += [stages[0].valid.eq(valid), stages[0].item.eq(item)]
+        m.d.sync += [after.eq(before) for before, after in pairwise(stages)]
+        with m.If(self.stop):
+            m.d.sync += [stage.valid.eq(0) for stage in stages]
+        return stages
+
+    def _enter(self, m: Module, front: list) -> Value:
+        """Controls of arrival and entry; whether an element enters the ring."""
+        early = self.x_early
+        for cycle in range(READ_CYCLES):
+            held = Signal(name=f"early_{cycle}")
+            m.d.sync += held.eq(early)
+            early = held
+        arriving, arrival = front[READ_CYCLES - 1].item, self.controls.arrival
+        item, entry = front[-1].item, self.controls.entry
+        valid = front[-1].valid & ~self.stop
+        is_scalar = (item.kind == Kind.SCALAR0) | (item.kind == Kind.SCALAR1)
+        keeps = valid & ~is_scalar & item.ring.exit.stochastic
+        slot = Signal(range(RANDOM_SLOTS))
+        with m.If(self.drained):
+            m.d.sync += slot.eq(0)
+        with m.Elif(keeps):
+            m.d.sync += slot.eq(slot + 1)
+        saves = item.kind == Kind.STATE_SAVE
+        m.d.comb += [
+            arrival.hold.eq(early),
+            arrival.late.eq(arriving.late),
+            arrival.x_format.eq(arriving.x_format),
+            arrival.y_format.eq(arriving.y_format),
+            entry.source.eq(item.source),
+            entry.value.eq(item.value),
+            entry.number.eq(saves),
+            entry.scalar0.eq(valid & (item.kind == Kind.SCALAR0)),
+            entry.scalar1.eq(valid & (item.kind == Kind.SCALAR1)),
+            entry.y0.eq(item.y0),
+            entry.self0.eq(item.self0),
+            entry.y1.eq(item.y1),
+            entry.step.eq(valid & item.draw),
+            entry.load.eq(valid & (item.kind == Kind.STATE_LOAD)),
+            entry.rotate.eq(valid & saves),
+            entry.keep.eq(keeps),
+            entry.given.eq(item.given),
+            entry.slot.eq(slot),
+        ]
+        return front[-1].valid & ~is_scalar
+
+    def _route(self, m: Module, ring: list, combiner: Combiner) -> None:
+        """Controls of the units: the steps of elements that are due, and the combiner's."""
+        adder, multiplier = self.controls.adder, self.controls.multiplier
+        for step in range(_MAX_STEPS):
+            stage = ring[step * UNIT_CYCLES]
+            item, route = stage.item, stage.item.route
+            due = stage.valid & (route.steps > step)
+            reduces = _is_reduced(item) & (route.steps == step + 1)
+            by_multiplier = (route.multiplier0, route.multiplier1, 0)[step] & ~reduces
+            for unit, taken in (
+                (adder, due & ~by_multiplier),
+                (multiplier, due & by_multiplier),
+            ):
+                with m.If(taken):
+                    m.d.comb += [
+                        unit.op.eq(item.op1 if step else item.op0),
+                        unit.first.eq(step == 0),
+                        unit.after_adder.eq((0, ~route.multiplier0, ~route.multiplier1)[step]),
+                        unit.twice.eq(item.self1),
+                    ]
+            with m.If(due & reduces):
+                total = item.reduction == Reduction.SUM
+                m.d.comb += [
+                    adder.op.eq(Mux(total, Operation.ADD, Operation.MAX)),
+                    adder.reduce.eq(1),
+                    adder.magnitude.eq(item.reduction == Reduction.AMAX),
+                ]
+        with m.If(combiner.enter):
+            m.d.comb += [
+                adder.op.eq(Mux(self.finish_max, Operation.MAX, Operation.ADD)),
+                adder.reduce.eq(1),
+                adder.held.eq(1),
+            ]
+
+    def _reduce(self, m: Module, ring: list, combiner: Combiner) -> None:
+        """Controls of the partial results.
+
+        A partial result that no element of the reduction has reached yet is not in the memory: it
+        is the identity of the operation with which the reduction began.
+        """
+        partial = self.controls.partial
+        unused, lowest = Signal(8, init=0xFF), Signal()
+        m.d.comb += [
+            partial.addr.eq(combiner.read_addr),
+            partial.hold.eq(combiner.hold),
+            partial.identity.eq(
+                (combiner.read_addr < 8) & unused.bit_select(combiner.read_addr[:3], 1)
+            ),
+            partial.lowest.eq(lowest),
+            partial.write.eq(combiner.write),
+            partial.write_addr.eq(combiner.write_addr),
+        ]
+        for step in range(_MAX_STEPS):
+            stage, after = ring[step * UNIT_CYCLES], ring[(step + 1) * UNIT_CYCLES]
+            item = stage.item
+            begins_lowest = Mux(item.begin, item.reduction == Reduction.MAX, lowest)
+            begins_unused = unused | item.begin.replicate(8)
+            with m.If(stage.valid & _is_reduced(item) & (item.route.steps == step + 1)):
+                m.d.comb += [
+                    partial.addr.eq(item.partial),
+                    partial.identity.eq(begins_unused.bit_select(item.partial, 1)),
+                    partial.lowest.eq(begins_lowest),
+                ]
+                m.d.sync += [
+                    unused.eq(begins_unused & ~(1 << item.partial)),
+                    lowest.eq(begins_lowest),
+                ]
+            with m.If(after.valid & _is_reduced(after.item) & (after.item.route.steps == step + 1)):
+                m.d.comb += [
+                    partial.write.eq(~self.stop),
+                    partial.write_addr.eq(after.item.partial),
+                ]
+
+    def _leave(self, m: Module, ring: list, combiner: Combiner) -> tuple[Value, data.View]:
+        """Controls of the cast; what leaves the ring or the combiner in this cycle."""
+        leave = self.controls.leave
+        leaves, leaving = Signal(), Signal(exit_layout(self._config))
+        slot = Signal(range(RANDOM_SLOTS))
+        for steps in range(_MAX_STEPS + 1):
+            stage = ring[steps * UNIT_CYCLES]
+            route = stage.item.route
+            with m.If(stage.valid & (route.steps == steps)):
+                m.d.comb += [
+                    leaves.eq(1),
+                    leaving.eq(stage.item.exit),
+                    leave.steps.eq(steps > 0),
+                    leave.from_adder.eq((0, ~route.multiplier0, ~route.multiplier1, 1)[steps]),
+                ]
+        with m.If(combiner.leaves):
+            m.d.comb += [
+                leaves.eq(1),
+                leaving.eq(self.result),
+                leave.steps.eq(1),
+                leave.from_adder.eq(1),
+            ]
+        with m.If(self.drained):
+            m.d.sync += slot.eq(0)
+        with m.Elif(leaves & leaving.stochastic):
+            m.d.sync += slot.eq(slot + 1)
+        m.d.comb += [
+            leave.stochastic.eq(leaving.stochastic),
+            leave.saturate.eq(leaving.saturate),
+            leave.format.eq(leaving.format),
+            leave.slot.eq(slot),
+        ]
+        return leaves, leaving
+
+
+def _is_reduced(item: data.View) -> Value:
+    return item.reduction != Reduction.NONE

@@ -1,0 +1,263 @@
+"""Instructions of the vector engine on the state of a tile (contract sections 4 and 5).
+
+As in `compute`: the steps that come before the first trap are done, and `EngineTrap` is raised if
+there is one.
+"""
+
+import numpy as np
+
+from tegula.config import TileConfig
+from tegula.formats import FORMATS, FP32, RAW16, RAW32
+from tegula.isa.operations import Operand, Operation, Reduction, Rounding, Source
+from tegula.isa.traps import Trap
+from tegula_golden.cast import cast
+from tegula_golden.fp32 import (
+    combine,
+    decode_pattern,
+    fold,
+    initial_partials,
+    keeps,
+    operate,
+)
+from tegula_golden.partial_sums import to_fp32_bits
+from tegula_golden.tile_state import Check, TileState, first_fault, sbuf_check
+
+__all__ = [
+    "is_wide",
+    "operand_checks",
+    "read_words",
+    "vector_compute",
+    "vector_generator",
+    "write_words",
+]
+
+_FORMAT_BY_CODE = {fmt.code: fmt for fmt in FORMATS}
+_INDEX = np.uint32(0x4B00_0000)
+_ONE = np.uint32(0x3F80_0000)
+_UNARY = (Operation.PASS, Operation.ABS)
+_STATE_WORDS = 8
+
+
+def is_wide(code: int) -> bool:
+    """Whether a format has two words an element."""
+    return code in (FP32.code, RAW32)
+
+
+def read_words(sbuf: np.ndarray, addresses: np.ndarray, code: int) -> np.ndarray:
+    """The words at `addresses` in every partition: uint16, or pairs as uint32, low word first."""
+    words = sbuf[:, addresses]
+    if is_wide(code):
+        return words | sbuf[:, addresses + 1].astype(np.uint32) << np.uint32(16)
+    return words
+
+
+def write_words(
+    sbuf: np.ndarray, addresses: np.ndarray, codes: np.ndarray, code: int, mask: np.ndarray
+) -> None:
+    """Put codes (rows x addresses) where `mask` is set into partitions 0 .. rows - 1."""
+    rows = len(codes)
+    halves = ((0, codes & 0xFFFF), (1, codes >> 16)) if is_wide(code) else ((0, codes),)
+    for offset, half in halves:
+        if mask.all():
+            sbuf[:rows, addresses + offset] = half
+            continue
+        for index, address in enumerate(addresses.tolist()):  # later results stand
+            column = mask[:, index]
+            sbuf[:rows, address + offset][column] = half[column, index]
+
+
+def _alignment(addresses: np.ndarray, multiple: int) -> Check:
+    return Check(Trap.SBUF_ALIGNMENT, addresses % multiple != 0, addresses)
+
+
+def operand_checks(addresses: np.ndarray, code: int, config: TileConfig) -> list[Check]:
+    """Addresses of elements must exist, and be even where an element has two words."""
+    checks = [sbuf_check(addresses, config)]
+    if is_wide(code):
+        checks.append(_alignment(addresses, 2))
+    return checks
+
+
+class _Compute:
+    """One vector.compute on its way."""
+
+    def __init__(self, state: TileState, fields: dict[str, int]):
+        self.state, self.fields, self.config = state, fields, state.config
+        self.step = np.arange(fields["columns"])
+        self.x_at = fields["x_addr"] + self.step * fields["x_stride"]
+        self.y_at = fields["y_addr"] + self.step * fields["y_stride"]
+        self.operations = (Operation(fields["op0"]), Operation(fields["op1"]))
+        self.kinds = (Operand(fields["s0_kind"]), Operand(fields["s1_kind"]))
+        self.reduction = Reduction(fields["reduction"])
+        self.y_used = fields["rounding"] == Rounding.GIVEN or any(
+            self._uses(number, Operand.Y) for number in (0, 1)
+        )
+        self.scalars = [self._scalar(number) for number in (0, 1)]
+
+    def _uses(self, number: int, kind: Operand) -> bool:
+        return self.operations[number] not in _UNARY and self.kinds[number] == kind
+
+    def _scalar(self, number: int) -> np.ndarray:
+        """The scalar of an operation in every partition, N x 1; zeros where it has none."""
+        value = self.fields[f"s{number}"]
+        if self._uses(number, Operand.IMMEDIATE):
+            return np.full((self.config.n, 1), value, dtype=np.uint32)
+        if not self._uses(number, Operand.PARTITION):
+            return np.zeros((self.config.n, 1), dtype=np.uint32)
+        address = np.array([value & 0xFFFF])
+        _, trap = first_fault(operand_checks(address, FP32.code, self.config))
+        if trap is not None:
+            raise trap
+        return read_words(self.state.sbuf, address, FP32.code)
+
+    def execute(self) -> None:
+        fields = self.fields
+        places = self._places()
+        good, trap = first_fault(self._checks(places))
+        if good:
+            results, kept = self._compute(slice(0, good))
+            if self.reduction != Reduction.NONE:
+                self._reduce(results, places, finishes=good == len(self.step))
+            else:
+                bits = results[: fields["rows"]]
+                random = self.random[: fields["rows"]] if fields["rounding"] else None
+                codes = self._cast(bits, random)
+                self._write(codes, tuple(p[:good] for p in places), ~kept[: fields["rows"]])
+        if trap is not None:
+            raise trap
+
+    def _places(self) -> tuple[np.ndarray, ...]:
+        """Address of each result; transposed also its partition."""
+        fields, step = self.fields, self.step
+        if self.reduction != Reduction.NONE:
+            step = np.zeros_like(step)
+        if not fields["transpose"]:
+            return (fields["dst"] + step * fields["dst_stride"],)
+        group, partition = np.divmod(fields["partition"] + step, self.config.n)
+        return fields["dst"] + group * fields["dst_stride"], partition
+
+    def _checks(self, places: tuple[np.ndarray, ...]) -> list[Check]:
+        fields, config = self.fields, self.config
+        checks = []
+        if fields["x_source"] == Source.PSUM:
+            outside = (self.x_at < 0) | (self.x_at >= config.psum_depth)
+            unwritten = ~self.state.written[self.x_at % config.psum_depth]
+            checks += [
+                Check(Trap.PSUM_RANGE, outside, self.x_at & 0xF_FFFF),
+                Check(Trap.PSUM_UNWRITTEN, unwritten, self.x_at),
+            ]
+        elif fields["x_source"] == Source.SBUF:
+            checks += operand_checks(self.x_at, fields["x_format"], config)
+        if self.y_used:
+            checks += operand_checks(self.y_at, fields["y_format"], config)
+        own = [sbuf_check(places[0], config)]
+        if fields["transpose"]:
+            own.append(_alignment(places[0], config.n))
+        elif is_wide(fields["format"]):
+            own.append(_alignment(places[0], 2))
+        if self.reduction != Reduction.NONE:
+            # Only the last element has a result to place.
+            due = self.step == len(self.step) - 1 if fields["finish"] else self.step < 0
+            own = [Check(check.cause, check.bad & due, check.addresses) for check in own]
+        if not checks:
+            checks.append(Check(Trap.NONE, self.step < 0, self.step))
+        return checks + own
+
+    def _compute(self, steps: slice) -> tuple[np.ndarray, np.ndarray]:
+        """Results of elements in all lanes, N x elements, and which of them are not written."""
+        fields = self.fields
+        count = steps.stop
+        draws = fields["x_source"] == Source.RANDOM or fields["rounding"] == Rounding.STOCHASTIC
+        numbers = self.state.generators.draw(count) if draws else None
+        x = self._x(steps, numbers)
+        y = None
+        if self.y_used:
+            y = read_words(self.state.sbuf, self.y_at[steps], fields["y_format"])
+            y = decode_pattern(y, fields["y_format"])
+        self.random = None
+        if fields["rounding"]:
+            source = numbers if fields["rounding"] == Rounding.STOCHASTIC else y
+            self.random = source.astype(np.uint16)
+        kept = np.zeros(x.shape, dtype=bool)
+        last = max((n for n in (0, 1) if self.operations[n] != Operation.PASS), default=0)
+        for number, op in enumerate(self.operations):
+            kind = self.kinds[number]
+            operand = {Operand.Y: y, Operand.SELF: x}.get(kind, self.scalars[number])
+            if op in _UNARY:
+                operand = x
+            if number == last:
+                kept |= keeps(op, x)
+            if op != Operation.PASS:
+                x = operate(op, x, operand)
+        return x, kept
+
+    def _x(self, steps: slice, numbers: np.ndarray | None) -> np.ndarray:
+        """Elements as patterns, N x elements."""
+        fields, lanes = self.fields, self.config.n
+        addresses = self.x_at[steps]
+        if fields["x_source"] == Source.PSUM:
+            first, stride = int(addresses[0]), fields["x_stride"]
+            if stride == 1:
+                return to_fp32_bits(self.state.psum(slice(first, first + len(addresses))))
+            return to_fp32_bits(self.state.psum(addresses))
+        if fields["x_source"] == Source.SBUF:
+            words = read_words(self.state.sbuf, addresses, fields["x_format"])
+            return decode_pattern(words, fields["x_format"])
+        if fields["x_source"] == Source.RANDOM:
+            return _ONE | numbers >> np.uint32(9)
+        index = (addresses & 0xFFFF).astype(np.uint32) | _INDEX
+        return np.broadcast_to(index, (lanes, len(index)))
+
+    def _reduce(
+        self, results: np.ndarray, places: tuple[np.ndarray, ...], *, finishes: bool
+    ) -> None:
+        state, fields = self.state, self.fields
+        if not fields["proceed"]:
+            state.partials = initial_partials(self.config.n, self.reduction)
+        state.partials = fold(state.partials, results, self.reduction)
+        if finishes and fields["finish"]:
+            total = combine(state.partials, self.reduction)[:, None]
+            codes = self._cast(total[: fields["rows"]], None)
+            self._write(codes, tuple(p[:1] for p in places), np.ones(codes.shape, dtype=bool))
+
+    def _cast(self, bits: np.ndarray, random: np.ndarray | None) -> np.ndarray:
+        code = self.fields["format"]
+        if code in (RAW32, RAW16):
+            return bits if code == RAW32 else bits & np.uint32(0xFFFF)
+        fmt = _FORMAT_BY_CODE[code]
+        return cast(bits, fmt, saturate=bool(self.fields["saturate"]), random=random)
+
+    def _write(self, codes: np.ndarray, places: tuple[np.ndarray, ...], mask: np.ndarray) -> None:
+        sbuf = self.state.sbuf
+        if not self.fields["transpose"]:
+            write_words(sbuf, places[0], codes, self.fields["format"], mask)
+            return
+        lanes = np.arange(len(codes))
+        for index, (address, partition) in enumerate(
+            zip(*(p.tolist() for p in places), strict=True)
+        ):
+            written = lanes[mask[:, index]]
+            sbuf[partition, address + written] = codes[written, index]
+
+
+def vector_compute(state: TileState, fields: dict[str, int]) -> None:
+    """vector.compute: all elements are read before any result is written."""
+    _Compute(state, fields).execute()
+
+
+def vector_generator(state: TileState, fields: dict[str, int]) -> None:
+    """vector.generator: state of the lanes' generators from or to the scratchpad, pair by pair."""
+    pairs = fields["addr"] + np.arange(0, _STATE_WORDS, 2)
+    good, trap = first_fault(operand_checks(pairs, RAW32, state.config))
+    words = state.generators.state
+    if fields["save"]:
+        mask = np.ones((state.config.n, good), dtype=bool)
+        write_words(state.sbuf, pairs[:good], words[:, :good], RAW32, mask)
+        # A save turns the state round; one that traps has turned it only so far.
+        words = np.roll(words, -good, axis=1)
+    else:
+        loaded = read_words(state.sbuf, pairs[:good], RAW32)
+        words = np.concatenate([words, loaded], axis=1)[:, -words.shape[1] :]
+    state.generators.set_state(np.ascontiguousarray(words))
+    if trap is not None:
+        raise trap

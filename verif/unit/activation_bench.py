@@ -1,0 +1,167 @@
+"""The activation engine on the bench: its scratchpad, its programs, its golden model."""
+
+import random
+from typing import ClassVar
+
+import numpy as np
+from unit.engine_bench import EnginePlayer, Item, check, pack, run
+
+from tegula.activation.engine import ActivationEngine
+from tegula.activation.layouts import beats
+from tegula.config import preset
+from tegula_golden.activation import activation_apply, activation_table
+from tegula_golden.function_stimuli import arguments, random_words
+from tegula_golden.tile_state import TileState
+
+__all__ = [
+    "CONFIG",
+    "SEED",
+    "TABLE",
+    "ActivationPlayer",
+    "apply",
+    "check_activation",
+    "random_program",
+    "random_state",
+    "run_activation",
+]
+
+CONFIG = preset("tiny", sbuf_depth=1024, activation_entries=256)
+SEED = 12
+_ENTRIES, _DESCRIPTORS = 32, 64
+
+TABLE = (
+    Item(
+        "activation.table",
+        {"kind": "entries", "first": 250, "addr": 512, "count": _ENTRIES},
+        (1, 1),
+    ),
+    Item(
+        "activation.table", {"kind": "descriptors", "first": 3, "addr": 600, "count": _DESCRIPTORS}
+    ),
+)
+"""Load what `random_state` holds."""
+
+
+def apply(signal=None, **fields):
+    """An activation.apply of all rows of the tiny tile; one column, fp32 to bf16, unless said.
+
+    The function's first descriptor is 0.
+    """
+    usual = {"rows": CONFIG.n, "columns": 1, "format": "bf16", "dst": 0, "function": 0}
+    usual |= {"x_addr": 0, "x_stride": 2}
+    return Item("activation.apply", usual | fields, signal)
+
+
+class ActivationPlayer(EnginePlayer):
+    """Plays a scratchpad that grants rows and takes results, or not."""
+
+    component = ActivationEngine
+    golden: ClassVar[dict] = {
+        "activation.apply": activation_apply,
+        "activation.table": activation_table,
+    }
+
+    @staticmethod
+    def cycles_of(item, config):
+        full = item.full
+        if "count" in full:
+            return 100 + 8 * full["count"]
+        return 350 + (6 + 2 * beats(config)) * full.get("columns", 1)
+
+    def prepare(self, state):
+        self.rows = self.later()
+
+    def drive(self):
+        ctx, dut = self.ctx, self.dut
+        row = self.rows.pop(0)
+        ctx.set(dut.row_data.as_value(), 0 if row is None else row)
+        ctx.set(dut.row_valid, row is not None)
+        ctx.set(dut.row.ready, self.grants())
+        ctx.set(dut.write.ready, self.grants())
+
+    def observe(self):
+        ctx, dut = self.ctx, self.dut
+        row = None
+        if ctx.get(dut.row.valid) and ctx.get(dut.row.ready):
+            row = pack(self.sbuf.row(ctx.get(dut.row.payload)), 16)
+        self.rows.append(row)
+        if not (ctx.get(dut.write.valid) and ctx.get(dut.write.ready)):
+            return []
+        write = ctx.get(dut.write.payload)
+        return [
+            (p, int(write.addr), int(write.words[p]))
+            for p in range(self.config.n)
+            if int(write.enable) >> p & 1
+        ]
+
+
+def check_activation(program, state, **how):
+    """Run on hardware and golden; see `engine_bench.check`."""
+    return check(ActivationPlayer, program, state, **how)
+
+
+def run_activation(state, program, **how):
+    """Run on hardware only."""
+    return run(ActivationPlayer, state, program, **how)
+
+
+def random_state(seed=SEED):
+    """A scratchpad with arguments (words 0 .. 127), scalars (128 .. 255) and records (512 ..)."""
+    rng = np.random.default_rng(seed)
+    state = TileState(CONFIG)
+    state.sbuf[:] = rng.integers(0, 1 << 16, state.sbuf.shape)
+    entries, descriptors = random_words(rng, _ENTRIES, _DESCRIPTORS)
+    rows = entries.view(np.uint16).reshape(2 * _ENTRIES, 4)
+    state.sbuf[:4, 512 : 512 + len(rows)] = rows.T
+    state.sbuf[:2, 600 : 600 + _DESCRIPTORS] = descriptors.view(np.uint16).reshape(-1, 2).T
+    hard = arguments(rng, 4 * CONFIG.n * 64)
+    state.sbuf[:, 0:128] = rng.permutation(hard)[: CONFIG.n * 64].view(np.uint16).reshape(-1, 128)
+    scalars = (4 * rng.standard_normal((CONFIG.n, 64))).astype(np.float32)
+    state.sbuf[:, 128:256] = scalars.view(np.uint16)
+    return state
+
+
+def random_program(rng: random.Random, count: int) -> list[Item]:
+    """Load the table of `random_state`; then instructions that choose everything at random."""
+    program = list(TABLE)
+    for index in range(count):
+        signal = (index % 16, index + 1) if rng.random() < 0.7 else None
+        if rng.random() < 0.1:
+            program.append(Item("activation.sync", {}, signal))
+        else:
+            program.append(Item("activation.apply", _random_fields(rng), signal))
+    return program
+
+
+def _random_fields(rng):
+    formats = {
+        name: rng.choice(("fp32", "bf16", "e5m2", "e4m3fn")) for name in ("format", "x_format")
+    }
+    names = ("saturate", "exp", "odd", "sum", "proceed", "finish", "overlap")
+    flags = {name: rng.getrandbits(1) for name in names}  # no result is read, so all may overlap
+    fields = (
+        formats
+        | flags
+        | {
+            "rows": rng.randint(1, CONFIG.n),
+            "columns": rng.randint(1, 24),
+            "parity": int(rng.random() < 0.3),
+            "log": int(rng.random() < 0.3),
+            "x_addr": 2 * rng.randrange(40),
+            "x_stride": 1 + (formats["x_format"] == "fp32"),
+            "sum_dst": 400 + 2 * rng.randrange(10),
+            "function": rng.randrange(60),
+            "low": rng.choice((-3, -20, -2, 0, 5, -500)),
+            "dst": 300 + 2 * rng.randrange(10),
+            "dst_stride": 1 + (formats["format"] == "fp32"),
+        }
+    )
+    constants = {"scale": (0x3F80_0000, 0x4000_0000, 0xBF00_0000, 0x3E00_0000)}
+    constants["bias"] = (0, 0x8000_0000, 0x3F80_0000, 0xC000_0000)
+    for name, values in constants.items():
+        kind = rng.randrange(3)
+        if kind == 0:
+            fields |= {f"{name}_partition": 1, name: 128 + 2 * rng.randrange(50)}
+        elif kind == 1:
+            fields[name] = rng.choice(values)
+    return fields

@@ -1,0 +1,191 @@
+"""ActivationEngine with a scratchpad around it, against the golden model and budgets of cycles."""
+
+import random
+from copy import deepcopy
+
+import numpy as np
+import pytest
+from unit.activation_bench import (
+    CONFIG,
+    TABLE,
+    apply,
+    check_activation,
+    random_program,
+    random_state,
+    run_activation,
+)
+from unit.engine_bench import Item
+
+from tegula.activation.layouts import beats
+from tegula.config import preset
+from tegula.isa.traps import Trap
+from tegula_golden.function_stimuli import SPECIALS, arguments
+from tegula_golden.tile_state import TileState
+from tegula_sw.functions import NAMES, pack, records
+
+LARGE = preset("tiny", sbuf_depth=2048)
+N, DEPTH = CONFIG.n, CONFIG.sbuf_depth
+FP32 = {"format": "fp32", "dst_stride": 2}
+
+
+@pytest.mark.parametrize("seed", range(16))
+def test_random_tables_and_programs_leave_what_golden_leaves(seed):
+    rng = random.Random(seed)
+    program = random_program(rng, 10)
+    check_activation(program, random_state(seed), stall=rng.choice((0.0, 0.3, 0.6)))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_functions_of_the_library(name):
+    entries, descriptors, function = _loaded(name)
+    state, rng = TileState(LARGE), np.random.default_rng(NAMES.index(name))
+    columns = 100
+    z = arguments(rng, N * columns * 2)
+    z[: 2 * len(SPECIALS)] = np.concatenate([SPECIALS, SPECIALS | np.uint32(1 << 31)])
+    z = np.concatenate([z[: 2 * len(SPECIALS)], rng.permutation(z)])[: N * columns]
+    state.sbuf[:, : 2 * columns] = z.reshape(columns, N).T.copy().view(np.uint16)
+    loads, addr = [], 600
+    for kind, words in (("entries", entries), ("descriptors", descriptors)):
+        width = 4 if kind == "entries" else 2
+        rows = words.view(np.uint16).reshape(-1, width).T
+        state.sbuf[:width, addr : addr + rows.shape[1]] = rows
+        count = rows.shape[1] // (2 if kind == "entries" else 1)
+        loads.append(Item("activation.table", {"kind": kind, "addr": addr, "count": count}))
+        addr += rows.shape[1]
+    item = apply(x_addr=0, columns=columns, dst=2 * columns, **function, **FP32)
+    check_activation([*loads, item], state)
+
+
+def _loaded(name):
+    (entries, descriptors), function = records([name]), pack([name])[1][name]
+    flags = {flag: int(getattr(function, flag)) for flag in ("parity", "odd", "log")}
+    fields = flags | {"exp": int(function.reduction == "exp"), "low": function.low}
+    fields["function"] = function.descriptor
+    return *(np.frombuffer(part, np.uint16) for part in (entries, descriptors)), fields
+
+
+@pytest.mark.parametrize("rows", range(1, N + 1))
+def test_only_the_rows_asked_for_are_written(rows):
+    item = apply(rows=rows, columns=9, dst=300, sum=1, finish=1, sum_dst=400)
+    seen = check_activation([*TABLE, item], random_state())
+    assert {p for _, places in seen.writes for p, _, _ in places} == set(range(rows))
+
+
+def test_sums_go_on_over_instructions():
+    program = [
+        *TABLE,
+        apply(columns=13, dst=300, sum=1),
+        apply(
+            columns=9, x_addr=26, dst=330, sum=1, proceed=1, finish=1, sum_dst=400, signal=(1, 1)
+        ),
+        apply(columns=4, dst=340, scale_partition=1, scale=400),
+    ]
+    seen = check_activation(program, random_state())
+    assert len(seen.writes) == 13 + 9 + 2 + 4
+
+
+def test_columns_follow_each_other_at_the_documented_rate():
+    columns = 40
+    for sums, per_beat in ((0, 1), (1, 2)):
+        item = apply(columns=columns, dst=300, x_format="bf16", x_stride=1, sum=sums)
+        seen = check_activation([*TABLE, item], random_state())
+        cycles = np.diff([cycle for cycle, _ in seen.writes])
+        assert len(cycles) == columns - 1
+        assert cycles.mean() <= max(beats(CONFIG) * per_beat, READ_ROUND_TRIP)
+
+
+READ_ROUND_TRIP = 6
+"""Cycles from a row's grant to the next one's: a column is asked for when the last has come."""
+
+
+def test_signals_wait_for_all_writes_before_them():
+    program = [
+        *TABLE,
+        apply(columns=12, dst=300, signal=(0, 1)),
+        Item("activation.sync", {}, (1, 2)),
+        Item("activation.sync", {}),
+        Item("activation.sync", {}, (2, 3)),
+    ]
+    seen = check_activation(program, random_state())
+    last = seen.writes[-1][0]
+    assert seen.signals[0][0] < seen.writes[0][0], "that of the table"
+    assert [cycle - last for cycle, _, _ in seen.signals[1:]] == [1, 2, 4]
+
+
+def test_a_denied_row_counts_as_a_stall():
+    item = apply(columns=16, dst=300)
+    assert check_activation([*TABLE, item], random_state()).stalled == 0
+    assert check_activation([*TABLE, item], random_state(), stall=0.5).stalled > 4
+
+
+GOOD = apply(
+    x_addr=40, x_stride=2, dst=302, columns=20, format="e4m3fn", sum=1, finish=1, sum_dst=420
+)
+_SUM = {"sum": 1, "finish": 1, "columns": 3, "dst": 300}
+
+BAD = {
+    "source": {"x_addr": DEPTH - 6, "x_stride": 2, "columns": 5},
+    "source, downwards": {"x_addr": 6, "x_stride": -2, "columns": 5},
+    "source odd": {"x_addr": 5, "x_stride": 1},
+    "source becomes odd": {"x_addr": 4, "x_stride": 3, "columns": 5},
+    "source at once": {"x_addr": 0xFFFF, "columns": 2},
+    "scale": {"scale_partition": 1, "scale": DEPTH},
+    "scale odd": {"scale_partition": 1, "scale": 9},
+    "bias": {"bias_partition": 1, "bias": DEPTH},
+    "bias odd": {"bias_partition": 1, "bias": 9},
+    "scale before bias": {"scale_partition": 1, "scale": 9, "bias_partition": 1, "bias": DEPTH},
+    "destination": {"dst": DEPTH - 4, "columns": 9},
+    "destination odd": {"dst": 5, "format": "fp32"},
+    "sum": _SUM | {"sum_dst": DEPTH},
+    "sum odd": _SUM | {"sum_dst": 401},
+    "source before destination": {"x_addr": DEPTH, "dst": DEPTH + 2},
+    "destination before sum": _SUM | {"columns": 1, "dst": DEPTH + 2, "sum_dst": DEPTH + 4},
+    "entries": {"kind": "entries", "addr": DEPTH - 5, "count": 8},
+    "descriptors": {"kind": "descriptors", "addr": DEPTH - 5, "count": 8},
+}
+
+
+@pytest.mark.parametrize("stall", [0.0, 0.5])
+@pytest.mark.parametrize("name", BAD)
+def test_the_first_violation_traps_after_what_precedes_it_and_a_good_program_runs(name, stall):
+    fields = BAD[name]
+    before = [
+        *TABLE,
+        apply(columns=11, dst=360, signal=(4, 9)),
+        Item("activation.sync", {}, (5, 1)),
+    ]
+    bad = Item("activation.table", fields) if "kind" in fields else apply(**fields)
+    program = [*before, bad, apply(columns=4, dst=300, signal=(6, 1))]
+    seen = check_activation(program, random_state(), after=[GOOD], stall=stall)
+    assert len(seen.traps) == 1
+    assert seen.traps[0][0] in (Trap.SBUF_RANGE, Trap.SBUF_ALIGNMENT)
+
+
+@pytest.mark.parametrize("stop_at", [1, 4, 30, 45, 60, 75, 100, 150, 200, 260])
+@pytest.mark.parametrize("sums", [0, 1])
+def test_stop_drops_the_work_and_the_next_instruction_is_right(sums, stop_at):
+    state = random_state()
+    first = apply(columns=30, x_stride=2, dst=350, sum=sums, finish=1, sum_dst=422)
+    seen = run_activation(state, [first], stop_at=stop_at, after=[*TABLE, GOOD])
+    golden = deepcopy(state)
+    places = {addr: [] for addr in range(DEPTH)}
+    for _, write in seen.writes:
+        for p, addr, word in write:
+            golden.sbuf[p, addr] = word
+            places[addr].append(p)
+    assert all(len(places[addr]) in (0, N) for addr in range(350, 380)), "half a column"
+    np.testing.assert_array_equal(seen.sbuf, golden.sbuf)
+    loaded = check_activation([*TABLE, GOOD], state).sbuf
+    written = [*range(302, 322), 420, 421]
+    np.testing.assert_array_equal(seen.sbuf[:, written], loaded[:, written])
+
+
+def test_no_effect_of_a_stopped_sum_on_the_next():
+    state = random_state()
+    total = apply(
+        columns=8, x_stride=2, dst=350, sum=1, finish=1, sum_dst=422, format="fp32", dst_stride=2
+    )
+    for stop_at in (130, 160, 190, 220):
+        seen = run_activation(state, [*TABLE, total], stop_at=stop_at, after=[*TABLE, total])
+        golden = check_activation([*TABLE, total], state)
+        np.testing.assert_array_equal(seen.sbuf, golden.sbuf)

@@ -1,0 +1,186 @@
+"""The vector engine on the bench: its PSUM and scratchpad, its programs, its golden model."""
+
+import random
+from typing import ClassVar
+
+import numpy as np
+from unit.engine_bench import EnginePlayer, Item, check, pack, run
+
+from tegula.config import TileConfig, preset
+from tegula.isa.operations import Operand, Reduction, Source
+from tegula.vector.engine import VectorEngine
+from tegula_golden.tile_state import TileState
+from tegula_golden.vector import vector_compute, vector_generator
+
+__all__ = [
+    "CONFIG",
+    "NARROW",
+    "SEED",
+    "VectorPlayer",
+    "check_vector",
+    "compute",
+    "random_program",
+    "random_state",
+    "run_vector",
+]
+
+CONFIG = preset("tiny", sbuf_depth=256, psum_banks=4, psum_bank_words=8)
+NARROW = preset("small", axi_data_width=64, sbuf_depth=256, psum_banks=4, psum_bank_words=8)
+"""A tile whose lines hold half of the partitions."""
+
+SEED = 11
+
+
+def compute(signal=None, **fields):
+    """A vector.compute of all rows of the tiny tile; one column of bf16 unless said otherwise."""
+    usual = {"rows": CONFIG.n, "columns": 1, "format": "bf16", "dst": 0}
+    return Item("vector.compute", usual | fields, signal)
+
+
+class VectorPlayer(EnginePlayer):
+    """Plays PSUM, which is always there, and a scratchpad that grants x and y or not."""
+
+    component = VectorEngine
+    golden: ClassVar[dict] = {
+        "vector.compute": vector_compute,
+        "vector.generator": vector_generator,
+    }
+
+    @staticmethod
+    def cycles_of(item, config):
+        return 110 + 4 * item.full.get("columns", 4)
+
+    def prepare(self, state):
+        words = state.psum(slice(None)).words()
+        self.psum = [pack(column, self.config.psum_width) for column in words.T]
+        self.psum_word, self.written = 0, state.written
+        self.answers = {"x": self.later(), "y": self.later()}
+
+    def drive(self):
+        ctx, dut = self.ctx, self.dut
+        for name, queue in self.answers.items():
+            ctx.set(getattr(dut, f"{name}_data").as_value(), queue.pop(0) or 0)
+            ctx.set(getattr(dut, name).ready, self.grants())
+        ctx.set(dut.psum_data.as_value(), self.psum_word)
+        ctx.set(dut.psum_written, int(self.written[ctx.get(dut.psum_addr)]))
+
+    def observe(self):
+        ctx, dut = self.ctx, self.dut
+        for name, queue in self.answers.items():
+            request, answer = getattr(dut, name), None
+            if ctx.get(request.valid) and ctx.get(request.ready):
+                payload = ctx.get(request.payload)
+                low, high = self.sbuf.row(payload.addr), self.sbuf.row(payload.addr ^ 1)
+                answer = pack(low | high << 16 if payload.double else low, 32)
+            queue.append(answer)
+        if ctx.get(dut.psum_en):
+            self.psum_word = self.psum[ctx.get(dut.psum_addr)]
+        return list(self._places(ctx.get(dut.write)))
+
+    def _places(self, write):
+        """(partition, address, word) of the results in the write port."""
+        addr, enable = int(write.addr), int(write.enable)
+        for p in range(self.config.n):
+            if not enable >> p & 1:
+                continue
+            word = int(write.words[p])
+            if write.line:
+                assert addr % self.config.row_words == 0
+                if p < self.config.row_words:
+                    yield int(write.partition), addr + p, word & 0xFFFF
+                continue
+            yield p, addr, word & 0xFFFF
+            if write.double:
+                assert addr % 2 == 0
+                yield p, addr + 1, word >> 16
+
+
+def random_state(*, config=CONFIG, written=slice(0, None), seed=SEED):
+    """PSUM words and fp32 in the scratchpad, around the values of the 8-bit formats."""
+    rng = np.random.default_rng(seed)
+    state = TileState(config)
+    shape, width = (config.n, config.psum_depth), config.acc_width
+    bits = rng.integers(1, width - 1, shape)
+    magnitude = rng.integers(0, 1 << 62, shape) >> (62 - bits) | 1 << (bits - 1)
+    power = rng.integers(-18, 19, shape)
+    state.exponent[:] = power + 240 + width - bits
+    state.significand[:] = np.where(rng.random(shape) < 0.5, magnitude, -magnitude)
+    empty = rng.random(shape) < 0.15
+    state.exponent[empty] = rng.choice([0, 300, 509, 510, 511], empty.sum())
+    state.significand[empty] = 0
+    state.written[written] = True
+    count = config.sbuf_depth // 2
+    scale = 2.0 ** rng.integers(-18, 19, count)
+    values = (rng.standard_normal((config.n, count)) * scale).astype(np.float32)
+    specials = np.array([0, -0.0, np.inf, -np.inf, np.nan], np.float32)
+    values[:, ::9] = rng.choice(specials, values[:, ::9].shape)
+    state.sbuf[:] = values.view(np.uint16)
+    return state
+
+
+def check_vector(program, state, **how):
+    """Run on hardware and golden; see `engine_bench.check`."""
+    return check(VectorPlayer, program, state, **how)
+
+
+def run_vector(state, program, **how):
+    """Run on hardware only."""
+    return run(VectorPlayer, state, program, **how)
+
+
+_FORMATS = ("bf16", "e4m3fn", "e5m2", "fp32", "raw16", "raw32")
+_WIDE = ("fp32", "raw32")
+_CONSTANTS = (0x3F80_0000, 0x4000_0000, 0xBF00_0000, 0, 0x8000_0000, 0x7F80_0000)
+
+
+def random_program(rng: random.Random, config: TileConfig, count: int) -> list[Item]:
+    """Instructions that choose everything at random but addresses, which exist and are aligned."""
+    program = []
+    for index in range(count):
+        signal = (index % 16, index + 1) if rng.random() < 0.7 else None
+        kind = rng.random()
+        if kind < 0.08:
+            fields = {"save": rng.getrandbits(1), "addr": 2 * rng.randrange(20)}
+            program.append(Item("vector.generator", fields, signal))
+        elif kind < 0.16:
+            program.append(Item("vector.sync", {}, signal))
+        else:
+            program.append(Item("vector.compute", _random_fields(rng, config), signal))
+    return program
+
+
+def _random_fields(rng, config):
+    formats = {name: rng.choice(_FORMATS) for name in ("format", "x_format", "y_format")}
+    wide = formats["format"] in _WIDE
+    step = {name: 1 + (fmt in _WIDE) for name, fmt in formats.items()}
+    transpose = int(not wide and rng.random() < 0.25)
+    fields = formats | {
+        "rows": rng.randint(1, config.n),
+        "columns": rng.randint(1, 20),
+        "saturate": rng.getrandbits(1),
+        "rounding": rng.choice((0, 0, 1, 2)),
+        "x_source": rng.choice(
+            (Source.PSUM, Source.SBUF, Source.SBUF, Source.INDEX, Source.RANDOM)
+        ),
+        "x_addr": 60 + 2 * rng.randrange(10),
+        "x_stride": rng.choice((1, 1, 0)) * step["x_format"],
+        "y_addr": 100 + 2 * rng.randrange(10),
+        "y_stride": rng.choice((1, 1, 0, 2)) * step["y_format"],
+        "transpose": transpose,
+        "partition": rng.randrange(config.n),
+        "reduction": rng.choice((0, 0, 0, *Reduction)),
+        "proceed": rng.getrandbits(1),
+        "finish": rng.getrandbits(1),
+        "dst": config.n * rng.randrange(3) if transpose else 2 * rng.randrange(8),
+        "dst_stride": config.n if transpose else step["format"],
+    }
+    if fields["x_source"] == Source.PSUM:
+        fields |= {"x_addr": rng.randrange(config.psum_depth - fields["columns"]), "x_stride": 1}
+    elif fields["x_source"] in (Source.INDEX, Source.RANDOM):
+        fields |= {"x_addr": rng.randrange(1 << 16), "x_stride": rng.randrange(-2048, 2048)}
+    for number in "01":
+        kind = rng.choice(list(Operand))
+        constant = rng.choice((*_CONSTANTS, rng.getrandbits(32)))
+        value = 100 + 2 * rng.randrange(40) if kind == Operand.PARTITION else constant
+        fields |= {f"op{number}": rng.randrange(16), f"s{number}_kind": kind, f"s{number}": value}
+    return fields
