@@ -186,6 +186,33 @@ def test_instructions_that_need_not_wait_follow_with_one_cycle_lost():
     assert waited.writes[-1][0] - waited.writes[0][0] > 4 * 8 - 1 + 3 * 5
 
 
+_TWO, _THREE = 0x4000_0000, 0x4040_0000
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (
+            {"op0": "mul", "s0": _TWO, "op1": "mul", "s1": _THREE, "dst": 100},
+            {"op0": "mul", "s0": _TWO, "reduction": "sum"},
+        ),
+        (
+            {"op0": "add", "s0": _TWO, "reduction": "sum"},
+            {"op0": "add", "s0": _TWO, "op1": "mul", "s1": _THREE, "dst": 100},
+        ),
+    ],
+    ids=["two products before a sum of products", "sum of sums before a sum and a product"],
+)
+def test_elements_of_two_instructions_never_meet_in_a_unit(first, second):
+    total = compute(
+        x_addr=8, reduction="sum", proceed=1, finish=1, dst=200, format="fp32", signal=(1, 1)
+    )
+    for columns in (7, 8):
+        program = [compute(columns=columns, **first), compute(columns=9, **second), total]
+        seen = check_vector(program, random_state())
+        assert len(seen.writes) == (columns if "reduction" in second else 9) + 1
+
+
 def test_signals_wait_for_all_writes_before_them():
     program = [
         compute(columns=12, signal=(0, 1)),

@@ -28,8 +28,8 @@ class Kind(enum.Enum, shape=3):
 def route_layout() -> data.StructLayout:
     """The way of an element through the units.
 
-    `steps`, a reduction included, and for each of the first two whether the multiplier does it. A
-    reduction is the adder's.
+    `steps`, a reduction included, and for each of the first two whether the multiplier does it; if
+    not, or where there is no such step, the bit is 0. A reduction is the adder's.
     """
     return data.StructLayout({"steps": 2, "multiplier0": 1, "multiplier1": 1})
 

@@ -2,7 +2,7 @@
 
 from itertools import pairwise
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -146,7 +146,7 @@ class ElementPipeline(wiring.Component):
             item, route = stage.item, stage.item.route
             due = stage.valid & (route.steps > step)
             reduces = _is_reduced(item) & (route.steps == step + 1)
-            by_multiplier = (route.multiplier0, route.multiplier1, 0)[step] & ~reduces
+            by_multiplier = (route.multiplier0, route.multiplier1, Const(0, 1))[step]
             for unit, taken in (
                 (adder, due & ~by_multiplier),
                 (multiplier, due & by_multiplier),

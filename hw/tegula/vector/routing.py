@@ -31,6 +31,9 @@ def plan_route(
     a unit is needed twice, seven or fourteen cycles apart, elements begin in every second or third
     cycle, and in no others: then no two meet, since 7 = 1 mod 2, and 7 = 1 and 14 = 2 mod 3.
 
+    The route says which unit has each step, and that decides the interval: elements of one route
+    never meet, whatever their instructions.
+
     Parameters
     ----------
     op0, op1, reduction
@@ -47,8 +50,8 @@ def plan_route(
     by_mul0, by_mul1 = op0 == Operation.MUL, op1 == Operation.MUL
     m.d.comb += [
         route.steps.eq(has0 + has1 + reduces),
-        route.multiplier0.eq(by_mul0 | (neutral0 & (reduces | ~(has1 & by_mul1)))),
-        route.multiplier1.eq(by_mul1 | (neutral1 & (reduces | ~route.multiplier0))),
+        route.multiplier0.eq(has0 & (by_mul0 | (neutral0 & (reduces | ~(has1 & by_mul1))))),
+        route.multiplier1.eq(has1 & (by_mul1 | (neutral1 & (reduces | ~route.multiplier0)))),
     ]
     same01 = has1 & (route.multiplier0 == route.multiplier1)
     last_adds = Mux(has1, ~route.multiplier1, has0 & ~route.multiplier0)
