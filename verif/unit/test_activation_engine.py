@@ -161,6 +161,19 @@ def test_the_first_violation_traps_after_what_precedes_it_and_a_good_program_run
     assert seen.traps[0][0] in (Trap.SBUF_RANGE, Trap.SBUF_ALIGNMENT)
 
 
+@pytest.mark.parametrize(
+    "bad",
+    [{"x_addr": DEPTH}, {"scale_partition": 1, "scale": 9}, {"x_addr": DEPTH - 6}],
+    ids=["first column", "scale", "fourth column"],
+)
+def test_a_sum_that_traps_has_begun_only_if_a_column_was_added(bad):
+    total = {"sum": 1, "columns": 10, "dst": 300} | FP32
+    program = [*TABLE, apply(**total), apply(**total | bad)]
+    goes_on = apply(**total, proceed=1, finish=1, sum_dst=420)
+    seen = check_activation(program, random_state(), after=[goes_on])
+    assert len(seen.traps) == 1
+
+
 @pytest.mark.parametrize("stop_at", [1, 4, 30, 45, 60, 75, 100, 150, 200, 260])
 @pytest.mark.parametrize("sums", [0, 1])
 def test_stop_drops_the_work_and_the_next_instruction_is_right(sums, stop_at):

@@ -331,6 +331,34 @@ def test_stop_drops_the_work_and_the_next_instruction_is_right(first, stop_at):
     np.testing.assert_array_equal(seen.sbuf, golden.sbuf)
 
 
+@pytest.mark.parametrize(
+    "bad",
+    [{"x_addr": PSUM_DEPTH}, {"op0": "mul", "s0_kind": 1, "s0": 9}, {"x_addr": PSUM_DEPTH - 3}],
+    ids=["first element", "scalar", "fourth element"],
+)
+def test_a_reduction_that_traps_has_begun_only_if_an_element_was_combined(bad):
+    total = {"reduction": "sum", "columns": 10}
+    program = [compute(**total), compute(**total | bad)]
+    goes_on = compute(**total, proceed=1, finish=1, dst=120, format="fp32")
+    seen = check_vector(program, random_state(), after=[goes_on])
+    assert len(seen.traps) == 1
+
+
+@pytest.mark.parametrize("stop_at", range(20, 32))
+def test_stop_ends_a_line_between_its_two_writes(stop_at):
+    state = random_state(config=NARROW)
+    first = compute(rows=8, columns=6, transpose=1, dst=8, dst_stride=8)
+    other = compute(rows=8, columns=9, dst=80)
+    seen = run_vector(state, [first], stop_at=stop_at, after=[other])
+    golden = deepcopy(state)
+    for _, places in seen.writes[:-9]:
+        for partition, addr, word in places:
+            golden.sbuf[partition, addr] = word
+    vector_compute(golden, other.full)
+    np.testing.assert_array_equal(seen.sbuf, golden.sbuf)
+    assert all(len(places) == 4 for _, places in seen.writes[:-9])
+
+
 @pytest.mark.parametrize("stop_at", range(20, 80, 6))
 def test_stop_amid_a_reduction_leaves_none_of_it(stop_at):
     reduction = compute(columns=20, dst=120, reduction="max", finish=1)

@@ -123,6 +123,8 @@ class ColumnSequencer(wiring.Component):
         self._x_at, self._dst_at = Signal(address), Signal(address)
         self._index, self._left = Signal(10), Signal(13)
         self._partial = Signal(range(_PARTIALS))
+        self._begins = Signal()
+        """The next column begins a sum: no partial sum counts, whatever was before."""
         self._second = Signal()
         """The second row of a column is due."""
         self._flying, self._two = Signal(), Signal()
@@ -168,9 +170,8 @@ class ColumnSequencer(wiring.Component):
                 self._dst_at.eq(fields.dst),
                 self._left.eq(fields.columns),
                 self._partial.eq(0),
+                self._begins.eq(fields.sum & ~fields.proceed),
             ]
-            with m.If(fields.sum & ~fields.proceed):
-                m.d.sync += self.unused.eq((1 << _PARTIALS) - 1)
         with m.If(self.start & loads):
             m.d.sync += [
                 self._loading.eq(1),
@@ -296,6 +297,8 @@ class ColumnSequencer(wiring.Component):
     def _walk(self, m: Module) -> None:
         """Step to the next column, or to the next row of the table."""
         fields = self._fields
+        self._unused_before = Signal(_PARTIALS)
+        m.d.comb += self._unused_before.eq(self.unused | self._begins.replicate(_PARTIALS))
         with m.If(self._loading):
             with m.If(self._granted):
                 m.d.sync += self._x_at.eq(self._x_at + 1)
@@ -313,9 +316,10 @@ class ColumnSequencer(wiring.Component):
                     self._left.eq(self._left - 1),
                     self._running.eq(self._left != 1),
                     self._partial.eq(self._partial + 1),
+                    self._begins.eq(0),
                 ]
                 with m.If(fields.sum):
-                    m.d.sync += self.unused.eq(self.unused & ~(1 << self._partial))
+                    m.d.sync += self.unused.eq(self._unused_before & ~(1 << self._partial))
 
     def _describe(self, m: Module) -> None:
         """What the lanes are told of the column that is asked for, and of the sum."""
@@ -334,7 +338,7 @@ class ColumnSequencer(wiring.Component):
                 *(function[name].eq(fields[name]) for name in ("low", "exp", "parity")),
                 *(function[name].eq(fields[name]) for name in ("odd", "log")),
                 column.sums.eq(fields.sum & ~is_scalar),
-                column.fresh.eq(self.unused.bit_select(self._partial, 1)),
+                column.fresh.eq(self._unused_before.bit_select(self._partial, 1)),
                 column.partial.eq(self._partial),
                 column.format.eq(fields.format),
                 column.saturate.eq(fields.saturate),

@@ -149,7 +149,7 @@ class VectorEngine(wiring.Component):
         # Of results that are more than a line holds, those of the upper lanes follow.
         words = self._config.row_words
         rest, left, last = Signal.like(results), Signal(range(beats)), Signal()
-        following = left != 0
+        following = (left != 0) & ~self.engine.stop
         begins = pipeline.leaving_valid & leaving.line
         with m.If(following):
             m.d.comb += self.write.eq(rest)
