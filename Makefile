@@ -1,6 +1,7 @@
 # Everything runs in .venv, which the first target that needs it creates (scripts/setup.sh).
 PRESET ?= small
 SEED ?= 1
+COUNT ?= 1000
 TEST ?=
 WAVES ?= 0
 
@@ -8,7 +9,7 @@ PY := .venv/bin/python
 export PATH := $(CURDIR)/scripts/shims:$(CURDIR)/.venv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test sim lint format verilog synth bench mutants docs functions clean
+.PHONY: help venv test sim lint format verilog synth bench mutants fuzz docs functions clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -45,6 +46,9 @@ bench: .venv/.ready ## utilisation and speed of GEMMs on the RTL device; PRESET
 
 mutants: .venv/.ready ## plant one bug at a time; the tests must find each
 	@$(PY) scripts/mutants.py $(if $(TEST),--mutant '$(TEST)')
+
+fuzz: .venv/.ready ## random programs on RTL and golden; COUNT, SEED, PRESET
+	@$(PY) verif/benches/fuzz.py --preset $(PRESET) --seed $(SEED) --count $(COUNT)
 
 docs: .venv/.ready ## regenerate docs/isa.md
 	@$(PY) -m tegula.isa.document docs/isa.md

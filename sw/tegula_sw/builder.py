@@ -117,11 +117,16 @@ class Program:
         """Size of the program so far."""
         return self._granules * GRANULE_BYTES
 
+    @property
+    def free_semaphores(self) -> int:
+        """Semaphores that are not yet allocated."""
+        return self.config.semaphores - len(self._semaphores)
+
     def semaphore(self, name: str) -> Semaphore:
         """Allocate the next free semaphore under a name of its own."""
         if name in self._semaphores:
             raise ValueError(f"semaphore {name!r} exists already")
-        if len(self._semaphores) == self.config.semaphores:
+        if not self.free_semaphores:
             raise ValueError(
                 f"no semaphore is left for {name!r}: tile {self.config.name!r} has"
                 f" {self.config.semaphores}"

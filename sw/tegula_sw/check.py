@@ -7,21 +7,16 @@ Mattern 1989), and compares every access to the scratchpad and to PSUM with the 
 """
 
 from bisect import bisect_left
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from tegula.config import TileConfig
-from tegula.formats import FP32, RAW32
 from tegula.isa.codec import Decoded, decode
-from tegula.isa.instructions import ENGINES, Engine, Layout
-from tegula.isa.operations import Operand, Operation, Reduction, Rounding, Source, TableKind
+from tegula.isa.instructions import ENGINES, Engine
+from tegula_sw.accesses import Storage, accesses
 
 __all__ = ["check_program"]
-
-_STATE_WORDS = 8
-"""Words of a generator's state."""
 
 
 @dataclass
@@ -43,11 +38,11 @@ class _Semaphore:
         return self.clocks[bisect_left(self.sums, total)]
 
 
-class _Storage:
+class _History:
     """Last read and write of each (partition, address), as instruction numbers of each engine."""
 
-    def __init__(self, name: str, shape: tuple[int, int]):
-        self._name = name
+    def __init__(self, storage: Storage, shape: tuple[int, int]):
+        self._name = storage.value
         self._reads = np.zeros((len(ENGINES), *shape), np.int32)
         self._writes = np.zeros((len(ENGINES), *shape), np.int32)
 
@@ -75,111 +70,6 @@ class _Storage:
             )
 
 
-def _dma_words(fields: dict[str, int], n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Partitions and addresses of a transfer, element by element."""
-    starts, partitions = np.array(fields["sbuf_addr"]), np.array(fields["partition"])
-    for axis in (1, 2, 3):
-        steps = np.arange(fields[f"count{axis}"])
-        starts = starts[..., None] + steps * fields[f"sbuf_stride{axis}"]
-        partitions = partitions[..., None] + steps * fields[f"partition_stride{axis}"]
-    element = np.arange(fields["run"])
-    if fields["layout"] == Layout.FREE:
-        words = np.broadcast_arrays(partitions[..., None], starts[..., None] + element)
-    else:
-        address = starts[..., None] + element // n * fields["sbuf_stride0"]
-        words = np.broadcast_arrays(element % n, address)
-    return words[0].reshape(-1), words[1].reshape(-1)
-
-
-def _columns(first: int, count: int, step: int = 1) -> np.ndarray:
-    return first + np.arange(count) * step
-
-
-def _words(first: int, count: int, step: int, code: int) -> np.ndarray:
-    """Addresses of elements of a format, each word of them."""
-    addresses = _columns(first, count, step)
-    if code in (FP32.code, RAW32):
-        return np.stack([addresses, addresses + 1], axis=1).reshape(-1)
-    return addresses
-
-
-def _vector_accesses(decoded: Decoded, config: TileConfig) -> Iterator[tuple[str, tuple, bool]]:
-    """Reads, then writes, of an instruction of the vector engine."""
-    fields = decoded.fields
-    everywhere = slice(config.n)
-    if decoded.mnemonic == "vector.generator":
-        words = _columns(fields["addr"], _STATE_WORDS)
-        yield "scratchpad", (everywhere, words), bool(fields["save"])
-        return
-    rows, count = slice(fields["rows"]), fields["columns"]
-    y_used = fields["rounding"] == Rounding.GIVEN
-    for number in (0, 1):
-        if fields[f"op{number}"] in (Operation.PASS, Operation.ABS):
-            continue
-        kind, value = fields[f"s{number}_kind"], fields[f"s{number}"] & 0xFFFF
-        y_used |= kind == Operand.Y
-        if kind == Operand.PARTITION:
-            yield "scratchpad", (rows, _words(value, 1, 0, FP32.code)), False
-    first, step, code = fields["x_addr"], fields["x_stride"], fields["x_format"]
-    if fields["x_source"] == Source.PSUM:
-        yield "PSUM", (rows, _columns(first, count, step)), False
-    elif fields["x_source"] == Source.SBUF:
-        yield "scratchpad", (rows, _words(first, count, step, code)), False
-    if y_used:
-        words = _words(fields["y_addr"], count, fields["y_stride"], fields["y_format"])
-        yield "scratchpad", (rows, words), False
-    if fields["reduction"] != Reduction.NONE:
-        count = 1 if fields["finish"] else 0
-    if not count:
-        return
-    if fields["transpose"]:
-        group, partition = np.divmod(fields["partition"] + np.arange(count), config.n)
-        start = fields["dst"] + group * fields["dst_stride"]
-        lines = start[:, None] + np.arange(fields["rows"])
-        yield "scratchpad", (np.broadcast_to(partition[:, None], lines.shape), lines), True
-    else:
-        words = _words(fields["dst"], count, fields["dst_stride"], fields["format"])
-        yield "scratchpad", (rows, words), True
-
-
-def _activation_accesses(decoded: Decoded, config: TileConfig) -> Iterator[tuple[str, tuple, bool]]:
-    """Reads, then writes, of an instruction of the activation engine."""
-    fields = decoded.fields
-    if decoded.mnemonic == "activation.table":
-        count = fields["count"] * (2 if fields["kind"] == TableKind.ENTRIES else 1)
-        yield "scratchpad", (slice(4), _columns(fields["addr"], count)), False
-        return
-    rows, count = slice(fields["rows"]), fields["columns"]
-    for name in ("scale", "bias"):
-        if fields[f"{name}_partition"]:
-            words = _words(fields[name] & 0xFFFF, 1, 0, FP32.code)
-            yield "scratchpad", (rows, words), False
-    words = _words(fields["x_addr"], count, fields["x_stride"], fields["x_format"])
-    yield "scratchpad", (rows, words), False
-    words = _words(fields["dst"], count, fields["dst_stride"], fields["format"])
-    yield "scratchpad", (rows, words), True
-    if fields["sum"] and fields["finish"]:
-        yield "scratchpad", (rows, _words(fields["sum_dst"], 1, 0, FP32.code)), True
-
-
-def _accesses(decoded: Decoded, config: TileConfig) -> Iterator[tuple[str, tuple, bool]]:
-    """(storage, index, writes) of an instruction."""
-    fields = decoded.fields
-    match decoded.mnemonic:
-        case "tensor.load" | "tensor.matmul":
-            words = _columns(fields["addr"], fields["columns"], fields["stride"])
-            yield "scratchpad", (slice(fields["rows"]), words), False
-            if decoded.mnemonic == "tensor.matmul":
-                yield "PSUM", (slice(None), _columns(fields["psum_addr"], fields["columns"])), True
-        case "vector.compute" | "vector.generator":
-            yield from _vector_accesses(decoded, config)
-        case "activation.apply" | "activation.table":
-            yield from _activation_accesses(decoded, config)
-        case "load.dma" | "store.dma":
-            writes = decoded.mnemonic == "load.dma"
-            yield "scratchpad", _dma_words(fields, config.n), writes
-
-
 class _Checker:
     """State of the check between instructions."""
 
@@ -189,9 +79,9 @@ class _Checker:
         self._clocks = np.zeros((len(ENGINES), len(ENGINES)), np.int64)
         self._complete = np.zeros(len(ENGINES), np.int64)
         """By engine: its instructions up to this one are complete when its next begins."""
-        self._storages = {
-            "scratchpad": _Storage("scratchpad", (config.n, config.sbuf_depth)),
-            "PSUM": _Storage("PSUM", (config.n, config.psum_depth)),
+        depths = {Storage.SCRATCHPAD: config.sbuf_depth, Storage.PSUM: config.psum_depth}
+        self._histories = {
+            storage: _History(storage, (config.n, depth)) for storage, depth in depths.items()
         }
 
     def step(self, decoded: Decoded, offset: int) -> None:
@@ -204,14 +94,15 @@ class _Checker:
         if fields["wait"]:
             np.maximum(clock, self._wait(fields, ENGINES[engine], text), out=clock)
         overlaps = bool(fields.get("overlap"))
-        accesses = list(_accesses(decoded, self._config))
+        found = list(accesses(decoded, self._config))
         # What reads the scratchpad waits for all before it, unless it may overlap.
-        if not overlaps and ("scratchpad", False) in {(a[0], a[2]) for a in accesses}:
+        if not overlaps and any(a.storage is Storage.SCRATCHPAD and not a.writes for a in found):
             self._complete[engine] = clock[engine] - 1
-        for storage, where, writes in accesses:
-            if overlaps and not writes:
-                self._storages[storage].check_overlap(where, engine, self._complete[engine], text)
-            self._storages[storage].access(where, engine, clock, text, writes=writes)
+        for access in found:
+            history = self._histories[access.storage]
+            if overlaps and not access.writes:
+                history.check_overlap(access.where, engine, self._complete[engine], text)
+            history.access(access.where, engine, clock, text, writes=access.writes)
         if fields["signal"]:
             semaphore = self._semaphores[fields["signal_sem"]]
             semaphore.senders.add(ENGINES[engine])

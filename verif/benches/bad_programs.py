@@ -4,22 +4,25 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from random_programs import DATA_BYTES, RandomProgram
+from random_ops import DATA_BYTES
+from random_programs import RandomProgram
 from tile_bench import BASE
 
 from tegula.config import TileConfig
 from tegula.isa.assembly import assemble
-from tegula.isa.codec import Decoded, decode
+from tegula.isa.codec import decode
 from tegula.isa.instructions import Engine
 from tegula.isa.traps import Trap
 from tegula_golden.tile import GoldenTile
+from tegula_sw.aliasing import overwrites_operand
 
 __all__ = ["BadProgram", "bad_programs", "corrupted"]
 
 _LOAD = "load.dma layout=free"
 _STORE = "store.dma layout=free"
 _MATMUL = "tensor.matmul rows=1 format=bf16"
-_COPY = "vector.copy rows=1 format=bf16"
+_COPY = "vector.compute rows=1 format=bf16"
+_APPLY = "activation.apply rows=1 function=0"
 _GUARD = 0x100
 """Bytes of memory before the window."""
 
@@ -47,11 +50,11 @@ class BadProgram:
 
 def _rows(cfg: TileConfig) -> Iterator[tuple[str, Trap, Engine, str]]:
     sbuf, psum, line = cfg.sbuf_depth, cfg.psum_depth, cfg.bus_words
-    control, tensor, vector, load, store = Engine
+    control, tensor, vector, activation, load, store = Engine
     limit = (1 << cfg.semaphore_width) - 1
     behind = BASE + DATA_BYTES + 80 + _ROOM
 
-    yield "unknown opcode", Trap.ILLEGAL_OPCODE, control, ".word 0x30"
+    yield "unknown opcode", Trap.ILLEGAL_OPCODE, control, ".word 0x70"
     large = f"tensor.load rows={cfg.n + 1} format=bf16 columns=1 addr=0"
     yield "field too large", Trap.ILLEGAL_FIELD, control, large
     yield "unclaimed bit", Trap.ILLEGAL_FIELD, control, f".word {0x10 | 1 << 127:#x}"
@@ -67,16 +70,35 @@ def _rows(cfg: TileConfig) -> Iterator[tuple[str, Trap, Engine, str]]:
     onto = f"{_MATMUL} addr=0 columns=4 psum_addr=3\n{_MATMUL} addr=0 columns=4 psum_addr=4"
     yield "accumulation onto nothing", Trap.PSUM_UNWRITTEN, tensor, onto + " accumulate=1"
 
-    yield "copy of nothing", Trap.PSUM_UNWRITTEN, vector, f"{_COPY} src=7 dst=0 columns=1"
+    yield "copy of nothing", Trap.PSUM_UNWRITTEN, vector, f"{_COPY} x_addr=7 dst=0 columns=1"
     last = f"{_MATMUL} addr=0 columns=1 psum_addr={psum - 1} signal(0+=1)\n"
-    word = f"{_COPY} wait(0>=1) src={psum - 1} dst=0 columns=2"
+    word = f"{_COPY} wait(0>=1) x_addr={psum - 1} dst=0 columns=2"
     yield "PSUM word of a copy", Trap.PSUM_RANGE, vector, last + word
-    source = f"{_COPY} source=1 src={sbuf - 3} dst=0 columns=2"
+    source = f"{_COPY} x_source=sbuf x_addr={sbuf - 2} x_stride=2 dst=0 columns=2"
     yield "source of a copy", Trap.SBUF_RANGE, vector, source
-    random = f"{_COPY} source=1 stochastic=1 src=0 dst=100 random={sbuf - 2} columns=3"
-    yield "random bits of a copy", Trap.SBUF_RANGE, vector, random
-    result = f"vector.copy rows=1 format=fp32 source=1 src=0 dst={sbuf - 3} columns=2"
-    yield "destination of a copy", Trap.SBUF_RANGE, vector, result
+    source = f"{_COPY} x_source=sbuf x_addr=3 dst=0 columns=1"
+    yield "odd source of a copy", Trap.SBUF_ALIGNMENT, vector, source
+    given = f"{_COPY} x_source=index rounding=given y_format=raw16 dst=100 columns=3"
+    yield "random bits of a copy", Trap.SBUF_RANGE, vector, f"{given} y_addr={sbuf - 2}"
+    scalar = f"{_COPY} x_source=index op0=mul s0_kind=partition s0={sbuf} dst=0 columns=1"
+    yield "scalar", Trap.SBUF_RANGE, vector, scalar
+    result = f"vector.compute rows=1 format=fp32 x_source=index dst={sbuf - 2} dst_stride=2"
+    yield "destination of a copy", Trap.SBUF_RANGE, vector, f"{result} columns=2"
+    line_at = f"{_COPY} x_source=index transpose=1 dst={cfg.n + 1} columns=1"
+    yield "line of results", Trap.SBUF_ALIGNMENT, vector, line_at
+    total = f"{_COPY} x_source=index reduction=sum finish=1 dst={sbuf} columns=9"
+    yield "destination of a reduction", Trap.SBUF_RANGE, vector, total
+    state = f"vector.generator save=1 addr={sbuf - 4}"
+    yield "generators", Trap.SBUF_RANGE, vector, state
+
+    argument = f"{_APPLY} format=bf16 x_addr={sbuf - 2} x_stride=2 dst=0 columns=2"
+    yield "argument", Trap.SBUF_RANGE, activation, argument
+    odd = f"{_APPLY} format=fp32 x_addr=0 x_stride=2 dst=1 columns=1"
+    yield "odd result of a function", Trap.SBUF_ALIGNMENT, activation, odd
+    total = f"{_APPLY} format=bf16 x_addr=0 dst=0 columns=1 sum=1 finish=1 sum_dst={sbuf}"
+    yield "destination of a sum", Trap.SBUF_RANGE, activation, total
+    table = f"activation.table kind=entries addr={sbuf - 3} count=2"
+    yield "table", Trap.SBUF_RANGE, activation, table
 
     run = f"{_LOAD} mem_addr={_DATA} run={line + 1} count1=2 sbuf_addr=0 sbuf_stride1={-line}"
     yield "scratchpad of a load", Trap.SBUF_RANGE, load, run
@@ -123,12 +145,12 @@ def corrupted(rng: np.random.Generator, cfg: TileConfig, program: RandomProgram)
         code = bytearray(program.code)
         code[offset + bit // 8] ^= 1 << bit % 8
         candidate = RandomProgram(code=bytes(code))
-        if _is_defined(candidate, offset) and not _changes_itself(candidate, cfg):
+        if _is_defined(candidate, offset, cfg) and not _changes_itself(candidate, cfg):
             return candidate
 
 
-def _is_defined(program: RandomProgram, offset: int) -> bool:
-    """Whether the changed instruction is short, and no copy overwrites what it reads."""
+def _is_defined(program: RandomProgram, offset: int, cfg: TileConfig) -> bool:
+    """Whether the changed instruction is short, and does not overwrite what it reads."""
     try:
         decoded = decode(program.code, offset)
     except ValueError:
@@ -137,19 +159,7 @@ def _is_defined(program: RandomProgram, offset: int) -> bool:
     if "count1" in fields:
         elements = fields["run"] * fields["count1"] * fields["count2"] * fields["count3"]
         return elements < _MAX_ELEMENTS
-    if decoded.mnemonic == "vector.copy":
-        return fields["columns"] < _MAX_ELEMENTS and not _overwrites(decoded)
-    return True
-
-
-def _overwrites(copy: Decoded) -> bool:
-    fields = copy.fields
-    columns = fields["columns"]
-    target = range(fields["dst"], fields["dst"] + 2 * columns)
-    reads = [range(fields["random"], fields["random"] + columns)]
-    if fields["source"]:
-        reads.append(range(fields["src"], fields["src"] + 2 * columns))
-    return any(r.start < target.stop and target.start < r.stop for r in reads)
+    return fields.get("columns", 0) < _MAX_ELEMENTS and overwrites_operand(decoded, cfg) is None
 
 
 def _changes_itself(program: RandomProgram, cfg: TileConfig) -> bool:

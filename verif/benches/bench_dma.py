@@ -8,7 +8,7 @@ from axi_memory import AxiMemory, Fault
 from cocotb.triggers import RisingEdge
 from cocotbext.axi import AxiResp
 from engine_port import EnginePort, QueueItem
-from random_programs import random_descriptor
+from random_ops import random_descriptor
 from testbench import config, random_source, start
 
 from tegula.config import TileConfig

@@ -9,7 +9,8 @@ import cocotb
 import numpy as np
 from bad_programs import bad_programs, corrupted
 from cocotb.triggers import ClockCycles
-from random_programs import DATA_BYTES, RandomProgram, random_descriptor, random_program
+from random_ops import DATA_BYTES, random_descriptor
+from random_programs import RandomProgram, random_program
 from testbench import config, random_source
 from tile_bench import BASE, TileBench
 
@@ -33,9 +34,9 @@ async def run(
     return outcome
 
 
-async def run_good(bench: TileBench, rng: np.random.Generator) -> None:
+async def run_good(bench: TileBench, rng: np.random.Generator, *, settles: bool = False) -> None:
     """A random program must run well, whatever happened before."""
-    outcome = await run(bench, random_program(rng, bench.config, 25))
+    outcome = await run(bench, random_program(rng, bench.config, 25, settles=settles))
     assert outcome.trap is None
 
 
@@ -66,7 +67,7 @@ async def corrupted_programs_end_as_in_golden(dut):
     await bench.fill_scratchpad()
     for number in range(150):
         bench.shape_traffic((0, 0.2)[number % 2], (0, 30)[number // 2 % 2])
-        program = corrupted(rng, bench.config, random_program(rng, bench.config, 15))
+        program = corrupted(rng, bench.config, random_program(rng, bench.config, 15, serial=True))
         outcome = await run(bench, program)
         cocotb.log.info("%s", outcome.trap)
         if number % 10 == 9:
@@ -183,5 +184,5 @@ async def abort_stops_a_program_at_any_time(dut):
         assert not await bench.host.read("STATUS") >> Status.BUSY & 1
         bench.shape_traffic(0, 0)
         await bench.fill_scratchpad()
-        await run_good(bench, rng)
+        await run_good(bench, rng, settles=True)
     assert aborted > 6

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import digits
+import fuzz
 from simulation import Outcome
 
 from tegula.config import TileConfig
@@ -123,5 +124,6 @@ BENCHES = (
             "bus_errors_have_the_address_of_their_burst",
         ),
     ),
+    Bench(name="fuzz", run=fuzz.run, tiny_tests=fuzz.TESTS, preset_tests=fuzz.TESTS),
     Bench(name="digits", run=digits.run, preset_tests=tuple(digits.TESTS)),
 )

@@ -6,7 +6,7 @@ import numpy as np
 
 from tegula.config import TileConfig
 from tegula.isa.codec import encode
-from tegula.isa.instructions import ENGINES, INSTRUCTIONS, Engine
+from tegula.isa.instructions import ENGINES, INSTRUCTIONS, Engine, Instruction
 
 __all__ = ["SyncProgram", "random_sync_program"]
 
@@ -71,6 +71,17 @@ class _Accounts:
         }
 
 
+def _payload(rng: np.random.Generator, row: Instruction, config: TileConfig) -> dict[str, int]:
+    """Values that the front end accepts, alone and together."""
+    while True:
+        fields = {}
+        for field in row.payload:
+            allowed = field.allowed(config)
+            fields[field.name] = int(allowed[int(rng.integers(len(allowed)))])
+        if row.broken_rule(fields) is None:
+            return fields
+
+
 def random_sync_program(
     rng: np.random.Generator, config: TileConfig, count: int, *, halts: bool = True
 ) -> SyncProgram:
@@ -80,11 +91,7 @@ def random_sync_program(
     code, places = b"", []
     for _ in range(count):
         row = rows[int(rng.integers(len(rows)))]
-        fields = {}
-        for field in row.payload:
-            allowed = field.allowed(config)
-            fields[field.name] = int(allowed[int(rng.integers(len(allowed)))])
-        fields |= accounts.wait(row.engine) | accounts.signal()
+        fields = _payload(rng, row, config) | accounts.wait(row.engine) | accounts.signal()
         places.append((len(code), row.engine))
         code += encode(row.mnemonic, config, **fields)
     if halts:

@@ -86,14 +86,6 @@ def field_value(field: Field, value: FieldValue) -> int:
     return number
 
 
-def _broken_rule(instruction: Instruction, values: dict[str, int]) -> tuple | None:
-    """The first combination of `Instruction.forbidden` that `values` have."""
-    for rule in instruction.forbidden:
-        if all(values[name] in among for name, among in rule):
-            return rule
-    return None
-
-
 def _check_allowed(field: Field, number: int, config: TileConfig) -> None:
     allowed = field.allowed(config)
     if number in allowed:
@@ -144,7 +136,7 @@ def encode(mnemonic: str, config: TileConfig | None = None, **fields: FieldValue
             raise ValueError(f"{mnemonic}: {error}") from None
         numbers[field.name] = number
         word |= (number & ((1 << field.width) - 1)) << field.offset
-    if config is not None and (rule := _broken_rule(instruction, numbers)):
+    if config is not None and (rule := instruction.broken_rule(numbers)):
         together = " and ".join(f"{name} {numbers[name]}" for name, _ in rule)
         raise ValueError(f"{mnemonic}: {together} are illegal together")
     return word.to_bytes(instruction.granules * GRANULE_BYTES, "little")
@@ -231,4 +223,4 @@ def check(instruction: int | bytes | Decoded, config: TileConfig) -> Trap:
         row, values = instruction.instruction, instruction.fields
     limits = _limits(row.mnemonic, config)
     legal = all(values[field.name] in allowed for field, allowed in limits)
-    return Trap.NONE if legal and not _broken_rule(row, values) else Trap.ILLEGAL_FIELD
+    return Trap.NONE if legal and not row.broken_rule(values) else Trap.ILLEGAL_FIELD

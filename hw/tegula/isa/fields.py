@@ -145,6 +145,13 @@ class Instruction:
         """Size in bits."""
         return self.granules * GRANULE_BITS
 
+    def broken_rule(self, values: dict[str, int]) -> tuple[tuple[str, tuple[int, ...]], ...] | None:
+        """The first combination of `forbidden` that `values` (field -> value) have."""
+        for rule in self.forbidden:
+            if all(values[name] in among for name, among in rule):
+                return rule
+        return None
+
 
 def one(_config: TileConfig) -> int:
     """The limit 1."""

@@ -1,0 +1,183 @@
+"""What an instruction reads and writes: words of the scratchpad and of PSUM, bytes of memory."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+
+from tegula.config import TileConfig
+from tegula.formats import FP32, RAW32
+from tegula.isa.codec import Decoded
+from tegula.isa.instructions import Layout
+from tegula.isa.operations import Operand, Operation, Reduction, Rounding, Source, TableKind
+
+__all__ = ["Access", "Storage", "accesses", "memory_span"]
+
+_STATE_WORDS = 8
+"""Words of a generator's state."""
+
+
+class Storage(Enum):
+    """What is addressed by partition and word."""
+
+    SCRATCHPAD = "scratchpad"
+    PSUM = "PSUM"
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Words that an instruction reads or writes.
+
+    Attributes
+    ----------
+    storage
+        Where.
+    where
+        Index of an array (partitions, words): a pair of slices or integer arrays.
+    writes
+        Whether it writes them.
+    """
+
+    storage: Storage
+    where: tuple
+    writes: bool
+
+
+def _read(storage: Storage, rows: slice | np.ndarray, words: np.ndarray | slice) -> Access:
+    return Access(storage, (rows, words), writes=False)
+
+
+def _write(storage: Storage, rows: slice | np.ndarray, words: np.ndarray | slice) -> Access:
+    return Access(storage, (rows, words), writes=True)
+
+
+def _columns(first: int, count: int, step: int = 1) -> np.ndarray | slice:
+    """Consecutive words as a slice: that is the fast and the common case."""
+    if step == 1 and first >= 0:
+        return slice(first, first + count)
+    return first + np.arange(count) * step
+
+
+def _words(first: int, count: int, step: int, code: int) -> np.ndarray | slice:
+    """Addresses of elements of a format, each word of them."""
+    if code not in (FP32.code, RAW32):
+        return _columns(first, count, step)
+    if step == 2:
+        return _columns(first, 2 * count)
+    addresses = first + np.arange(count) * step
+    return np.stack([addresses, addresses + 1], axis=1).reshape(-1)
+
+
+def _dma_words(fields: dict[str, int], n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Partitions and addresses of a transfer, element by element."""
+    starts, partitions = np.array(fields["sbuf_addr"]), np.array(fields["partition"])
+    for axis in (1, 2, 3):
+        steps = np.arange(fields[f"count{axis}"])
+        starts = starts[..., None] + steps * fields[f"sbuf_stride{axis}"]
+        partitions = partitions[..., None] + steps * fields[f"partition_stride{axis}"]
+    element = np.arange(fields["run"])
+    if fields["layout"] == Layout.FREE:
+        words = np.broadcast_arrays(partitions[..., None], starts[..., None] + element)
+    else:
+        address = starts[..., None] + element // n * fields["sbuf_stride0"]
+        words = np.broadcast_arrays(element % n, address)
+    return words[0].reshape(-1), words[1].reshape(-1)
+
+
+def memory_span(fields: dict[str, int]) -> range:
+    """Bytes of memory from the first to the last that a transfer touches."""
+    low = high = fields["mem_addr"]
+    for axis in (1, 2, 3):
+        reach = (fields[f"count{axis}"] - 1) * fields[f"mem_stride{axis}"]
+        low, high = low + min(reach, 0), high + max(reach, 0)
+    return range(low, high + fields["run"] * (1 if fields["bytes1"] else 2))
+
+
+def _vector(decoded: Decoded, config: TileConfig) -> Iterator[Access]:
+    """Reads, then writes, of an instruction of the vector engine."""
+    fields = decoded.fields
+    sbuf, everywhere = Storage.SCRATCHPAD, slice(config.n)
+    if decoded.mnemonic == "vector.generator":
+        words = _columns(fields["addr"], _STATE_WORDS)
+        yield Access(sbuf, (everywhere, words), writes=bool(fields["save"]))
+        return
+    rows, count = slice(fields["rows"]), fields["columns"]
+    # Partial results of all lanes may be used by a reduction that proceeds.
+    lanes = rows if fields["reduction"] == Reduction.NONE else everywhere
+    y_used = fields["rounding"] == Rounding.GIVEN
+    for number in (0, 1):
+        if fields[f"op{number}"] in (Operation.PASS, Operation.ABS):
+            continue
+        kind, value = fields[f"s{number}_kind"], fields[f"s{number}"] & 0xFFFF
+        y_used |= kind == Operand.Y
+        if kind == Operand.PARTITION:
+            yield _read(sbuf, lanes, _words(value, 1, 2, FP32.code))
+    first, step, code = fields["x_addr"], fields["x_stride"], fields["x_format"]
+    if fields["x_source"] == Source.PSUM:
+        yield _read(Storage.PSUM, lanes, _columns(first, count, step))
+    elif fields["x_source"] == Source.SBUF:
+        yield _read(sbuf, lanes, _words(first, count, step, code))
+    if y_used:
+        words = _words(fields["y_addr"], count, fields["y_stride"], fields["y_format"])
+        yield _read(sbuf, lanes, words)
+    if fields["reduction"] != Reduction.NONE:
+        count = 1 if fields["finish"] else 0
+    if not count:
+        return
+    if fields["transpose"]:
+        group, partition = np.divmod(fields["partition"] + np.arange(count), config.n)
+        start = fields["dst"] + group * fields["dst_stride"]
+        lines = start[:, None] + np.arange(fields["rows"])
+        yield _write(sbuf, np.broadcast_to(partition[:, None], lines.shape), lines)
+    else:
+        words = _words(fields["dst"], count, fields["dst_stride"], fields["format"])
+        yield _write(sbuf, rows, words)
+
+
+def _activation(decoded: Decoded, config: TileConfig) -> Iterator[Access]:
+    """Reads, then writes, of an instruction of the activation engine."""
+    fields, sbuf = decoded.fields, Storage.SCRATCHPAD
+    if decoded.mnemonic == "activation.table":
+        count = fields["count"] * (2 if fields["kind"] == TableKind.ENTRIES else 1)
+        yield _read(sbuf, slice(4), _columns(fields["addr"], count))
+        return
+    rows, count = slice(fields["rows"]), fields["columns"]
+    lanes = slice(config.n) if fields["sum"] else rows
+    for name in ("scale", "bias"):
+        if fields[f"{name}_partition"]:
+            yield _read(sbuf, lanes, _words(fields[name] & 0xFFFF, 1, 2, FP32.code))
+    yield _read(
+        sbuf, lanes, _words(fields["x_addr"], count, fields["x_stride"], fields["x_format"])
+    )
+    yield _write(sbuf, rows, _words(fields["dst"], count, fields["dst_stride"], fields["format"]))
+    if fields["sum"] and fields["finish"]:
+        yield _write(sbuf, rows, _words(fields["sum_dst"], 1, 2, FP32.code))
+
+
+def accesses(decoded: Decoded, config: TileConfig) -> Iterator[Access]:
+    """Reads, then writes, of an instruction that traps nowhere.
+
+    Parameters
+    ----------
+    decoded
+        The instruction, with all its fields.
+    config
+        The tile.
+    """
+    fields, sbuf = decoded.fields, Storage.SCRATCHPAD
+    match decoded.mnemonic:
+        case "tensor.load" | "tensor.matmul":
+            words = _columns(fields["addr"], fields["columns"], fields["stride"])
+            yield _read(sbuf, slice(fields["rows"]), words)
+            if decoded.mnemonic == "tensor.matmul":
+                words = _columns(fields["psum_addr"], fields["columns"])
+                if fields["accumulate"]:
+                    yield _read(Storage.PSUM, slice(config.n), words)
+                yield _write(Storage.PSUM, slice(config.n), words)
+        case "vector.compute" | "vector.generator":
+            yield from _vector(decoded, config)
+        case "activation.apply" | "activation.table":
+            yield from _activation(decoded, config)
+        case "load.dma" | "store.dma":
+            yield Access(sbuf, _dma_words(fields, config.n), decoded.mnemonic == "load.dma")

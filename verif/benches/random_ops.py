@@ -1,0 +1,312 @@
+"""Random instructions that trap nowhere: every kind and field, at addresses that meet."""
+
+from collections.abc import Iterable
+
+import numpy as np
+from tile_bench import BASE
+
+from tegula.config import TileConfig
+from tegula.formats import BF16, FP32, RAW16, RAW32
+from tegula.isa.codec import decode, encode
+from tegula.isa.instructions import Layout
+from tegula.isa.operations import Operand, Reduction, Rounding, Source, TableKind
+from tegula_sw.aliasing import overwrites_operand
+from tegula_sw.schedule import Op
+
+__all__ = ["DATA_BYTES", "random_descriptor", "random_ops", "settling_ops", "written_psum"]
+
+DATA_BYTES = 0x3000
+"""Memory that loads and stores use."""
+
+_MAX_COLUMNS = 40
+_STATE_WORDS = 8
+_WIDE = (FP32.code, RAW32)
+_CONSTANTS = (0x3F80_0000, 0xBF00_0000, 0x4000_0000, 0, 0x8000_0000, 0x7F80_0000, 0x0012_3456)
+
+
+class _Generator:
+    """Draws instructions; remembers what PSUM holds at that point of the program."""
+
+    def __init__(self, rng: np.random.Generator, config: TileConfig):
+        self._rng, self._config = rng, config
+        self._written = np.zeros(config.psum_depth, dtype=bool)
+        self._stationary = False
+        self._near = int(rng.integers(0, config.sbuf_depth - 512)) // 64 * 64
+        """Most addresses are within 512 words from here, so that instructions meet."""
+
+    def op(self) -> Op:
+        """The next instruction."""
+        makers = (self._tensor, self._vector, self._activation, self._load, self._store)
+        make = makers[self._rng.choice(len(makers), p=(0.3, 0.3, 0.16, 0.14, 0.1))]
+        while True:
+            written = self._written.copy()
+            mnemonic, fields = make()
+            decoded = decode(encode(mnemonic, self._config, **fields))
+            if overwrites_operand(decoded, self._config) is None:
+                return Op(mnemonic, fields)
+            self._written = written
+
+    def table(self) -> list[Op]:
+        """Loads of some of the activation engine's table, from what the scratchpad holds."""
+        return [
+            Op("activation.table", self._table(kind)[1])
+            for kind in (TableKind.ENTRIES, TableKind.DESCRIPTORS)
+        ]
+
+    def _int(self, low: int, high: int) -> int:
+        """A number from `low` to `high`, ends included, and more often the ends."""
+        pick = self._rng.integers(0, 8)
+        if pick < 2:
+            return (low, high)[pick]
+        return int(self._rng.integers(low, high + 1))
+
+    def _chance(self, share: float) -> int:
+        return int(self._rng.random() < share)
+
+    def _walk(self, count: int, *, unit: int = 1, most: int = 5) -> tuple[int, int]:
+        """Start and stride of `count` addresses, both multiples of `unit`; a third contiguous."""
+        depth = self._config.sbuf_depth
+        most = min(most, (depth // unit - 1) // max(count - 1, 1))
+        stride = 1 if self._rng.random() < 0.4 else self._int(-most, most)
+        reach = stride * (count - 1) * unit
+        low, high = max(0, -reach), depth - unit - max(0, reach)
+        if self._rng.random() < 0.85:
+            low, high = max(low, self._near), min(high, self._near + 512)
+            if low > high:
+                low = high = min(max(0, -reach), depth - unit - max(0, reach))
+        start = self._int(-(-low // unit), high // unit) * unit
+        return start, stride * unit
+
+    def _address(self, unit: int) -> int:
+        return self._walk(1, unit=unit)[0]
+
+    def _operand_format(self) -> int:
+        return int(self._rng.choice([fmt.code for fmt in self._config.operand_formats]))
+
+    def _format(self, *, raw: bool = True) -> int:
+        codes = [FP32.code, FP32.code, BF16.code, self._operand_format()]
+        return int(self._rng.choice([*codes, RAW16, RAW32] if raw else codes))
+
+    def _tensor(self) -> tuple[str, dict]:
+        config, rng = self._config, self._rng
+        fields = {"rows": self._int(1, config.n), "format": self._operand_format()}
+        if rng.random() < 0.35 or not self._stationary:  # it does not rely on a program before it
+            self._stationary = True
+            columns = self._int(1, config.n)
+            addr, stride = self._walk(columns)
+            return "tensor.load", fields | {"columns": columns, "addr": addr, "stride": stride}
+        columns = int(rng.integers(1, _MAX_COLUMNS))
+        addr, stride = self._walk(columns)
+        psum = self._int(0, config.psum_depth - columns)
+        if rng.random() < 0.6:  # stay close, so that words meet again
+            psum = int(rng.integers(0, 16))
+        words = slice(psum, psum + columns)
+        accumulate = bool(self._written[words].all()) and rng.random() < 0.8
+        self._written[words] = True
+        return "tensor.matmul", fields | {
+            "accumulate": int(accumulate),
+            "columns": columns,
+            "addr": addr,
+            "stride": stride,
+            "psum_addr": psum,
+        }
+
+    def _vector(self) -> tuple[str, dict]:
+        if self._rng.random() < 0.06:
+            addr = min(self._address(2), self._config.sbuf_depth - _STATE_WORDS)
+            return "vector.generator", {"save": self._chance(0.5), "addr": addr}
+        config, rng = self._config, self._rng
+        fields = {name: self._format() for name in ("format", "x_format", "y_format")}
+        wide = fields["format"] in _WIDE
+        fields |= {
+            "rows": self._int(1, config.n),
+            "saturate": self._chance(0.5),
+            "rounding": int(rng.choice([Rounding.NEAREST, *Rounding])),
+            "reduction": int(rng.choice([*[Reduction.NONE] * 5, *Reduction])),
+            "proceed": self._chance(0.3),
+            "finish": self._chance(0.7),
+            "transpose": 0 if wide else self._chance(0.25),
+            "partition": int(rng.integers(config.n)),
+        }
+        fields |= self._x(int(rng.integers(1, _MAX_COLUMNS)))
+        columns = fields["columns"]
+        for name in ("y", "x") if fields["x_source"] == Source.SBUF else ("y",):
+            unit = 2 if fields[f"{name}_format"] in _WIDE else 1
+            fields[f"{name}_addr"], fields[f"{name}_stride"] = self._walk(columns, unit=unit)
+        for number in "01":
+            kind = Operand(int(rng.integers(4)))
+            constant = int(rng.choice([*_CONSTANTS, rng.integers(1 << 32)]))
+            fields |= {
+                f"op{number}": int(rng.integers(16)),
+                f"s{number}_kind": int(kind),
+                f"s{number}": self._address(2) if kind == Operand.PARTITION else constant,
+            }
+        if fields["transpose"]:
+            lines = -(-(fields["partition"] + columns) // config.n)
+            fields["dst"], fields["dst_stride"] = self._walk(lines, unit=config.n)
+        else:
+            fields["dst"], fields["dst_stride"] = self._walk(columns, unit=1 + wide)
+        return "vector.compute", fields
+
+    def _x(self, columns: int) -> dict[str, int]:
+        """Where the elements come from, how many there are, and their walk outside of the SBUF."""
+        rng = self._rng
+        source = int(
+            rng.choice([*[Source.PSUM] * 3, *[Source.SBUF] * 3, Source.INDEX, Source.RANDOM])
+        )
+        if source == Source.PSUM and not self._written.any():
+            source = Source.SBUF
+        fields = {"x_source": source, "columns": columns}
+        if source == Source.PSUM:
+            first = int(rng.choice(np.flatnonzero(self._written)))
+            ends = np.flatnonzero(~self._written[first:])
+            behind = int(ends[0]) if ends.size else self._config.psum_depth - first
+            stride = int(rng.choice([0, 1, 1, 1, 2]))
+            if stride:
+                fields["columns"] = min(columns, -(-behind // stride))
+            fields |= {"x_addr": first, "x_stride": stride}
+        elif source != Source.SBUF:
+            fields |= {
+                "x_addr": int(rng.integers(1 << 16)),
+                "x_stride": int(rng.integers(-2048, 2048)),
+            }
+        return fields
+
+    def _activation(self) -> tuple[str, dict]:
+        rng = self._rng
+        if rng.random() < 0.1:
+            return self._table(TableKind(int(rng.integers(2))))
+        columns = int(rng.integers(1, _MAX_COLUMNS))
+        fields = {name: self._format(raw=False) for name in ("format", "x_format")}
+        flags = ("saturate", "exp", "parity", "odd", "log", "sum", "proceed", "finish")
+        fields |= {name: self._chance(0.4) for name in flags}
+        fields |= {
+            "rows": self._int(1, self._config.n),
+            "columns": columns,
+            "sum_dst": self._address(2),
+            "function": int(rng.integers(self._config.activation_entries)),
+            "low": int(rng.choice([-3, -20, 0, 5, rng.integers(-512, 512)])),
+        }
+        for name, field in (("x_addr", "x_format"), ("dst", "format")):
+            stride = {"x_addr": "x_stride", "dst": "dst_stride"}[name]
+            unit = 2 if fields[field] in _WIDE else 1
+            fields[name], fields[stride] = self._walk(columns, unit=unit)
+        for name in ("scale", "bias"):
+            partition = self._chance(0.4)
+            fields[f"{name}_partition"] = partition
+            fields[name] = self._address(2) if partition else int(rng.choice(_CONSTANTS))
+        return "activation.apply", fields
+
+    def _table(self, kind: TableKind) -> tuple[str, dict]:
+        rows_each = 2 if kind == TableKind.ENTRIES else 1
+        count = int(self._rng.integers(1, 100))
+        addr = min(self._address(1), self._config.sbuf_depth - rows_each * count)
+        first = int(self._rng.integers(self._config.activation_entries))
+        return "activation.table", {"kind": int(kind), "first": first, "addr": addr, "count": count}
+
+    def _load(self) -> tuple[str, dict]:
+        return "load.dma", self._descriptor()
+
+    def _store(self) -> tuple[str, dict]:
+        return "store.dma", self._descriptor()
+
+    def _descriptor(self) -> dict[str, int]:
+        return random_descriptor(self._rng, self._config, BASE, DATA_BYTES, near=self._near)
+
+
+def random_descriptor(
+    rng: np.random.Generator,
+    config: TileConfig,
+    base: int,
+    size_bytes: int,
+    *,
+    elements: int = 300,
+    depth: int | None = None,
+    near: int | None = None,
+) -> dict[str, int]:
+    """Fields of a DMA instruction that traps nowhere.
+
+    It stays in `size_bytes` bytes from `base` on, and in the first `depth` words of each partition;
+    with `near` its scratchpad address is mostly among the 512 words from there on.
+    """
+    depth = config.sbuf_depth if depth is None else depth
+    while True:
+        layout = Layout(int(rng.integers(0, 2)))
+        element_bytes = int(rng.integers(1, 3))
+        counts = rng.choice([1, 1, 2, 3, 5], 3)
+        run = int(rng.integers(1, rng.choice([3, 20, 70, elements]) + 1))
+        line = config.bus_words if layout == Layout.FREE else 1
+        mem = rng.integers(-300, 301, 3)
+        sbuf = rng.integers(-20, 21, 3) * line
+        partition = rng.integers(0, 3, 3) if layout == Layout.FREE else rng.integers(0, 2, 3)
+        stride0 = int(rng.integers(-5, 6))
+        within = run - 1 if layout == Layout.FREE else (run - 1) // config.n * stride0
+        mem_low, mem_high = _reach(counts, mem, run * element_bytes - 1)
+        sbuf_low, sbuf_high = _reach(counts, sbuf, within)
+        top = _reach(counts, partition, 0)[1] if layout == Layout.FREE else 0
+        if run * counts.prod() > elements or top >= config.n:
+            continue
+        if mem_high - mem_low >= size_bytes or sbuf_high - sbuf_low > depth - line:
+            continue
+        first, last = -(sbuf_low // line), (depth - 1 - sbuf_high) // line
+        places = [first, last, rng.integers(first, last + 1)]
+        if near is not None and rng.random() < 0.85:
+            places = [min(max(near // line + int(rng.integers(512 // line)), first), last)]
+        fields = {
+            "mem_addr": base + int(rng.integers(-mem_low, size_bytes - mem_high)),
+            "run": run,
+            "sbuf_addr": int(rng.choice(places)) * line,
+            "sbuf_stride0": stride0,
+            "partition": int(rng.integers(0, config.n - top)),
+            "layout": int(layout),
+            "bytes1": int(element_bytes == 1),
+        }
+        for axis in (1, 2, 3):
+            fields |= {
+                f"count{axis}": int(counts[axis - 1]),
+                f"mem_stride{axis}": int(mem[axis - 1]),
+                f"sbuf_stride{axis}": int(sbuf[axis - 1]),
+                f"partition_stride{axis}": int(partition[axis - 1]),
+            }
+        return fields
+
+
+def _reach(counts: np.ndarray, strides: np.ndarray, within: int) -> tuple[int, int]:
+    """Least and greatest offset of axes with these strides, and of the elements of a run."""
+    steps = np.append((counts - 1) * strides, within)
+    return int(np.minimum(steps, 0).sum()), int(np.maximum(steps, 0).sum())
+
+
+def random_ops(rng: np.random.Generator, config: TileConfig, count: int) -> list[Op]:
+    """`count` instructions that end well whatever the data, the table's loads first."""
+    generator = _Generator(rng, config)
+    return [*generator.table(), *(generator.op() for _ in range(count - 2))]
+
+
+def settling_ops(config: TileConfig) -> list[Op]:
+    """Instructions after which nothing in the engines depends on programs before.
+
+    Generators and the whole function table come from the scratchpad; reductions and sums are begun.
+    """
+    entries = min(config.activation_entries, config.sbuf_depth // 2)
+    usual = {"rows": 1, "columns": 1, "dst": 0, "format": BF16.code}
+    return [
+        Op("vector.generator", {"save": 0, "addr": 0}),
+        Op("activation.table", {"kind": TableKind.ENTRIES, "addr": 0, "count": entries}),
+        Op(
+            "activation.table",
+            {"kind": TableKind.DESCRIPTORS, "addr": 0, "count": config.activation_entries},
+        ),
+        Op("vector.compute", usual | {"x_source": Source.INDEX, "reduction": Reduction.SUM}),
+        Op("activation.apply", usual | {"x_addr": 2, "function": 0, "sum": 1}),
+    ]
+
+
+def written_psum(config: TileConfig, ops: Iterable[Op]) -> np.ndarray:
+    """Which words of PSUM `ops` write: bool, shape (psum_depth,)."""
+    written = np.zeros(config.psum_depth, dtype=bool)
+    for op in ops:
+        if op.mnemonic == "tensor.matmul":
+            first = op.fields["psum_addr"]
+            written[first : first + op.fields["columns"]] = True
+    return written
