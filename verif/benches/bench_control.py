@@ -201,7 +201,7 @@ async def abort_and_start_work_at_any_time(dut):
     aborted = 0
     for number in range(24):
         bench.shape_traffic((0, 0.2)[number % 2], LATENCIES[number % 3])
-        program = random_sync_program(rng, bench.cfg, 120)
+        program = random_sync_program(rng, bench.cfg, 400)
         await bench.begin(program.code)
         await ClockCycles(dut.clk, int(rng.integers(1, 400)))
         await bench.host.write("PROGRAM_LOW", 0)

@@ -63,13 +63,14 @@ class TensorTop(wiring.Component):
 class Run:
     """What came of a list of (mnemonic, fields): cycles, signals, traps, and PSUM on request."""
 
-    def __init__(self, config, sbuf, program, psum_words=0, limit=4000):
+    def __init__(self, config, sbuf, program, psum_words=0, limit=4000, clears=False):
         self.config = config
         self.top = TensorTop(config)
         self.signals, self.traps = [], []
         self.psum = np.zeros((config.n, psum_words), dtype=object)
         self.cycles = 0
         self._sbuf, self._program, self._limit = sbuf, program, limit
+        self._clears = clears
         simulator = Simulator(self.top)
         simulator.add_clock(1e-6)
         simulator.add_testbench(self._drive)
@@ -86,6 +87,10 @@ class Run:
             await ctx.tick()
         ctx.set(top.scratchpad.vector_write.enable, 0)
         await ctx.tick().repeat(self.config.psum_depth // 16 + 4)
+        if self._clears:
+            ctx.set(top.written.clear, 1)
+            await ctx.tick()
+            ctx.set(top.written.clear, 0)
         for port in engine.signals:
             ctx.set(port.ready, 1)
         instructions = [instruction_item(pc, *item) for pc, item in enumerate(self._program)]
@@ -233,6 +238,17 @@ def test_accumulating_onto_a_word_in_flight_waits_for_it():
     assert (run.psum == sums.words()).all()
     assert run.cycles >= 5 * reuse_cycles(TINY)
     assert run.cycles <= 6 * reuse_cycles(TINY) + TINY.n + complete_cycles(TINY) + 4
+
+
+def test_a_load_leaves_the_operand_of_a_matmul_that_has_not_begun():
+    config = SMALL
+    assert config.psum_depth // 16 > config.n + 4  # the map is not ready when the matmul is
+    sbuf = operands(np.random.default_rng(6), (config.n, 64), BF16, "uniform_codes")
+    program = [load(0, 8, 8), matmul(16, 8, 4, 0), load(8, 8, 8)]
+    run = Run(config, sbuf, program, psum_words=4, clears=True)
+    empty = PartialSums.empty((config.n, 4), config.acc_width)
+    sums = golden_pass(config, empty, sbuf, 0, 16, 8, 8, 4, (BF16, BF16))
+    assert (run.psum == sums.words()).all()
 
 
 def test_signals_come_after_the_results_and_in_order():

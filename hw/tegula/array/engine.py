@@ -126,7 +126,9 @@ class TensorEngine(wiring.Component):
         can_accept = Signal()
         with m.Switch(instr.p.op):
             with m.Case(_LOAD):
-                m.d.comb += can_accept.eq(loader.idle & ~load_signal.pending)
+                # A matmul that is held back before its first column still needs the operand.
+                needed = streamer.swap & ~streamer.idle & ~streamer.issued
+                m.d.comb += can_accept.eq(loader.idle & ~load_signal.pending & ~needed)
             with m.Case(_MATMUL):
                 m.d.comb += can_accept.eq(
                     streamer.ready & (loader.idle | ~fresh) & matmul_signals.has_room

@@ -1,0 +1,1 @@
+"""Kernels of training on a builder that places memory and semaphores by itself."""

@@ -1,0 +1,611 @@
+"""Programs from matrices: space, semaphores and buffers are placed by the builder.
+
+A kernel calls the methods of a `KernelBuilder` one after the other, as if each were complete before
+the next begins. The builder hands out scratchpad and PSUM (`space`), so that buffers of a loop
+rotate, and leaves it to `order` to find out what really depends on what; engines then run as far
+ahead of each other as data and buffers allow. The program is the same for both devices.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from tegula.config import TileConfig
+from tegula.formats import FP32, FloatFormat
+from tegula.isa.instructions import Engine, Layout
+from tegula.isa.operations import Operand, Operation, Reduction, Rounding, Source, TableKind
+from tegula_golden.functions import Function
+from tegula_sw.accesses import Storage
+from tegula_sw.builder import Program
+from tegula_sw.functions import pack, records
+from tegula_sw.kernels.matrix import Matrix, Strip
+from tegula_sw.kernels.space import Space
+from tegula_sw.ordering import order
+from tegula_sw.schedule import Op, dma_op, emit_merged
+from tegula_sw.tiling import load_period_cycles
+
+__all__ = [
+    "SELF",
+    "Index",
+    "KernelBuilder",
+    "PerPartition",
+    "Random",
+    "Scratchpad",
+    "Step",
+    "function_bytes",
+]
+
+# Estimates for `merge`: cycles beyond an element each, and from the last element to the signal.
+_TENSOR_LATENCY = 40
+_VECTOR_OVERHEAD, _VECTOR_LATENCY, _REDUCTION_LATENCY = 4, 24, 70
+_ACTIVATION_OVERHEAD, _ACTIVATION_LATENCY = 4, 40
+
+_MAX_COLUMNS = (1 << 13) - 1
+_STATE_WORDS = 8
+_ENTRY_BYTES, _DESCRIPTOR_BYTES = 16, 4
+
+SELF = "self"
+"""Operand of a step: its own first operand."""
+
+
+@dataclass(frozen=True)
+class PerPartition:
+    """Operand of a step, or scale or bias: the fp32 in the only column of a strip."""
+
+    strip: Strip
+
+
+@dataclass(frozen=True)
+class Index:
+    """A source of a vector instruction: the fp32 patterns of ``2**23 + first + i * step``."""
+
+    first: int = 0
+    step: int = 1
+
+
+@dataclass(frozen=True)
+class Random:
+    """A source of a vector instruction: random numbers of [1, 2)."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """An operation of a vector instruction, ``a op operand`` (isa, `vector.compute`).
+
+    Attributes
+    ----------
+    op
+        Name of an `Operation`.
+    operand
+        A number (rounded to fp32), a value of each partition, a strip with as many columns as the
+        instruction (one strip an instruction), or `SELF`.
+    """
+
+    op: str
+    operand: float | PerPartition | Strip | str = 0.0
+
+
+def _pattern(value: float) -> int:
+    return int(np.float32(value).view(np.uint32))
+
+
+class Scratchpad:
+    """The scratchpad's space, which outlives a program as the words in it do.
+
+    Parameters
+    ----------
+    config
+        The tile.
+    """
+
+    def __init__(self, config: TileConfig):
+        self.config = config
+        self._space = Space("scratchpad's partitions", config.sbuf_depth, config.n)
+
+    @property
+    def end(self) -> int:
+        """The word behind the last one in use."""
+        return self._space.end
+
+    def matrix(self, name: str, rows: int, columns: int, fmt: FloatFormat) -> Matrix:
+        """Space for a matrix.
+
+        Raises
+        ------
+        ValueError
+            If it does not fit.
+        """
+        if rows < 1 or columns < 1:
+            raise ValueError(f"{name} must have rows and columns, not {rows} x {columns}")
+        matrix = Matrix(name=name, rows=rows, columns=columns, fmt=fmt, n=self.config.n, addr=0)
+        title = f"matrix {name} ({rows} x {columns}, {fmt.name})"
+        return replace(matrix, addr=self._space.take(title, matrix.size_words))
+
+    def release(self, matrix: Matrix) -> None:
+        """Take its space back."""
+        self._space.give(matrix.addr)
+
+
+class KernelBuilder:
+    """Instructions of a program, from matrices.
+
+    Parameters
+    ----------
+    config
+        The tile.
+    scratchpad
+        Whose space is used; default: an empty one. Matrices that several programs share are
+        allocated there before.
+    functions
+        The functions that the activation engine's table holds when the program runs, in the order
+        of `load_functions`.
+
+    Raises
+    ------
+    ValueError
+        From all methods, where something does not fit the tile or shapes disagree.
+    """
+
+    def __init__(
+        self,
+        config: TileConfig,
+        scratchpad: Scratchpad | None = None,
+        functions: tuple[str, ...] = (),
+    ):
+        self.config = config
+        self.scratchpad = scratchpad or Scratchpad(config)
+        self._psum = Space("PSUM's partitions", config.psum_depth, 1)
+        self._functions = functions
+        self._places: dict[str, Function] = {}
+        if functions:
+            _, self._places = pack(functions, entries=config.activation_entries)
+        self._ops: list[Op] = []
+
+    @property
+    def instructions(self) -> int:
+        """Instructions so far, without those that only synchronise."""
+        return len(self._ops)
+
+    def assemble(self) -> bytes:
+        """The program."""
+        program = Program(self.config)
+        emit_merged(program, order(program, self._ops))
+        program.halt()
+        return program.assemble()
+
+    @contextmanager
+    def temporary(self, name: str, rows: int, columns: int, fmt: FloatFormat) -> Iterator[Matrix]:
+        """A matrix whose space is free again behind the block."""
+        matrix = self.scratchpad.matrix(name, rows, columns, fmt)
+        yield matrix
+        self.scratchpad.release(matrix)
+
+    # --- tensor engine
+
+    def product(
+        self, stationary: Matrix, moving: Matrix, columns: tuple[int, int] | None = None
+    ) -> Iterator[tuple[int, Strip]]:
+        """``stationary.T @ moving``, a band of n rows of the result after the other.
+
+        Parameters
+        ----------
+        stationary, moving
+            (K, M) and (K, F), of operand formats, the same K.
+        columns
+            Which columns of `moving`; default: all.
+
+        Yields
+        ------
+        band, sums
+            Number of the band, and its words of PSUM, shape (rows, F), which are free again when
+            the next one is asked for.
+        """
+        if stationary.rows != moving.rows:
+            raise ValueError(
+                f"{stationary.name} and {moving.name} disagree on K: {stationary.rows} and"
+                f" {moving.rows} rows"
+            )
+        start, stop = columns or (0, moving.columns)
+        width, n = stop - start, self.config.n
+        bands = -(-stationary.columns // n)
+        period = load_period_cycles(self.config)
+        # A narrow sum is still in the array when the next K step adds to it: take turns.
+        group = 1 if width >= period else min(bands, max(1, self.config.psum_depth // 2 // width))
+        for first in range(0, bands, group):
+            chosen = range(first, min(first + group, bands))
+            sums = {}
+            for band in chosen:
+                rows = min(n, stationary.columns - band * n)
+                addr = self._psum.take(f"a product of {width} columns", width)
+                sums[band] = Strip(
+                    rows=rows,
+                    columns=width,
+                    addr=addr,
+                    stride=1,
+                    fmt=FP32,
+                    storage=Storage.PSUM,
+                )
+            for step in range(stationary.bands):
+                for band in chosen:
+                    self._pass(stationary, moving, step, band, start, sums[band])
+            for band in chosen:
+                yield band, sums[band]
+                self._psum.give(sums[band].addr)
+
+    def _pass(
+        self, stationary: Matrix, moving: Matrix, step: int, band: int, start: int, sums: Strip
+    ) -> None:
+        """A stationary block, and the columns that move past it."""
+        rows = stationary.band_rows(step)
+        columns = min(self.config.n, stationary.columns - band * self.config.n)
+        held = stationary.band(step).slice(band * self.config.n, band * self.config.n + columns)
+        fields = {"rows": rows, "format": held.fmt.code, "columns": columns}
+        self._ops.append(
+            Op("tensor.load", fields | {"addr": held.addr, "stride": held.stride}, cycles=1)
+        )
+        moved = moving.band(step).slice(start, start + sums.columns)
+        fields = {
+            "rows": rows,
+            "format": moved.fmt.code,
+            "accumulate": int(step > 0),
+            "columns": sums.columns,
+            "addr": moved.addr,
+            "stride": moved.stride,
+            "psum_addr": sums.addr,
+        }
+        cycles = max(sums.columns, load_period_cycles(self.config))
+        self._ops.append(Op("tensor.matmul", fields, cycles, _TENSOR_LATENCY))
+
+    # --- vector engine
+
+    def compute(
+        self,
+        dst: Strip,
+        x: Strip | Index | Random,
+        *steps: Step,
+        rounding: str = "nearest",
+        saturate: bool = False,
+    ) -> None:
+        """``dst = (x op0 s0) op1 s1``, element by element; at most two steps.
+
+        Parameters
+        ----------
+        rounding
+            "nearest", or "stochastic" with the lanes' generators.
+        saturate
+            Whether what overflows an 8-bit format becomes its largest number.
+        """
+        self._check_columns("dst", dst, x)
+        for start in range(0, dst.columns, _MAX_COLUMNS):
+            stop = min(dst.columns, start + _MAX_COLUMNS)
+            part = dst.slice(start, stop)
+            fields = self._vector_fields(x, steps, dst.rows, start, stop) | {
+                "format": part.fmt.code,
+                "saturate": int(saturate),
+                "rounding": Rounding[rounding.upper()],
+                "dst": part.addr,
+                "dst_stride": part.stride,
+            }
+            self._vector("vector.compute", fields, stop - start)
+
+    def reduce(
+        self,
+        dst: Strip | None,
+        x: Strip,
+        *steps: Step,
+        reduction: str,
+        proceed: bool = False,
+        rows: int | None = None,
+    ) -> None:
+        """Sum, maximum ("max") or largest magnitude ("amax") of a row's elements, after the steps.
+
+        Parameters
+        ----------
+        dst
+            Where the result goes, a column; None: other instructions `proceed` with it.
+        rows
+            Without `dst`: partitions whose elements count.
+        """
+        fields = self._vector_fields(x, steps, dst.rows if dst else rows or x.rows, 0, x.columns)
+        fields |= {
+            "format": dst.fmt.code if dst else FP32.code,
+            "reduction": Reduction[reduction.upper()],
+            "proceed": int(proceed),
+            "finish": int(dst is not None),
+            "dst": dst.addr if dst else 0,
+        }
+        self._vector("vector.compute", fields, x.columns, 0 if dst is None else _REDUCTION_LATENCY)
+
+    def transpose(
+        self,
+        dst: Matrix,
+        band: int,
+        x: Strip,
+        *steps: Step,
+        saturate: bool = False,
+    ) -> None:
+        """Columns ``band * n`` on of `dst` become the rows of `x`, after the steps; 8 or 16 bits.
+
+        Parameters
+        ----------
+        dst
+            (columns of x, ...).
+        """
+        if dst.rows != x.columns or x.rows > dst.columns - band * dst.n:
+            raise ValueError(
+                f"{x.rows} x {x.columns} is not band {band} of the transpose of {dst.name}"
+                f" ({dst.rows} x {dst.columns})"
+            )
+        fields = self._vector_fields(x, steps, x.rows, 0, x.columns) | {
+            "format": dst.fmt.code,
+            "saturate": int(saturate),
+            "transpose": 1,
+            "dst": dst.addr + band * dst.n,
+            "dst_stride": dst.pitch,
+        }
+        self._vector("vector.compute", fields, x.columns)
+
+    def _vector_fields(
+        self,
+        x: Strip | Index | Random,
+        steps: tuple[Step, ...],
+        rows: int,
+        start: int,
+        stop: int,
+    ) -> dict[str, int]:
+        """Rows, columns, x and steps of `vector.compute`."""
+        if len(steps) > 2:
+            raise ValueError(f"a vector instruction has at most two steps, not {len(steps)}")
+        fields: dict[str, int] = {"rows": rows, "columns": stop - start}
+        match x:
+            case Index():
+                fields |= {
+                    "x_source": Source.INDEX,
+                    "x_addr": (x.first + start * x.step) % (1 << 16),
+                    "x_stride": x.step,
+                }
+            case Random():
+                fields["x_source"] = Source.RANDOM
+            case Strip():
+                part = x.slice(start, stop)
+                in_psum = part.storage is Storage.PSUM
+                fields |= {
+                    "x_source": Source.PSUM if in_psum else Source.SBUF,
+                    "x_format": part.fmt.code,
+                    "x_addr": part.addr,
+                    "x_stride": part.stride,
+                }
+        strips = [step.operand for step in steps if isinstance(step.operand, Strip)]
+        if any(strip != strips[0] for strip in strips):
+            raise ValueError("both steps of a vector instruction must take the same strip")
+        if strips:
+            part = strips[0].slice(start, stop)
+            fields |= {
+                "y_format": part.fmt.code,
+                "y_addr": part.addr,
+                "y_stride": part.stride,
+            }
+        for number, step in enumerate(steps):
+            fields[f"op{number}"] = Operation[step.op.upper()]
+            match step.operand:
+                case PerPartition(strip):
+                    fields[f"s{number}_kind"] = Operand.PARTITION
+                    fields[f"s{number}"] = _scalar_addr(strip)
+                case Strip():
+                    fields[f"s{number}_kind"] = Operand.Y
+                case str():
+                    fields[f"s{number}_kind"] = Operand.SELF
+                case value:
+                    fields[f"s{number}"] = _pattern(value)
+        return fields
+
+    def _vector(self, mnemonic: str, fields: dict, columns: int, more_latency: int = 0) -> None:
+        self._ops.append(
+            Op(mnemonic, fields, columns + _VECTOR_OVERHEAD, _VECTOR_LATENCY + more_latency)
+        )
+
+    def _check_columns(self, name: str, dst: Strip, x: Strip | Index | Random) -> None:
+        if isinstance(x, Strip) and x.columns != dst.columns:
+            raise ValueError(f"{name} has {dst.columns} columns, but the operand {x.columns}")
+
+    def load_generators(self, state: Matrix) -> None:
+        """Set the random generators from `state` (`save_generators`)."""
+        self._vector("vector.generator", {"addr": state.addr}, _STATE_WORDS)
+
+    def save_generators(self, state: Matrix) -> None:
+        """Put the generators' states into `state`, n x 8 words of 16 bits."""
+        self._vector("vector.generator", {"save": 1, "addr": state.addr}, _STATE_WORDS)
+
+    # --- activation engine
+
+    def apply(
+        self,
+        dst: Strip,
+        x: Strip,
+        function: str,
+        *,
+        scale: float | PerPartition = 1.0,
+        bias: float | PerPartition = -0.0,
+        total: Strip | None = None,
+        saturate: bool = False,
+    ) -> None:
+        """``dst = f(x * scale + bias)``, and the results' sum, before they are cast, into `total`.
+
+        Parameters
+        ----------
+        function
+            One of the builder's functions.
+        """
+        if function not in self._places:
+            known = ", ".join(self._places) or "none"
+            raise ValueError(f"function {function!r} is not in the program's table: it has {known}")
+        self._check_columns("dst", dst, x)
+        place = self._places[function]
+        fields = {
+            "rows": dst.rows,
+            "columns": dst.columns,
+            "format": dst.fmt.code,
+            "saturate": int(saturate),
+            "x_format": x.fmt.code,
+            "x_addr": x.addr,
+            "x_stride": x.stride,
+            "dst": dst.addr,
+            "dst_stride": dst.stride,
+            "function": place.descriptor,
+            "low": place.low,
+            "exp": int(place.reduction == "exp"),
+            "parity": int(place.parity),
+            "odd": int(place.odd),
+            "log": int(place.log),
+        }
+        for name, value in (("scale", scale), ("bias", bias)):
+            if isinstance(value, PerPartition):
+                fields |= {f"{name}_partition": 1, name: _scalar_addr(value.strip)}
+            else:
+                fields[name] = _pattern(value)
+        if total is not None:
+            fields |= {"sum": 1, "finish": 1, "sum_dst": total.addr}
+        cycles = dst.columns * self.config.n // self.config.activation_lanes + _ACTIVATION_OVERHEAD
+        latency = _ACTIVATION_LATENCY + (0 if total is None else _REDUCTION_LATENCY)
+        self._ops.append(Op("activation.apply", fields, cycles, latency))
+
+    def load_functions(self, address: int) -> None:
+        """Fill the table with the builder's functions from the memory at `address`.
+
+        The bytes there are `function_bytes`.
+        """
+        entries, descriptors = records(self._functions)
+        n, count = self.config.n, len(entries) // _ENTRY_BYTES
+        with self.temporary("function table", 4, count, FP32) as table:
+            # Entry i is the words of partitions 0 to 3 at word 2 i, then at word 2 i + 1.
+            self._load_rows(table.addr, address, 8, 2 * count, 4)
+            self._table(TableKind.ENTRIES, table.addr, count)
+        count = len(descriptors) // _DESCRIPTOR_BYTES
+        with self.temporary("function descriptors", min(n, 2), count, FP32) as table:
+            self._load_rows(table.addr, address + len(entries), 4, count, 2)
+            self._table(TableKind.DESCRIPTORS, table.addr, count)
+
+    def _load_rows(self, addr: int, address: int, row_bytes: int, rows: int, run: int) -> None:
+        """Runs across the first partitions, one a word."""
+        axes = [(rows, row_bytes, 1, 0)]
+        self._ops.append(
+            dma_op(
+                Engine.LOAD,
+                1,
+                axes,
+                mem_addr=address,
+                run=run,
+                sbuf_addr=addr,
+                layout=Layout.PARTITION,
+            )
+        )
+
+    def _table(self, kind: TableKind, addr: int, count: int) -> None:
+        fields = {"kind": kind, "addr": addr, "count": count}
+        self._ops.append(Op("activation.table", fields, 2 * count, _ACTIVATION_LATENCY))
+
+    # --- DMA
+
+    def load(self, dst: Matrix, address: int) -> None:
+        """The matrix at `address`, row by row without gaps; 8-bit codes have a byte each."""
+        for op in self._transfer(Engine.LOAD, dst, address):
+            self._ops.append(op)
+
+    def store(self, src: Matrix, address: int) -> None:
+        """Put the matrix there, row by row without gaps."""
+        for op in self._transfer(Engine.STORE, src, address):
+            self._ops.append(op)
+
+    def _transfer(self, engine: Engine, matrix: Matrix, address: int) -> Iterable[Op]:
+        """All bands; those of n rows in one transfer."""
+        n, row_bytes = matrix.n, matrix.columns * matrix.fmt.width // 8
+        whole, rest = divmod(matrix.rows, n)
+        run = matrix.columns * matrix.words
+        for first, bands, rows in ((0, whole, n), (whole, 1, rest)):
+            if bands and rows:
+                yield dma_op(
+                    engine,
+                    self._run_cycles(row_bytes),
+                    [(rows, row_bytes, 0, 1), (bands, n * row_bytes, matrix.pitch, 0)],
+                    mem_addr=address + first * n * row_bytes,
+                    run=run,
+                    sbuf_addr=matrix.addr + first * matrix.pitch,
+                    layout=Layout.FREE,
+                    bytes1=int(matrix.fmt.width == 8),
+                )
+
+    def load_transposed(self, dst: Matrix, address: int, rows: range | None = None) -> None:
+        """The transpose of the matrix at `address`; 8 or 16 bits.
+
+        Parameters
+        ----------
+        rows
+            Rows of the matrix in memory (columns of `dst`) that are loaded; default: all.
+        """
+        rows = rows or range(dst.columns)
+        row_bytes = dst.rows * dst.fmt.width // 8
+        self._ops.append(
+            dma_op(
+                Engine.LOAD,
+                -(-dst.rows // self.config.row_words),
+                [(len(rows), row_bytes, 1, 0)],
+                mem_addr=address + rows.start * row_bytes,
+                run=dst.rows,
+                sbuf_addr=dst.addr + rows.start,
+                sbuf_stride0=dst.pitch,
+                layout=Layout.PARTITION,
+                bytes1=int(dst.fmt.width == 8),
+            )
+        )
+
+    def load_repeated(self, dst: Matrix, address: int) -> None:
+        """The row at `address` into every row of `dst`, which has one band."""
+        strip = dst.strip()
+        self._ops.append(
+            dma_op(
+                Engine.LOAD,
+                self._run_cycles(dst.columns * dst.fmt.width // 8),
+                [(strip.rows, 0, 0, 1)],
+                mem_addr=address,
+                run=dst.columns * dst.words,
+                sbuf_addr=dst.addr,
+                layout=Layout.FREE,
+                bytes1=int(dst.fmt.width == 8),
+            )
+        )
+
+    def load_words(self, words: int, address: int) -> None:
+        """Words 0 .. `words` - 1 of all partitions, one partition after the other in memory."""
+        self._ops.append(self._image(Engine.LOAD, words, address))
+
+    def store_words(self, words: int, address: int) -> None:
+        """Put words 0 .. `words` - 1 of all partitions there."""
+        self._ops.append(self._image(Engine.STORE, words, address))
+
+    def _image(self, engine: Engine, words: int, address: int) -> Op:
+        return dma_op(
+            engine,
+            self._run_cycles(2 * words),
+            [(self.config.n, 2 * words, 0, 1)],
+            mem_addr=address,
+            run=words,
+            sbuf_addr=0,
+            layout=Layout.FREE,
+        )
+
+    def _run_cycles(self, size_bytes: int) -> int:
+        return -(-size_bytes // self.config.bus_bytes)
+
+
+def _scalar_addr(strip: Strip) -> int:
+    """Address of a value of each partition."""
+    if strip.fmt != FP32 or strip.columns != 1 or strip.storage is Storage.PSUM:
+        raise ValueError("a value of each partition must be a single fp32 column")
+    return strip.addr
+
+
+def function_bytes(functions: tuple[str, ...]) -> bytes:
+    """What `KernelBuilder.load_functions` loads."""
+    return b"".join(records(functions))

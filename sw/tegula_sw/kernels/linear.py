@@ -1,0 +1,121 @@
+"""The fully connected layer ``y = x @ w + b`` and its gradients, without a pass for transposes.
+
+The array multiplies ``stationary.T @ moving``, so each product wants its left operand transposed in
+the scratchpad. Where a matrix is needed both ways it is *written* both ways when it arises: from
+memory by the layout of the transfer, from PSUM by the vector engine's transposed writes.
+
+Matrices lie with the batch, or the inputs, along the partitions; a bias lies in every partition.
+"""
+
+from collections.abc import Iterator
+
+from tegula_sw.kernels.builder import KernelBuilder, PerPartition, Step
+from tegula_sw.kernels.matrix import Matrix, Strip
+
+__all__ = ["bias_grad", "input_grad", "linear", "weight_grad"]
+
+
+def _columns(b: KernelBuilder, width: int) -> Iterator[tuple[int, int]]:
+    """Columns in parts of which PSUM holds two."""
+    limit = b.config.psum_depth // 2
+    for start in range(0, width, limit):
+        yield start, min(start + limit, width)
+
+
+def linear(
+    b: KernelBuilder,
+    x_t: Matrix,
+    w: Matrix,
+    bias: Matrix,
+    y: Matrix,
+    *,
+    scale: Strip | None = None,
+    relu: bool = False,
+) -> None:
+    """``y = x @ w * scale + bias``, and `relu` of it.
+
+    Parameters
+    ----------
+    x_t
+        x transposed, (inputs, batch).
+    w
+        (inputs, outputs).
+    bias
+        fp32, (n, outputs), every row the same.
+    y
+        (batch, outputs), of any format.
+    scale
+        fp32, a value of each partition: the inverse of the operands' scales. None: 1.
+    """
+    for start, stop in _columns(b, w.columns):
+        for band, sums in b.product(x_t, w, (start, stop)):
+            dst = y.band(band).slice(start, stop)
+            added = Step("add", bias.strip().slice(start, stop))
+            positive = (Step("max", 0.0),) if relu else ()
+            if scale is None:
+                b.compute(dst, sums, added, *positive)
+            elif not relu:
+                b.compute(dst, sums, Step("mul", PerPartition(scale)), added)
+            else:
+                b.compute(dst, sums, Step("mul", PerPartition(scale)), added)
+                b.compute(dst, dst, *positive)
+
+
+def input_grad(
+    b: KernelBuilder, dy_t: Matrix, w_t: Matrix, dx: Matrix, *, scale: Strip | None = None
+) -> None:
+    """``dx = dy @ w.T * scale``.
+
+    Parameters
+    ----------
+    dy_t
+        dy transposed, (outputs, batch).
+    w_t
+        w transposed, (outputs, inputs).
+    dx
+        (batch, inputs).
+    """
+    for start, stop in _columns(b, w_t.columns):
+        for band, sums in b.product(dy_t, w_t, (start, stop)):
+            b.compute(dx.band(band).slice(start, stop), sums, *_scaled(scale))
+
+
+def weight_grad(
+    b: KernelBuilder, x: Matrix, dy: Matrix, *, scale: Strip | None = None
+) -> Iterator[tuple[int, tuple[int, int], Strip, tuple[Step, ...]]]:
+    """``dw = x.T @ dy * scale``, part by part, for an optimizer to use where it arises.
+
+    Parameters
+    ----------
+    x
+        (batch, inputs).
+    dy
+        (batch, outputs).
+
+    Yields
+    ------
+    band, columns, sums, steps
+        Which rows and columns of dw; its words of PSUM, and the steps (none or one) that scale
+        them. They are gone when the next part is asked for.
+    """
+    for start, stop in _columns(b, dy.columns):
+        for band, sums in b.product(x, dy, (start, stop)):
+            yield band, (start, stop), sums, _scaled(scale)
+
+
+def bias_grad(
+    b: KernelBuilder, ones: Matrix, dy: Matrix, *, scale: Strip | None = None
+) -> Iterator[tuple[tuple[int, int], Strip, tuple[Step, ...]]]:
+    """``db = sum of the rows of dy * scale``, in every partition, as `weight_grad` gives dw.
+
+    Parameters
+    ----------
+    ones
+        (batch, n), all 1, of the format of an operand.
+    """
+    for _, columns, sums, steps in weight_grad(b, ones, dy, scale=scale):
+        yield columns, sums, steps
+
+
+def _scaled(scale: Strip | None) -> tuple[Step, ...]:
+    return () if scale is None else (Step("mul", PerPartition(scale)),)

@@ -1,0 +1,171 @@
+"""Where matrices lie in the scratchpad, and the strips of them that instructions take."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from tegula.formats import FP32, FloatFormat
+from tegula_golden.codes import code_dtype
+from tegula_sw.accesses import Storage
+
+__all__ = ["Matrix", "Strip"]
+
+
+def _words(fmt: FloatFormat) -> int:
+    """Scratchpad words of an element."""
+    return 2 if fmt == FP32 else 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Strip:
+    """Elements side by side in partitions 0 .. rows - 1: what one instruction reads or writes.
+
+    Attributes
+    ----------
+    rows, columns
+        Partitions, and elements of each.
+    addr, stride
+        Word address of the first element, and the step to the next.
+    fmt
+        Format of the elements.
+    storage
+        Scratchpad or PSUM, whose words are read as fp32.
+    """
+
+    rows: int
+    columns: int
+    addr: int
+    stride: int
+    fmt: FloatFormat
+    storage: Storage = Storage.SCRATCHPAD
+
+    def slice(self, start: int, stop: int) -> "Strip":
+        """Columns `start` to `stop`."""
+        if not 0 <= start < stop <= self.columns:
+            raise ValueError(f"columns {start} to {stop} are not within 0 to {self.columns}")
+        return replace(self, columns=stop - start, addr=self.addr + start * self.stride)
+
+    def top(self, rows: int) -> "Strip":
+        """The first `rows` rows."""
+        if not 0 < rows <= self.rows:
+            raise ValueError(f"rows must be 1 to {self.rows}, not {rows}")
+        return replace(self, rows=rows)
+
+    def repeated(self, count: int) -> "Strip":
+        """The only column, `count` times."""
+        if self.columns != 1:
+            raise ValueError(f"only a single column can be repeated, not {self.columns}")
+        return replace(self, columns=count, stride=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Matrix:
+    """A matrix in the scratchpad: row r in partition r mod n, in band r div n.
+
+    Attributes
+    ----------
+    name
+        For messages.
+    rows, columns
+        Its shape.
+    fmt
+        Format of its elements; 8-bit codes have a word each.
+    n
+        Partitions of the tile.
+    addr
+        Word address of band 0, a multiple of n.
+    """
+
+    name: str
+    rows: int
+    columns: int
+    fmt: FloatFormat
+    n: int
+    addr: int
+
+    @property
+    def words(self) -> int:
+        """Words of an element."""
+        return _words(self.fmt)
+
+    @property
+    def bands(self) -> int:
+        """Groups of n rows, the last perhaps of fewer."""
+        return -(-self.rows // self.n)
+
+    @property
+    def pitch(self) -> int:
+        """Words from band to band, a multiple of n as transposed writes need it."""
+        return -(-self.columns * self.words // self.n) * self.n
+
+    @property
+    def size_words(self) -> int:
+        """Words of each partition that it occupies."""
+        return self.bands * self.pitch
+
+    def band_rows(self, band: int) -> int:
+        """Rows of a band."""
+        return min(self.n, self.rows - band * self.n)
+
+    def band(self, band: int) -> Strip:
+        """A band as a strip."""
+        if not 0 <= band < self.bands:
+            raise ValueError(f"band must be 0 to {self.bands - 1} of {self.name}, not {band}")
+        return Strip(
+            rows=self.band_rows(band),
+            columns=self.columns,
+            addr=self.addr + band * self.pitch,
+            stride=self.words,
+            fmt=self.fmt,
+        )
+
+    def strip(self) -> Strip:
+        """A matrix of one band as a strip.
+
+        Raises
+        ------
+        ValueError
+            If it has more.
+        """
+        if self.bands != 1:
+            raise ValueError(f"{self.name} has {self.bands} bands, not one")
+        return self.band(0)
+
+    def codes(self, words: np.ndarray) -> np.ndarray:
+        """Its elements from an image of the scratchpad.
+
+        Parameters
+        ----------
+        words
+            uint16, shape (n, depth).
+
+        Returns
+        -------
+        ndarray
+            Codes, shape (rows, columns); uint8, uint16 or uint32 by format.
+        """
+        bands = words[:, self.addr : self.addr + self.size_words]
+        bands = bands.reshape(self.n, self.bands, self.pitch).swapaxes(0, 1)
+        rows = bands.reshape(-1, self.pitch)[: self.rows, : self.columns * self.words]
+        rows = np.ascontiguousarray(rows)
+        return rows.view(np.uint32) if self.fmt == FP32 else rows.astype(code_dtype(self.fmt))
+
+    def place(self, words: np.ndarray, codes: np.ndarray) -> None:
+        """Put codes, shape (rows, columns), into an image of the scratchpad.
+
+        Raises
+        ------
+        ValueError
+            If shape or dtype is another.
+        """
+        if codes.shape != (self.rows, self.columns) or codes.dtype != code_dtype(self.fmt):
+            raise ValueError(
+                f"{self.name} must be {code_dtype(self.fmt)} {(self.rows, self.columns)}, not"
+                f" {codes.dtype} {codes.shape}"
+            )
+        rows = np.ascontiguousarray(codes)
+        rows = rows.view(np.uint16) if self.fmt == FP32 else rows.astype(np.uint16)
+        for band in range(self.bands):
+            start = self.addr + band * self.pitch
+            part = rows[band * self.n : band * self.n + self.band_rows(band)]
+            words[: len(part), start : start + part.shape[1]] = part

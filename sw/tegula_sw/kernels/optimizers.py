@@ -1,0 +1,138 @@
+"""Optimizers: one strip of a parameter at a time, where its gradient arises.
+
+What does not need the gradient (`decay`) is a call of its own, so that a program can do it while
+the vector engine has nothing else to do.
+"""
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from tegula.formats import FP32
+from tegula_sw.kernels.builder import SELF, KernelBuilder, PerPartition, Step
+from tegula_sw.kernels.matrix import Strip
+
+__all__ = ["AdamW", "Momentum", "Optimizer"]
+
+
+class Optimizer:
+    """What `training` asks of an optimizer.
+
+    Attributes
+    ----------
+    slots
+        Names of the fp32 matrices that it keeps for each parameter, zero at first.
+    scalars
+        Name -> first value of the numbers that it keeps for all of them.
+    functions
+        What the activation engine's table must have.
+    """
+
+    slots: tuple[str, ...]
+    scalars: dict[str, float]
+    functions: tuple[str, ...] = ()
+
+    def begin(self, b: KernelBuilder, scalars: dict[str, Strip]) -> None:
+        """Once a step, before `update`."""
+
+    def decay(self, b: KernelBuilder, slots: dict[str, Strip]) -> None:
+        """Of a strip: what can be done before its gradient is there."""
+
+    def update(
+        self,
+        b: KernelBuilder,
+        weight: Strip,
+        slots: dict[str, Strip],
+        scalars: dict[str, Strip],
+        grad: Strip,
+        scaled: tuple[Step, ...],
+        rounding: str,
+    ) -> None:
+        """Of a strip, after `decay`.
+
+        Parameters
+        ----------
+        weight
+            fp32 or bf16; changed.
+        slots, scalars
+            As `slots` and `scalars` name them; slots are changed.
+        grad, scaled
+            The gradient in PSUM or in the scratchpad, and the steps (none or one) that scale it.
+        rounding
+            How a bf16 weight is rounded.
+        """
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Momentum(Optimizer):
+    """SGD with momentum: ``u = momentum * u + g; w = w - lr * u``, each operation rounded to fp32.
+
+    As PyTorch's SGD without dampening (Sutskever et al. 2013 fold lr into u).
+    """
+
+    lr: float
+    momentum: float = 0.9
+    slots = ("momentum",)
+    scalars = {}  # noqa: RUF012 (of the class, and never changed)
+
+    def decay(self, b: KernelBuilder, slots: dict[str, Strip]) -> None:
+        """``u = momentum * u``."""
+        b.compute(slots["momentum"], slots["momentum"], Step("mul", self.momentum))
+
+    def update(self, b, weight, slots, scalars, grad, scaled, rounding) -> None:
+        """``u = u + g; w = w - lr * u``."""
+        u = slots["momentum"]
+        b.compute(u, grad, *scaled, Step("add", u))
+        b.compute(weight, u, Step("mul", -self.lr), Step("add", weight), rounding=rounding)
+
+
+@dataclass(frozen=True)
+class AdamW(Optimizer):
+    """AdamW (Loshchilov and Hutter 2019), with bias correction, decay apart from the gradient.
+
+    ``m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g g``;
+    ``w = (1 - lr decay) w - lr (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + epsilon)``. The powers of
+    b1 and b2 are kept on the tile, a value of each partition.
+    """
+
+    lr: float
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+    weight_decay: float = 0.01
+    slots = ("mean", "square")
+    scalars = {"power1": 1.0, "power2": 1.0, "step size": 0.0, "correction2": 0.0}  # noqa: RUF012
+    functions = ("recip", "sqrt")
+
+    def begin(self, b: KernelBuilder, scalars: dict[str, Strip]) -> None:
+        """``power = power * beta``; ``step size = -lr / (1 - power1)``; ``1 / (1 - power2)``."""
+        for number, beta in ((1, self.beta1), (2, self.beta2)):
+            b.compute(scalars[f"power{number}"], scalars[f"power{number}"], Step("mul", beta))
+        size, correction = scalars["step size"], scalars["correction2"]
+        b.apply(size, scalars["power1"], "recip", scale=-1.0, bias=1.0)
+        b.compute(size, size, Step("mul", -self.lr))
+        b.apply(correction, scalars["power2"], "recip", scale=-1.0, bias=1.0)
+
+    def decay(self, b: KernelBuilder, slots: dict[str, Strip]) -> None:
+        """``m = b1 m; v = b2 v``."""
+        b.compute(slots["mean"], slots["mean"], Step("mul", self.beta1))
+        b.compute(slots["square"], slots["square"], Step("mul", self.beta2))
+
+    def update(self, b, weight, slots, scalars, grad, scaled, rounding) -> None:
+        """The rest, in the order of the formulas."""
+        m, v = slots["mean"], slots["square"]
+        with ExitStack() as stack:
+
+            def strip(name: str) -> Strip:
+                return stack.enter_context(b.temporary(name, grad.rows, grad.columns, FP32)).strip()
+
+            g, square, root = strip("gradient"), strip("its square"), strip("root")
+            b.compute(g, grad, *scaled)
+            b.compute(square, g, Step("mul", SELF), Step("mul", 1.0 - self.beta2))
+            b.compute(v, v, Step("add", square))
+            b.compute(m, g, Step("mul", 1.0 - self.beta1), Step("add", m))
+            b.apply(root, v, "sqrt", scale=PerPartition(scalars["correction2"]))
+            b.apply(root, root, "recip", bias=self.epsilon)
+            b.compute(root, root, Step("mul", m), Step("mul", PerPartition(scalars["step size"])))
+            kept = Step("mul", 1.0 - self.lr * self.weight_decay)
+            b.compute(weight, weight, kept, Step("add", root), rounding=rounding)

@@ -1,0 +1,484 @@
+"""A classifier with one hidden layer, as programs: prepare, step, evaluate, save, restore.
+
+All that a step needs from the step before stays in the scratchpad: weights, the optimizer's state,
+scales, and the weights once more as operands of the array, where they are stored in another format
+or transposed. A step loads samples and labels and stores its loss; nothing else moves.
+"""
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import numpy as np
+
+from tegula.config import TileConfig
+from tegula.formats import BF16, FP32, FloatFormat
+from tegula.streams import stream_states
+from tegula_golden.cast import cast
+from tegula_golden.codes import code_dtype
+from tegula_sw.kernels import loss, scaling
+from tegula_sw.kernels.builder import KernelBuilder, Scratchpad, function_bytes
+from tegula_sw.kernels.linear import bias_grad, input_grad, linear, weight_grad
+from tegula_sw.kernels.matrix import Matrix, Strip
+from tegula_sw.kernels.pointwise import convert, gelu, gelu_grad, relu_grad, transpose
+from tegula_sw.kernels.scaling import ScaledTensor
+from tegula_sw.training.parameters import TrainingSettings
+
+__all__ = ["Addresses", "Classifier"]
+
+_GRADIENT_SCALE = 2.0**12
+_HIDDEN_SCALE = 2.0**4
+"""Scales of the first step: a gradient is about 1 / batch, a hidden unit about 1."""
+
+_MAX_CLASSES = 128
+
+
+@dataclass(frozen=True, kw_only=True)
+class Addresses:
+    """Where a classifier's programs find their data in memory.
+
+    Attributes
+    ----------
+    functions
+        `Classifier.function_bytes`.
+    state
+        Image of the scratchpad, `Classifier.state_bytes`.
+    samples
+        (batch, inputs), codes of the forward format, row by row.
+    labels
+        (batch,) uint32, `kernels.loss.label_pattern`.
+    loss
+        fp32; with room for `Classifier.loss_bytes`.
+    logits
+        (batch, classes) float32.
+    """
+
+    functions: int
+    state: int
+    samples: int
+    labels: int
+    loss: int
+    logits: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Parameter:
+    """A weight or a bias with what belongs to it.
+
+    Attributes
+    ----------
+    value
+        Itself, fp32 or bf16; a bias is there once in every partition.
+    slots
+        The optimizer's, by name.
+    operand, operand_t
+        Its copies for the array, if they are others than `value`.
+    scaled
+        Their scale, in fp8.
+    """
+
+    value: Matrix
+    slots: dict[str, Matrix]
+    operand: Matrix | None = None
+    operand_t: Matrix | None = None
+    scaled: ScaledTensor | None = None
+
+
+class Classifier:
+    """Programs and the layout of the scratchpad.
+
+    Parameters
+    ----------
+    config
+        The tile.
+    settings
+        Sizes, formats, optimizer.
+    inputs, classes
+        Elements of a sample, and how many classes there are.
+
+    Raises
+    ------
+    ValueError
+        If the tile is too small; the message says what does not fit.
+    """
+
+    def __init__(
+        self,
+        config: TileConfig,
+        settings: TrainingSettings,
+        inputs: int,
+        classes: int,
+    ):
+        if not 2 <= classes <= _MAX_CLASSES:
+            raise ValueError(f"classes must be 2 to {_MAX_CLASSES}, not {classes}")
+        self.config, self.settings = config, settings
+        self.inputs, self.classes = inputs, classes
+        self._optimizer = settings.make_optimizer()
+        self._fp8 = settings.format == "fp8"
+        self._scratchpad = Scratchpad(config)
+        self._initial: list[tuple[Matrix, np.ndarray]] = []
+        self._allocate()
+        self.functions = tuple(
+            dict.fromkeys(
+                [
+                    *loss.FUNCTIONS,
+                    *self._optimizer.functions,
+                    *(scaling.FUNCTIONS if self._fp8 else ()),
+                    *(("gelu", "gelu_grad") if settings.activation == "gelu" else ()),
+                ]
+            )
+        )
+
+    # --- layout
+
+    def _allocate(self) -> None:
+        """Everything that outlives a step."""
+        hidden, settings = self.settings.hidden, self.settings
+        self._w1 = self._weight("w1", self.inputs, hidden, transposed=False)
+        self._w2 = self._weight("w2", hidden, self.classes, transposed=True)
+        self._b1 = self._bias("b1", hidden)
+        self._b2 = self._bias("b2", self.classes)
+        self._scalars = {
+            name: self._constant(f"optimizer's {name}", 1, FP32, value).strip()
+            for name, value in self._optimizer.scalars.items()
+        }
+        n = self.config.n
+        self._ones = self._matrix("ones", settings.batch, n, settings.forward_format)
+        one = int(cast(np.float32([1]).view(np.uint32), settings.forward_format)[0])
+        self._set(self._ones, np.full((settings.batch, n), one))
+        self._generators = self._matrix("generators", n, 8, BF16)
+        self._hidden_scale = self._dz_scale = self._da_scale = None
+        if self._fp8:
+            forward, gradient = settings.forward_format, settings.gradient_format
+            self._hidden_scale = self._scaled("hidden", forward, _HIDDEN_SCALE)
+            self._dz_scale = self._scaled("logits' gradient", gradient, _GRADIENT_SCALE)
+            self._da_scale = self._scaled("hidden gradient", gradient, _GRADIENT_SCALE)
+        self._state_words = self._scratchpad.end
+
+    def _matrix(self, name: str, rows: int, columns: int, fmt: FloatFormat) -> Matrix:
+        return self._scratchpad.matrix(name, rows, columns, fmt)
+
+    def _set(self, matrix: Matrix, codes: np.ndarray) -> None:
+        """First content of a matrix."""
+        self._initial.append((matrix, np.asarray(codes).astype(code_dtype(matrix.fmt))))
+
+    def _constant(self, name: str, columns: int, fmt: FloatFormat, value: float) -> Matrix:
+        """A matrix of equal elements in every partition."""
+        matrix = self._matrix(name, self.config.n, columns, fmt)
+        code = int(cast(np.float32([value]).view(np.uint32), fmt)[0])
+        self._set(matrix, np.full((matrix.rows, columns), code))
+        return matrix
+
+    def _scaled(self, name: str, fmt: FloatFormat, scale: float) -> ScaledTensor:
+        return ScaledTensor(
+            fmt=fmt,
+            scale=self._constant(f"scale of {name}", 1, FP32, scale),
+            inverse=self._constant(f"inverse scale of {name}", 1, FP32, 1 / scale),
+            largest=self._constant(f"largest magnitude of {name}", 1, BF16, 0.0),
+        )
+
+    def _weight(self, name: str, rows: int, columns: int, *, transposed: bool) -> _Parameter:
+        settings = self.settings
+        value = self._matrix(name, rows, columns, settings.weight_format)
+        slots = self._slots(name, rows, columns)
+        fmt = settings.forward_format
+        operand = value
+        if value.fmt != fmt:
+            operand = self._matrix(f"{name} as an operand", rows, columns, fmt)
+        operand_t = None
+        if transposed:
+            operand_t = self._matrix(f"{name} transposed", columns, rows, fmt)
+        scaled = self._scaled(name, fmt, 1.0) if self._fp8 else None
+        return _Parameter(
+            value=value, slots=slots, operand=operand, operand_t=operand_t, scaled=scaled
+        )
+
+    def _bias(self, name: str, columns: int) -> _Parameter:
+        value = self._constant(name, columns, FP32, 0.0)
+        return _Parameter(value=value, slots=self._slots(name, self.config.n, columns))
+
+    def _slots(self, name: str, rows: int, columns: int) -> dict[str, Matrix]:
+        slots = {}
+        for slot in self._optimizer.slots:
+            slots[slot] = self._matrix(f"{slot} of {name}", rows, columns, FP32)
+            self._set(slots[slot], np.zeros((rows, columns)))
+        return slots
+
+    @property
+    def state_bytes(self) -> int:
+        """Size of the image of the state."""
+        return 2 * self.config.n * self._state_words
+
+    @property
+    def loss_bytes(self) -> int:
+        """Room behind `Addresses.loss`."""
+        return 4 + 4 * self.config.n
+
+    @property
+    def function_bytes(self) -> bytes:
+        """What must be at `Addresses.functions`."""
+        return function_bytes(self.functions)
+
+    @property
+    def step_macs(self) -> int:
+        """Multiply-accumulates of the products of a step."""
+        batch, hidden = self.settings.batch, self.settings.hidden
+        return batch * hidden * (2 * self.inputs + 3 * self.classes)
+
+    def initial_state(self) -> np.ndarray:
+        """Image of the state before the first step: uint16, (n, words).
+
+        Weights are normal with variance 2 / inputs of their layer (He et al. 2015), cast to their
+        format; biases, and the optimizer's state, are zero; generators start with the seed.
+        """
+        words = np.zeros((self.config.n, self._state_words), np.uint16)
+        for matrix, codes in self._initial:
+            matrix.place(words, codes)
+        rng = np.random.default_rng(self.settings.seed)
+        for parameter in (self._w1, self._w2):
+            value = parameter.value
+            drawn = rng.normal(0, np.sqrt(2 / value.rows), (value.rows, value.columns))
+            bits = np.ascontiguousarray(drawn.astype(np.float32)).view(np.uint32)
+            value.place(words, cast(bits, value.fmt).astype(code_dtype(value.fmt)))
+        states = np.array(stream_states(self.settings.seed, self.config.n), np.uint32)
+        self._generators.place(words, states.view(np.uint16).reshape(self.config.n, 8))
+        return words
+
+    def weights(self, state: np.ndarray) -> dict[str, np.ndarray]:
+        """Codes of w1, b1, w2 and b2 from an image of the state."""
+        named = {"w1": self._w1, "b1": self._b1, "w2": self._w2, "b2": self._b2}
+        codes = {name: parameter.value.codes(state) for name, parameter in named.items()}
+        return {name: c[0] if name.startswith("b") else c for name, c in codes.items()}
+
+    # --- programs
+
+    def _builder(self) -> KernelBuilder:
+        return KernelBuilder(self.config, self._scratchpad, self.functions)
+
+    def restore_program(self, at: Addresses) -> bytes:
+        """Load the state, the function table and the generators."""
+        b = self._builder()
+        b.load_words(self._state_words, at.state)
+        b.load_functions(at.functions)
+        b.load_generators(self._generators)
+        return b.assemble()
+
+    def prepare_program(self) -> bytes:
+        """Before the first step: scales of the weights, and their copies for the array."""
+        b = self._builder()
+        for parameter in (self._w1, self._w2):
+            if parameter.scaled is not None:
+                scaling.largest_magnitude(b, parameter.value, parameter.scaled)
+                scaling.update_scale(b, parameter.scaled)
+            for band in range(parameter.value.bands):
+                self._copy(b, parameter, band)
+        return b.assemble()
+
+    def save_program(self, at: Addresses) -> bytes:
+        """Store the state, generators included."""
+        b = self._builder()
+        b.save_generators(self._generators)
+        b.store_words(self._state_words, at.state)
+        return b.assemble()
+
+    def evaluate_program(self, at: Addresses) -> bytes:
+        """Logits of a batch."""
+        b = self._builder()
+        with ExitStack() as stack:
+            samples_t = self._load_transposed(b, stack, at)
+            _, operand_t = self._hidden(b, stack, samples_t, observed=False)
+            logits = self._logits(b, stack, operand_t)
+            b.store(logits, at.logits)
+        return b.assemble()
+
+    def step_program(self, at: Addresses) -> bytes:
+        """A step of training: samples and labels in, loss out."""
+        b = self._builder()
+        with ExitStack() as stack:
+            self._step(b, stack, at)
+        return b.assemble()
+
+    # --- parts of a step
+
+    def _temporary(self, b, stack: ExitStack, name: str, rows: int, columns: int, fmt) -> Matrix:
+        return stack.enter_context(b.temporary(name, rows, columns, fmt))
+
+    def _load_transposed(self, b: KernelBuilder, stack: ExitStack, at: Addresses) -> Matrix:
+        """Samples with the inputs along the partitions, a band of samples at a time."""
+        batch, n = self.settings.batch, self.config.n
+        fmt = self.settings.forward_format
+        samples_t = self._temporary(b, stack, "samples transposed", self.inputs, batch, fmt)
+        for start in range(0, batch, n):
+            b.load_transposed(samples_t, at.samples, range(start, min(start + n, batch)))
+        return samples_t
+
+    def _step(self, b: KernelBuilder, stack: ExitStack, at: Addresses) -> None:
+        settings, n = self.settings, self.config.n
+        batch = settings.batch
+
+        def matrix(name: str, rows: int, columns: int, fmt: FloatFormat) -> Matrix:
+            return self._temporary(b, stack, name, rows, columns, fmt)
+
+        samples_t = self._load_transposed(b, stack, at)
+        labels = matrix("labels", batch, 1, FP32)
+        b.load(labels, at.labels)
+        samples = matrix("samples", batch, self.inputs, settings.forward_format)
+        b.load(samples, at.samples)
+        self._optimizer.begin(b, self._scalars)
+        for parameter in (self._w1, self._w2, self._b1, self._b2):
+            for band in range(parameter.value.bands):
+                self._optimizer.decay(b, self._slots_of(parameter, band))
+
+        hidden, hidden_t = self._hidden(b, stack, samples_t, observed=True)
+        logits = self._logits(b, stack, hidden_t)
+        dz = matrix("logits' gradient", batch, self.classes, BF16)
+        losses = matrix("losses", n, logits.bands, FP32)
+        loss.softmax_cross_entropy(b, logits, labels, dz, losses)
+        dz, dz_t = self._operands(b, stack, "logits' gradient", dz, self._dz_scale)
+
+        dh = matrix("hidden gradient", batch, settings.hidden, BF16)
+        input_grad(
+            b, dz_t, self._w2.operand_t, dh, scale=self._inverse(b, stack, self._dz_scale, self._w2)
+        )
+        da = matrix("gradient before the activation", batch, settings.hidden, BF16)
+        if settings.activation == "relu":
+            relu_grad(b, self._activated, dh, da)
+        else:
+            gelu_grad(b, self._before, dh, da)
+        da, _ = self._operands(b, stack, "hidden gradient", da, self._da_scale, both=False)
+
+        for parameter in (self._w1, self._w2):
+            if parameter.scaled is not None:
+                scaling.update_scale(b, parameter.scaled)
+        inverse_dz = self._inverse(b, stack, self._dz_scale)
+        inverse_da = self._inverse(b, stack, self._da_scale)
+        self._update_weight(
+            b, self._w2, hidden, dz, self._inverse(b, stack, self._hidden_scale, self._dz_scale)
+        )
+        self._update_bias(b, self._b2, dz, inverse_dz)
+        self._update_weight(b, self._w1, samples, da, inverse_da)
+        self._update_bias(b, self._b1, da, inverse_da)
+        for scaled in (self._hidden_scale, self._dz_scale, self._da_scale):
+            if scaled is not None:
+                scaling.update_scale(b, scaled)
+        loss.total(b, losses, at.loss)
+
+    def _hidden(
+        self, b: KernelBuilder, stack: ExitStack, samples_t: Matrix, *, observed: bool
+    ) -> tuple[Matrix, Matrix]:
+        """The hidden layer as an operand, and transposed; `observed` for its next scale."""
+        settings = self.settings
+        shape = samples_t.columns, settings.hidden
+        scale = self._w1.scaled.inverse.strip() if self._fp8 else None
+        activated = self._temporary(b, stack, "hidden layer", *shape, BF16)
+        is_relu = settings.activation == "relu"
+        before = activated
+        if not is_relu:
+            before = self._temporary(b, stack, "before the activation", *shape, BF16)
+        linear(b, samples_t, self._w1.operand, self._b1.value, before, scale=scale, relu=is_relu)
+        if not is_relu:
+            gelu(b, before, activated)
+        self._before, self._activated = before, activated
+        return self._operands(
+            b, stack, "hidden layer", activated, self._hidden_scale, observed=observed
+        )
+
+    def _logits(self, b: KernelBuilder, stack: ExitStack, hidden_t: Matrix) -> Matrix:
+        logits = self._temporary(b, stack, "logits", hidden_t.columns, self.classes, FP32)
+        scale = self._inverse(b, stack, self._hidden_scale, self._w2)
+        linear(b, hidden_t, self._w2.operand, self._b2.value, logits, scale=scale)
+        return logits
+
+    def _operands(
+        self,
+        b: KernelBuilder,
+        stack: ExitStack,
+        name: str,
+        x: Matrix,
+        scaled: ScaledTensor | None,
+        *,
+        both: bool = True,
+        observed: bool = True,
+    ) -> tuple[Matrix, Matrix | None]:
+        """X as an operand of the array, and transposed if `both`: bf16 as it is, or scaled."""
+        fmt = x.fmt if scaled is None else scaled.fmt
+        scale = None if scaled is None else scaled.scale.strip()
+        transposed = None
+        if both:
+            transposed = self._temporary(b, stack, f"{name} transposed", x.columns, x.rows, fmt)
+            transpose(b, x, transposed, scale=scale, saturate=True)
+        operand = x
+        if scaled is not None:
+            operand = self._temporary(b, stack, f"{name}, scaled", x.rows, x.columns, fmt)
+            convert(b, x, operand, scale=scale, saturate=True)
+            if observed:
+                scaling.largest_magnitude(b, x, scaled)
+        return operand, transposed
+
+    def _inverse(
+        self,
+        b: KernelBuilder,
+        stack: ExitStack,
+        first: ScaledTensor | None,
+        second: ScaledTensor | _Parameter | None = None,
+    ) -> Strip | None:
+        """The factor that takes the scales of one or two operands out of their product."""
+        if first is None:
+            return None
+        if isinstance(second, _Parameter):
+            second = second.scaled
+        if second is None:
+            return first.inverse.strip()
+        factor = self._temporary(b, stack, "inverse scales", self.config.n, 1, FP32).strip()
+        scaling.product_of_inverses(b, factor, first, second)
+        return factor
+
+    # --- updates
+
+    def _slots_of(
+        self, parameter: _Parameter, band: int, columns: tuple[int, int] | None = None
+    ) -> dict[str, Strip]:
+        start, stop = columns or (0, parameter.value.columns)
+        return {name: slot.band(band).slice(start, stop) for name, slot in parameter.slots.items()}
+
+    def _update_weight(
+        self, b: KernelBuilder, parameter: _Parameter, x: Matrix, dy: Matrix, scale: Strip | None
+    ) -> None:
+        value = parameter.value
+        for band, columns, sums, steps in weight_grad(b, x, dy, scale=scale):
+            self._optimizer.update(
+                b,
+                value.band(band).slice(*columns),
+                self._slots_of(parameter, band, columns),
+                self._scalars,
+                sums,
+                steps,
+                self.settings.weight_rounding,
+            )
+            if columns[1] == value.columns:
+                self._copy(b, parameter, band)
+        if parameter.scaled is not None:
+            scaling.largest_magnitude(b, value, parameter.scaled)
+
+    def _copy(self, b: KernelBuilder, parameter: _Parameter, band: int) -> None:
+        """A band of a weight, as the array wants it."""
+        scale = parameter.scaled.scale.strip() if parameter.scaled else None
+        if parameter.operand is not parameter.value:
+            convert(b, parameter.value, parameter.operand, scale=scale, saturate=True, band=band)
+        if parameter.operand_t is not None:
+            transpose(
+                b, parameter.value, parameter.operand_t, scale=scale, saturate=True, band=band
+            )
+
+    def _update_bias(
+        self, b: KernelBuilder, parameter: _Parameter, dy: Matrix, scale: Strip | None
+    ) -> None:
+        for columns, sums, steps in bias_grad(b, self._ones, dy, scale=scale):
+            self._optimizer.update(
+                b,
+                parameter.value.strip().slice(*columns),
+                self._slots_of(parameter, 0, columns),
+                self._scalars,
+                sums,
+                steps,
+                "nearest",
+            )

@@ -1,0 +1,106 @@
+"""What a training run consists of, as the command line gives it."""
+
+from dataclasses import dataclass
+
+from tegula.formats import BF16, E4M3FN, E5M2, FP32, FloatFormat
+from tegula_sw.kernels.optimizers import AdamW, Momentum, Optimizer
+
+__all__ = ["TrainingSettings"]
+
+_CHOICES = {
+    "format": ("bf16", "fp8"),
+    "optimizer": ("sgd", "adamw"),
+    "weights": ("fp32", "bf16"),
+    "rounding": ("rne", "sr"),
+    "activation": ("relu", "gelu"),
+}
+_LEARNING_RATES = {"sgd": 0.1, "adamw": 0.002}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSettings:
+    """A network of one hidden layer, and how it is trained.
+
+    Attributes
+    ----------
+    format
+        Of the operands of the products: "bf16", or "fp8" (E4M3FN forward, E5M2 gradients).
+    optimizer
+        "sgd" (momentum 0.9) or "adamw".
+    weights
+        "fp32", or "bf16" without a copy in fp32; biases and the optimizer's state are fp32.
+    rounding
+        Of bf16 weights: "rne", or "sr" (stochastic).
+    activation
+        "relu" or "gelu".
+    hidden, batch, epochs
+        Units of the hidden layer, samples of a step, passes over the data.
+    lr
+        Learning rate; None: the optimizer's default (sgd 0.1, adamw 0.002).
+    seed
+        Of initial weights, order of the samples, and stochastic rounding; 0 to 2**32 - 1.
+
+    Raises
+    ------
+    ValueError
+        If a value is none of these or out of range.
+    """
+
+    format: str = "bf16"
+    optimizer: str = "sgd"
+    weights: str = "fp32"
+    rounding: str = "rne"
+    activation: str = "relu"
+    hidden: int = 64
+    batch: int = 32
+    epochs: int = 20
+    lr: float | None = None
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        for name, choices in _CHOICES.items():
+            value = getattr(self, name)
+            if value not in choices:
+                raise ValueError(f"{name} must be one of {', '.join(choices)}, not {value!r}")
+        for name, low, high in (
+            ("hidden", 1, 4096),
+            ("batch", 1, 512),
+            ("epochs", 1, 100_000),
+            ("seed", 0, (1 << 32) - 1),
+        ):
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise ValueError(f"{name} must be {low} to {high}, not {value}")
+        if self.rounding == "sr" and self.weights != "bf16":
+            raise ValueError("rounding sr needs weights bf16: fp32 weights are always rounded rne")
+        if self.lr is not None and not 0 < self.lr < 2.0**60:
+            raise ValueError(f"lr must be greater than 0 and less than 2**60, not {self.lr}")
+
+    @property
+    def learning_rate(self) -> float:
+        """`lr`, or the optimizer's default."""
+        return _LEARNING_RATES[self.optimizer] if self.lr is None else self.lr
+
+    @property
+    def forward_format(self) -> FloatFormat:
+        """Of samples, weights and activations as operands."""
+        return BF16 if self.format == "bf16" else E4M3FN
+
+    @property
+    def gradient_format(self) -> FloatFormat:
+        """Of gradients as operands."""
+        return BF16 if self.format == "bf16" else E5M2
+
+    @property
+    def weight_format(self) -> FloatFormat:
+        """Of the weights themselves."""
+        return FP32 if self.weights == "fp32" else BF16
+
+    @property
+    def weight_rounding(self) -> str:
+        """As `KernelBuilder.compute` calls it."""
+        return "stochastic" if self.rounding == "sr" else "nearest"
+
+    def make_optimizer(self) -> Optimizer:
+        """The optimizer with its learning rate."""
+        return (Momentum if self.optimizer == "sgd" else AdamW)(lr=self.learning_rate)

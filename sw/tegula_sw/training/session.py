@@ -1,0 +1,158 @@
+"""A classifier on a device: memory, programs, steps."""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+
+from tegula_golden.cast import cast
+from tegula_golden.codes import code_dtype
+from tegula_sw.builder import MemoryImage
+from tegula_sw.device import Device, RunResult, TileTrapError
+from tegula_sw.kernels.loss import label_pattern
+from tegula_sw.training.classifier import Addresses, Classifier
+from tegula_sw.training.parameters import TrainingSettings
+
+__all__ = ["Session", "StepResult", "weights_hash"]
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """Loss of a step, and the cycles it took; None on a device without a clock."""
+
+    loss: float
+    cycles: int | None
+
+
+def weights_hash(weights: dict[str, np.ndarray]) -> str:
+    """sha256 of the codes of all weights, in the order of their names."""
+    digest = hashlib.sha256()
+    for name in sorted(weights):
+        digest.update(name.encode())
+        digest.update(np.ascontiguousarray(weights[name]).tobytes())
+    return digest.hexdigest()
+
+
+class Session:
+    """A device with a classifier in its scratchpad.
+
+    The host does no arithmetic on the way: it puts codes of samples and class numbers into memory,
+    starts programs, and reads losses and logits.
+
+    Parameters
+    ----------
+    device
+        The tile.
+    settings
+        The classifier's.
+    inputs, classes
+        Elements of a sample, and how many classes there are.
+    state
+        An image from `save`; None: the initial one.
+
+    Raises
+    ------
+    ValueError
+        If the classifier does not fit the tile, or the image is of another one.
+    """
+
+    def __init__(
+        self,
+        device: Device,
+        settings: TrainingSettings,
+        inputs: int,
+        classes: int,
+        *,
+        state: np.ndarray | None = None,
+    ):
+        self.device, self.settings = device, settings
+        self.classifier = model = Classifier(device.config, settings, inputs, classes)
+        image = MemoryImage()
+        self._sample_dtype = code_dtype(settings.forward_format)
+        sample_bytes = settings.batch * inputs * settings.forward_format.width // 8
+        initial = model.initial_state()
+        if state is not None and (state.shape != initial.shape or state.dtype != initial.dtype):
+            raise ValueError(
+                f"the state is {state.dtype} {state.shape}, but this classifier's is"
+                f" {initial.dtype} {initial.shape}"
+            )
+        self._at = Addresses(
+            functions=image.add(model.function_bytes),
+            state=image.add(initial if state is None else state),
+            samples=image.reserve(sample_bytes),
+            labels=image.reserve(4 * settings.batch),
+            loss=image.reserve(model.loss_bytes),
+            logits=image.reserve(4 * settings.batch * classes),
+        )
+        programs = {
+            "restore": model.restore_program(self._at),
+            "prepare": model.prepare_program(),
+            "step": model.step_program(self._at),
+            "evaluate": model.evaluate_program(self._at),
+            "save": model.save_program(self._at),
+        }
+        self._programs = {name: (image.add(code), len(code)) for name, code in programs.items()}
+        self._image, self._memory = image, image.build()
+        self._run("restore")
+        if state is None:
+            self._run("prepare")
+
+    def _run(self, name: str) -> RunResult:
+        address, size = self._programs[name]
+        result = self.device.run(self._memory, program=address, program_bytes=size)
+        if result.trap is not None:
+            raise TileTrapError(result.trap)
+        return result
+
+    def _put(self, address: int, content: np.ndarray) -> None:
+        raw = np.ascontiguousarray(content).reshape(-1).view(np.uint8)
+        self._memory[address : address + raw.size] = raw
+
+    def _put_samples(self, inputs: np.ndarray) -> None:
+        bits = np.ascontiguousarray(inputs, np.float32).view(np.uint32)
+        codes = cast(bits, self.settings.forward_format, saturate=True)
+        self._put(self._at.samples, codes.astype(self._sample_dtype))
+
+    def step(self, inputs: np.ndarray, labels: np.ndarray) -> StepResult:
+        """Train on a batch: float32 (batch, inputs), and class numbers (batch,)."""
+        batch = self.settings.batch
+        if len(inputs) != batch or len(labels) != batch:
+            raise ValueError(
+                f"a step takes {batch} samples and labels, not {len(inputs)} and {len(labels)}"
+            )
+        self._put_samples(inputs)
+        patterns = [label_pattern(int(label)) for label in labels]
+        self._put(self._at.labels, np.array(patterns, np.uint32))
+        cycles = self._run("step").cycles
+        loss = self._image.read(self._memory, self._at.loss, np.float32, (1,))
+        return StepResult(loss=float(loss[0]), cycles=cycles)
+
+    def logits(self, inputs: np.ndarray) -> np.ndarray:
+        """float32 (count, classes) for float32 (count, inputs), any count."""
+        batch, model = self.settings.batch, self.classifier
+        parts = []
+        for start in range(0, len(inputs), batch):
+            part = inputs[start : start + batch]
+            padded = np.zeros((batch, model.inputs), np.float32)
+            padded[: len(part)] = part
+            self._put_samples(padded)
+            self._run("evaluate")
+            shape = batch, model.classes
+            logits = self._image.read(self._memory, self._at.logits, np.float32, shape)
+            parts.append(logits[: len(part)])
+        return np.concatenate(parts)
+
+    def accuracy(self, inputs: np.ndarray, labels: np.ndarray) -> float:
+        """Share of the samples whose largest logit is at their label."""
+        return float(np.mean(self.logits(inputs).argmax(1) == labels))
+
+    def save(self) -> np.ndarray:
+        """Image of the state: uint16, (n, words)."""
+        self._run("save")
+        model = self.classifier
+        shape = model.config.n, model.state_bytes // 2 // model.config.n
+        return self._image.read(self._memory, self._at.state, np.uint16, shape)
+
+    def weights(self) -> dict[str, np.ndarray]:
+        """Codes of w1, b1, w2 and b2, by name."""
+        return self.classifier.weights(self.save())
