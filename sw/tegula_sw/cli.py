@@ -155,6 +155,63 @@ def _add_assembler(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("file", metavar="FILE", help="program bytes")
 
 
+def _learning_rate(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"a learning rate must be a number, not {text!r}"
+        ) from None
+
+
+def _add_train(subparsers: argparse._SubParsersAction) -> None:
+    parser = subparsers.add_parser(
+        "train",
+        help="train a classifier, every step of it on the tile",
+        description=(
+            "Train a classifier with one hidden layer on scikit-learn's handwritten digits (1437 to"
+            " train on, 360 to test). Forward, loss, gradients and optimizer run as one program a"
+            " step on the tile; the host stages data and reads results. The folder gets log.json,"
+            " weights.npz, state.npz and curves.png."
+        ),
+    )
+    parser.add_argument("data", choices=("digits",), help="data set")
+    for name, choices, text in (
+        ("format", ("bf16", "fp8"), "operands of the products; fp8: E4M3 forward, E5M2 gradients"),
+        ("optimizer", ("sgd", "adamw"), "sgd has a momentum of 0.9"),
+        ("weights", ("fp32", "bf16"), "how weights are kept; bf16: without a copy in fp32"),
+        ("rounding", ("rne", "sr"), "of bf16 weights: nearest even or stochastic"),
+        ("activation", ("relu", "gelu"), "of the hidden layer"),
+    ):
+        parser.add_argument(
+            f"--{name}", choices=choices, default=choices[0], help=f"{text} (default: {choices[0]})"
+        )
+    for name, default, text in (
+        ("hidden", 64, "units of the hidden layer"),
+        ("batch", 32, "samples of a step"),
+        ("epochs", 20, "passes over the data"),
+        ("seed", 1, "of the split, first weights, order of samples, stochastic rounding"),
+    ):
+        parser.add_argument(
+            f"--{name}",
+            type=_count,
+            default=default,
+            metavar=name[0].upper(),
+            help=f"{text} (default: {default})",
+        )
+    parser.add_argument(
+        "--lr",
+        type=_learning_rate,
+        metavar="R",
+        help="learning rate (default: sgd 0.1, adamw 0.002)",
+    )
+    parser.add_argument(
+        "--out", default="digits-run", metavar="DIR", help="folder of results (default: digits-run)"
+    )
+    parser.add_argument("--resume", action="store_true", help="go on with the run in DIR")
+    _add_device(parser, "rtl")
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="tegula", description="Run jobs on a Tegula training tile.")
     subparsers = parser.add_subparsers(
@@ -162,6 +219,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_gemm(subparsers)
     _add_cast(subparsers)
+    _add_train(subparsers)
     _add_info(subparsers)
     _add_assembler(subparsers)
     return parser

@@ -3,7 +3,7 @@
 import argparse
 import json
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from tegula.formats import FP32, FloatFormat
 from tegula_sw.arrays import codes_from_array, fp32_bits, load_array, save_array
 from tegula_sw.device import Device
 
-__all__ = ["asm", "cast", "disasm", "gemm", "info"]
+__all__ = ["asm", "cast", "disasm", "gemm", "info", "train"]
 
 _STDOUT = "-"
 
@@ -132,6 +132,23 @@ def _random_bits(path: str, shape: tuple[int, ...]) -> np.ndarray:
     if random.shape != shape:
         raise ValueError(f"{path} must have the shape {shape} of X, not {random.shape}")
     return random.astype(np.uint16)
+
+
+def train(options: argparse.Namespace) -> None:
+    """`tegula train`."""
+    from tegula_sw.training.parameters import TrainingSettings
+    from tegula_sw.training.run import train as run_training
+
+    settings = TrainingSettings(
+        **{field.name: getattr(options, field.name) for field in fields(TrainingSettings)}
+    )
+    device = _device(options.device, preset(options.preset))
+    record = run_training(device, settings, Path(options.out), resume=options.resume)
+    last = record.epochs[-1]
+    print(f"epoch {last.epoch}: loss {last.loss:.4f}, test accuracy {100 * last.accuracy:.2f} %")
+    if last.utilisation is not None:
+        print(f"utilisation of the array: {100 * last.utilisation:.1f} %")
+    print(f"sha256 of the weights: {last.sha256}")
 
 
 def info(options: argparse.Namespace) -> None:

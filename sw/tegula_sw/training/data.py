@@ -4,10 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["Samples", "digits"]
+__all__ = ["CLASSES", "INPUTS", "Samples", "digits"]
+
+INPUTS, CLASSES = 64, 10
+"""Pixels of a digit, and how many digits there are."""
 
 _TEST_SAMPLES = 360
-_SPLIT_SEED = 0
 _LARGEST_PIXEL = 16
 
 
@@ -22,11 +24,15 @@ class Samples:
         return len(self.labels)
 
 
-def digits() -> tuple[Samples, Samples]:
+def digits(seed: int) -> tuple[Samples, Samples]:
     """1437 samples to train on and 360 to test: 8 x 8 pixels of 0 to 1, ten classes.
 
-    The split is random, once and for all, with the classes' shares alike. Pixels are sixteenths,
-    exact in every format of the tile.
+    Pixels are sixteenths, exact in every format of the tile.
+
+    Parameters
+    ----------
+    seed
+        Of the split, in which the classes have equal shares.
     """
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
@@ -34,6 +40,6 @@ def digits() -> tuple[Samples, Samples]:
     inputs, labels = load_digits(return_X_y=True)
     inputs = (inputs / _LARGEST_PIXEL).astype(np.float32)
     train_x, test_x, train_y, test_y = train_test_split(
-        inputs, labels, test_size=_TEST_SAMPLES, random_state=_SPLIT_SEED, stratify=labels
+        inputs, labels, test_size=_TEST_SAMPLES, random_state=seed, stratify=labels
     )
     return Samples(train_x, train_y), Samples(test_x, test_y)

@@ -1,0 +1,163 @@
+"""Train on the digits: epochs, progress, interruption and resumption."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from tegula_sw.device import Device
+from tegula_sw.training.data import CLASSES, INPUTS, digits
+from tegula_sw.training.parameters import TrainingSettings
+from tegula_sw.training.record import Epoch, Record
+from tegula_sw.training.session import Session, weights_hash
+
+__all__ = ["train"]
+
+
+class _Interrupts:
+    """Ctrl-C, remembered until it suits; a second one ends the process as usual."""
+
+    def __init__(self) -> None:
+        self.wanted = False
+
+    @contextmanager
+    def deferred(self) -> Iterator[None]:
+        """While the block runs in the main thread."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def remember(_signal: int, _frame: object) -> None:
+            self.wanted = True
+            signal.signal(signal.SIGINT, before)
+
+        before = signal.signal(signal.SIGINT, remember)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+
+def _order(settings: TrainingSettings, epoch: int, count: int) -> np.ndarray:
+    """The samples of an epoch, in whole batches; those that are left over rest this time."""
+    order = np.random.default_rng([settings.seed, epoch]).permutation(count)
+    return order[: count - count % settings.batch].reshape(-1, settings.batch)
+
+
+def train(
+    device: Device, settings: TrainingSettings, folder: Path, *, resume: bool = False
+) -> Record:
+    """Train a classifier of the digits.
+
+    An interruption (SIGINT) ends the run behind the step that is under way; what was reached is
+    saved, and a resumed run goes on to the same bits.
+
+    Parameters
+    ----------
+    device
+        The tile that all arithmetic happens on.
+    settings
+        Network, optimizer, epochs.
+    folder
+        Where log, weights, state and picture go.
+    resume
+        Whether to go on with the run in `folder`.
+
+    Raises
+    ------
+    ValueError
+        If the classifier does not fit the tile, or the folder not the settings.
+    KeyboardInterrupt
+        After an interruption, when all is saved.
+    """
+    train_samples, test_samples = digits(settings.seed)
+    if settings.batch > len(train_samples):
+        raise ValueError(f"batch must be at most {len(train_samples)}, not {settings.batch}")
+    name = type(device).__name__.removesuffix("Device").lower()
+    args = folder, settings, name, device.config.name
+    record, state = Record.resume(*args) if resume else (Record.begin(*args), None)
+    session = Session(device, settings, INPUTS, CLASSES, state=state)
+    interrupts = _Interrupts()
+    batches = len(train_samples) // settings.batch
+    with interrupts.deferred(), _Progress(settings.epochs * batches, len(record.losses)) as bar:
+        for epoch in range(len(record.epochs) + 1, settings.epochs + 1):
+            order = _order(settings, epoch, len(train_samples))
+            for chosen in order[len(record.losses) - (epoch - 1) * batches :]:
+                result = session.step(train_samples.inputs[chosen], train_samples.labels[chosen])
+                record.losses.append(result.loss)
+                record.cycles.append(result.cycles)
+                bar.step(result.loss, result.cycles)
+                if interrupts.wanted:
+                    record.save(session.save(), session.weights())
+                    bar.note(f"interrupted in epoch {epoch}, and saved: --resume goes on")
+                    raise KeyboardInterrupt
+            state = session.save()
+            weights = session.classifier.weights(state)
+            accuracy = session.accuracy(test_samples.inputs, test_samples.labels)
+            record.epochs.append(_epoch(record, session, epoch, batches, accuracy, weights))
+            record.save(state, weights)
+            bar.epoch(accuracy)
+    record.draw()
+    return record
+
+
+def _epoch(
+    record: Record,
+    session: Session,
+    epoch: int,
+    batches: int,
+    accuracy: float,
+    weights: dict[str, np.ndarray],
+) -> Epoch:
+    cycles = None if None in record.cycles[-batches:] else sum(record.cycles[-batches:])
+    macs = batches * session.classifier.step_macs
+    peak = session.device.config.peak_macs_per_cycle
+    return Epoch(
+        epoch=epoch,
+        loss=float(np.mean(record.losses[-batches:])),
+        accuracy=accuracy,
+        cycles=cycles,
+        utilisation=None if cycles is None else macs / (cycles * peak),
+        sha256=weights_hash(weights),
+    )
+
+
+class _Progress:
+    """A bar with loss, accuracy, and cycles a second; on a terminal only."""
+
+    def __init__(self, steps: int, done: int):
+        from tqdm import tqdm
+
+        self._bar = tqdm(total=steps, initial=done, unit="step", disable=None, dynamic_ncols=True)
+        self._cycles, self._accuracy = 0, None
+
+    def __enter__(self) -> "_Progress":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+    def step(self, loss: float, cycles: int | None) -> None:
+        """A step is done."""
+        self._cycles += cycles or 0
+        shown = {"loss": f"{loss:.3f}"}
+        if self._accuracy is not None:
+            shown["accuracy"] = f"{100 * self._accuracy:.1f} %"
+        elapsed = self._bar.format_dict["elapsed"]
+        if self._cycles and elapsed:
+            shown["cycles/s"] = f"{self._cycles / elapsed:,.0f}"
+        self._bar.set_postfix(shown, refresh=False)
+        self._bar.update()
+
+    def epoch(self, accuracy: float) -> None:
+        """An epoch is done."""
+        self._accuracy = accuracy
+
+    def note(self, text: str) -> None:
+        """A line that stays."""
+        import sys
+
+        self._bar.write(f"tegula: {text}", file=sys.stderr)

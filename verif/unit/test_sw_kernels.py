@@ -1,0 +1,318 @@
+"""Kernels: against float64, by finite differences, and the same bits on both devices.
+
+Operands are taken as what their codes stand for, so that results differ from float64 by the
+rounding of the kernel's own operations only, which the bounds follow.
+"""
+
+import numpy as np
+import pytest
+from unit.kernel_bench import TINY, KernelBench, codes, values
+
+from tegula.formats import BF16, E4M3FN, E5M2, FP32
+from tegula_sw.kernels import loss, optimizers, scaling
+from tegula_sw.kernels.builder import KernelBuilder, PerPartition, Step
+from tegula_sw.kernels.linear import bias_grad, input_grad, linear, weight_grad
+from tegula_sw.kernels.pointwise import gelu, gelu_grad, relu, relu_grad, transpose
+
+EPS32 = 2.0**-24
+EPS_BF16 = 2.0**-8
+"""Largest relative error of a rounding."""
+
+BATCH, INPUTS, OUTPUTS = 10, 7, 37
+"""No multiple of four partitions among them, and products wider and narrower than a load."""
+
+
+def normal(seed, *shape, scale=1.0):
+    return np.random.default_rng(seed).normal(0, scale, shape)
+
+
+def repeated(row, fmt=FP32):
+    """A row in every partition of tiny."""
+    return codes(np.tile(row, (TINY.n, 1)), fmt)
+
+
+def finite_differences(f, x, h=1e-6):
+    """Gradient of the scalar f at x, by central differences in float64."""
+    gradient = np.zeros_like(x)
+    for index in np.ndindex(x.shape):
+        up, down = x.copy(), x.copy()
+        up[index] += h
+        down[index] -= h
+        gradient[index] = (f(up) - f(down)) / (2 * h)
+    return gradient
+
+
+@pytest.mark.parametrize("fmt", [BF16, E4M3FN], ids=lambda fmt: fmt.name)
+@pytest.mark.parametrize("is_relu", [False, True], ids=["plain", "relu"])
+@pytest.mark.parametrize("is_scaled", [False, True], ids=["unscaled", "scaled"])
+def test_linear(fmt, is_relu, is_scaled):
+    x, w = codes(normal(1, BATCH, INPUTS), fmt), codes(normal(2, INPUTS, OUTPUTS), fmt)
+    bias = normal(3, OUTPUTS).astype(np.float32)
+    bench = KernelBench()
+    y = bench.matrix(BATCH, OUTPUTS, FP32)
+    scale = bench.bring(repeated([0.25]), FP32).strip() if is_scaled else None
+    linear(
+        bench.builder,
+        bench.bring(np.ascontiguousarray(x.T), fmt),
+        bench.bring(w, fmt),
+        bench.bring(repeated(bias), FP32),
+        y,
+        scale=scale,
+        relu=is_relu,
+    )
+    bench.fetch(y)
+    (result,) = bench.run()
+    product = values(x, fmt) @ values(w, fmt) * (0.25 if is_scaled else 1)
+    want = product + bias
+    want = np.maximum(want, 0) if is_relu else want
+    # Sums of some tens of products are exact to 2^-40 of the largest; then three roundings.
+    bound = 3 * EPS32 * (np.abs(values(x, fmt)) @ np.abs(values(w, fmt)) + np.abs(bias))
+    assert (np.abs(values(result, FP32) - want) <= bound).all()
+
+
+@pytest.mark.parametrize("fmt", [BF16, E5M2], ids=lambda fmt: fmt.name)
+def test_gradients_of_linear(fmt):
+    forward = BF16 if fmt == BF16 else E4M3FN
+    x, w = codes(normal(4, BATCH, INPUTS), forward), codes(normal(5, INPUTS, OUTPUTS), forward)
+    dy = codes(normal(6, BATCH, OUTPUTS), fmt)
+    bench = KernelBench()
+    b = bench.builder
+    dy_matrix = bench.bring(dy, fmt)
+    dy_t = bench.matrix(OUTPUTS, BATCH, fmt)
+    transpose(b, dy_matrix, dy_t)
+    dx = bench.matrix(BATCH, INPUTS, FP32)
+    input_grad(b, dy_t, bench.bring(np.ascontiguousarray(w.T), forward), dx)
+    dw, db = bench.matrix(INPUTS, OUTPUTS, FP32), bench.matrix(TINY.n, OUTPUTS, FP32)
+    for band, columns, sums, steps in weight_grad(b, bench.bring(x, forward), dy_matrix):
+        b.compute(dw.band(band).slice(*columns), sums, *steps)
+    ones = bench.bring(codes(np.ones((BATCH, TINY.n)), forward), forward)
+    for columns, sums, steps in bias_grad(b, ones, dy_matrix):
+        b.compute(db.strip().slice(*columns), sums, *steps)
+    for matrix in (dx, dw, db):
+        bench.fetch(matrix)
+    dx, dw, db = (values(result, FP32) for result in bench.run())
+    assert (db == db[0]).all()
+
+    x, w, dy = values(x, forward), values(w, forward), values(dy, fmt)
+    for got, a, c in ((dx, dy, w.T), (dw, x.T, dy), (db[:1], np.ones((1, BATCH)), dy)):
+        assert (np.abs(got - a @ c) <= 2 * EPS32 * (np.abs(a) @ np.abs(c))).all()
+
+    # dy is the gradient of sum(y * dy): by x, w and a bias of zero.
+    def objective(x, w, bias):
+        return np.sum((x @ w + bias) * dy)
+
+    zero = np.zeros(OUTPUTS)
+    checks = (
+        (dx, finite_differences(lambda x: objective(x, w, zero), x)),
+        (dw, finite_differences(lambda w: objective(x, w, zero), w)),
+        (db[0], finite_differences(lambda bias: objective(x, w, bias), zero)),
+    )
+    for got, want in checks:
+        np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)
+
+
+def test_relu_and_its_gradient():
+    x = normal(7, BATCH, OUTPUTS)
+    x[0, :4] = (0.0, -0.0, np.inf, -np.inf)
+    x, dy = codes(x, BF16), codes(normal(8, BATCH, OUTPUTS), BF16)
+    bench = KernelBench()
+    y, dx = bench.matrix(BATCH, OUTPUTS, BF16), bench.matrix(BATCH, OUTPUTS, BF16)
+    relu(bench.builder, bench.bring(x, BF16), y)
+    relu_grad(bench.builder, y, bench.bring(dy, BF16), dx)
+    bench.fetch(y)
+    bench.fetch(dx)
+    y, dx = bench.run()
+    x = values(x, BF16)
+    np.testing.assert_array_equal(values(y, BF16), np.maximum(x, 0))
+    np.testing.assert_array_equal(values(dx, BF16), np.where(x > 0, values(dy, BF16), 0))
+    inner = np.abs(x) > 1e-3
+    slope = finite_differences(
+        lambda x: np.sum(np.maximum(x, 0) * values(dy, BF16)), np.where(np.isfinite(x), x, 1), 1e-7
+    )
+    np.testing.assert_allclose(
+        np.where(inner & np.isfinite(x), values(dx, BF16) - slope, 0), 0, atol=1e-6
+    )
+
+
+def test_gelu_and_its_gradient():
+    from scipy.special import erf
+
+    def reference(x):
+        return x * (1 + erf(x / np.sqrt(2))) / 2
+
+    x = codes(normal(9, BATCH, OUTPUTS, scale=2), BF16)
+    dy = codes(normal(10, BATCH, OUTPUTS), BF16)
+    bench = KernelBench(("gelu", "gelu_grad"))
+    x_matrix = bench.bring(x, BF16)
+    y, dx = bench.matrix(BATCH, OUTPUTS, FP32), bench.matrix(BATCH, OUTPUTS, FP32)
+    gelu(bench.builder, x_matrix, y)
+    gelu_grad(bench.builder, x_matrix, bench.bring(dy, BF16), dx)
+    bench.fetch(y)
+    bench.fetch(dx)
+    y, dx = (values(result, FP32) for result in bench.run())
+    x, dy = values(x, BF16), values(dy, BF16)
+    # docs/functions.md: 1.5 ulp but for the tail below -2, which is good to a bf16 ulp.
+    np.testing.assert_allclose(y, reference(x), rtol=2e-6, atol=2e-6)
+    slope = finite_differences(lambda x: np.sum(reference(x) * dy), x, 1e-5)
+    np.testing.assert_allclose(dx, slope, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(10, 7), (8, 10), (3, 2), (4, 33)])
+def test_softmax_cross_entropy(shape):
+    batch, classes = shape
+    z = normal(11, *shape, scale=4).astype(np.float32)
+    z[0] += 200  # exp of this overflows
+    labels = np.random.default_rng(12).integers(0, classes, batch)
+    bench = KernelBench(loss.FUNCTIONS)
+    z_matrix = bench.bring(z.view(np.uint32), FP32)
+    patterns = np.array([[loss.label_pattern(int(label))] for label in labels], np.uint32)
+    labels_matrix = bench.bring(patterns, FP32)
+    dz = bench.matrix(*shape, FP32)
+    losses = bench.matrix(TINY.n, z_matrix.bands, FP32)
+    loss.softmax_cross_entropy(bench.builder, z_matrix, labels_matrix, dz, losses)
+    address = bench.image.reserve(4 + 4 * TINY.n)
+    loss.total(bench.builder, losses, address)
+    total = bench.matrix(1, 1, FP32)
+    bench.builder.load(total, address)
+    bench.fetch(dz)
+    bench.fetch(total)
+    dz, total = (values(result, FP32) for result in bench.run())
+
+    def reference(z):
+        highest = z.max(1, keepdims=True)
+        log_sum = np.log(np.exp(z - highest).sum(1)) + highest[:, 0]
+        return np.mean(log_sum - z[np.arange(batch), labels])
+
+    z = z.astype(np.float64)
+    assert total == pytest.approx(reference(z), abs=2e-5)
+    probabilities = np.exp(z - z.max(1, keepdims=True))
+    probabilities /= probabilities.sum(1, keepdims=True)
+    probabilities[np.arange(batch), labels] -= 1
+    # Of z - m, which is rounded to fp32, the exponential takes the absolute error.
+    np.testing.assert_allclose(dz, probabilities / batch, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(dz, finite_differences(reference, z), rtol=0, atol=1e-6)
+
+
+def run_optimizer(optimizer, weight_fmt, steps, rounding="nearest", seed=13):
+    """Weights after `steps` of random gradients: of the kernel, and the gradients."""
+    rows, columns = TINY.n, 37
+    rng = np.random.default_rng(seed)
+    start = codes(rng.normal(0, 0.5, (rows, columns)), weight_fmt)
+    gradients = [rng.normal(0, 1, (rows, columns)).astype(np.float32) for _ in range(steps)]
+    bench = KernelBench(optimizer.functions)
+    b = bench.builder
+    weight = bench.bring(start, weight_fmt)
+    zeros = np.zeros((rows, columns), np.uint32)
+    slots = {name: bench.bring(zeros, FP32).strip() for name in optimizer.slots}
+    scalars = {
+        name: bench.bring(repeated([value]), FP32).strip()
+        for name, value in optimizer.scalars.items()
+    }
+    for gradient in gradients:
+        optimizer.begin(b, scalars)
+        optimizer.decay(b, slots)
+        grad = bench.bring(gradient.view(np.uint32), FP32).strip()
+        optimizer.update(b, weight.strip(), slots, scalars, grad, (), rounding)
+    bench.fetch(weight)
+    (result,) = bench.run()
+    return values(start, weight_fmt), gradients, values(result, weight_fmt)
+
+
+def test_sgd_with_momentum():
+    optimizer = optimizers.Momentum(lr=0.05, momentum=0.9)
+    w, gradients, got = run_optimizer(optimizer, FP32, steps=6)
+    u = np.zeros_like(w)
+    for gradient in gradients:
+        u = 0.9 * u + gradient
+        w = w - 0.05 * u
+    np.testing.assert_allclose(got, w, rtol=0, atol=6 * 8 * EPS32)
+
+
+def test_adamw():
+    optimizer = optimizers.AdamW(lr=0.01, weight_decay=0.1)
+    w, gradients, got = run_optimizer(optimizer, FP32, steps=5)
+    m, v = np.zeros_like(w), np.zeros_like(w)
+    for t, gradient in enumerate(gradients, 1):
+        g = gradient.astype(np.float64)
+        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
+        step = (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
+        w = (1 - 0.01 * 0.1) * w - 0.01 * step
+    # 1 - beta^t cancels in fp32: a few 2^-24 of 0.999 out of 0.001 t are 1e-4 of the correction.
+    np.testing.assert_allclose(got, w, rtol=0, atol=2e-5)
+
+
+def test_bf16_weights_round_stochastically_without_bias():
+    """Steps far below a bf16 ulp: nearest rounding loses them all, stochastic only on average."""
+    rows, columns, steps = TINY.n, 512, 16
+    optimizer = optimizers.Momentum(lr=2.0**-12, momentum=0.0)
+    one = codes(np.ones((rows, columns)), BF16)
+    results = {}
+    for rounding in ("nearest", "stochastic"):
+        bench = KernelBench()
+        weight = bench.bring(one, BF16)
+        slots = {"momentum": bench.bring(np.zeros((rows, columns), np.uint32), FP32).strip()}
+        grad = bench.bring(codes(np.ones((rows, columns)), FP32), FP32).strip()
+        for _ in range(steps):
+            optimizer.decay(bench.builder, slots)
+            optimizer.update(bench.builder, weight.strip(), slots, {}, grad, (), rounding)
+        bench.fetch(weight)
+        results[rounding] = values(bench.run()[0], BF16)
+    assert (results["nearest"] == 1).all()
+    want = 1 - steps * 2.0**-12
+    # A weight is 1 or some steps of 2^-8 less: variance of a draw below 2^-12 * 2^-8.
+    deviation = np.sqrt(steps * 2.0**-20 / (rows * columns))
+    assert abs(results["stochastic"].mean() - want) < 5 * deviation
+
+
+@pytest.mark.parametrize("rows", [8, 10, 3])
+@pytest.mark.parametrize("magnitude", [3e-6, 1.0, 200.0, 0.0])
+def test_delayed_scaling(rows, magnitude):
+    x = normal(14, rows, 9)
+    x *= magnitude / np.abs(x).max()
+    bench = KernelBench(scaling.FUNCTIONS)
+    b = bench.builder
+    tensor = scaling.ScaledTensor(
+        fmt=E4M3FN,
+        scale=bench.bring(repeated([1.0]), FP32),
+        inverse=bench.bring(repeated([1.0]), FP32),
+        largest=bench.bring(repeated([123.0], BF16), BF16),
+    )
+    scaling.largest_magnitude(b, bench.bring(codes(x, FP32), FP32), tensor)
+    scaling.update_scale(b, tensor)
+    bench.fetch(tensor.scale)
+    bench.fetch(tensor.inverse)
+    scale, inverse = (values(result, FP32) for result in bench.run())
+    assert (scale == scale[0, 0]).all() and (inverse == 1 / scale).all()
+    if magnitude:
+        assert 448 / 3.51 <= magnitude * scale[0, 0] <= 448 / 1.74
+        assert np.log2(scale[0, 0]) % 1 == 0
+    else:
+        assert np.isfinite(scale[0, 0]) and scale[0, 0] > 0
+
+
+def test_what_does_not_fit_is_said_in_a_sentence():
+    b = KernelBuilder(TINY)
+    with pytest.raises(ValueError, match=r"matrix big \(400 x 400, fp32\) does not fit: it needs"):
+        b.scratchpad.matrix("big", 400, 400, FP32)
+    a = b.scratchpad.matrix("a", 4, 8, BF16)
+    c = b.scratchpad.matrix("c", 8, 8, BF16)
+    with pytest.raises(ValueError, match="a and c disagree on K: 4 and 8 rows"):
+        next(b.product(a, c))
+    with pytest.raises(ValueError, match="at most two steps, not 3"):
+        b.compute(a.strip(), a.strip(), Step("add"), Step("add"), Step("add"))
+    with pytest.raises(ValueError, match="'exp' is not in the program's table: it has none"):
+        b.apply(a.strip(), a.strip(), "exp")
+    with pytest.raises(ValueError, match="single fp32 column"):
+        b.compute(a.strip(), a.strip(), Step("add", PerPartition(a.strip())))
+    with pytest.raises(ValueError, match="8 columns, but the operand 2"):
+        b.compute(a.strip(), a.strip().slice(0, 2))
+
+
+def test_buffers_of_a_loop_rotate():
+    """Each pass of a loop gets other words than the one before, as long as there are some."""
+    b = KernelBuilder(TINY)
+    places = []
+    for _ in range(4):
+        with b.temporary("buffer", 4, 64, BF16) as buffer:
+            places.append(buffer.addr)
+    assert len(set(places)) == 4
