@@ -1,7 +1,6 @@
 """fp32 -> codes on a device: elements spread over the partitions, cast by vector.compute.
 
-A block is `rows` runs of `length` elements, one run a partition, followed by a shorter run where
-the array ends. Blocks go round a ring of scratchpad slots; tokens circle: load -> vector -> store.
+Blocks go round a ring of scratchpad slots; tokens circle: load -> vector -> store.
 """
 
 from collections.abc import Iterator
@@ -11,12 +10,13 @@ import numpy as np
 
 from tegula.config import TileConfig
 from tegula.formats import FP32, RAW16, FloatFormat
-from tegula.isa.instructions import Engine, Layout
+from tegula.isa.instructions import Engine
 from tegula.isa.operations import Rounding, Source
 from tegula_golden.codes import code_dtype
 from tegula_sw.builder import MemoryImage, Program
 from tegula_sw.device import Device, TileTrapError
-from tegula_sw.schedule import Op, dma_op, emit_merged
+from tegula_sw.schedule import Op, emit_merged
+from tegula_sw.spread import spread
 
 __all__ = ["CastAddresses", "build_cast", "cast_on_device"]
 
@@ -33,27 +33,6 @@ class CastAddresses:
     source: int
     random: int | None
     result: int
-
-
-@dataclass(frozen=True)
-class _Block:
-    """`rows` runs of `length` elements from element `start` on, then one of `tail` < `length`."""
-
-    start: int
-    rows: int
-    length: int
-    tail: int
-
-    @property
-    def partitions(self) -> int:
-        return self.rows + (self.tail > 0)
-
-    def parts(self) -> Iterator[tuple[int, int, int, int]]:
-        """(first element, first partition, runs, elements a run) of each transfer."""
-        if self.rows:
-            yield self.start, 0, self.rows, self.length
-        if self.tail:
-            yield self.start + self.rows * self.length, self.rows, 1, self.tail
 
 
 class _Kernel:
@@ -81,16 +60,7 @@ class _Kernel:
             raise ValueError(
                 f"a scratchpad of {config.sbuf_depth} words a partition is too small for a cast"
             )
-        full = config.n * self.longest
-        self.blocks = [
-            self._block(start, min(full, count - start)) for start in range(0, count, full)
-        ]
-
-    def _block(self, start: int, count: int) -> _Block:
-        lines = -(-count // (self.config.n * self.config.bus_words))
-        length = lines * self.config.bus_words
-        rows, tail = divmod(count, length)
-        return _Block(start, rows, length, tail)
+        self.blocks = spread(config, count, self.longest)
 
     def streams(self) -> dict[Engine, Iterator[Op]]:
         """The streams of the three engines."""
@@ -105,24 +75,6 @@ class _Kernel:
         base = index % _SLOTS * 5 * self.longest
         return base, base + 2 * self.longest, base + 3 * self.longest
 
-    def _dma(
-        self, engine: Engine, part: tuple[int, int, int, int], memory: int, width: int, sbuf: int
-    ) -> Op:
-        """A transfer of a part of a block; `memory` is where element 0 of the array is."""
-        start, partition, runs, elements = part
-        run = elements * max(1, width // 16)
-        return dma_op(
-            engine,
-            -(-run // self.config.bus_words),
-            [(runs, elements * width // 8, 0, 1)],
-            mem_addr=memory + start * width // 8,
-            run=run,
-            sbuf_addr=sbuf,
-            partition=partition,
-            layout=Layout.FREE,
-            bytes1=int(width == 8),
-        )
-
     def _load(self) -> Iterator[Op]:
         for index, block in enumerate(self.blocks):
             source, random, _ = self._areas(index)
@@ -130,7 +82,7 @@ class _Kernel:
             if self.addresses.random is not None:
                 sources.append((self.addresses.random, 16, random))
             ops = [
-                self._dma(Engine.LOAD, part, *area) for area in sources for part in block.parts()
+                op for area in sources for op in block.transfers(self.config, Engine.LOAD, *area)
             ]
             for number, op in enumerate(ops):
                 waits = number == 0 and index >= _SLOTS
@@ -142,7 +94,6 @@ class _Kernel:
     def _vector(self) -> Iterator[Op]:
         for index, block in enumerate(self.blocks):
             source, random, result = self._areas(index)
-            columns = block.length if block.rows else block.tail
             yield Op(
                 "vector.compute",
                 {
@@ -159,9 +110,9 @@ class _Kernel:
                     "saturate": self.saturate,
                     "dst": result,
                     "dst_stride": 2 if self.fmt == FP32 else 1,
-                    "columns": columns,
+                    "columns": block.columns,
                 },
-                columns,
+                block.columns,
                 _VECTOR_LATENCY,
                 self.loaded.at_least(1, consume=True),
                 self.cast.add(),
@@ -169,17 +120,15 @@ class _Kernel:
 
     def _store(self) -> Iterator[Op]:
         for index, block in enumerate(self.blocks):
-            parts = list(block.parts())
-            for number, part in enumerate(parts):
-                last = number == len(parts) - 1
-                frees = last and index + _SLOTS < len(self.blocks)
-                op = self._dma(
-                    Engine.STORE,
-                    part,
-                    self.addresses.result,
-                    self.fmt.width,
-                    self._areas(index)[2],
-                )
+            ops = block.transfers(
+                self.config,
+                Engine.STORE,
+                self.addresses.result,
+                self.fmt.width,
+                self._areas(index)[2],
+            )
+            for number, op in enumerate(ops):
+                frees = number == len(ops) - 1 and index + _SLOTS < len(self.blocks)
                 yield op.synchronised(
                     self.cast.at_least(1, consume=True) if number == 0 else None,
                     self.free.add() if frees else None,
