@@ -129,6 +129,25 @@ def _add_cast(subparsers: argparse._SubParsersAction) -> None:
     _add_device(parser, "golden")
 
 
+def _add_eval(subparsers: argparse._SubParsersAction) -> None:
+    parser = subparsers.add_parser(
+        "eval",
+        help="elementwise operations and functions of float32 arrays",
+        description=(
+            "Apply an operation of the vector engine or a function of the activation engine to"
+            " float32 values (or uint32 bit patterns); the result has the dtype of X. The RTL"
+            " device runs it as a program. Of two operands: add, sub, rsub, mul, min, max, eq, ne,"
+            " lt, le, gt, ge, select. Of one: abs, neg, exp, ln, recip, rsqrt, sqrt, sigmoid, tanh,"
+            " gelu, gelu_grad, relu, pow2_recip."
+        ),
+    )
+    parser.add_argument("operation", metavar="OP", help="the operation or function")
+    parser.add_argument("x", metavar="X.npy", help="float32 or uint32 array of any shape")
+    parser.add_argument("y", metavar="Y.npy", nargs="?", help="second operand, in the shape of X")
+    parser.add_argument("-o", "--output", required=True, metavar="Z.npy", help="result")
+    _add_device(parser, "golden")
+
+
 def _add_info(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser(
         "info",
@@ -220,6 +239,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_gemm(subparsers)
     _add_cast(subparsers)
     _add_train(subparsers)
+    _add_eval(subparsers)
     _add_info(subparsers)
     _add_assembler(subparsers)
     return parser

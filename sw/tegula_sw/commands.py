@@ -4,6 +4,7 @@ import argparse
 import json
 import sys
 from dataclasses import asdict, fields
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from tegula.formats import FP32, FloatFormat
 from tegula_sw.arrays import codes_from_array, fp32_bits, load_array, save_array
 from tegula_sw.device import Device
 
-__all__ = ["asm", "cast", "disasm", "gemm", "info", "train"]
+__all__ = ["asm", "cast", "disasm", "eval", "gemm", "info", "train"]
 
 _STDOUT = "-"
 
@@ -149,6 +150,32 @@ def train(options: argparse.Namespace) -> None:
     if last.utilisation is not None:
         print(f"utilisation of the array: {100 * last.utilisation:.1f} %")
     print(f"sha256 of the weights: {last.sha256}")
+
+
+def eval(options: argparse.Namespace) -> None:
+    """`tegula eval`."""
+    from tegula_sw.evaluate import check_arity, evaluate_golden, evaluate_on_device
+
+    config = preset(options.preset)
+    check_arity(options.operation, options.y is not None)
+    _check_writable(options.output)
+    x = load_array(options.x)
+    operands = [fp32_bits(options.x, x, empty=True)]
+    if options.y is not None:
+        operands.append(fp32_bits(options.y, load_array(options.y), empty=True))
+        if operands[1].shape != x.shape:
+            raise ValueError(
+                f"{options.y} {operands[1].shape} must have the shape of {options.x} {x.shape}"
+            )
+    run = evaluate_golden
+    if options.device != "golden":
+        run = partial(evaluate_on_device, _device(options.device, config))
+    bits = run(
+        options.operation,
+        *operands,
+        progress=lambda number, total: _progress(f"running program {number + 1} of {total}"),
+    )
+    save_array(options.output, bits.view(np.float32) if x.dtype.kind == "f" else bits)
 
 
 def info(options: argparse.Namespace) -> None:

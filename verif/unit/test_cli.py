@@ -1,6 +1,7 @@
 """The command line as users see it: names, exit codes, one line of error."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -10,10 +11,12 @@ import pytest
 from tegula.formats import BF16, E4M3FN, E5M2
 from tegula.isa.assembly import assemble
 from tegula_golden.cast import cast
+from tegula_golden.fp32 import multiply
 from tegula_golden.gemm import gemm
 from tegula_sw.cli import main
+from tegula_sw.evaluate import OPERATIONS
 
-COMMANDS = ("gemm", "cast", "info", "asm", "disasm")
+COMMANDS = ("gemm", "cast", "eval", "info", "asm", "disasm")
 BF16_OUT = ["--format-a", "bf16", "--format-b", "bf16", "--format-out", "bf16"]
 
 
@@ -133,6 +136,63 @@ def test_cast_rounds_as_it_is_told(run, tmp_path, rounding):
     assert run("cast", "X.npy", "-o", "Y.npy", "--to", "e5m2", *more) == (0, "", "")
     expected = cast(values.view(np.uint32), E5M2, random=random if more else None)
     assert np.array_equal(np.load(tmp_path / "Y.npy"), expected)
+
+
+@pytest.mark.parametrize("shape", [(), (0, 3), (2, 3, 4)], ids=str)
+@pytest.mark.parametrize("dtype", [np.float32, np.uint32])
+def test_eval_keeps_shape_and_dtype(run, tmp_path, shape, dtype):
+    x = np.random.default_rng(2).integers(0, 1 << 32, shape, np.uint32)
+    np.save(tmp_path / "X.npy", x.view(dtype))
+    np.save(tmp_path / "Y.npy", np.full(shape, 2, np.float32))
+    assert run("eval", "mul", "X.npy", "Y.npy", "-o", "Z.npy") == (0, "", "")
+    z = np.load(tmp_path / "Z.npy")
+    assert (z.shape, z.dtype) == (shape, dtype)
+    two = np.full(shape, 0x4000_0000, np.uint32)
+    assert np.array_equal(z.view(np.uint32), multiply(x, two))
+    assert run("eval", "abs", "X.npy", "-o", "Z.npy") == (0, "", "")
+    assert np.array_equal(np.load(tmp_path / "Z.npy").view(np.uint32), x & 0x7FFF_FFFF)
+
+
+def test_eval_runs_on_the_compiled_tile(run, tmp_path):
+    x = np.linspace(-5, 5, 37, dtype=np.float32)
+    np.save(tmp_path / "X.npy", x)
+    for operation in ("tanh", "add"):
+        operands = ["X.npy"] * (1 + (operation == "add"))
+        results = []
+        for device in ("golden", "rtl"):
+            options = ["--device", device, "--preset", "tiny"]
+            assert run("eval", operation, *operands, "-o", "Z.npy", *options)[0] == 0
+            results.append(np.load(tmp_path / "Z.npy"))
+        assert np.array_equal(*results)
+        assert np.allclose(results[0], np.tanh(x) if operation == "tanh" else x + x, atol=1e-6)
+
+
+def test_eval_lists_the_operations_that_it_knows(run):
+    result = run("eval", "fma", "X.npy", "-o", "Z.npy")
+    assert_error(result, "'fma'", ", ".join(OPERATIONS))
+
+
+def test_the_help_of_eval_names_every_operation(capsys):
+    with pytest.raises(SystemExit):
+        main(["eval", "--help"])
+    words = set(re.findall(r"[a-z_0-9]+", capsys.readouterr().out))
+    assert set(OPERATIONS) <= words
+
+
+def test_operands_of_eval_must_fit(run, tmp_path):
+    np.save(tmp_path / "X.npy", np.zeros((2, 3), np.float32))
+    np.save(tmp_path / "shape.npy", np.zeros((3, 2), np.float32))
+    np.save(tmp_path / "dtype.npy", np.zeros((2, 3)))
+    out = ["-o", "Z.npy"]
+    assert_error(run("eval", "add", "X.npy", *out), "add takes two operands", "Y is missing")
+    assert_error(run("eval", "exp", "X.npy", "X.npy", *out), "exp takes one operand")
+    message = "shape.npy (3, 2) must have the shape of X.npy (2, 3)"
+    assert_error(run("eval", "add", "X.npy", "shape.npy", *out), message)
+    assert_error(run("eval", "add", "X.npy", "dtype.npy", *out), "dtype.npy (2, 3)", "float64")
+    assert_error(run("eval", "exp", "dtype.npy", *out), "float32", "uint32")
+    assert_error(run("eval", "exp", "none.npy", *out), "none.npy: No such file")
+    assert_error(run("eval", "exp", "X.npy", "-o", "nowhere/Z.npy"), "nowhere")
+    assert not (tmp_path / "Z.npy").exists()
 
 
 def test_info_is_text_or_json(run):

@@ -1,0 +1,302 @@
+"""Elementwise operations and functions on fp32 arrays, by the tile's vector and activation engine.
+
+Blocks go round a ring of scratchpad slots: load, one instruction whose results take the place of
+the first operand, store. `ordering` places the semaphores, so that the three engines run at once.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from tegula.config import TileConfig
+from tegula.formats import FP32, RAW32
+from tegula.isa.instructions import Engine
+from tegula.isa.operations import Operand, Operation, Source
+from tegula_golden.fp32 import operate
+from tegula_golden.functions import evaluate
+from tegula_sw.builder import MemoryImage, Program
+from tegula_sw.device import Device, TileTrapError
+from tegula_sw.functions import NAMES, pack
+from tegula_sw.functions.loading import TableRecords, apply_fields
+from tegula_sw.ordering import order
+from tegula_sw.schedule import Op, emit_merged
+from tegula_sw.spread import Block, spread
+
+__all__ = [
+    "BINARY",
+    "OPERATIONS",
+    "EvaluateAddresses",
+    "build_evaluate",
+    "check_arity",
+    "evaluate_golden",
+    "evaluate_on_device",
+]
+
+_NAMES_OF_BINARY = ("add", "sub", "rsub", "mul", "min", "max", "eq", "ne", "lt", "le", "gt", "ge")
+
+BINARY = {name: Operation[name.upper()] for name in (*_NAMES_OF_BINARY, "select")}
+"""Operations of two operands (numerics contract, section 5.2)."""
+
+_MINUS_ONE = 0xBF80_0000
+
+_UNARY = {"abs": (Operation.ABS, 0), "neg": (Operation.MUL, _MINUS_ONE)}
+"""Operations of the vector engine with one operand, and their constant."""
+
+OPERATIONS = (*BINARY, *_UNARY, *NAMES)
+"""All names: operations of section 5.2, negation (a product with -1), functions of the library."""
+
+_SLOTS = 3
+_LONGEST_RUN = 512
+"""Elements of a partition in a block: enough to hide what a block costs, and a short start."""
+
+_MAX_ELEMENTS = 1 << 20
+"""Elements of one program; longer arrays take several."""
+
+_LATENCY = 30
+_ACTIVATION_INTERVAL = 3
+"""Least cycles between two columns of the activation engine."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateAddresses:
+    """Addresses in bytes of x, y (None: no second operand) and the results, fp32 words."""
+
+    x: int
+    y: int | None
+    result: int
+
+
+def check_arity(name: str, has_y: bool) -> None:
+    """Check that there is such an operation, and that it takes a second operand or does not.
+
+    Raises
+    ------
+    ValueError
+        If not.
+    """
+    if name not in OPERATIONS:
+        known = ", ".join(OPERATIONS)
+        raise ValueError(f"operation {name!r} is unknown: it must be one of {known}")
+    if has_y and name not in BINARY:
+        raise ValueError(f"{name} takes one operand, and Y is a second one")
+    if not has_y and name in BINARY:
+        raise ValueError(f"{name} takes two operands, and Y is missing")
+
+
+class _Kernel:
+    """Writes the instructions of one program, in the order of their meaning."""
+
+    def __init__(
+        self,
+        config: TileConfig,
+        name: str,
+        count: int,
+        addresses: EvaluateAddresses,
+        table: TableRecords | None,
+    ):
+        self._config, self._name, self._addresses, self._table = config, name, addresses, table
+        line = config.bus_words
+        table_words = 0 if table is None else table.sbuf_words
+        self._first_slot = -(-table_words // line) * line
+        self._operand_words = 4 if addresses.y is not None else 2
+        room = (config.sbuf_depth - self._first_slot) // _SLOTS // self._operand_words
+        self._longest = min(room, _LONGEST_RUN) // line * line
+        if self._longest < line:
+            raise ValueError(
+                f"a scratchpad of {config.sbuf_depth} words a partition is too small for {name}"
+            )
+        self._blocks = spread(config, count, self._longest)
+
+    def ops(self) -> Iterator[Op]:
+        """The instructions."""
+        if self._table is not None:
+            yield from self._table.ops(0)
+        for index, block in enumerate(self._blocks):
+            slot = index % _SLOTS * self._operand_words * self._longest
+            x = self._first_slot + slot
+            y = x + 2 * self._longest
+            move = partial(block.transfers, self._config)
+            yield from move(Engine.LOAD, self._addresses.x, FP32.width, x)
+            if self._addresses.y is not None:
+                yield from move(Engine.LOAD, self._addresses.y, FP32.width, y)
+            yield self._apply(block, x) if self._table else self._compute(block, x, y)
+            yield from move(Engine.STORE, self._addresses.result, FP32.width, x)
+
+    def _compute(self, block: Block, x: int, y: int) -> Op:
+        """The vector engine's instruction; patterns leave it as section 5.2 makes them."""
+        if self._addresses.y is not None:
+            op, operand = BINARY[self._name], {"s0_kind": Operand.Y, "y_addr": y, "y_stride": 2}
+        else:
+            op, constant = _UNARY[self._name]
+            operand = {"s0_kind": Operand.IMMEDIATE, "s0": constant}
+        fields = {
+            "rows": block.partitions,
+            "columns": block.columns,
+            "format": RAW32,
+            "x_source": Source.SBUF,
+            "x_addr": x,
+            "x_stride": 2,
+            "op0": op,
+            "dst": x,
+            "dst_stride": 2,
+        }
+        return Op("vector.compute", fields | operand, block.columns, _LATENCY)
+
+    def _apply(self, block: Block, x: int) -> Op:
+        """The activation engine's instruction."""
+        fields = {
+            "rows": block.partitions,
+            "columns": block.columns,
+            "format": FP32.code,
+            "x_addr": x,
+            "x_stride": 2,
+            "dst": x,
+            "dst_stride": 2,
+        }
+        interval = max(_ACTIVATION_INTERVAL, self._config.n // self._config.activation_lanes)
+        fields |= apply_fields(self._table.functions[self._name])
+        return Op("activation.apply", fields, block.columns * interval, _LATENCY)
+
+
+def build_evaluate(
+    config: TileConfig,
+    name: str,
+    count: int,
+    addresses: EvaluateAddresses,
+    table: TableRecords | None = None,
+) -> bytes:
+    """The program that computes `count` contiguous fp32 words from one or two arrays of them.
+
+    Parameters
+    ----------
+    config
+        The tile that it is for.
+    name
+        One of `OPERATIONS`.
+    count
+        Elements, at least 1.
+    addresses
+        Where they lie. Results may take the place of an operand, but overlap none otherwise.
+    table
+        Of a function: its records in memory.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range or missing, or the tile lacks the space.
+    """
+    if count < 1:
+        raise ValueError(f"count must be at least 1, not {count}")
+    check_arity(name, addresses.y is not None)
+    if (name in NAMES) != (table is not None):
+        raise ValueError(f"functions have a table and nothing else has: {name}")
+    program = Program(config)
+    emit_merged(program, order(program, _Kernel(config, name, count, addresses, table).ops()))
+    program.halt()
+    return program.assemble()
+
+
+def _check(name: str, x: np.ndarray, y: np.ndarray | None) -> None:
+    check_arity(name, y is not None)
+    for operand, array in (("x", x), ("y", y)):
+        if array is not None and array.dtype != np.uint32:
+            raise ValueError(f"{operand} must be uint32 patterns, not {array.dtype}")
+    if y is not None and x.shape != y.shape:
+        raise ValueError(f"y must have the shape {x.shape} of x, not {y.shape}")
+
+
+def _in_parts(
+    part: Callable[..., np.ndarray],
+    x: np.ndarray,
+    y: np.ndarray | None,
+    progress: Callable[[int, int], None] | None,
+) -> np.ndarray:
+    """``part`` of at most `_MAX_ELEMENTS` elements of x, and y, at a time."""
+    operands = [array.reshape(-1) for array in (x, y) if array is not None]
+    results = np.empty(x.size, np.uint32)
+    starts = range(0, x.size, _MAX_ELEMENTS)
+    for number, start in enumerate(starts):
+        if progress is not None:
+            progress(number, len(starts))
+        where = slice(start, start + _MAX_ELEMENTS)
+        results[where] = part(*(array[where] for array in operands))
+    return results.reshape(x.shape)
+
+
+def evaluate_golden(
+    name: str,
+    x: np.ndarray,
+    y: np.ndarray | None = None,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> np.ndarray:
+    """What `evaluate_on_device` gives on every device, from the golden arithmetic without a tile.
+
+    Parameters and errors are those of `evaluate_on_device`.
+    """
+    _check(name, x, y)
+    if name in BINARY:
+        return _in_parts(partial(operate, BINARY[name]), x, y, progress)
+    if name in _UNARY:
+        op, constant = _UNARY[name]
+        return _in_parts(lambda a: operate(op, a, np.full_like(a, constant)), x, None, progress)
+    table, places = pack([name])
+    return _in_parts(partial(evaluate, table, places[name]), x, None, progress)
+
+
+def evaluate_on_device(
+    device: Device,
+    name: str,
+    x: np.ndarray,
+    y: np.ndarray | None = None,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> np.ndarray:
+    """An operation of section 5.2 or a function of section 5.5, element by element, by the tile.
+
+    Parameters
+    ----------
+    device
+        The tile.
+    name
+        One of `OPERATIONS`.
+    x, y
+        fp32 patterns, uint32, any shape; y only where `BINARY` has the name, in the shape of x.
+    progress
+        Called before each program with its number and the number of programs.
+
+    Returns
+    -------
+    ndarray
+        fp32 patterns, uint32, the shape of x.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown, an operand is missing or too many, a dtype or shape is wrong, or the
+        tile lacks the space.
+    TileTrapError
+        If the tile traps.
+    """
+    _check(name, x, y)
+    return _in_parts(partial(_run, device, name), x, y, progress)
+
+
+def _run(device: Device, name: str, x: np.ndarray, y: np.ndarray | None = None) -> np.ndarray:
+    """One program on one-dimensional operands."""
+    image = MemoryImage()
+    table = TableRecords.add(device.config, [name], image) if name in NAMES else None
+    addresses = EvaluateAddresses(
+        x=image.add(x),
+        y=None if y is None else image.add(y),
+        result=image.reserve(x.nbytes),
+    )
+    program = build_evaluate(device.config, name, x.size, addresses, table)
+    address = image.add(program)
+    memory = image.build()
+    result = device.run(memory, program=address, program_bytes=len(program))
+    if result.trap is not None:
+        raise TileTrapError(result.trap)
+    return image.read(memory, addresses.result, np.uint32, x.shape)
