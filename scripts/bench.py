@@ -23,11 +23,27 @@ from tegula_sw.rtl.device import RtlDevice
 ROOT = Path(__file__).resolve().parents[1]
 SIZES = (64, 96, 100, 127, 128, 256)
 FORMATS = (("bf16", "bf16"), ("e4m3fn", "bf16"))
+TRANSPOSED_SIZES = (64, 128)
+TRANSPOSED = {
+    (False, False): "A @ B",
+    (True, False): "A^T @ B",
+    (False, True): "A @ B^T",
+    (True, True): "A^T @ B^T",
+}
 BEGIN, END = "<!-- results: written by `make bench` -->", "<!-- end of results -->"
 
 
-def measure(device: RtlDevice, size: int, fmt_in: str, fmt_out: str, seed: int) -> dict:
+def measure(
+    device: RtlDevice,
+    size: int,
+    fmt_in: str,
+    fmt_out: str,
+    seed: int,
+    transposed: tuple[bool, bool] = (False, False),
+) -> dict:
     """Run one cubic GEMM, compare it with golden, and return its row.
+
+    `transposed` says whether A and B lie transposed in memory.
 
     Raises
     ------
@@ -39,7 +55,16 @@ def measure(device: RtlDevice, size: int, fmt_in: str, fmt_out: str, seed: int) 
     a = operands(rng, (size, size), source, "finite_codes")
     b = operands(rng, (size, size), source, "finite_codes")
     started = time.perf_counter()
-    result, report = gemm(device, a, b, source, source, result_format)
+    result, report = gemm(
+        device,
+        a.T if transposed[0] else a,
+        b.T if transposed[1] else b,
+        source,
+        source,
+        result_format,
+        transpose_a=transposed[0],
+        transpose_b=transposed[1],
+    )
     seconds = time.perf_counter() - started
     golden = golden_gemm(
         a,
@@ -56,6 +81,8 @@ def measure(device: RtlDevice, size: int, fmt_in: str, fmt_out: str, seed: int) 
         "size": size,
         "in": fmt_in,
         "out": fmt_out,
+        "transpose_a": transposed[0],
+        "transpose_b": transposed[1],
         "cycles": report.cycles,
         "utilisation": report.utilisation,
         "read_beats": report.read_beats,
@@ -82,7 +109,26 @@ def table(config_name: str, latency: int, rows: list[dict]) -> str:
         cells = []
         for formats in FORMATS:
             row = next(r for r in rows if r["size"] == size and (r["in"], r["out"]) == formats)
-            cells.append(f"{row['utilisation']:.1%} ({row['cycles']:,} cycles)")
+            cells.append(_cell(row))
+        lines.append(f"| {size} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _cell(row: dict) -> str:
+    return f"{row['utilisation']:.1%} ({row['cycles']:,} cycles)"
+
+
+def transposed_table(rows: list[dict]) -> str:
+    """The rows as a Markdown table, sizes down, products across."""
+    fmt_in, fmt_out = FORMATS[0]
+    lines = [
+        f"The same from operands that lie transposed in memory ({fmt_in} in, {fmt_out} out):",
+        "",
+        "| M = N = K | " + " | ".join(TRANSPOSED.values()) + " |",
+        "|---|" + "---|" * len(TRANSPOSED),
+    ]
+    for size in TRANSPOSED_SIZES:
+        cells = [_cell(row) for row in rows if row["size"] == size]
         lines.append(f"| {size} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -96,20 +142,24 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--readme", action="store_true", help="write the table into README.md")
     options = parser.parse_args(arguments)
     device = RtlDevice(preset(options.preset), mem_latency=options.mem_latency)
+    jobs = [(size, *formats, (False, False)) for formats in FORMATS for size in SIZES]
+    plain = len(jobs)
+    jobs += [(size, *FORMATS[0], flags) for size in TRANSPOSED_SIZES for flags in TRANSPOSED]
     rows = []
-    for fmt_in, fmt_out in FORMATS:
-        for size in SIZES:
-            row = measure(device, size, fmt_in, fmt_out, options.seed)
-            rows.append(row)
-            print(
-                f"{size:4d}^3 {fmt_in:>7} -> {fmt_out}: {row['cycles']:8d} cycles,"
-                f" {row['utilisation']:6.1%}, {row['cycles_per_second']:9,.0f} cycles/s",
-                file=sys.stderr,
-            )
+    for size, fmt_in, fmt_out, transposed in jobs:
+        row = measure(device, size, fmt_in, fmt_out, options.seed, transposed)
+        rows.append(row)
+        print(
+            f"{size:4d}^3 {TRANSPOSED[transposed]:>9} {fmt_in:>7} -> {fmt_out}:"
+            f" {row['cycles']:8d} cycles, {row['utilisation']:6.1%},"
+            f" {row['cycles_per_second']:9,.0f} cycles/s",
+            file=sys.stderr,
+        )
     out = ROOT / "build" / "bench" / f"{options.preset}.json"
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps({"mem_latency": options.mem_latency, "rows": rows}, indent=1) + "\n")
-    text = table(options.preset, options.mem_latency, rows)
+    text = table(options.preset, options.mem_latency, rows[:plain])
+    text += "\n\n" + transposed_table(rows[plain:])
     print(text)
     if options.readme:
         put_into_readme(BEGIN, END, text)

@@ -65,14 +65,17 @@ def _add_gemm(subparsers: argparse._SubParsersAction) -> None:
         "gemm",
         help="matrix product C = A @ B, from memory to memory",
         description=(
-            "C = A @ B for A (M x K) and B (K x N), any M, N, K >= 1. Float arrays are cast to the"
-            " operand's format (nearest even, saturating); uint8/uint16 arrays hold its codes. C is"
-            " float32 for fp32, else codes. Formats: bf16, e4m3fn, e5m2."
+            "C = A @ B for A (M x K) and B (K x N), any M, N, K >= 1; a file may hold its operand"
+            " transposed. Float arrays are cast to the operand's format (nearest even, saturating);"
+            " uint8/uint16 arrays hold its codes. C is float32 for fp32, else codes. Formats: bf16,"
+            " e4m3fn, e5m2."
         ),
     )
     parser.add_argument("a", metavar="A.npy", help="left operand, M x K")
     parser.add_argument("b", metavar="B.npy", help="right operand, K x N")
     parser.add_argument("-o", "--output", required=True, metavar="C.npy", help="result, M x N")
+    parser.add_argument("--transpose-a", action="store_true", help="A.npy is K x M: C = A^T @ B")
+    parser.add_argument("--transpose-b", action="store_true", help="B.npy is N x K: C = A @ B^T")
     parser.add_argument("--format-a", required=True, metavar="F", help="format of A")
     parser.add_argument("--format-b", required=True, metavar="F", help="format of B")
     parser.add_argument("--format-out", required=True, metavar="F", help="format of C; also fp32")

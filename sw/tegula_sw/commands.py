@@ -72,11 +72,14 @@ def gemm(options: argparse.Namespace) -> None:
     _check_writable(options.output, options.json)
     a = load_array(options.a)
     b = load_array(options.b)
-    if a.ndim == b.ndim == 2 and a.shape[1] != b.shape[0]:
-        raise ValueError(
-            f"{options.a} {a.shape} and {options.b} {b.shape} disagree on K:"
-            f" {a.shape[1]} columns and {b.shape[0]} rows"
-        )
+    if a.ndim == b.ndim == 2:
+        axis_a, axis_b = int(not options.transpose_a), int(options.transpose_b)
+        if a.shape[axis_a] != b.shape[axis_b]:
+            axes = ("rows", "columns")
+            raise ValueError(
+                f"{options.a} {a.shape} and {options.b} {b.shape} disagree on K:"
+                f" {a.shape[axis_a]} {axes[axis_a]} and {b.shape[axis_b]} {axes[axis_b]}"
+            )
     a_codes = codes_from_array(options.a, a, fmt_a)
     b_codes = codes_from_array(options.b, b, fmt_b)
     device = _device(
@@ -94,6 +97,8 @@ def gemm(options: argparse.Namespace) -> None:
         fmt_b,
         fmt_out,
         saturate=options.saturate,
+        transpose_a=options.transpose_a,
+        transpose_b=options.transpose_b,
         progress=lambda number, total: _progress(f"running program {number + 1} of {total}"),
     )
     save_array(options.output, codes.view(np.float32) if fmt_out == FP32 else codes)

@@ -27,6 +27,8 @@ class GemmReport:
     ----------
     shape
         (M, N, K).
+    transpose_a, transpose_b
+        Whether memory held A^T and B^T.
     cycles
         Doorbell to interrupt, summed over programs; None on a device without a clock.
     macs, peak_macs_per_cycle
@@ -44,6 +46,8 @@ class GemmReport:
     """
 
     shape: tuple[int, int, int]
+    transpose_a: bool
+    transpose_b: bool
     cycles: int | None
     macs: int
     peak_macs_per_cycle: int
@@ -100,6 +104,8 @@ def gemm(
     fmt_out: FloatFormat,
     *,
     saturate: bool = False,
+    transpose_a: bool = False,
+    transpose_b: bool = False,
     swapped: bool | None = None,
     base: int = 0,
     progress: Callable[[int, int], None] | None = None,
@@ -111,11 +117,15 @@ def gemm(
     device
         The tile that runs it.
     a_codes, b_codes
-        Codes of A, shape (M, K), and B, shape (K, N); uint8 or uint16 by the format's width.
+        Codes of A, shape (M, K), and B, shape (K, N), or of their transposes; uint8 or uint16 by
+        the format's width.
     fmt_a, fmt_b, fmt_out
         Operand formats of the tile; the result's may also be fp32.
     saturate
         Whether fp8 overflow and infinities become the largest finite number.
+    transpose_a, transpose_b
+        Whether `a_codes` is A^T, shape (K, M), and `b_codes` B^T, shape (N, K). The tile reads them
+        as they lie; nothing is rearranged in memory.
     swapped
         The orientation (see `tiling`); None: the cheaper one.
     base
@@ -139,9 +149,14 @@ def gemm(
     """
     _check_codes("A", a_codes, fmt_a)
     _check_codes("B", b_codes, fmt_b)
-    (m, k), (k_of_b, n) = a_codes.shape, b_codes.shape
+    m, k = a_codes.shape[::-1] if transpose_a else a_codes.shape
+    k_of_b, n = b_codes.shape[::-1] if transpose_b else b_codes.shape
     if k != k_of_b:
-        raise ValueError(f"A {a_codes.shape} and B {b_codes.shape} disagree on K: {k} and {k_of_b}")
+        names = f"A{'^T' * transpose_a}", f"B{'^T' * transpose_b}"
+        raise ValueError(
+            f"{names[0]} {a_codes.shape} and {names[1]} {b_codes.shape} disagree on K:"
+            f" {k} and {k_of_b}"
+        )
     config = device.config
     image = MemoryImage(base)
     addresses = GemmAddresses(
@@ -149,7 +164,9 @@ def gemm(
         b=image.add(b_codes),
         c=image.reserve(m * n * fmt_out.width // 8),
     )
-    whole = GemmShape.whole(m, n, k, fmt_a, fmt_b, fmt_out)
+    whole = GemmShape.whole(
+        *(m, n, k, fmt_a, fmt_b, fmt_out), transpose_a=transpose_a, transpose_b=transpose_b
+    )
     jobs = split_jobs(config, whole)
     code = build_gemm(config, jobs[0], addresses, saturate=saturate, swapped=swapped)[0]
     room = len(code) if len(jobs) == 1 else MAX_GRANULES * GRANULE_BYTES
@@ -175,6 +192,8 @@ def gemm(
     peak = config.peak_macs_per_cycle
     report = GemmReport(
         shape=(m, n, k),
+        transpose_a=transpose_a,
+        transpose_b=transpose_b,
         cycles=total,
         macs=m * n * k,
         peak_macs_per_cycle=peak,

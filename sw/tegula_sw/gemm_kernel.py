@@ -16,7 +16,8 @@ slot free     store -> tensor   a tile is in memory: its PSUM slot and result sl
 PSUM slot i and result slot i belong together, so the one token of the store engine frees both.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 from tegula.config import TileConfig
 from tegula.formats import FP32, FloatFormat
@@ -33,13 +34,53 @@ _VECTOR_LATENCY = 12
 _VECTOR_OVERHEAD = 4
 
 
+@dataclass(frozen=True)
+class _Operand:
+    """A or B on its way into the ring.
+
+    Attributes
+    ----------
+    fmt, layout
+        Its format, and the layout in which it arrives.
+    memory, line_bytes
+        Where it begins in memory, and from line to line.
+    stride
+        Scratchpad words from K step to K step.
+    address
+        Of a chunk, a K step and a row of A or column of B: the scratchpad address.
+    """
+
+    fmt: FloatFormat
+    layout: Layout
+    memory: int
+    line_bytes: int
+    stride: int
+    address: Callable[[ChunkWork, int, int], int]
+
+
 class _LoadStream:
     """Chunks of A and B from memory into the ring."""
 
     def __init__(self, where: GemmMap):
         self._map = where
-        self._plan = where.plan
-        self._shape = where.shape
+        self._plan = plan = where.plan
+        self._shape = shape = where.shape
+        self._a = _Operand(
+            shape.fmt_a,
+            shape.layout_a,
+            where.addresses.a,
+            shape.line_bytes_a,
+            plan.a_stride,
+            where.a_address,
+        )
+        self._b = _Operand(
+            shape.fmt_b,
+            shape.layout_b,
+            where.addresses.b,
+            shape.line_bytes_b,
+            plan.b_stride,
+            where.b_address,
+        )
 
     def ops(self) -> Iterator[Op]:
         """The instructions."""
@@ -50,42 +91,46 @@ class _LoadStream:
             whole = [(chunk.block.stationary, chunk.block.moving)]
             for stationary, moving in whole if chunk.number else self._map.first_parts:
                 rows, columns = (moving, stationary) if self._plan.swapped else (stationary, moving)
-                ops = [*self._a_ops(chunk, rows), *self._b_ops(chunk, columns)]
+                ops = [
+                    *self._transfers(self._a, chunk, rows),
+                    *self._transfers(self._b, chunk, columns),
+                ]
                 for op in ops[:-1]:
                     yield op.synchronised(wait, None)
                     wait = None
                 yield ops[-1].synchronised(wait, self._map.chunk_loaded.add())
                 wait = None
 
-    def _a_ops(self, chunk: ChunkWork, rows: tuple[Span, ...]) -> list[Op]:
-        """Rows of A: k runs across the partitions, rows along the addresses."""
-        if not rows:
+    def _transfers(self, operand: _Operand, chunk: ChunkWork, tiles: tuple[Span, ...]) -> list[Op]:
+        """Consecutive tiles of an operand, in a chunk's K steps."""
+        if not tiles:
             return []
-        n, k, width = self._plan.config.n, self._shape.k, self._shape.fmt_a.width
-        start, count = rows[0].start, rows[-1].stop - rows[0].start
-        first_k = chunk.steps.start * n
-        run = min(chunk.steps.stop * n, k) - first_k
-        return [
-            dma_op(
-                Engine.LOAD,
-                self._plan.run_cycles(run, width),
-                [(count, k * width // 8, 1, 0)],
-                mem_addr=self._map.addresses.a + (start * k + first_k) * width // 8,
-                run=run,
-                sbuf_addr=self._map.a_address(chunk, chunk.steps.start, start),
-                sbuf_stride0=self._plan.a_stride,
-                layout=Layout.PARTITION,
-                bytes1=int(width == 8),
-            )
-        ]
+        span = Span(tiles[0].start, tiles[-1].stop)
+        if operand.layout == Layout.PARTITION:
+            return [self._lines_along_k(operand, chunk, span)]
+        return self._lines_across_k(operand, chunk, span)
 
-    def _b_ops(self, chunk: ChunkWork, columns: tuple[Span, ...]) -> list[Op]:
-        """Rows of B: columns run along the addresses, k goes over the partitions, then K steps."""
-        if not columns:
-            return []
-        n, width = self._plan.config.n, self._shape.fmt_b.width
-        start, run = columns[0].start, columns[-1].stop - columns[0].start
-        line = self._shape.pitch * width // 8
+    def _lines_along_k(self, operand: _Operand, chunk: ChunkWork, span: Span) -> Op:
+        """A line of memory, with K along it, runs across the partitions; lines along addresses."""
+        width = operand.fmt.width
+        first_k = chunk.steps.start * self._plan.config.n
+        run = min(chunk.steps.stop * self._plan.config.n, self._shape.k) - first_k
+        return dma_op(
+            Engine.LOAD,
+            self._plan.run_cycles(run, width),
+            [(len(span), operand.line_bytes, 1, 0)],
+            mem_addr=operand.memory + span.start * operand.line_bytes + first_k * width // 8,
+            run=run,
+            sbuf_addr=operand.address(chunk, chunk.steps.start, span.start),
+            sbuf_stride0=operand.stride,
+            layout=Layout.PARTITION,
+            bytes1=int(width == 8),
+        )
+
+    def _lines_across_k(self, operand: _Operand, chunk: ChunkWork, span: Span) -> list[Op]:
+        """A line of memory, of one k, runs along the addresses; k over partitions, then K steps."""
+        n, width = self._plan.config.n, operand.fmt.width
+        line = operand.line_bytes
         whole_steps = self._shape.k // n
         ops = []
         for steps in (
@@ -94,21 +139,20 @@ class _LoadStream:
         ):
             if steps.stop <= steps.start:
                 continue
-            ops.append(
-                dma_op(
-                    Engine.LOAD,
-                    self._plan.run_cycles(run, width),
-                    [
-                        (self._map.rows(steps.start), line, 0, 1),
-                        (len(steps), n * line, self._plan.b_stride, 0),
-                    ],
-                    mem_addr=self._map.addresses.b + steps.start * n * line + start * width // 8,
-                    run=run,
-                    sbuf_addr=self._map.b_address(chunk, steps.start, start),
-                    layout=Layout.FREE,
-                    bytes1=int(width == 8),
-                )
+            op = dma_op(
+                Engine.LOAD,
+                self._plan.run_cycles(len(span), width),
+                [
+                    (self._map.rows(steps.start), line, 0, 1),
+                    (len(steps), n * line, operand.stride, 0),
+                ],
+                mem_addr=operand.memory + steps.start * n * line + span.start * width // 8,
+                run=len(span),
+                sbuf_addr=operand.address(chunk, steps.start, span.start),
+                layout=Layout.FREE,
+                bytes1=int(width == 8),
             )
+            ops.append(op)
         return ops
 
 
@@ -276,7 +320,7 @@ def build_gemm(
     shape
         C = A @ B, or a part of it, and the formats.
     addresses
-        Where A, B and C lie in memory, row-major without gaps.
+        Where A, B (or their transposes, as `shape` says) and C lie in memory, without gaps.
     saturate
         Whether fp8 overflow and infinities become the largest finite number.
     swapped

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tegula.formats import FP32
+from tegula.isa.instructions import Layout
 from tegula_sw.builder import Program
 from tegula_sw.tiling import Block, GemmPlan, Span
 
@@ -12,7 +13,7 @@ __all__ = ["ChunkWork", "GemmAddresses", "GemmMap", "Piece"]
 
 @dataclass(frozen=True, kw_only=True)
 class GemmAddresses:
-    """Addresses of A (row-major M x K), B (K x N) and C (M x N) in memory, in bytes."""
+    """Addresses of A (M x K), B (K x N), or their transposes, and C (M x N) in memory, in bytes."""
 
     a: int
     b: int
@@ -105,13 +106,19 @@ class GemmMap:
     def _cut_first_chunk(self, block: Block) -> list[tuple[tuple[Span, ...], tuple[Span, ...]]]:
         """(stationary, moving) tiles of each part, in the order of need, led by one tile of each.
 
-        Layout `free` (B) begins on scratchpad lines only: tiles that do not stay together.
+        Layout `free` begins on scratchpad lines only: tiles that do not stay together.
         """
         stationary, moving = block.stationary, block.moving
-        b_tiles = stationary if self.plan.swapped else moving
-        split_b = all((t.start - b_tiles[0].start) % self.config.bus_words == 0 for t in b_tiles)
-        lead = 1 if split_b or not self.plan.swapped else len(stationary)
-        lead_moving = 1 if split_b or self.plan.swapped else len(moving)
+        layouts = (self.shape.layout_a, self.shape.layout_b)
+        lead, lead_moving = (
+            len(tiles)
+            if layout == Layout.FREE
+            and any((tile.start - tiles[0].start) % self.config.bus_words for tile in tiles)
+            else 1
+            for tiles, layout in zip(
+                (stationary, moving), layouts[::-1] if self.plan.swapped else layouts, strict=True
+            )
+        )
         return [
             (stationary[:lead], moving[:lead_moving]),
             *(((), (span,)) for span in moving[lead_moving:]),

@@ -14,8 +14,10 @@ no       A^T (rows of A)      B (columns of B)     C[row, column]  `free`
 yes      B (columns of B)     A^T (rows of A)      C[column, row]  `partition`
 =======  ===================  ===================  ==============  ==================
 
-Rows of A always arrive in layout `partition` and rows of B in layout `free`. The decomposition is
-the usual output-stationary blocking; the cost model below is ours.
+An operand with K along its lines in memory (A, or B if memory holds its transpose) arrives in
+layout `partition`, one with a line for each k (B, or A from its transpose) in layout `free`; in the
+scratchpad there is no difference. The decomposition is the usual output-stationary blocking; the
+cost model below is ours.
 """
 
 from dataclasses import dataclass, replace
@@ -24,6 +26,7 @@ from itertools import accumulate
 
 from tegula.config import TileConfig
 from tegula.formats import FP32, FloatFormat
+from tegula.isa.instructions import Layout
 from tegula_sw.schedule import DMA_OVERHEAD
 
 __all__ = [
@@ -90,19 +93,24 @@ class GemmShape:
         Span of C that this program computes.
     k
         Terms of each sum.
-    pitch
-        Columns of B and C in memory.
+    height, pitch
+        Rows and columns of C in memory.
     fmt_a, fmt_b, fmt_out
         Formats of the operands and of C.
+    transpose_a, transpose_b
+        Whether memory holds A^T (K x M) in the place of A, and B^T (N x K) in that of B.
     """
 
     rows: Span
     columns: Span
     k: int
+    height: int
     pitch: int
     fmt_a: FloatFormat
     fmt_b: FloatFormat
     fmt_out: FloatFormat
+    transpose_a: bool = False
+    transpose_b: bool = False
 
     @classmethod
     def whole(
@@ -113,6 +121,9 @@ class GemmShape:
         fmt_a: FloatFormat,
         fmt_b: FloatFormat,
         fmt_out: FloatFormat,
+        *,
+        transpose_a: bool = False,
+        transpose_b: bool = False,
     ) -> "GemmShape":
         """All of an m x n matrix C of sums of k products.
 
@@ -128,11 +139,34 @@ class GemmShape:
             rows=Span(0, m),
             columns=Span(0, n),
             k=k,
+            height=m,
             pitch=n,
             fmt_a=fmt_a,
             fmt_b=fmt_b,
             fmt_out=fmt_out,
+            transpose_a=transpose_a,
+            transpose_b=transpose_b,
         )
+
+    @property
+    def layout_a(self) -> Layout:
+        """How A is loaded: a line of memory lies across the partitions, or along one."""
+        return Layout.FREE if self.transpose_a else Layout.PARTITION
+
+    @property
+    def layout_b(self) -> Layout:
+        """How B is loaded."""
+        return Layout.PARTITION if self.transpose_b else Layout.FREE
+
+    @property
+    def line_bytes_a(self) -> int:
+        """From a line of A in memory to the next."""
+        return (self.height if self.transpose_a else self.k) * self.fmt_a.width // 8
+
+    @property
+    def line_bytes_b(self) -> int:
+        """From a line of B in memory to the next."""
+        return (self.k if self.transpose_b else self.pitch) * self.fmt_b.width // 8
 
 
 @dataclass(frozen=True)
@@ -226,8 +260,10 @@ class GemmPlan:
 
     @cached_property
     def a_stride(self) -> int:
-        """Scratchpad words of a partition for one K step of A: one for each row of A."""
-        return max(len(self.a_span(block)) for block in self.blocks)
+        """Scratchpad words of a partition for one K step of A: its rows; whole lines if `free`."""
+        widest = max(len(self.a_span(block)) for block in self.blocks)
+        free = self.shape.layout_a == Layout.FREE
+        return _align(widest, self.config.bus_words if free else 1)
 
     @cached_property
     def b_stride(self) -> int:
@@ -295,9 +331,14 @@ class GemmPlan:
     def _block_load(self, block: Block, steps: int) -> int:
         k = steps * self.config.n
         shape = self.shape
-        a = len(self.a_span(block)) * self.run_cycles(k, shape.fmt_a.width)
-        b = k * self.run_cycles(len(self.b_span(block)), shape.fmt_b.width)
-        return a + b + 2 * DMA_OVERHEAD
+        cycles = 2 * DMA_OVERHEAD
+        for span, layout, fmt in (
+            (self.a_span(block), shape.layout_a, shape.fmt_a),
+            (self.b_span(block), shape.layout_b, shape.fmt_b),
+        ):
+            runs, run = (k, len(span)) if layout == Layout.FREE else (len(span), k)
+            cycles += runs * self.run_cycles(run, fmt.width)
+        return cycles
 
     def run_cycles(self, elements: int, width: int) -> int:
         """Estimate of the cycles of a DMA run of `elements` of `width` bits."""
@@ -332,8 +373,10 @@ class GemmPlan:
 def _fit(plan: GemmPlan) -> GemmPlan:
     """`plan` with the largest chunks and ring, then the widest tiles, that fit the scratchpad."""
     steps = min(_CHUNK_K // plan.config.n, plan.k_steps)
-    line = plan.shape.pitch * plan.shape.fmt_b.width // 8
-    if line * plan.config.n > _MAX_STRIDE_BYTES:
+    shape = plan.shape
+    lines = ((shape.layout_a, shape.line_bytes_a), (shape.layout_b, shape.line_bytes_b))
+    longest = max((line for layout, line in lines if layout == Layout.FREE), default=0)
+    if longest * plan.config.n > _MAX_STRIDE_BYTES:
         steps = 1
     while plan.tile_columns:
         for slots in _RING_SLOTS:

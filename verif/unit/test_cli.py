@@ -116,6 +116,21 @@ def test_gemm_of_codes_gives_float32_and_a_report_on_stdout(run, tmp_path):
     assert (result == 3).all()
 
 
+def test_gemm_takes_transposed_operands(run, matrices, tmp_path):
+    assert run(*gemm_arguments()) == (0, "", "")
+    plain = np.load(tmp_path / "C.npy")
+    for name in "AB":
+        np.save(tmp_path / f"{name}T.npy", np.load(tmp_path / f"{name}.npy").T)
+    flags = ["--transpose-a", "--transpose-b", "--json", "r.json"]
+    assert run(*gemm_arguments(*flags, a="AT.npy", b="BT.npy")) == (0, "", "")
+    assert np.array_equal(np.load(tmp_path / "C.npy"), plain)
+    report = json.loads((tmp_path / "r.json").read_text())
+    assert report["shape"] == [5, 4, 9]
+    assert (report["transpose_a"], report["transpose_b"]) == (True, True)
+    result = run(*gemm_arguments("--transpose-b", b="B.npy"))
+    assert_error(result, "A.npy (5, 9) and B.npy (9, 4)", "9 columns and 4 columns")
+
+
 @pytest.mark.parametrize(("flags", "code"), [((), 0x7F), (("--saturate",), 0x7E)])
 def test_saturation_is_chosen(run, tmp_path, flags, code):
     np.save(tmp_path / "A.npy", np.full((2, 4), 448.0))

@@ -1,5 +1,7 @@
 """GEMMs on the compiled tile: bit-equal to golden, whatever the shape, data, stalls or preset."""
 
+from itertools import product
+
 import hypothesis.strategies as st
 import numpy as np
 import pytest
@@ -44,6 +46,18 @@ def operands_of(rng, m, k, n, fmt_a, fmt_b, kind):
     return np.ascontiguousarray(stationary.T), moving
 
 
+def gemm_of(device, a, b, formats, transposed, **options):
+    """Result and report, with A and B transposed in memory or not."""
+    in_memory = [
+        np.ascontiguousarray(codes.T) if flip else codes
+        for codes, flip in zip((a, b), transposed, strict=True)
+    ]
+    transpose_a, transpose_b = transposed
+    return gemm(
+        device, *in_memory, *formats, transpose_a=transpose_a, transpose_b=transpose_b, **options
+    )
+
+
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(data=st.data())
 def test_any_gemm_equals_golden_bit_for_bit(devices, data):
@@ -54,9 +68,10 @@ def test_any_gemm_equals_golden_bit_for_bit(devices, data):
     fmt_out = data.draw(st.sampled_from(OUTPUTS))
     kind = data.draw(st.sampled_from(sorted({**KINDS, **PAIR_KINDS})))
     saturate = data.draw(st.booleans())
+    transposed = data.draw(st.tuples(st.booleans(), st.booleans()))
     rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
     a, b = operands_of(rng, m, k, n, fmt_a, fmt_b, kind)
-    result, report = gemm(device, a, b, fmt_a, fmt_b, fmt_out, saturate=saturate)
+    result, report = gemm_of(device, a, b, (fmt_a, fmt_b, fmt_out), transposed, saturate=saturate)
     expected = golden_gemm(a, b, fmt_a, fmt_b, fmt_out, saturate=saturate, rows=device.config.n)
     assert result.dtype == expected.dtype
     assert np.array_equal(result, expected)
@@ -77,11 +92,13 @@ def test_fp8_results_do_not_depend_on_order_or_array_size(devices, formats):
         assert np.array_equal(results[0], other)
 
 
+@pytest.mark.parametrize("transposed", list(product((False, True), repeat=2)), ids=str)
 @pytest.mark.parametrize("size", FLOORS)
-def test_utilisation_does_not_fall(devices, size):
+def test_utilisation_does_not_fall(devices, size, transposed):
     rng = np.random.default_rng(size)
     a, b = operands_of(rng, size, size, size, BF16, BF16, "normal")
-    result, report = gemm(devices["small", 20, 0.0], a, b, BF16, BF16, BF16)
+    formats = (BF16, BF16, BF16)
+    result, report = gemm_of(devices["small", 20, 0.0], a, b, formats, transposed)
     assert np.array_equal(result, golden_gemm(a, b, BF16, BF16, BF16))
     assert report.utilisation >= FLOORS[size]
 

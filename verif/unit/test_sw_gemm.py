@@ -45,7 +45,18 @@ def format_names(formats):
     return "-".join(fmt.name for fmt in formats)
 
 
-def check(config, size, formats, kind, seed, *, saturate=False, swapped=None, base=0):
+PLAIN = (False, False)
+TRANSPOSED = ((True, False), (False, True), (True, True))
+
+
+def in_memory(codes, transposed):
+    """What memory holds of an operand."""
+    return np.ascontiguousarray(codes.T) if transposed else codes
+
+
+def check(
+    config, size, formats, kind, seed, *, saturate=False, swapped=None, base=0, transposed=PLAIN
+):
     """Run one GEMM and compare; return its report."""
     m, n, k = size
     rng = np.random.default_rng(seed)
@@ -54,12 +65,14 @@ def check(config, size, formats, kind, seed, *, saturate=False, swapped=None, ba
     a_codes = np.ascontiguousarray(stationary.T)
     codes, report = gemm(
         GoldenDevice(config),
-        a_codes,
-        b_codes,
+        in_memory(a_codes, transposed[0]),
+        in_memory(b_codes, transposed[1]),
         fmt_a,
         fmt_b,
         fmt_out,
         saturate=saturate,
+        transpose_a=transposed[0],
+        transpose_b=transposed[1],
         swapped=swapped,
         base=base,
     )
@@ -108,7 +121,11 @@ def test_random_shapes_formats_and_orientations_are_exact_to_the_bit(seed):
     config = CONFIGS[names[seed % len(names)]]
     swapped = [None, False, formats[2] != FP32][rng.integers(0, 3)]
     kind = STIMULI[rng.integers(0, len(STIMULI))]
-    print(f"seed {seed}: {config.name} {size} {[f.name for f in formats]} {kind} {swapped=}")
+    transposed = (PLAIN, *TRANSPOSED)[seed % 4]
+    print(
+        f"seed {seed}: {config.name} {size} {[f.name for f in formats]} {kind} {swapped=}",
+        transposed,
+    )
     check(
         config,
         size,
@@ -118,7 +135,88 @@ def test_random_shapes_formats_and_orientations_are_exact_to_the_bit(seed):
         swapped=swapped,
         saturate=bool(rng.integers(0, 2)),
         base=int(rng.choice([0, 64, 4096])),
+        transposed=transposed,
     )
+
+
+@pytest.mark.parametrize("transposed", TRANSPOSED, ids=str)
+@pytest.mark.parametrize("formats", list(product(OPERANDS, OPERANDS, RESULTS)), ids=format_names)
+def test_transposed_operands_of_every_format_give_the_same_bits(formats, transposed):
+    for index, swapped in enumerate((False, True)):
+        if not (swapped and formats[2] == FP32):
+            size = (21, 19, 13)
+            check(SMALL, size, formats, "normal", index, swapped=swapped, transposed=transposed)
+
+
+@pytest.mark.parametrize("transposed", TRANSPOSED, ids=str)
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS.keys())
+@pytest.mark.parametrize("size", [(9, 65, 17), (33, 40, 70)], ids=str)
+def test_every_configuration_takes_transposed_operands(config, size, transposed):
+    for swapped in (None, False, True):
+        formats = (E4M3FN, BF16, BF16)
+        report = check(
+            config, size, formats, "finite_codes", 3, swapped=swapped, transposed=transposed
+        )
+        assert (report.transpose_a, report.transpose_b) == transposed
+
+
+def loads(program):
+    """Fields of all loads of a program."""
+    offset, found = 0, []
+    while (decoded := decode(program, offset)).mnemonic != "halt":
+        if decoded.mnemonic == "load.dma":
+            found.append(decoded.fields)
+        offset += decoded.size
+    return found
+
+
+@pytest.mark.parametrize("transposed", TRANSPOSED, ids=str)
+@pytest.mark.parametrize("fmt", OPERANDS, ids=lambda fmt: fmt.name)
+@pytest.mark.parametrize("size", [(64, 64, 64), (128, 128, 128), (100, 37, 129)], ids=str)
+def test_a_transposed_operand_costs_no_bytes(size, fmt, transposed):
+    """The bytes of the runs are equal, the beats but for where runs end within a beat."""
+    measured = {}
+    for combination in (PLAIN, transposed):
+        transpose_a, transpose_b = combination
+        shape = GemmShape.whole(
+            *size, fmt, fmt, BF16, transpose_a=transpose_a, transpose_b=transpose_b
+        )
+        addresses = GemmAddresses(a=0, b=1 << 20, c=1 << 21)
+        fields = loads(build_gemm(SMALL, shape, addresses, swapped=False)[0])
+        runs = [f["count1"] * f["count2"] * f["count3"] for f in fields]
+        sizes = [f["run"] * (1 if f["bytes1"] else 2) for f in fields]
+        report = check(
+            SMALL,
+            size,
+            (fmt, fmt, BF16),
+            "normal",
+            7,
+            swapped=False,
+            transposed=combination,
+        )
+        beats = report.read_beats - report.program_bytes // SMALL.bus_bytes
+        total = sum(run * size_bytes for run, size_bytes in zip(runs, sizes, strict=True))
+        assert total / SMALL.bus_bytes <= beats <= total / SMALL.bus_bytes + 2 * sum(runs)
+        measured[combination] = (total, beats, sum(runs))
+    (plain_bytes, plain_beats, plain_runs), (total, beats, runs) = measured.values()
+    assert total == plain_bytes
+    assert abs(beats - plain_beats) <= max(runs, plain_runs)
+    if fmt == BF16 and size[2] % 64 == 0:
+        assert beats == plain_beats, "all runs are whole beats"
+
+
+@pytest.mark.parametrize("transposed", TRANSPOSED, ids=str)
+@pytest.mark.parametrize("swapped", [False, True])
+def test_programs_of_transposed_operands_neither_deadlock_nor_race(swapped, transposed):
+    transpose_a, transpose_b = transposed
+    for config in (TIGHT, CONFIGS["tiny"], CONFIGS["wide bus"]):
+        for size in ((1, 1, 1), (100, 70, 129)):
+            shape = GemmShape.whole(
+                *size, BF16, E4M3FN, BF16, transpose_a=transpose_a, transpose_b=transpose_b
+            )
+            addresses = GemmAddresses(a=0, b=1 << 20, c=1 << 21)
+            program, _ = build_gemm(config, shape, addresses, swapped=swapped)
+            assert check_program(config, program) >= 6
 
 
 @pytest.mark.parametrize("swapped", [False, True])
@@ -218,7 +316,8 @@ def test_cycles_of_a_device_with_a_clock_make_the_utilisation():
     assert report.counters == {"TENSOR_BUSY": 5}
 
 
-def test_jobs_beyond_the_program_counter_are_split_and_still_exact(monkeypatch):
+@pytest.mark.parametrize("transposed", [PLAIN, *TRANSPOSED], ids=str)
+def test_jobs_beyond_the_program_counter_are_split_and_still_exact(monkeypatch, transposed):
     monkeypatch.setattr(gemm_module, "MAX_GRANULES", 400)
     seen = []
     rng = np.random.default_rng(2)
@@ -227,11 +326,13 @@ def test_jobs_beyond_the_program_counter_are_split_and_still_exact(monkeypatch):
     )
     codes, report = gemm(
         GoldenDevice(SMALL),
-        a_codes,
-        b_codes,
+        in_memory(a_codes, transposed[0]),
+        in_memory(b_codes, transposed[1]),
         BF16,
         BF16,
         BF16,
+        transpose_a=transposed[0],
+        transpose_b=transposed[1],
         progress=lambda number, total: seen.append((number, total)),
     )
     assert np.array_equal(codes, golden_gemm(a_codes, b_codes, BF16, BF16, BF16))
@@ -269,6 +370,12 @@ BAD_OPERANDS = {
     "A must hold bf16 codes as uint16, not uint8": ((2, 3), (3, 2), np.uint8, np.uint16),
     "B must hold bf16 codes as uint16, not float32": ((2, 3), (3, 2), np.uint16, np.float32),
 }
+
+
+def test_transposed_operands_that_disagree_on_k_are_quoted_as_they_lie():
+    a, b = np.zeros((4, 3), np.uint16), np.zeros((4, 2), np.uint16)
+    with pytest.raises(ValueError, match=r"A\^T \(4, 3\) and B\^T \(4, 2\) .* on K: 4 and 2"):
+        gemm(GoldenDevice(SMALL), a, b, BF16, BF16, BF16, transpose_a=True, transpose_b=True)
 
 
 @pytest.mark.parametrize("message", BAD_OPERANDS)
