@@ -246,6 +246,33 @@ def evaluate_golden(
     return _in_parts(partial(evaluate, table, places[name]), x, None, progress)
 
 
+class _Evaluator:
+    """Runs an operation on parts of arrays, one program each; parts of one size share theirs."""
+
+    def __init__(self, device: Device, name: str):
+        self._device, self._name = device, name
+        self._programs: dict[int, bytes] = {}
+
+    def run(self, x: np.ndarray, y: np.ndarray | None = None) -> np.ndarray:
+        """Results for one-dimensional operands."""
+        device, name, image = self._device, self._name, MemoryImage()
+        table = TableRecords.add(device.config, [name], image) if name in NAMES else None
+        addresses = EvaluateAddresses(
+            x=image.add(x),
+            y=None if y is None else image.add(y),
+            result=image.reserve(x.nbytes),
+        )
+        if x.size not in self._programs:
+            self._programs[x.size] = build_evaluate(device.config, name, x.size, addresses, table)
+        program = self._programs[x.size]
+        address = image.add(program)
+        memory = image.build()
+        result = device.run(memory, program=address, program_bytes=len(program))
+        if result.trap is not None:
+            raise TileTrapError(result.trap)
+        return image.read(memory, addresses.result, np.uint32, x.shape)
+
+
 def evaluate_on_device(
     device: Device,
     name: str,
@@ -281,22 +308,4 @@ def evaluate_on_device(
         If the tile traps.
     """
     _check(name, x, y)
-    return _in_parts(partial(_run, device, name), x, y, progress)
-
-
-def _run(device: Device, name: str, x: np.ndarray, y: np.ndarray | None = None) -> np.ndarray:
-    """One program on one-dimensional operands."""
-    image = MemoryImage()
-    table = TableRecords.add(device.config, [name], image) if name in NAMES else None
-    addresses = EvaluateAddresses(
-        x=image.add(x),
-        y=None if y is None else image.add(y),
-        result=image.reserve(x.nbytes),
-    )
-    program = build_evaluate(device.config, name, x.size, addresses, table)
-    address = image.add(program)
-    memory = image.build()
-    result = device.run(memory, program=address, program_bytes=len(program))
-    if result.trap is not None:
-        raise TileTrapError(result.trap)
-    return image.read(memory, addresses.result, np.uint32, x.shape)
+    return _in_parts(_Evaluator(device, name).run, x, y, progress)
