@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from memory_map import BASE
 from random_ops import DATA_BYTES
 from random_programs import RandomProgram
-from tile_bench import BASE
 
 from tegula.config import TileConfig
 from tegula.isa.assembly import assemble
@@ -150,12 +150,14 @@ def corrupted(rng: np.random.Generator, cfg: TileConfig, program: RandomProgram)
 
 
 def _is_defined(program: RandomProgram, offset: int, cfg: TileConfig) -> bool:
-    """Whether the changed instruction is short, and does not overwrite what it reads."""
+    """Whether the changed instruction is short, waits for those before, and leaves its operands."""
     try:
         decoded = decode(program.code, offset)
     except ValueError:
         return True
     fields = decoded.fields
+    if fields.get("overlap"):
+        return False
     if "count1" in fields:
         elements = fields["run"] * fields["count1"] * fields["count2"] * fields["count3"]
         return elements < _MAX_ELEMENTS

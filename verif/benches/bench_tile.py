@@ -2,9 +2,10 @@
 
 import cocotb
 import numpy as np
+from memory_map import BASE
 from random_programs import random_program
 from testbench import config, random_source
-from tile_bench import BASE, TileBench
+from tile_bench import TileBench
 
 from tegula.formats import BF16, E4M3FN, E5M2, FP32, FloatFormat
 from tegula_golden.cast import cast
@@ -181,7 +182,7 @@ async def random_programs_equal_golden(dut):
     """Random instructions of all engines, one after the other, under all kinds of traffic."""
     rng = random_source("random_programs_equal_golden")
     bench = await TileBench.make(dut, config(), rng)
-    await bench.fill_scratchpad()
+    await bench.settle()
     for number in range(60):
         bench.shape_traffic((0, 0.1, 0.4)[number % 3], LATENCIES[number % len(LATENCIES)])
         program = random_program(rng, bench.config, 60)

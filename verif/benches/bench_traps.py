@@ -9,10 +9,11 @@ import cocotb
 import numpy as np
 from bad_programs import bad_programs, corrupted
 from cocotb.triggers import ClockCycles
+from memory_map import BASE
 from random_ops import DATA_BYTES, random_descriptor
 from random_programs import RandomProgram, random_program
 from testbench import config, random_source
-from tile_bench import BASE, TileBench
+from tile_bench import TileBench
 
 from tegula.isa.assembly import assemble
 from tegula.isa.codec import encode
@@ -45,7 +46,7 @@ async def every_cause_is_recorded_and_survived(dut):
     """One bad program after the other, without reset, each followed by a good one."""
     rng = random_source("every_cause_is_recorded_and_survived")
     bench = await TileBench.make(dut, config(), rng)
-    await bench.fill_scratchpad()
+    await bench.settle()
     causes = set()
     for number, bad in enumerate(bad_programs(bench.config)):
         bench.shape_traffic((0, 0.1)[number % 2], (0, 30)[number // 2 % 2])
@@ -64,7 +65,7 @@ async def corrupted_programs_end_as_in_golden(dut):
     """Random programs with a bit flipped somewhere; most trap, and the record is golden's."""
     rng = random_source("corrupted_programs_end_as_in_golden")
     bench = await TileBench.make(dut, config(), rng)
-    await bench.fill_scratchpad()
+    await bench.settle()
     for number in range(150):
         bench.shape_traffic((0, 0.2)[number % 2], (0, 30)[number // 2 % 2])
         program = corrupted(rng, bench.config, random_program(rng, bench.config, 15, serial=True))
@@ -81,7 +82,7 @@ async def a_trap_of_an_earlier_instruction_comes_first(dut):
     """Loads of the tensor engine run beside its matmuls; a slow trap still comes before a quick."""
     rng = random_source("a_trap_of_an_earlier_instruction_comes_first")
     bench = await TileBench.make(dut, config(), rng)
-    await bench.fill_scratchpad()
+    await bench.settle()
     depth = bench.config.sbuf_depth
     for columns in range(2, 40, 3):
         program = assemble(
@@ -183,6 +184,6 @@ async def abort_stops_a_program_at_any_time(dut):
         assert (memory.content[DATA_BYTES:] == image[DATA_BYTES:]).all()
         assert not await bench.host.read("STATUS") >> Status.BUSY & 1
         bench.shape_traffic(0, 0)
-        await bench.fill_scratchpad()
+        await bench.settle()
         await run_good(bench, rng, settles=True)
     assert aborted > 6

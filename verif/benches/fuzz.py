@@ -11,10 +11,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from memory_map import BASE
 from random_ops import DATA_BYTES, random_ops, written_psum
 from random_programs import assemble_ops
 from simulation import Outcome
-from tile_bench import BASE
 
 from tegula.config import PRESETS, TileConfig, preset
 from tegula.formats import FP32

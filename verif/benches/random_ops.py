@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 import numpy as np
-from tile_bench import BASE
+from memory_map import BASE
 
 from tegula.config import TileConfig
 from tegula.formats import BF16, FP32, RAW16, RAW32

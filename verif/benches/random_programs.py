@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
+from memory_map import BASE
 from random_ops import DATA_BYTES, random_ops, settling_ops
-from tile_bench import BASE
 
 from tegula.config import TileConfig
 from tegula.isa.instructions import ENGINES, by_mnemonic

@@ -6,17 +6,18 @@ import numpy as np
 from axi_memory import AxiMemory, Fault
 from cocotbext.axi import AxiResp
 from host import Host, ProgramOutcome
+from memory_map import BASE
+from random_ops import settling_ops
 from testbench import start
 
 from tegula.config import TileConfig
 from tegula.isa.instructions import Layout
 from tegula_golden.tile import GoldenTile
 from tegula_sw.builder import Program
+from tegula_sw.ordering import order
+from tegula_sw.schedule import Op, emit_merged
 
-__all__ = ["BASE", "TileBench"]
-
-BASE = 0x1_0000
-"""Address of the first byte of memory; what is below answers DECERR."""
+__all__ = ["TileBench"]
 
 _RESPONSES = {"slverr": AxiResp.SLVERR, "decerr": AxiResp.DECERR}
 
@@ -74,28 +75,28 @@ class TileBench:
         """Memory content that nobody expects."""
         return self._rng.integers(0, 256, size_bytes).astype(np.uint8)
 
-    async def fill_scratchpad(self) -> None:
-        """Load noise into all of it: a reset leaves memories as they are."""
-        await self._copy_scratchpad("load.dma")
+    async def settle(self) -> None:
+        """Noise into all of the scratchpad, and known states into the engines: no reset does so."""
+        await self._copy_scratchpad("load.dma", settling_ops(self.config))
 
     async def check_scratchpad(self) -> None:
         """Store all of it, which `run` compares."""
         await self._copy_scratchpad("store.dma")
 
-    async def _copy_scratchpad(self, mnemonic: str) -> None:
+    async def _copy_scratchpad(self, mnemonic: str, after: Sequence[Op] = ()) -> None:
         config = self.config
         partition_bytes = 2 * config.sbuf_depth
+        fields = {
+            "mem_addr": BASE,
+            "run": config.sbuf_depth,
+            "count1": config.n,
+            "mem_stride1": partition_bytes,
+            "sbuf_addr": 0,
+            "partition_stride1": 1,
+            "layout": Layout.FREE,
+        }
         program = Program(config)
-        program.emit(
-            mnemonic,
-            mem_addr=BASE,
-            run=config.sbuf_depth,
-            count1=config.n,
-            mem_stride1=partition_bytes,
-            sbuf_addr=0,
-            partition_stride1=1,
-            layout=Layout.FREE,
-        )
+        emit_merged(program, order(program, [Op(mnemonic, fields), *after]))
         program.halt()
         code = np.frombuffer(program.assemble(), np.uint8)
         image = np.concatenate([self.noise(config.n * partition_bytes), code])

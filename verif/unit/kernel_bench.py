@@ -7,8 +7,9 @@ from tegula.formats import FP32, FloatFormat
 from tegula_golden.cast import cast
 from tegula_golden.codes import code_dtype, decode
 from tegula_sw.builder import MemoryImage
+from tegula_sw.functions.loading import TableRecords
 from tegula_sw.golden import GoldenDevice
-from tegula_sw.kernels.builder import KernelBuilder, function_bytes
+from tegula_sw.kernels.builder import KernelBuilder
 from tegula_sw.kernels.matrix import Matrix
 from tegula_sw.rtl.device import RtlDevice
 
@@ -38,11 +39,12 @@ class KernelBench:
 
     def __init__(self, functions: tuple[str, ...] = (), config: TileConfig = TINY):
         self.config = config
-        self.builder = KernelBuilder(config, functions=functions)
         self.image = MemoryImage()
+        table = TableRecords.add(config, list(functions), self.image) if functions else None
+        self.builder = KernelBuilder(config, table=table)
         self._results: list[tuple[int, Matrix]] = []
         if functions:
-            self.builder.load_functions(self.image.add(function_bytes(functions)))
+            self.builder.load_functions()
 
     def matrix(self, rows: int, columns: int, fmt: FloatFormat, name: str = "result") -> Matrix:
         """Space for a matrix."""

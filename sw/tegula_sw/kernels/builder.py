@@ -13,13 +13,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tegula.config import TileConfig
-from tegula.formats import FP32, FloatFormat
+from tegula.formats import BF16, FP32, FloatFormat
 from tegula.isa.instructions import Engine, Layout
-from tegula.isa.operations import Operand, Operation, Reduction, Rounding, Source, TableKind
-from tegula_golden.functions import Function
+from tegula.isa.operations import Operand, Operation, Reduction, Rounding, Source
 from tegula_sw.accesses import Storage
 from tegula_sw.builder import Program
-from tegula_sw.functions import pack, records
+from tegula_sw.functions.loading import TableRecords, apply_fields
 from tegula_sw.kernels.matrix import Matrix, Strip
 from tegula_sw.kernels.space import Space
 from tegula_sw.ordering import order
@@ -34,7 +33,6 @@ __all__ = [
     "Random",
     "Scratchpad",
     "Step",
-    "function_bytes",
 ]
 
 # Estimates for `merge`: cycles beyond an element each, and from the last element to the signal.
@@ -44,7 +42,6 @@ _ACTIVATION_OVERHEAD, _ACTIVATION_LATENCY = 4, 40
 
 _MAX_COLUMNS = (1 << 13) - 1
 _STATE_WORDS = 8
-_ENTRY_BYTES, _DESCRIPTOR_BYTES = 16, 4
 
 SELF = "self"
 """Operand of a step: its own first operand."""
@@ -138,9 +135,9 @@ class KernelBuilder:
     scratchpad
         Whose space is used; default: an empty one. Matrices that several programs share are
         allocated there before.
-    functions
-        The functions that the activation engine's table holds when the program runs, in the order
-        of `load_functions`.
+    table
+        The functions that the activation engine's table holds when the program runs
+        (`load_functions`); None: none.
 
     Raises
     ------
@@ -152,15 +149,12 @@ class KernelBuilder:
         self,
         config: TileConfig,
         scratchpad: Scratchpad | None = None,
-        functions: tuple[str, ...] = (),
+        table: TableRecords | None = None,
     ):
         self.config = config
         self.scratchpad = scratchpad or Scratchpad(config)
         self._psum = Space("PSUM's partitions", config.psum_depth, 1)
-        self._functions = functions
-        self._places: dict[str, Function] = {}
-        if functions:
-            _, self._places = pack(functions, entries=config.activation_entries)
+        self.table = table
         self._ops: list[Op] = []
 
     @property
@@ -438,12 +432,12 @@ class KernelBuilder:
         function
             One of the builder's functions.
         """
-        if function not in self._places:
-            known = ", ".join(self._places) or "none"
+        places = self.table.functions if self.table else {}
+        if function not in places:
+            known = ", ".join(places) or "none"
             raise ValueError(f"function {function!r} is not in the program's table: it has {known}")
         self._check_columns("dst", dst, x)
-        place = self._places[function]
-        fields = {
+        fields = apply_fields(places[function]) | {
             "rows": dst.rows,
             "columns": dst.columns,
             "format": dst.fmt.code,
@@ -453,12 +447,6 @@ class KernelBuilder:
             "x_stride": x.stride,
             "dst": dst.addr,
             "dst_stride": dst.stride,
-            "function": place.descriptor,
-            "low": place.low,
-            "exp": int(place.reduction == "exp"),
-            "parity": int(place.parity),
-            "odd": int(place.odd),
-            "log": int(place.log),
         }
         for name, value in (("scale", scale), ("bias", bias)):
             if isinstance(value, PerPartition):
@@ -471,40 +459,11 @@ class KernelBuilder:
         latency = _ACTIVATION_LATENCY + (0 if total is None else _REDUCTION_LATENCY)
         self._ops.append(Op("activation.apply", fields, cycles, latency))
 
-    def load_functions(self, address: int) -> None:
-        """Fill the table with the builder's functions from the memory at `address`.
-
-        The bytes there are `function_bytes`.
-        """
-        entries, descriptors = records(self._functions)
-        n, count = self.config.n, len(entries) // _ENTRY_BYTES
-        with self.temporary("function table", 4, count, FP32) as table:
-            # Entry i is the words of partitions 0 to 3 at word 2 i, then at word 2 i + 1.
-            self._load_rows(table.addr, address, 8, 2 * count, 4)
-            self._table(TableKind.ENTRIES, table.addr, count)
-        count = len(descriptors) // _DESCRIPTOR_BYTES
-        with self.temporary("function descriptors", min(n, 2), count, FP32) as table:
-            self._load_rows(table.addr, address + len(entries), 4, count, 2)
-            self._table(TableKind.DESCRIPTORS, table.addr, count)
-
-    def _load_rows(self, addr: int, address: int, row_bytes: int, rows: int, run: int) -> None:
-        """Runs across the first partitions, one a word."""
-        axes = [(rows, row_bytes, 1, 0)]
-        self._ops.append(
-            dma_op(
-                Engine.LOAD,
-                1,
-                axes,
-                mem_addr=address,
-                run=run,
-                sbuf_addr=addr,
-                layout=Layout.PARTITION,
-            )
-        )
-
-    def _table(self, kind: TableKind, addr: int, count: int) -> None:
-        fields = {"kind": kind, "addr": addr, "count": count}
-        self._ops.append(Op("activation.table", fields, 2 * count, _ACTIVATION_LATENCY))
+    def load_functions(self) -> None:
+        """Fill the activation engine's table with the functions."""
+        words = self.table.sbuf_words
+        with self.temporary("function table", self.config.n, words, BF16) as passed:
+            self._ops += self.table.ops(passed.addr)
 
     # --- DMA
 
@@ -604,8 +563,3 @@ def _scalar_addr(strip: Strip) -> int:
     if strip.fmt != FP32 or strip.columns != 1 or strip.storage is Storage.PSUM:
         raise ValueError("a value of each partition must be a single fp32 column")
     return strip.addr
-
-
-def function_bytes(functions: tuple[str, ...]) -> bytes:
-    """What `KernelBuilder.load_functions` loads."""
-    return b"".join(records(functions))

@@ -4,7 +4,10 @@ from tegula.formats import FP32
 from tegula_sw.kernels.builder import KernelBuilder, PerPartition, Step
 from tegula_sw.kernels.matrix import Matrix, Strip
 
-__all__ = ["convert", "gelu", "gelu_grad", "relu", "relu_grad", "transpose"]
+__all__ = ["GELU_FUNCTIONS", "convert", "gelu", "gelu_grad", "relu", "relu_grad", "transpose"]
+
+GELU_FUNCTIONS = ("gelu", "gelu_grad")
+"""What the table must have for `gelu` and `gelu_grad`."""
 
 
 def relu(b: KernelBuilder, x: Matrix, y: Matrix) -> None:

@@ -15,8 +15,9 @@ from tegula.formats import BF16, FP32, FloatFormat
 from tegula.streams import stream_states
 from tegula_golden.cast import cast
 from tegula_golden.codes import code_dtype
-from tegula_sw.kernels import loss, scaling
-from tegula_sw.kernels.builder import KernelBuilder, Scratchpad, function_bytes
+from tegula_sw.functions.loading import TableRecords
+from tegula_sw.kernels import loss, pointwise, scaling
+from tegula_sw.kernels.builder import KernelBuilder, Scratchpad
 from tegula_sw.kernels.linear import bias_grad, input_grad, linear, weight_grad
 from tegula_sw.kernels.matrix import Matrix, Strip
 from tegula_sw.kernels.pointwise import convert, gelu, gelu_grad, relu_grad, transpose
@@ -39,7 +40,7 @@ class Addresses:
     Attributes
     ----------
     functions
-        `Classifier.function_bytes`.
+        Those of `Classifier.functions`.
     state
         Image of the scratchpad, `Classifier.state_bytes`.
     samples
@@ -52,7 +53,7 @@ class Addresses:
         (batch, classes) float32.
     """
 
-    functions: int
+    functions: TableRecords
     state: int
     samples: int
     labels: int
@@ -117,16 +118,6 @@ class Classifier:
         self._scratchpad = Scratchpad(config)
         self._initial: list[tuple[Matrix, np.ndarray]] = []
         self._allocate()
-        self.functions = tuple(
-            dict.fromkeys(
-                [
-                    *loss.FUNCTIONS,
-                    *self._optimizer.functions,
-                    *(scaling.FUNCTIONS if self._fp8 else ()),
-                    *(("gelu", "gelu_grad") if settings.activation == "gelu" else ()),
-                ]
-            )
-        )
 
     # --- layout
 
@@ -204,6 +195,14 @@ class Classifier:
         return slots
 
     @property
+    def functions(self) -> list[str]:
+        """What the activation engine's table must have."""
+        names = [*loss.FUNCTIONS, *self._optimizer.functions]
+        names += scaling.FUNCTIONS if self._fp8 else ()
+        names += pointwise.GELU_FUNCTIONS if self.settings.activation == "gelu" else ()
+        return list(dict.fromkeys(names))
+
+    @property
     def state_bytes(self) -> int:
         """Size of the image of the state."""
         return 2 * self.config.n * self._state_words
@@ -212,11 +211,6 @@ class Classifier:
     def loss_bytes(self) -> int:
         """Room behind `Addresses.loss`."""
         return 4 + 4 * self.config.n
-
-    @property
-    def function_bytes(self) -> bytes:
-        """What must be at `Addresses.functions`."""
-        return function_bytes(self.functions)
 
     @property
     def step_macs(self) -> int:
@@ -251,20 +245,20 @@ class Classifier:
 
     # --- programs
 
-    def _builder(self) -> KernelBuilder:
-        return KernelBuilder(self.config, self._scratchpad, self.functions)
+    def _builder(self, at: Addresses) -> KernelBuilder:
+        return KernelBuilder(self.config, self._scratchpad, at.functions)
 
     def restore_program(self, at: Addresses) -> bytes:
         """Load the state, the function table and the generators."""
-        b = self._builder()
+        b = self._builder(at)
         b.load_words(self._state_words, at.state)
-        b.load_functions(at.functions)
+        b.load_functions()
         b.load_generators(self._generators)
         return b.assemble()
 
-    def prepare_program(self) -> bytes:
+    def prepare_program(self, at: Addresses) -> bytes:
         """Before the first step: scales of the weights, and their copies for the array."""
-        b = self._builder()
+        b = self._builder(at)
         for parameter in (self._w1, self._w2):
             if parameter.scaled is not None:
                 scaling.largest_magnitude(b, parameter.value, parameter.scaled)
@@ -275,14 +269,14 @@ class Classifier:
 
     def save_program(self, at: Addresses) -> bytes:
         """Store the state, generators included."""
-        b = self._builder()
+        b = self._builder(at)
         b.save_generators(self._generators)
         b.store_words(self._state_words, at.state)
         return b.assemble()
 
     def evaluate_program(self, at: Addresses) -> bytes:
         """Logits of a batch."""
-        b = self._builder()
+        b = self._builder(at)
         with ExitStack() as stack:
             samples_t = self._load_transposed(b, stack, at)
             _, operand_t = self._hidden(b, stack, samples_t, observed=False)
@@ -292,7 +286,7 @@ class Classifier:
 
     def step_program(self, at: Addresses) -> bytes:
         """A step of training: samples and labels in, loss out."""
-        b = self._builder()
+        b = self._builder(at)
         with ExitStack() as stack:
             self._step(b, stack, at)
         return b.assemble()

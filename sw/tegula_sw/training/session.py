@@ -9,6 +9,7 @@ from tegula_golden.cast import cast
 from tegula_golden.codes import code_dtype
 from tegula_sw.builder import MemoryImage
 from tegula_sw.device import Device, RunResult, TileTrapError
+from tegula_sw.functions.loading import TableRecords
 from tegula_sw.kernels.loss import label_pattern
 from tegula_sw.training.classifier import Addresses, Classifier
 from tegula_sw.training.parameters import TrainingSettings
@@ -77,7 +78,7 @@ class Session:
                 f" {initial.dtype} {initial.shape}"
             )
         self._at = Addresses(
-            functions=image.add(model.function_bytes),
+            functions=TableRecords.add(device.config, model.functions, image),
             state=image.add(initial if state is None else state),
             samples=image.reserve(sample_bytes),
             labels=image.reserve(4 * settings.batch),
@@ -86,7 +87,7 @@ class Session:
         )
         programs = {
             "restore": model.restore_program(self._at),
-            "prepare": model.prepare_program(),
+            "prepare": model.prepare_program(self._at),
             "step": model.step_program(self._at),
             "evaluate": model.evaluate_program(self._at),
             "save": model.save_program(self._at),
