@@ -15,7 +15,7 @@ import re
 from tegula.isa.codec import Decoded, decode, encode, value_names
 from tegula.isa.instructions import GRANULE_BITS, GRANULE_BYTES, Field, by_opcode
 
-__all__ = ["assemble", "disassemble"]
+__all__ = ["assemble", "disassemble", "instruction_text"]
 
 _SYNC = re.compile(r"(wait|consume|signal)\((\w+)(>=|\+=)(\w+)\)")
 _ASSIGNMENT = re.compile(r"(\w+)=(\S+)")
@@ -124,7 +124,8 @@ def _sync_text(fields: dict[str, int]) -> list[str]:
     return words
 
 
-def _line(decoded: Decoded) -> str:
+def instruction_text(decoded: Decoded) -> str:
+    """One line of assembly."""
     words = [decoded.mnemonic]
     for field in decoded.instruction.payload:
         value = decoded.fields[field.name]
@@ -159,6 +160,6 @@ def disassemble(data: bytes) -> str:
                 lines.append(f".word 0x{granule:032x}")
                 offset += GRANULE_BYTES
         else:
-            lines.append(_line(decoded))
+            lines.append(instruction_text(decoded))
             offset += decoded.size
     return "".join(f"{line}\n" for line in lines)
