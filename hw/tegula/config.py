@@ -1,6 +1,6 @@
 """The one configuration of a tile: sizes, widths, and everything derived from them."""
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 
 from tegula.formats import BF16, E4M3FN, E5M2, FloatFormat
 
@@ -51,6 +51,9 @@ class TileConfig:
         8-bit formats that the array's edge decodes and the cast unit encodes.
     watchdog_cycles
         Reset value of the CSR that says how long every engine may wait before it is a deadlock.
+    trace
+        Whether the tile has outputs that show what its engines do (`tegula.trace`). They change
+        nothing else; a tile without them has nothing of it.
 
     Raises
     ------
@@ -76,11 +79,14 @@ class TileConfig:
     activation_entries: int = 1024
     fp8_formats: tuple[FloatFormat, ...] = (E4M3FN, E5M2)
     watchdog_cycles: int = 10_000
+    trace: bool = field(default=False, repr=False)
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            if field.type is int and type(getattr(self, field.name)) is not int:
-                raise ValueError(f"{field.name} must be an int, not {getattr(self, field.name)!r}")
+        for setting in fields(self):
+            value = getattr(self, setting.name)
+            if setting.type in (int, bool) and type(value) is not setting.type:
+                kind = "an int" if setting.type is int else "a bool"
+                raise ValueError(f"{setting.name} must be {kind}, not {value!r}")
         self._check_choice("n", (4, 8, 16, 32))
         self._check_range("acc_width", 32, 64)
         self._check_power_of_two("sbuf_depth", self.bus_words * 2, 1 << 16)

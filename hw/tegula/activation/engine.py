@@ -12,6 +12,7 @@ from tegula.activation.sequencer import ColumnSequencer
 from tegula.config import TileConfig
 from tegula.isa.instructions import Engine
 from tegula.signatures import EngineSignature, row_write_layout
+from tegula.trace import Activity
 from tegula.vector.completion import CompletionQueue
 
 __all__ = ["ActivationEngine"]
@@ -104,7 +105,27 @@ class ActivationEngine(wiring.Component):
             self.engine.stall.eq(sequencer.denied | ~collector.advance),
             self.engine.busy.eq(~self.engine.idle & ~self.engine.stall),
         ]
+        if self._config.trace:
+            self._trace(m, sequencer, collector, completions, issuing)
         return m
+
+    def _trace(
+        self,
+        m: Module,
+        sequencer: ColumnSequencer,
+        collector: ResultCollector,
+        completions: CompletionQueue,
+        issuing: Value,
+    ) -> None:
+        """What a traced tile shows of the engine."""
+        trace = self.engine.trace
+        m.d.comb += [trace.begin.eq(sequencer.start), trace.complete.eq(completions.popped)]
+        with m.If(~collector.advance):
+            m.d.comb += trace.activity.eq(Activity.RESULT)
+        with m.Elif(sequencer.denied):
+            m.d.comb += trace.activity.eq(Activity.OPERAND)
+        with m.Elif(sequencer.idle & ~issuing & ~self.engine.idle):
+            m.d.comb += trace.activity.eq(Activity.DRAINING)
 
     def _issue(
         self, m: Module, sequencer: ColumnSequencer, pipeline: ItemPipeline, advance: Value

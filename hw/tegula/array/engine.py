@@ -16,6 +16,7 @@ from tegula.memory.psum import step_cycles, write_cycles
 from tegula.memory.scratchpad import READ_CYCLES
 from tegula.pipeline import delay
 from tegula.signatures import EngineSignature, payload_layout
+from tegula.trace import Activity
 
 __all__ = ["MOVING_CYCLES", "TensorEngine", "complete_cycles"]
 
@@ -106,6 +107,8 @@ class TensorEngine(wiring.Component):
         self._feed_stationary(m)
         self._feed_moving(m)
         self._report(m, matmul_signals, load_signal)
+        if self.config.trace:
+            self._trace(m)
         return m
 
     def _accept(self, m, matmul_signals, load_signal):
@@ -289,3 +292,30 @@ class TensorEngine(wiring.Component):
             self.engine.busy.eq(working),
             self.engine.stall.eq(~working & (~self.engine.idle | self.engine.instr.valid)),
         ]
+
+    def _trace(self, m):
+        """What a traced tile shows of the engine."""
+        loader, streamer = self._loader, self._streamer
+        instr, trace = self.engine.instr, self.engine.trace
+        # A sync begins when the last matmul is complete, and is itself so a cycle later.
+        begins, synced = Signal(), Signal()
+        ended = delay(m, streamer.issued & streamer.last, complete_cycles(self.config), "ended")
+        m.d.comb += [
+            begins.eq(instr.valid & instr.ready),
+            trace.begin.eq(begins),
+            trace.complete.eq(Cat(ended | synced, loader.complete)),
+        ]
+        m.d.sync += synced.eq(begins & (instr.p.op == _SYNC))
+        reasons = (
+            (streamer.issued, Activity.WORK),
+            (loader.issued | loader.issued_zero, Activity.LOADING),
+            (~streamer.idle & ~streamer.map_ready, Activity.CLEARING),
+            (~streamer.idle & (streamer.cause == Trap.NONE), Activity.PSUM),
+            (loader.read.valid, Activity.OPERAND),
+            (~loader.idle & ~loader.out_of_range, Activity.STATIONARY),
+            (~self.engine.idle, Activity.DRAINING),
+            (instr.valid, Activity.STARTING),
+        )
+        for index, (holds, activity) in enumerate(reasons):
+            with m.If(holds) if index == 0 else m.Elif(holds):
+                m.d.comb += trace.activity.eq(activity)

@@ -22,6 +22,7 @@ from tegula.signatures import (
     EngineSignature,
     axi_read_data_layout,
     axi_request_layout,
+    trace_signature,
 )
 
 __all__ = ["FETCH_REQUEST_CYCLES", "Control"]
@@ -66,6 +67,8 @@ class Control(wiring.Component):
         clipped to the addresses that the bus has.
     read_beat, write_beat : In(1)
         A beat is transferred on the AXI bus in this cycle.
+    trace_control, trace_tensor, trace_vector ...
+        In a traced tile: `trace_signature`.
     """
 
     def __init__(self, config: TileConfig):
@@ -85,6 +88,7 @@ class Control(wiring.Component):
                 "window_last": Out(48),
                 "read_beat": In(1),
                 "write_beat": In(1),
+                **trace_signature(config),
             }
         )
 
@@ -163,6 +167,14 @@ class Control(wiring.Component):
             ),
             self.irq.eq(registers.irq[0] & registers.irq_enable[0]),
         ]
+        if config.trace:
+            m.d.comb += [
+                self.trace_control.running.eq(busy),
+                self.trace_control.halted.eq(running & decoder.halted),
+                self.trace_control.stopping.eq(stopping),
+                self.trace_control.moving.eq(fetch.granule.valid & fetch.granule.ready),
+            ]
+            self._trace(m, queues)
         return m
 
     def _connect_engines(self, m: Module, decoder, queues, semaphores) -> None:
@@ -207,6 +219,19 @@ class Control(wiring.Component):
             registers.write_beats.eq(counters.write_beats),
             Cat(registers.cycles_low, registers.cycles_high).eq(counters.cycles),
         ]
+
+    def _trace(self, m: Module, queues) -> None:
+        """What a traced tile shows of each engine and its queue."""
+        for engine, queue in queues.items():
+            port = getattr(self, engine.name.lower())
+            trace = getattr(self, f"trace_{engine.name.lower()}")
+            m.d.comb += [
+                *(trace[name].eq(port.trace[name]) for name in port.trace.shape().members),
+                *(trace[name].eq(getattr(port, name)) for name in ("busy", "stall", "idle")),
+                *(trace[name].eq(getattr(queue, name)) for name in ("empty", "waiting")),
+                trace.full.eq(queue.dispatch.valid & ~queue.dispatch.ready),
+                trace.pc.eq(queue.head_pc),
+            ]
 
     def _check_program(self, m: Module, registers):
         """Registered twice: registers last change two cycles before the start takes effect."""

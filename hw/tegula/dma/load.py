@@ -13,6 +13,7 @@ from tegula.dma.retire import Retirement
 from tegula.dma.runs import RunGenerator
 from tegula.dma.scatter import Scatter
 from tegula.dma.stage import StreamQueue, StreamStage
+from tegula.dma.tracing import trace_dma
 from tegula.isa.instructions import Engine
 from tegula.isa.traps import Trap
 from tegula.signatures import (
@@ -21,6 +22,7 @@ from tegula.signatures import (
     axi_request_layout,
     sbuf_write_layout,
 )
+from tegula.trace import Activity
 
 __all__ = ["LoadEngine"]
 
@@ -120,6 +122,16 @@ class LoadEngine(wiring.Component):
             engine.busy.eq(~engine.idle & moves),
             engine.stall.eq(~engine.idle & ~moves),
         ]
+        if config.trace:
+            starts = engine.instr.valid | ~generator.empty | splitter.bursts.valid
+            reasons = (
+                (moves, Activity.WORK),
+                (self.write.valid, Activity.RESULT),
+                (self.ar.valid & ~self.ar.ready, Activity.REQUEST),
+                (bursts.o.valid & ~self.r.valid, Activity.MEMORY),
+                (starts, Activity.STARTING),
+            )
+            trace_dma(m, engine, generator, retirement, reasons)
         return m
 
     def _fork_runs(self, m, generator, splitter, places):

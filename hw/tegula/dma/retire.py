@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 from tegula.config import TileConfig
 from tegula.dma.layouts import ticket_layout
 from tegula.dma.stage import StreamQueue
-from tegula.signatures import signal_layout, trap_layout
+from tegula.signatures import signal_layout, traced, trap_layout
 
 __all__ = ["Retirement"]
 
@@ -41,6 +41,8 @@ class Retirement(wiring.Component):
         until the engine is quiet and a `stop` is over.
     signals, trap, trap_valid, idle
         As in `EngineSignature`; `idle` without regard to the instruction that may be waiting.
+    retired : Out(1)
+        In a traced tile: the oldest instruction is complete, and its signal sent.
     """
 
     def __init__(self, config: TileConfig, depth: int = 8):
@@ -60,6 +62,7 @@ class Retirement(wiring.Component):
                 "trap": Out(trap_layout(config)),
                 "trap_valid": Out(1),
                 "idle": Out(1),
+                **traced(config, {"retired": Out(1)}),
             }
         )
 
@@ -81,6 +84,8 @@ class Retirement(wiring.Component):
             retire.eq((unsent != 0) & (~ticket.signal | self.signals.ready)),
             queue.o.ready.eq(retire),
         ]
+        if self._config.trace:
+            m.d.comb += self.retired.eq(retire & ~self.flush)
         with m.If(self.flush):
             m.d.sync += unsent.eq(0)
         with m.Else():

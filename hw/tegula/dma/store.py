@@ -13,6 +13,7 @@ from tegula.dma.layouts import ItemKind
 from tegula.dma.retire import Retirement
 from tegula.dma.runs import RunGenerator
 from tegula.dma.stage import StreamQueue, StreamStage
+from tegula.dma.tracing import trace_dma
 from tegula.isa.instructions import Engine
 from tegula.isa.traps import Trap
 from tegula.signatures import (
@@ -21,6 +22,7 @@ from tegula.signatures import (
     axi_write_data_layout,
     sbuf_read_layout,
 )
+from tegula.trace import Activity
 
 __all__ = ["StoreEngine"]
 
@@ -126,6 +128,17 @@ class StoreEngine(wiring.Component):
             engine.busy.eq(~engine.idle & moves),
             engine.stall.eq(~engine.idle & ~moves),
         ]
+        if config.trace:
+            starts = engine.instr.valid | ~generator.empty | splitter.bursts.valid
+            refused = (self.aw.valid & ~self.aw.ready) | (self.w.valid & ~self.w.ready)
+            reasons = (
+                (moves, Activity.WORK),
+                (self.read.valid, Activity.OPERAND),
+                (refused, Activity.REQUEST),
+                (bursts.o.valid & ~lengths.o.valid, Activity.MEMORY),
+                (starts, Activity.STARTING),
+            )
+            trace_dma(m, engine, generator, retirement, reasons)
         return m
 
     def _fork_runs(self, m, generator, splitter, gather):

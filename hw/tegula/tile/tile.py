@@ -14,6 +14,7 @@ from tegula.dma.load import LoadEngine
 from tegula.dma.store import StoreEngine
 from tegula.memory.psum import Psum, WrittenMap
 from tegula.memory.scratchpad import Scratchpad
+from tegula.signatures import trace_signature
 from tegula.vector.engine import VectorEngine
 
 __all__ = ["CSR_ADDR_WIDTH", "Tile"]
@@ -40,6 +41,8 @@ class Tile(wiring.Component):
         The host: registers of `tegula.isa.registers`.
     irq : Out(1)
         High while an interrupt is pending and enabled.
+    trace_control, trace_tensor, trace_vector ... : Out
+        What a traced tile shows in each cycle: `tegula.trace`.
     """
 
     def __init__(self, config: TileConfig):
@@ -49,6 +52,7 @@ class Tile(wiring.Component):
                 "m_axi": Out(Axi4Signature(config)),
                 "s_axil": In(Axi4LiteSignature(CSR_ADDR_WIDTH)),
                 "irq": Out(1),
+                **trace_signature(config),
             }
         )
 
@@ -80,6 +84,10 @@ class Tile(wiring.Component):
             self.irq.eq(control.irq),
             control.read_beat.eq(axi.rvalid & axi.rready),
             control.write_beat.eq(axi.wvalid & axi.wready),
+            *(
+                getattr(self, name).eq(getattr(control, name))
+                for name in trace_signature(self.config)
+            ),
         ]
 
     def _connect_engines(self, m):

@@ -5,7 +5,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from tegula.config import TileConfig
-from tegula.signatures import signal_layout
+from tegula.signatures import signal_layout, traced
 
 __all__ = ["CompletionQueue", "completion_layout"]
 
@@ -41,6 +41,8 @@ class CompletionQueue(wiring.Component):
         The signals.
     level : Out
         Instructions in the queue.
+    popped : Out(1)
+        In a traced tile: the oldest instruction is complete, and its signal sent.
     """
 
     DEPTH = 8
@@ -48,6 +50,7 @@ class CompletionQueue(wiring.Component):
 
     def __init__(self, config: TileConfig):
         self._layout = completion_layout(config)
+        self._trace = config.trace
         super().__init__(
             {
                 "push": In(1),
@@ -57,6 +60,7 @@ class CompletionQueue(wiring.Component):
                 "clear": In(1),
                 "signals": Out(stream.Signature(signal_layout(config))),
                 "level": Out(range(self.DEPTH + 1)),
+                **traced(config, {"popped": Out(1)}),
             }
         )
 
@@ -76,6 +80,8 @@ class CompletionQueue(wiring.Component):
             self.signals.payload.eq(head.update),
             pop.eq(complete & (~head.signal | self.signals.ready)),
         ]
+        if self._trace:
+            m.d.comb += self.popped.eq(pop)
         with m.If(self.push):
             m.d.sync += [entries[free].eq(self.entry), free.eq(free + 1)]
         with m.If(pop):

@@ -9,6 +9,7 @@ from tegula.config import TileConfig
 from tegula.isa.instructions import Engine
 from tegula.signatures import EngineSignature, pair_request_layout, vector_write_layout
 from tegula.streams import stream_states
+from tegula.trace import Activity
 from tegula.vector.completion import CompletionQueue
 from tegula.vector.lane import VectorLane
 from tegula.vector.pipeline import ElementPipeline
@@ -105,7 +106,18 @@ class VectorEngine(wiring.Component):
             self.engine.stall.eq(sequencer.denied),
             self.engine.busy.eq(~self.engine.idle & ~sequencer.denied),
         ]
+        if self._config.trace:
+            self._trace(m, sequencer, completions)
         return m
+
+    def _trace(self, m: Module, sequencer: ElementSequencer, completions: CompletionQueue) -> None:
+        """What a traced tile shows of the engine."""
+        trace = self.engine.trace
+        m.d.comb += [trace.begin.eq(sequencer.start), trace.complete.eq(completions.popped)]
+        with m.If(sequencer.denied):
+            m.d.comb += trace.activity.eq(Activity.OPERAND)
+        with m.Elif(sequencer.idle & ~self.engine.idle):
+            m.d.comb += trace.activity.eq(Activity.DRAINING)
 
     def _connect_lanes(self, m: Module, pipeline: ElementPipeline) -> list[VectorLane]:
         """All lanes do the same; their generators differ in where they start."""

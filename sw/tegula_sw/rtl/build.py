@@ -16,7 +16,9 @@ from tegula.emit import cache_root
 
 __all__ = ["BuildError", "build_library", "verilator_command", "verilator_environment"]
 
-_HARNESS = tuple(Path(__file__).with_name(name) for name in ("tile_harness.cpp", "axi_memory.h"))
+_HARNESS = tuple(
+    Path(__file__).with_name(name) for name in ("tile_harness.cpp", "axi_memory.h", "trace_log.h")
+)
 
 _VERILATOR_FLAGS = (
     *("--cc", "--exe", "--build", "--prefix", "Vtile", "-O3", "--no-timing"),
@@ -64,7 +66,7 @@ def _verilator_root() -> Path:
     return Path(next(iter(spec.submodule_search_locations)))
 
 
-def build_library(verilog: Path, top: str, *, waves: bool = False) -> Path:
+def build_library(verilog: Path, top: str, *, waves: bool = False, trace: bool = False) -> Path:
     """The shared library of module `top` of `verilog` with the harness; compiled where new.
 
     Cached in `cache_root() / "rtl"` by the content of all inputs. Processes that build the same one
@@ -74,13 +76,17 @@ def build_library(verilog: Path, top: str, *, waves: bool = False) -> Path:
     ----------
     waves
         Can write a VCD file (and is slower).
+    trace
+        Keeps what a traced tile shows (`tegula.trace`); the tile must be one.
 
     Raises
     ------
     BuildError
         If it cannot be compiled.
     """
-    flags = [*_VERILATOR_FLAGS, "--top-module", top, *(("--trace",) if waves else ())]
+    flags = [*_VERILATOR_FLAGS, "--top-module", top]
+    flags += ["--trace"] if waves else []
+    flags += ["-CFLAGS", "-DTEGULA_TRACE=1"] if trace else []
     texts = [*(file.read_text() for file in (verilog, *_HARNESS)), *flags, version("verilator")]
     key = hashlib.sha256("\0".join(texts).encode()).hexdigest()[:24]
     library = cache_root() / "rtl" / f"{top}_{key}.so"
@@ -90,7 +96,8 @@ def build_library(verilog: Path, top: str, *, waves: bool = False) -> Path:
     with open(library.with_suffix(".lock"), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # whoever comes second finds the library made
         if not library.exists():
-            label = f"{top} with waves" if waves else top
+            extras = " and ".join(name for name, on in (("waves", waves), ("trace", trace)) if on)
+            label = f"{top} with {extras}" if extras else top
             print(f"building RTL device {label}: ", end="", file=sys.stderr, flush=True)
             start = time.monotonic()
             _compile(verilog, flags, library)

@@ -6,7 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-__all__ = ["FAULT_RESPONSES", "ProtocolError", "TileLibrary"]
+__all__ = ["CHANGE", "FAULT_RESPONSES", "ProtocolError", "TileLibrary"]
+
+CHANGE = np.dtype([("cycle", np.uint64), ("word", np.uint64)])
+"""`Change` of `trace_log.h`: a word, and the cycle from which on it holds."""
 
 FAULT_RESPONSES = {"slverr": 2, "decerr": 3}
 """Names of AXI error responses, and their codes (IHI 0022H, A3.4.4)."""
@@ -27,6 +30,10 @@ _SIGNATURES = {
     "tile_cycle": (_U64, []),
     "tile_read_beats": (_U64, []),
     "tile_write_beats": (_U64, []),
+    "tile_trace_start": (None, []),
+    "tile_trace_stop": (None, []),
+    "tile_trace_size": (_U64, []),
+    "tile_trace_changes": (_U64, [ctypes.c_uint32, ctypes.POINTER(ctypes.c_void_p)]),
     "tile_message": (ctypes.c_char_p, []),
 }
 """Result and arguments after the handle, as `tile_harness.cpp` declares them."""
@@ -141,6 +148,28 @@ class TileLibrary:
         """Read and write beats transferred since `clear_counts`."""
         library, handle = self._library, self._handle
         return library.tile_read_beats(handle), library.tile_write_beats(handle)
+
+    def start_trace(self) -> None:
+        """Forget the changes that were kept; keep them from here on, if the library can."""
+        self._library.tile_trace_start(self._handle)
+
+    def stop_trace(self) -> None:
+        """Keep no more changes."""
+        self._library.tile_trace_stop(self._handle)
+
+    @property
+    def trace_size(self) -> int:
+        """Changes kept, of all ports."""
+        return self._library.tile_trace_size(self._handle)
+
+    def trace_changes(self, port: int) -> np.ndarray:
+        """Changes of a port of `tegula.trace.PORTS`, as `CHANGE`; cycles count as `cycle` does."""
+        start = ctypes.c_void_p()
+        count = self._library.tile_trace_changes(self._handle, port, ctypes.byref(start))
+        if not count:
+            return np.empty(0, CHANGE)
+        buffer = (ctypes.c_char * (count * CHANGE.itemsize)).from_address(start.value)
+        return np.frombuffer(buffer, CHANGE).copy()
 
     def _checked(self, status: int) -> int:
         if status < 0:

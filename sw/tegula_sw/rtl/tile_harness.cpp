@@ -6,6 +6,7 @@
 
 #include "Vtile.h"
 #include "axi_memory.h"
+#include "trace_log.h"
 #include "verilated.h"
 #if VM_TRACE
 #include "verilated_vcd_c.h"
@@ -22,9 +23,9 @@ class Tile {
         : memory(latency_cycles, stall, seed), top_(&context_) {
 #if VM_TRACE
         context_.traceEverOn(true);
-        trace_ = std::make_unique<VerilatedVcdC>();
-        top_.trace(trace_.get(), 99);
-        trace_->open(waves);
+        waves_ = std::make_unique<VerilatedVcdC>();
+        top_.trace(waves_.get(), 99);
+        waves_->open(waves);
 #endif
         top_.S_AXIL(bready) = top_.S_AXIL(rready) = 1;
         top_.rst = 1;
@@ -34,7 +35,7 @@ class Tile {
     }
     ~Tile() {
 #if VM_TRACE
-        trace_->close();
+        waves_->close();
 #endif
         top_.final();
     }
@@ -44,6 +45,7 @@ class Tile {
         top_.clk = 0;
         top_.eval();
         dump(0);
+        trace.sample(top_, memory.cycle());
         memory.sample(top_);
         const bool address = top_.S_AXIL(awready), data = top_.S_AXIL(wready);
         const bool read = top_.S_AXIL(arready);
@@ -84,6 +86,7 @@ class Tile {
     bool irq() const { return top_.irq; }
 
     AxiMemory memory;
+    TraceLog trace;
     std::string message;
 
    private:
@@ -100,7 +103,7 @@ class Tile {
     }
     void dump(int phase) {
 #if VM_TRACE
-        trace_->dump(memory.cycle() * 10 + 5 * phase);
+        waves_->dump(memory.cycle() * 10 + 5 * phase);
 #else
         (void)phase;
 #endif
@@ -109,7 +112,7 @@ class Tile {
     VerilatedContext context_;
     Vtile top_;
 #if VM_TRACE
-    std::unique_ptr<VerilatedVcdC> trace_;
+    std::unique_ptr<VerilatedVcdC> waves_;
 #endif
     bool written_ = false, answered_ = false;
     uint32_t value_ = 0, response_ = 0;
@@ -159,5 +162,12 @@ void tile_clear_counts(Tile* tile) { tile->memory.clear_counts(); }
 uint64_t tile_cycle(Tile* tile) { return tile->memory.cycle(); }
 uint64_t tile_read_beats(Tile* tile) { return tile->memory.read_beats(); }
 uint64_t tile_write_beats(Tile* tile) { return tile->memory.write_beats(); }
+void tile_trace_start(Tile* tile) { tile->trace.start(); }
+void tile_trace_stop(Tile* tile) { tile->trace.stop(); }
+uint64_t tile_trace_size(Tile* tile) { return tile->trace.size(); }
+uint64_t tile_trace_changes(Tile* tile, uint32_t port, const Change** changes) {
+    *changes = tile->trace.changes(port).data();
+    return tile->trace.changes(port).size();
+}
 const char* tile_message(Tile* tile) { return tile->message.c_str(); }
 }
