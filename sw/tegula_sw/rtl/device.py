@@ -1,6 +1,7 @@
 """The tile's RTL as a device."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,9 @@ from tegula.emit import tile_verilog
 from tegula.isa.instructions import ENGINES, Engine
 from tegula.isa.registers import CONTROL_START, Status, register_offset
 from tegula.isa.traps import Trap, TrapRecord
+from tegula.trace import PORTS
 from tegula_sw.device import RunResult
+from tegula_sw.profile.recording import Recorder, Recording
 from tegula_sw.rtl.build import build_library
 from tegula_sw.rtl.library import FAULT_RESPONSES, ProtocolError, TileLibrary
 
@@ -57,6 +60,8 @@ class RtlDevice:
         VCD file to write; slower.
     verilog
         Another tile than `tegula.tile.tile.Tile(config)`: module `tegula_<name>` of this file.
+    recorder
+        Gets a recording of each program that runs to its end or traps; slower.
 
     Raises
     ------
@@ -77,6 +82,7 @@ class RtlDevice:
         max_cycles: int = 1_000_000_000,
         waves: Path | str | None = None,
         verilog: Path | None = None,
+        recorder: Recorder | None = None,
     ):
         for first, last, response in errors:
             if not 0 <= first <= last or response not in FAULT_RESPONSES:
@@ -84,12 +90,17 @@ class RtlDevice:
                     "errors must be (first, last >= first, 'slverr' or 'decerr'), not"
                     f" {(first, last, response)}"
                 )
+        if verilog is not None and recorder is not None:
+            raise ValueError("a recorder needs the traced tile of config, not that of verilog")
         self.config = config
+        self._recorder = recorder
+        self._recorded: bytes | None = None
         self._max_cycles = max_cycles
         self._watchdog = config.watchdog_cycles
-        source = tile_verilog(config) if verilog is None else verilog
+        traced = recorder is not None
+        source = tile_verilog(replace(config, trace=traced)) if verilog is None else verilog
         self._tile = TileLibrary(
-            build_library(source, f"tegula_{config.name}", waves=waves is not None),
+            build_library(source, f"tegula_{config.name}", waves=waves is not None, trace=traced),
             mem_latency=mem_latency,
             stall=stall,
             seed=seed,
@@ -157,6 +168,9 @@ class RtlDevice:
         self._write_wide("WINDOW_LAST", last)
         self.write_register("WATCHDOG", self._watchdog)
         self._tile.clear_counts()
+        if self._recorder is not None and self._recorder.active:
+            self._recorded = memory[max(0, program - base) :][:program_bytes].tobytes()
+            self._tile.start_trace()
         self._start_cycle = self._tile.cycle
         self.write_register("CONTROL", CONTROL_START)
 
@@ -176,6 +190,8 @@ class RtlDevice:
             left = self._max_cycles - (self._tile.cycle - self._start_cycle)
             if self._tile.run(max(0, min(_CHUNK_CYCLES, left))):
                 return self._result()
+            if self._recorded is not None:
+                self._recorder.check_size(self._tile.trace_size)
             if self._tile.take_moved():
                 last_moved = self._tile.cycle
             if left <= _CHUNK_CYCLES:
@@ -230,11 +246,30 @@ class RtlDevice:
             write_beats=beats[1],
             counters={name: self.read_register(name) for name in _COUNTERS},
         )
+        self._record(result)
         self.write_register("IRQ", 1)
         self.step(1)
         if self.irq:
             raise ProtocolError("the interrupt pin is high after IRQ was cleared")
         return result
+
+    def _record(self, result: RunResult) -> None:
+        """Hand what was kept of the program to the recorder."""
+        if self._recorded is None:
+            return
+        self._tile.stop_trace()
+        changes = {name: self._tile.trace_changes(port) for port, name in enumerate(PORTS)}
+        self._recorder.add(
+            Recording(
+                config=self.config,
+                program=self._recorded,
+                cycles=result.cycles,
+                changes=changes,
+                label=self._recorder.label,
+                trap=result.trap,
+            )
+        )
+        self._recorded = None
 
     def _check(
         self,
