@@ -50,6 +50,16 @@ def _add_preset(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _window(text: str) -> tuple[int, int]:
+    try:
+        first, end = (int(part) for part in text.split(":"))
+    except ValueError:
+        first, end = -1, -1
+    if not 0 <= first < end:
+        raise argparse.ArgumentTypeError(f"must be FIRST:END with 0 <= FIRST < END, not {text!r}")
+    return first, end
+
+
 def _add_device(parser: argparse.ArgumentParser, default: str) -> None:
     parser.add_argument(
         "--device",
@@ -71,9 +81,53 @@ def _add_gemm(subparsers: argparse._SubParsersAction) -> None:
             " e4m3fn, e5m2."
         ),
     )
+    _add_operands(parser)
+    parser.add_argument("-o", "--output", required=True, metavar="C.npy", help="result, M x N")
+    _add_device(parser, "rtl")
+    _add_memory(parser)
+    parser.add_argument(
+        "--json", metavar="REPORT", help="write shape [M, N, K], cycles and beats; - is stdout"
+    )
+    _add_trace(parser)
+
+
+def _add_profile(subparsers: argparse._SubParsersAction) -> None:
+    parser = subparsers.add_parser(
+        "profile",
+        help="where the cycles of a matrix product went",
+        description=(
+            "Run C = A @ B as `tegula gemm` does, on the RTL, and print for each engine how long it"
+            " was busy and what it waited for (docs/profile.md)."
+        ),
+    )
+    _add_operands(parser)
+    parser.add_argument("-o", "--output", metavar="C.npy", help="result, M x N")
+    _add_preset(parser)
+    _add_memory(parser)
+    parser.add_argument(
+        "--json", metavar="REPORT", help="write the table and the report of gemm; - is stdout"
+    )
+    _add_trace(parser)
+    parser.add_argument(
+        "--picture", metavar="FILE", help="draw the timeline: FILE.png, FILE.svg or FILE.pdf"
+    )
+    parser.add_argument(
+        "--window",
+        type=_window,
+        metavar="FIRST:END",
+        help="cycles that the picture shows (default: all)",
+    )
+
+
+def _add_trace(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--trace", metavar="FILE", help="write a Chrome trace of the RTL, which Perfetto opens"
+    )
+
+
+def _add_operands(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("a", metavar="A.npy", help="left operand, M x K")
     parser.add_argument("b", metavar="B.npy", help="right operand, K x N")
-    parser.add_argument("-o", "--output", required=True, metavar="C.npy", help="result, M x N")
     parser.add_argument("--transpose-a", action="store_true", help="A.npy is K x M: C = A^T @ B")
     parser.add_argument("--transpose-b", action="store_true", help="B.npy is N x K: C = A @ B^T")
     parser.add_argument("--format-a", required=True, metavar="F", help="format of A")
@@ -82,7 +136,9 @@ def _add_gemm(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--saturate", action="store_true", help="fp8 overflow and Inf become the largest finite"
     )
-    _add_device(parser, "rtl")
+
+
+def _add_memory(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--mem-latency",
         type=_count,
@@ -99,9 +155,6 @@ def _add_gemm(subparsers: argparse._SubParsersAction) -> None:
     )
     parser.add_argument(
         "--seed", type=_count, default=0, metavar="N", help="seed of the stalls (default: 0)"
-    )
-    parser.add_argument(
-        "--json", metavar="REPORT", help="write shape [M, N, K], cycles and beats; - is stdout"
     )
 
 
@@ -240,6 +293,7 @@ def _parser() -> argparse.ArgumentParser:
         dest="command", required=True, metavar="COMMAND", parser_class=_Parser
     )
     _add_gemm(subparsers)
+    _add_profile(subparsers)
     _add_cast(subparsers)
     _add_train(subparsers)
     _add_eval(subparsers)

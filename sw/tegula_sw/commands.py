@@ -13,8 +13,10 @@ from tegula.config import TileConfig, preset
 from tegula.formats import FP32, FloatFormat
 from tegula_sw.arrays import codes_from_array, fp32_bits, load_array, save_array
 from tegula_sw.device import Device
+from tegula_sw.gemm import GemmReport
+from tegula_sw.gemm import gemm as run_gemm
 
-__all__ = ["asm", "cast", "disasm", "eval", "gemm", "info", "train"]
+__all__ = ["asm", "cast", "disasm", "eval", "gemm", "info", "profile", "train"]
 
 _STDOUT = "-"
 
@@ -29,7 +31,7 @@ def _format(option: str, name: str, config: TileConfig, *, fp32: bool = False) -
     raise ValueError(f"{option} {name!r} is unknown: it must be one of {known}")
 
 
-def _device(name: str, config: TileConfig, **rtl_options: float) -> Device:
+def _device(name: str, config: TileConfig, **rtl_options: object) -> Device:
     """The device; `rtl_options` mean nothing to golden, which has neither clock nor bus."""
     if name == "golden":
         from tegula_sw.golden import GoldenDevice
@@ -63,13 +65,66 @@ def _check_writable(*paths: str | None) -> None:
 
 def gemm(options: argparse.Namespace) -> None:
     """`tegula gemm`."""
-    from tegula_sw.gemm import gemm as run_gemm
+    config = preset(options.preset)
+    _check_formats(options, config)
+    _check_writable(options.output, options.json, options.trace)
+    if options.trace is None:
+        report = _run_gemm(options, config, options.device)
+    else:
+        if options.device != "rtl":
+            raise ValueError("--trace needs --device rtl: golden has no clock")
+        from tegula_sw.profile.chrome import write_chrome_trace
+        from tegula_sw.profile.recording import Recorder
+
+        recorder = Recorder(label="gemm")
+        report = _run_gemm(options, config, "rtl", recorder=recorder)
+        write_chrome_trace(recorder.recordings, options.trace)
+    if options.json:
+        _write_json(options.json, asdict(report))
+
+
+def profile(options: argparse.Namespace) -> None:
+    """`tegula profile`."""
+    from tegula_sw.profile.chrome import write_chrome_trace
+    from tegula_sw.profile.picture import check_picture, draw
+    from tegula_sw.profile.recording import Recorder
+    from tegula_sw.profile.table import breakdown, profile_table
 
     config = preset(options.preset)
-    fmt_a = _format("--format-a", options.format_a, config)
-    fmt_b = _format("--format-b", options.format_b, config)
-    fmt_out = _format("--format-out", options.format_out, config, fp32=True)
-    _check_writable(options.output, options.json)
+    _check_formats(options, config)
+    _check_writable(options.output, options.json, options.trace, options.picture)
+    if options.picture:
+        check_picture(options.picture)
+    elif options.window:
+        raise ValueError("--window needs --picture FILE")
+    recorder = Recorder(label="gemm")
+    report = _run_gemm(options, config, "rtl", recorder=recorder)
+    if options.trace:
+        write_chrome_trace(recorder.recordings, options.trace)
+    if options.picture:
+        draw(recorder.recordings, options.picture, options.window)
+    if options.json:
+        states = breakdown(recorder.recordings).states
+        engines = {
+            engine.name.lower(): {str(state): cycles for state, cycles in found.items()}
+            for engine, found in states.items()
+        }
+        _write_json(options.json, asdict(report) | {"engines": engines})
+    if options.json != _STDOUT:
+        sys.stdout.write(profile_table(recorder.recordings))
+
+
+def _check_formats(options: argparse.Namespace, config: TileConfig) -> None:
+    """Replace the names of the formats in `options` by the formats."""
+    options.format_a = _format("--format-a", options.format_a, config)
+    options.format_b = _format("--format-b", options.format_b, config)
+    options.format_out = _format("--format-out", options.format_out, config, fp32=True)
+
+
+def _run_gemm(
+    options: argparse.Namespace, config: TileConfig, device_name: str, **rtl_options: object
+) -> GemmReport:
+    """Load A and B, multiply, write C where that is wanted."""
     a = load_array(options.a)
     b = load_array(options.b)
     if a.ndim == b.ndim == 2:
@@ -80,30 +135,31 @@ def gemm(options: argparse.Namespace) -> None:
                 f"{options.a} {a.shape} and {options.b} {b.shape} disagree on K:"
                 f" {a.shape[axis_a]} {axes[axis_a]} and {b.shape[axis_b]} {axes[axis_b]}"
             )
-    a_codes = codes_from_array(options.a, a, fmt_a)
-    b_codes = codes_from_array(options.b, b, fmt_b)
+    a_codes = codes_from_array(options.a, a, options.format_a)
+    b_codes = codes_from_array(options.b, b, options.format_b)
     device = _device(
-        options.device,
+        device_name,
         config,
         mem_latency=options.mem_latency,
         stall=options.stall,
         seed=options.seed,
+        **rtl_options,
     )
     codes, report = run_gemm(
         device,
         a_codes,
         b_codes,
-        fmt_a,
-        fmt_b,
-        fmt_out,
+        options.format_a,
+        options.format_b,
+        options.format_out,
         saturate=options.saturate,
         transpose_a=options.transpose_a,
         transpose_b=options.transpose_b,
         progress=lambda number, total: _progress(f"running program {number + 1} of {total}"),
     )
-    save_array(options.output, codes.view(np.float32) if fmt_out == FP32 else codes)
-    if options.json:
-        _write_json(options.json, asdict(report))
+    if options.output:
+        save_array(options.output, codes.view(np.float32) if options.format_out == FP32 else codes)
+    return report
 
 
 def cast(options: argparse.Namespace) -> None:

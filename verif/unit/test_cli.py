@@ -16,7 +16,7 @@ from tegula_golden.gemm import gemm
 from tegula_sw.cli import main
 from tegula_sw.evaluate import OPERATIONS
 
-COMMANDS = ("gemm", "cast", "eval", "info", "asm", "disasm")
+COMMANDS = ("gemm", "profile", "cast", "train", "eval", "info", "asm", "disasm")
 BF16_OUT = ["--format-a", "bf16", "--format-b", "bf16", "--format-out", "bf16"]
 
 
@@ -100,6 +100,43 @@ def test_gemm_of_float_arrays_writes_codes_and_a_report(run, matrices, tmp_path)
     assert report["preset"] == "small"
     assert report["device"] == "golden"
     assert report["read_beats"] > report["write_beats"] > 0
+
+
+def test_profile_prints_a_table_and_writes_trace_picture_and_report(run, matrices, tmp_path):
+    files = ("--trace", "t.json", "--picture", "p.png", "--window", "50:150", "--json", "r.json")
+    arguments = ["profile", "A.npy", "B.npy", "-o", "C.npy", "--preset", "tiny", *BF16_OUT]
+    code, out, _ = run(*arguments, *files)
+    assert code == 0
+    report = json.loads((tmp_path / "r.json").read_text())
+    assert f"{report['cycles']:,} cycles" in out
+    for engine, states in report["engines"].items():
+        assert f"\n{engine}" in out
+        assert sum(states.values()) == report["cycles"]
+        if engine != "control":
+            busy = sum(n for state, n in states.items() if state.startswith("busy"))
+            assert busy == report["counters"][f"{engine.upper()}_BUSY"]
+    a, b = (cast(bits, BF16) for bits in matrices)
+    assert np.array_equal(np.load(tmp_path / "C.npy"), gemm(a, b, BF16, BF16, BF16))
+    events = json.loads((tmp_path / "t.json").read_text())["traceEvents"]
+    assert {event["name"] for event in events} >= {"tensor.matmul", "halt", "thread_name"}
+    assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_gemm_writes_a_trace_of_the_rtl(run, matrices, tmp_path):
+    arguments = ["gemm", "A.npy", "B.npy", "-o", "C.npy", "--preset", "tiny", *BF16_OUT]
+    code, out, _ = run(*arguments, "--trace", "t.json", "--json", "r.json")
+    assert (code, out) == (0, "")
+    content = json.loads((tmp_path / "t.json").read_text())
+    assert content["otherData"]["cycles"] == json.loads((tmp_path / "r.json").read_text())["cycles"]
+
+
+def test_traces_and_pictures_that_cannot_be_are_refused_before_the_work(run, matrices):
+    assert_error(run(*gemm_arguments("--trace", "t.json")), "--trace needs --device rtl")
+    profile = ["profile", "A.npy", "B.npy", *BF16_OUT]
+    assert_error(run(*profile, "--trace", "no/t.json"), "no is not a folder")
+    assert_error(run(*profile, "--picture", "p.gif"), "p.gif", ".png, .svg, .pdf")
+    assert_error(run(*profile, "--window", "1:2"), "--window needs --picture")
+    assert_error(run(*profile, "--picture", "p.png", "--window", "2:1"), "FIRST:END", "'2:1'")
 
 
 def test_gemm_of_codes_gives_float32_and_a_report_on_stdout(run, tmp_path):
