@@ -285,6 +285,11 @@ def _add_train(subparsers: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("--resume", action="store_true", help="go on with the run in DIR")
     _add_device(parser, "rtl")
+    parser.add_argument(
+        "--trace",
+        metavar="FILE",
+        help="write a Chrome trace of the second step, which Perfetto opens, and DIR/step.png",
+    )
 
 
 def _parser() -> argparse.ArgumentParser:

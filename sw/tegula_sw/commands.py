@@ -15,10 +15,12 @@ from tegula_sw.arrays import codes_from_array, fp32_bits, load_array, save_array
 from tegula_sw.device import Device
 from tegula_sw.gemm import GemmReport
 from tegula_sw.gemm import gemm as run_gemm
+from tegula_sw.profile.recording import Recorder
 
 __all__ = ["asm", "cast", "disasm", "eval", "gemm", "info", "profile", "train"]
 
 _STDOUT = "-"
+_TRACE_NEEDS_RTL = "--trace needs --device rtl: golden has no clock"
 
 
 def _format(option: str, name: str, config: TileConfig, *, fp32: bool = False) -> FloatFormat:
@@ -72,9 +74,8 @@ def gemm(options: argparse.Namespace) -> None:
         report = _run_gemm(options, config, options.device)
     else:
         if options.device != "rtl":
-            raise ValueError("--trace needs --device rtl: golden has no clock")
+            raise ValueError(_TRACE_NEEDS_RTL)
         from tegula_sw.profile.chrome import write_chrome_trace
-        from tegula_sw.profile.recording import Recorder
 
         recorder = Recorder(label="gemm")
         report = _run_gemm(options, config, "rtl", recorder=recorder)
@@ -87,7 +88,6 @@ def profile(options: argparse.Namespace) -> None:
     """`tegula profile`."""
     from tegula_sw.profile.chrome import write_chrome_trace
     from tegula_sw.profile.picture import check_picture, draw
-    from tegula_sw.profile.recording import Recorder
     from tegula_sw.profile.table import breakdown, profile_table
 
     config = preset(options.preset)
@@ -204,8 +204,20 @@ def train(options: argparse.Namespace) -> None:
     settings = TrainingSettings(
         **{field.name: getattr(options, field.name) for field in fields(TrainingSettings)}
     )
-    device = _device(options.device, preset(options.preset))
-    record = run_training(device, settings, Path(options.out), resume=options.resume)
+    config = preset(options.preset)
+    _check_writable(options.trace)
+    recorder = None
+    if options.trace is None:
+        device = _device(options.device, config)
+    elif options.device != "rtl":
+        raise ValueError(_TRACE_NEEDS_RTL)
+    else:
+        recorder = Recorder(label="training step")
+        device = _device("rtl", config, recorder=recorder)
+    folder = Path(options.out)
+    record = run_training(device, settings, folder, resume=options.resume, recorder=recorder)
+    if recorder is not None and recorder.recordings:
+        _write_step(recorder, options.trace, folder / "step.png")
     last = record.epochs[-1]
     print(f"epoch {last.epoch}: loss {last.loss:.4f}, test accuracy {100 * last.accuracy:.2f} %")
     if last.utilisation is not None:
@@ -237,6 +249,17 @@ def eval(options: argparse.Namespace) -> None:
         progress=lambda number, total: _progress(f"running program {number + 1} of {total}"),
     )
     save_array(options.output, bits.view(np.float32) if x.dtype.kind == "f" else bits)
+
+
+def _write_step(recorder: Recorder, trace: str, picture: Path) -> None:
+    """Trace, picture and table of a step of training."""
+    from tegula_sw.profile.chrome import write_chrome_trace
+    from tegula_sw.profile.picture import draw
+    from tegula_sw.profile.table import profile_table
+
+    write_chrome_trace(recorder.recordings, trace)
+    draw(recorder.recordings, str(picture))
+    sys.stdout.write(profile_table(recorder.recordings))
 
 
 def info(options: argparse.Namespace) -> None:

@@ -330,7 +330,7 @@ def test_random_bits_must_fit(run, tmp_path):
 def test_missing_arguments_are_one_line_too(run):
     assert_error(run(), "COMMAND")
     assert_error(run("gemm", "A.npy"), "required")
-    assert_error(run("train"), "'train'")
+    assert_error(run("dance"), "'dance'")
     assert_error(run("cast", "X.npy", "-o", "Y.npy", "--to"), "--to")
 
 

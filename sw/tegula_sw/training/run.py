@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from tegula_sw.device import Device
+from tegula_sw.profile.recording import Recorder
 from tegula_sw.training.data import CLASSES, INPUTS, digits
 from tegula_sw.training.parameters import TrainingSettings
 from tegula_sw.training.record import Epoch, Record
@@ -48,7 +49,12 @@ def _order(settings: TrainingSettings, epoch: int, count: int) -> np.ndarray:
 
 
 def train(
-    device: Device, settings: TrainingSettings, folder: Path, *, resume: bool = False
+    device: Device,
+    settings: TrainingSettings,
+    folder: Path,
+    *,
+    resume: bool = False,
+    recorder: Recorder | None = None,
 ) -> Record:
     """Train a classifier of the digits.
 
@@ -65,6 +71,8 @@ def train(
         Where log, weights, state and picture go.
     resume
         Whether to go on with the run in `folder`.
+    recorder
+        The device's, if it has one: the second step is recorded.
 
     Raises
     ------
@@ -79,14 +87,18 @@ def train(
     name = type(device).__name__.removesuffix("Device").lower()
     args = folder, settings, name, device.config.name
     record, state = Record.resume(*args) if resume else (Record.begin(*args), None)
-    session = Session(device, settings, INPUTS, CLASSES, state=state)
+    with _recorded(recorder, wanted=False):
+        session = Session(device, settings, INPUTS, CLASSES, state=state)
     interrupts = _Interrupts()
     batches = len(train_samples) // settings.batch
     with interrupts.deferred(), _Progress(settings.epochs * batches, len(record.losses)) as bar:
         for epoch in range(len(record.epochs) + 1, settings.epochs + 1):
             order = _order(settings, epoch, len(train_samples))
             for chosen in order[len(record.losses) - (epoch - 1) * batches :]:
-                result = session.step(train_samples.inputs[chosen], train_samples.labels[chosen])
+                with _recorded(recorder, wanted=len(record.losses) > 0):
+                    result = session.step(
+                        train_samples.inputs[chosen], train_samples.labels[chosen]
+                    )
                 record.losses.append(result.loss)
                 record.cycles.append(result.cycles)
                 bar.step(result.loss, result.cycles)
@@ -102,6 +114,17 @@ def train(
             bar.epoch(accuracy)
     record.draw()
     return record
+
+
+@contextmanager
+def _recorded(recorder: Recorder | None, *, wanted: bool) -> Iterator[None]:
+    """Let the recorder record what runs in the block, once, if it is wanted."""
+    if recorder is None:
+        yield
+        return
+    recorder.active = wanted and not recorder.recordings
+    yield
+    recorder.active = False
 
 
 def _epoch(
