@@ -7,7 +7,7 @@ result is `QNAN`.
 
 import numpy as np
 
-from tegula.formats import FORMATS
+from tegula.formats import BF16, FORMATS
 from tegula.isa.operations import Operation, Reduction
 from tegula_golden.codes import code_dtype, decode
 
@@ -64,8 +64,9 @@ def decode_pattern(words: np.ndarray, format_code: int) -> np.ndarray:
     Returns
     -------
     numpy.ndarray
-        uint32, shaped like `words`. NaNs of narrow formats are quiet and keep their sign; patterns
-        of fp32 and of the raw formats are unchanged.
+        uint32, shaped like `words`. bf16 is the upper half of its pattern, NaNs included; NaNs of
+        8-bit formats become `QNAN` with their sign; patterns of fp32 and of the raw formats are
+        unchanged.
 
     Raises
     ------
@@ -78,6 +79,8 @@ def decode_pattern(words: np.ndarray, format_code: int) -> np.ndarray:
         return words.astype(np.uint32)
     if format_code == RAW16:
         return words.astype(np.uint16).astype(np.uint32)
+    if format_code == BF16.code:
+        return words.astype(np.uint16).astype(np.uint32) << np.uint32(16)
     if format_code not in _FORMAT_BY_CODE:
         raise ValueError(f"no format has the code {format_code!r}")
     fmt = _FORMAT_BY_CODE[format_code]

@@ -270,9 +270,14 @@ def test_narrow_codes_enter_as_their_values(fmt):
     for code, pattern in zip(codes.tolist(), patterns.tolist(), strict=True):
         number = reference.value(code, fmt)
         assert reference.value(pattern, FP32) == number
-        if number == "nan":
+        if number == "nan" and fmt is not BF16:
             assert pattern & 0x7FFF_FFFF == QNAN
         assert pattern >> 31 == code >> (fmt.width - 1)
+
+
+def test_bf16_enters_as_the_upper_half_of_its_pattern_payloads_included():
+    codes = np.arange(1 << 16, dtype=np.uint16)
+    assert fp32.decode_pattern(codes, BF16.code).tolist() == [c << 16 for c in range(1 << 16)]
 
 
 def test_patterns_enter_unchanged_and_what_is_above_a_code_is_ignored():

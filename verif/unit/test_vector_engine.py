@@ -78,6 +78,37 @@ def test_every_operation_with_every_operand(operation, kind):
     check_vector([first, second], state)
 
 
+def _nans(fmt):
+    """All NaN codes of a format, both signs, over and over until they fill 64 words a lane."""
+    magnitudes = np.arange((fmt.infinity or fmt.max_finite) + 1, fmt.magnitude_mask + 1)
+    codes = np.concatenate([magnitudes, magnitudes | fmt.magnitude_mask + 1])
+    return np.resize(codes, (N, 64)).astype(np.uint16)
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [Operation[name] for name in ("PASS", "ABS", "SELECT", "MERGE", "MAX", "MIN")],
+    ids=lambda operation: operation.name,
+)
+@pytest.mark.parametrize("fmt", [BF16, E4M3FN, E5M2], ids=lambda fmt: fmt.name)
+def test_nans_keep_their_payloads_where_patterns_are_moved(fmt, operation):
+    """Every NaN code as x and as y, read back as 32 bits; scalars with a payload too."""
+    state = random_state()
+    state.sbuf[:, 0:64] = _nans(fmt)
+    state.sbuf[:, 64:128] = np.roll(_nans(fmt), 5, axis=1)
+    common = {"x_source": SBUF, "x_format": fmt.code, "op0": operation, "overlap": 1}
+    common |= {"format": "raw32", "dst": 128, "dst_stride": 2}
+    moved = compute(**common, columns=64, s0_kind="y", y_addr=64, y_format=fmt.code)
+    seen = check_vector([moved], state)
+    if fmt is BF16 and operation in (Operation.PASS, Operation.SELECT, Operation.MERGE):
+        kept = state.sbuf[:, 0:64] if operation == Operation.PASS else state.sbuf[:, 64:128]
+        np.testing.assert_array_equal(seen.sbuf[:, 129:256:2], kept)
+        assert len(np.unique(kept)) == 254
+    state.sbuf[:, 64:66] = (0x0123, 0xFFA5)
+    check_vector([compute(**common, columns=3, s0_kind="partition", s0=64)], state)
+    check_vector([compute(**common, columns=3, s0=0x7F80_0001)], state)
+
+
 @pytest.mark.parametrize("rows", range(1, N + 1))
 def test_only_the_rows_asked_for_are_written(rows):
     item = compute(rows=rows, columns=9, dst=8, format="fp32", dst_stride=2)

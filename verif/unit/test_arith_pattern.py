@@ -1,0 +1,79 @@
+"""PatternDecode over every code of every format, against golden and against the definition."""
+
+from functools import cache
+
+import numpy as np
+import pytest
+from amaranth.sim import Simulator
+
+from tegula.arith.pattern import PatternDecode
+from tegula.config import preset
+from tegula.formats import BF16, E3M4, E4M3, E4M3FN, E5M2, FP32, RAW16, RAW32
+from tegula_golden import reference
+from tegula_golden.fp32 import decode_pattern
+
+NARROW = (E4M3FN, E5M2, E4M3, E3M4)
+SETS = {"all": NARROW, "fn and e5m2": (E4M3FN, E5M2), "e3m4": (E3M4,), "none": ()}
+SEED = 3
+_QUIET_NAN = 0x7FC0_0000
+
+
+def decode(words, code, narrow=NARROW):
+    """The pattern of each word, by simulation."""
+    dut = PatternDecode(preset("tiny", fp8_formats=narrow))
+    patterns = []
+
+    async def testbench(ctx):
+        ctx.set(dut.format, code)
+        for word in words:
+            ctx.set(dut.word, word)
+            await ctx.delay(1e-9)
+            patterns.append(ctx.get(dut.pattern))
+
+    sim = Simulator(dut)
+    sim.add_testbench(testbench)
+    sim.run()
+    assert len(patterns) == len(words)
+    return patterns
+
+
+@cache
+def noisy_codes(fmt):
+    """Every code of `fmt`, with noise above it."""
+    noise = np.random.default_rng(SEED).integers(0, 1 << 32, 1 << fmt.width)
+    return (noise >> fmt.width << fmt.width | np.arange(1 << fmt.width)).tolist()
+
+
+@pytest.mark.parametrize("narrow", SETS.values(), ids=SETS)
+def test_every_code_enters_as_in_golden_whatever_is_above_it(narrow):
+    for fmt in narrow:
+        words = noisy_codes(fmt)
+        expected = decode_pattern(np.array(words, np.uint32), fmt.code).tolist()
+        assert decode(words, fmt.code, narrow) == expected, fmt.name
+
+
+@pytest.mark.parametrize("fmt", NARROW, ids=lambda fmt: fmt.name)
+def test_every_8_bit_code_keeps_value_and_sign_and_its_nans_are_quiet(fmt):
+    nans = 0
+    for code, pattern in enumerate(decode(range(256), fmt.code)):
+        number = reference.value(code, fmt)
+        assert pattern >> 31 == code >> 7
+        assert reference.value(pattern, FP32) == number
+        if number == "nan":
+            nans += 1
+            assert pattern & 0x7FFF_FFFF == _QUIET_NAN
+    assert nans == 2 * (0x7F - fmt.max_finite - (fmt.infinity is not None))
+
+
+@pytest.mark.parametrize("narrow", [NARROW, ()], ids=["beside 8-bit formats", "alone"])
+def test_every_bf16_code_is_the_upper_half_of_its_pattern(narrow):
+    codes = range(0, 1 << 16, 1 if narrow else 61)
+    words = [noisy_codes(BF16)[code] for code in codes]
+    assert decode(words, BF16.code, narrow) == [code << 16 for code in codes]
+
+
+def test_patterns_enter_as_they_are():
+    words = np.random.default_rng(SEED).integers(0, 1 << 32, 1000).tolist()
+    for code in (FP32.code, RAW32):
+        assert decode(words, code) == words
+    assert decode(words, RAW16) == [word & 0xFFFF for word in words]
