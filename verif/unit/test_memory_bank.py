@@ -1,0 +1,40 @@
+"""ScratchpadBank against a plain array, with reads and writes in every cycle."""
+
+import random
+
+from unit.unit_bench import simulate
+
+from tegula.config import preset
+from tegula.memory.bank import ScratchpadBank
+
+CONFIG = preset("tiny", sbuf_depth=256)
+DEPTH = CONFIG.sbuf_depth // CONFIG.bus_words
+SEED = 31
+
+
+def test_each_partition_takes_its_word_and_a_row_is_read_a_cycle_later():
+    rng, dut = random.Random(SEED), ScratchpadBank(CONFIG)
+    words = [[0] * DEPTH for _ in range(CONFIG.n)]
+    checked = 0
+
+    async def testbench(ctx):
+        nonlocal checked
+        for _ in range(2500):
+            read, write, enable = (rng.randrange(limit) for limit in (DEPTH, DEPTH, 1 << CONFIG.n))
+            row = [rng.getrandbits(16) for _ in range(CONFIG.n)]
+            ctx.set(dut.read_addr, read)
+            ctx.set(dut.write_addr, write)
+            ctx.set(dut.write_en, enable)
+            ctx.set(dut.write_data, row)
+            before = [column[read] for column in words]
+            await ctx.tick()
+            for p in range(CONFIG.n):
+                written = enable >> p & 1
+                if written:
+                    words[p][write] = row[p]
+                if not (written and read == write):  # else undefined
+                    assert ctx.get(dut.read_data[p]) == before[p]
+                    checked += 1
+
+    simulate(dut, testbench)
+    assert checked > 9000

@@ -1,0 +1,34 @@
+"""A part on its own in the simulator: values in each cycle, values out of each."""
+
+from collections.abc import Callable, Iterable
+
+from amaranth.sim import Simulator
+
+__all__ = ["simulate", "stream_through"]
+
+
+def simulate(dut, testbench: Callable, *, clocked: bool = True) -> None:
+    """Run ``testbench(ctx)`` on `dut` until it ends."""
+    simulator = Simulator(dut)
+    if clocked:
+        simulator.add_clock(1e-8)
+    simulator.add_testbench(testbench)
+    simulator.run()
+
+
+def stream_through(dut, inputs: Iterable[dict], output: str, latency: int) -> list:
+    """`output` for each of `inputs` (ports by name), one a cycle, `latency` cycles later."""
+    inputs, outputs = list(inputs), []
+
+    async def testbench(ctx):
+        for cycle in range(len(inputs) + latency):
+            if cycle < len(inputs):
+                for name, value in inputs[cycle].items():
+                    ctx.set(getattr(dut, name), value)
+            *_, value = await ctx.tick().sample(getattr(dut, output))
+            if cycle >= latency:
+                outputs.append(value)
+
+    simulate(dut, testbench)
+    assert len(outputs) == len(inputs)
+    return outputs
