@@ -57,7 +57,7 @@ def random_function(rng):
 
 
 def random_argument(rng, low):
-    """n mostly around the window of the function, where the index is not clamped."""
+    """An n mostly around the window of the function, where the index is not clamped."""
     argument = dict.fromkeys(("zero", "infinite", "nan"), 0)
     argument |= {"negative": rng.randrange(2), "t": rng.getrandbits(32)}
     argument["n"] = max(-512, min(511, low + rng.randrange(-6, 70)))

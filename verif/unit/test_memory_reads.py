@@ -17,7 +17,7 @@ CONFIGS = {
 }
 STREAMS = ("stationary", "x", "y", "activation", "store")
 SEED = 32
-CYCLES = 700
+CYCLES = 450
 
 
 def word(addr, partition):
@@ -162,10 +162,10 @@ class ReadsBench:
 def test_readers_are_served_in_their_order_and_get_their_words(config, busy):
     bench = ReadsBench(config, busy)
     simulate(bench.dut, bench.run)
-    assert bench.served["x and y at once"] > 20
-    assert bench.served["x alone"] > 20
-    assert min(bench.served[name] for name in ("stationary", "x", "y")) > 100
-    assert bench.served["store"] + bench.served["activation"] > (60 if busy < 0.5 else 10)
+    assert bench.served["x and y at once"] > 5
+    assert bench.served["x alone"] > 5
+    assert min(bench.served[name] for name in ("stationary", "x", "y")) > 60
+    assert bench.served["store"] + bench.served["activation"] > (40 if busy < 0.5 else 6)
 
 
 def test_pairs_of_x_and_y_in_different_banks_come_in_every_cycle():
