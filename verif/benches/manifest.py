@@ -59,6 +59,31 @@ BENCHES = (
         preset_tests=("every_kind_of_data_in_back_to_back_passes",),
     ),
     Bench(
+        name="vector",
+        top="VectorTop",
+        module="bench_vector",
+        tiny_tests=(
+            "random_instructions_without_denied_grants",
+            "random_instructions_with_10_percent_denied_grants",
+            "random_instructions_with_50_percent_denied_grants",
+            "traps_come_after_all_before_them_and_nothing_after_them",
+            "every_code_enters_as_in_golden",
+            "elements_follow_each_other_at_the_documented_rate",
+        ),
+    ),
+    Bench(
+        name="activation",
+        top="ActivationTop",
+        module="bench_activation",
+        tiny_tests=(
+            "random_instructions_without_denied_grants",
+            "random_instructions_with_10_percent_denied_grants",
+            "random_instructions_with_50_percent_denied_grants",
+            "traps_come_after_all_before_them_and_nothing_after_them",
+            "columns_follow_each_other_at_the_documented_rate",
+        ),
+    ),
+    Bench(
         name="dma",
         top="DmaTop",
         module="bench_dma",

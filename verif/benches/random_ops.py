@@ -8,15 +8,25 @@ from memory_map import BASE
 from tegula.config import TileConfig
 from tegula.formats import BF16, FP32, RAW16, RAW32
 from tegula.isa.codec import decode, encode
-from tegula.isa.instructions import Layout
+from tegula.isa.instructions import ENGINES, Engine, Layout
 from tegula.isa.operations import Operand, Reduction, Rounding, Source, TableKind
 from tegula_sw.aliasing import overwrites_operand
 from tegula_sw.schedule import Op
 
-__all__ = ["DATA_BYTES", "random_descriptor", "random_ops", "settling_ops", "written_psum"]
+__all__ = [
+    "DATA_BYTES",
+    "random_descriptor",
+    "random_engine_ops",
+    "random_ops",
+    "settling_ops",
+    "written_psum",
+]
 
 DATA_BYTES = 0x3000
 """Memory that loads and stores use."""
+
+_SHARES = (0.3, 0.3, 0.16, 0.14, 0.1)
+"""Of the engines, among instructions."""
 
 _MAX_COLUMNS = 40
 _STATE_WORDS = 8
@@ -27,17 +37,23 @@ _CONSTANTS = (0x3F80_0000, 0xBF00_0000, 0x4000_0000, 0, 0x8000_0000, 0x7F80_0000
 class _Generator:
     """Draws instructions; remembers what PSUM holds at that point of the program."""
 
-    def __init__(self, rng: np.random.Generator, config: TileConfig):
+    def __init__(
+        self, rng: np.random.Generator, config: TileConfig, written: np.ndarray | None = None
+    ):
         self._rng, self._config = rng, config
-        self._written = np.zeros(config.psum_depth, dtype=bool)
+        nowhere = np.zeros(config.psum_depth, dtype=bool)
+        self._written = nowhere if written is None else written.copy()
         self._stationary = False
         self._near = int(rng.integers(0, config.sbuf_depth - 512)) // 64 * 64
         """Most addresses are within 512 words from here, so that instructions meet."""
 
     def op(self) -> Op:
         """The next instruction."""
-        makers = (self._tensor, self._vector, self._activation, self._load, self._store)
-        make = makers[self._rng.choice(len(makers), p=(0.3, 0.3, 0.16, 0.14, 0.1))]
+        return self.op_of(ENGINES[self._rng.choice(len(ENGINES), p=_SHARES)])
+
+    def op_of(self, engine: Engine) -> Op:
+        """The next instruction, which is one of `engine`."""
+        make = getattr(self, f"_{engine.name.lower()}")
         while True:
             written = self._written.copy()
             mnemonic, fields = make()
@@ -281,6 +297,14 @@ def random_ops(rng: np.random.Generator, config: TileConfig, count: int) -> list
     """`count` instructions that end well whatever the data, the table's loads first."""
     generator = _Generator(rng, config)
     return [*generator.table(), *(generator.op() for _ in range(count - 2))]
+
+
+def random_engine_ops(
+    rng: np.random.Generator, config: TileConfig, engine: Engine, count: int, written: np.ndarray
+) -> list[Op]:
+    """`count` instructions of one engine that end well, where those words of PSUM are written."""
+    generator = _Generator(rng, config, written)
+    return [generator.op_of(engine) for _ in range(count)]
 
 
 def settling_ops(config: TileConfig) -> list[Op]:

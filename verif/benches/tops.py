@@ -1,9 +1,10 @@
 """Toplevels of the block benches: a block with what it needs around it, behind flat ports."""
 
 from amaranth.hdl import Module
-from amaranth.lib import data, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
+from tegula.activation.engine import ActivationEngine
 from tegula.arith.decode import OperandDecode
 from tegula.array.array import SystolicArray
 from tegula.bus.arbiter import AxiMaster
@@ -16,9 +17,15 @@ from tegula.dma.load import LoadEngine
 from tegula.dma.store import StoreEngine
 from tegula.isa.instructions import ENGINES, Engine
 from tegula.memory.scratchpad import Scratchpad
-from tegula.signatures import EngineSignature
+from tegula.signatures import (
+    EngineSignature,
+    pair_request_layout,
+    row_write_layout,
+    vector_write_layout,
+)
+from tegula.vector.engine import VectorEngine
 
-__all__ = ["ArrayTop", "ControlTop", "DmaTop"]
+__all__ = ["ActivationTop", "ArrayTop", "ControlTop", "DmaTop", "VectorTop"]
 
 
 class ArrayTop(wiring.Component):
@@ -190,5 +197,104 @@ class ControlTop(wiring.Component):
         m.d.comb += [
             self.irq.eq(control.irq),
             control.read_beat.eq(self.m_axi.rvalid & self.m_axi.rready),
+        ]
+        return m
+
+
+class VectorTop(wiring.Component):
+    """The vector engine; its memories are the bench's, but for the map of written PSUM words.
+
+    Parameters
+    ----------
+    config
+        The tile.
+
+    Members
+    -------
+    vector : Out(EngineSignature)
+        The engine's queue, signals, traps and stop.
+    psum_limit : In
+        PSUM words below this address count as written.
+    psum_addr, psum_en, psum_data, x, x_data, y, y_data, write
+        Of `VectorEngine`.
+    """
+
+    def __init__(self, config: TileConfig):
+        self._config = config
+        pair = stream.Signature(pair_request_layout(config))
+        words = data.ArrayLayout(32, config.n)
+        super().__init__(
+            {
+                "vector": Out(EngineSignature(config, Engine.VECTOR)),
+                "psum_limit": In(range(config.psum_depth + 1)),
+                "psum_addr": Out(range(config.psum_depth)),
+                "psum_en": Out(1),
+                "psum_data": In(data.ArrayLayout(config.psum_width, config.n)),
+                "x": Out(pair),
+                "x_data": In(words),
+                "y": Out(pair),
+                "y_data": In(words),
+                "write": Out(vector_write_layout(config)),
+            }
+        )
+
+    def elaborate(self, platform):
+        """Instantiate and connect."""
+        m = Module()
+        m.submodules.engine = engine = VectorEngine(self._config)
+        connect(m, flipped(self.vector), engine.engine)
+        connect(m, engine.x, flipped(self.x))
+        connect(m, engine.y, flipped(self.y))
+        m.d.comb += [
+            self.psum_addr.eq(engine.psum_addr),
+            self.psum_en.eq(engine.psum_en),
+            engine.psum_data.eq(self.psum_data),
+            engine.psum_written.eq(engine.psum_addr < self.psum_limit),
+            engine.x_data.eq(self.x_data),
+            engine.y_data.eq(self.y_data),
+            self.write.eq(engine.write),
+        ]
+        return m
+
+
+class ActivationTop(wiring.Component):
+    """The activation engine; its scratchpad is the bench's.
+
+    Parameters
+    ----------
+    config
+        The tile.
+
+    Members
+    -------
+    activation : Out(EngineSignature)
+        The engine's queue, signals, traps and stop.
+    row, row_data, row_valid, write
+        Of `ActivationEngine`.
+    """
+
+    def __init__(self, config: TileConfig):
+        self._config = config
+        words = data.ArrayLayout(16, config.n)
+        super().__init__(
+            {
+                "activation": Out(EngineSignature(config, Engine.ACTIVATION)),
+                "row": Out(stream.Signature((config.sbuf_depth - 1).bit_length())),
+                "row_data": In(words),
+                "row_valid": In(1),
+                "write": Out(stream.Signature(row_write_layout(config))),
+            }
+        )
+
+    def elaborate(self, platform):
+        """Instantiate and connect."""
+        m = Module()
+        m.submodules.engine = engine = ActivationEngine(self._config)
+        connect(m, flipped(self.activation), engine.engine)
+        connect(m, engine.row, flipped(self.row))
+        connect(m, engine.write, flipped(self.write))
+        m.d.comb += [
+            engine.row_data.eq(self.row_data),
+            engine.row_valid.eq(self.row_valid),
         ]
         return m

@@ -1,0 +1,165 @@
+"""The memories beside the engines of lanes, in cocotb: what is read when, and what is written."""
+
+from collections import deque
+
+import numpy as np
+from cocotb.triggers import RisingEdge
+from testbench import join, split
+
+from tegula.config import TileConfig
+from tegula.memory.scratchpad import READ_CYCLES
+from tegula.signatures import pair_request_layout, row_write_layout, vector_write_layout
+from tegula_golden.tile_state import TileState
+
+__all__ = ["ActivationMemories", "VectorMemories"]
+
+_POISON = 0xDEAD
+"""What a read gets of a word that is being written."""
+
+_BITS_16 = 0xFFFF
+
+
+def _fields(value: int, layout) -> dict[str, int]:
+    """Members of a packed structure."""
+    return {
+        name: value >> field.offset & ((1 << field.width) - 1)
+        for name in layout.members
+        for field in [layout[name]]
+    }
+
+
+class _Memories:
+    """Scratchpad words, and grants that are withheld at random; subclasses play the ports."""
+
+    def __init__(self, dut, config: TileConfig, rng: np.random.Generator, state: TileState):
+        self._dut, self._config, self._rng = dut, config, rng
+        self.words = state.sbuf.copy()
+        self._written_at = np.full(self.words.shape, -9)
+        self._cycle = 0
+        self._rate = 0.0
+        self.writes = self.denied = 0
+
+    def shape_traffic(self, rate: float) -> None:
+        """Share of cycles in which a port is not served."""
+        self._rate = rate
+
+    def _grants(self) -> int:
+        return int(self._rate == 0 or self._rng.random() >= self._rate)
+
+    def _read(self, rows: slice) -> np.ndarray:
+        """Rows as a read that was accepted in this cycle gets them: uint16, partitions x rows."""
+        fresh = self._written_at[:, rows] >= self._cycle - 1
+        return np.where(fresh, np.uint16(_POISON), self.words[:, rows])
+
+    def _write(self, partition: int, addr: int, word: int) -> None:
+        self.words[partition, addr] = word
+        self._written_at[partition, addr] = self._cycle
+
+    def _count(self, valid, ready) -> bool:
+        """Whether a request was accepted; one that was not is counted."""
+        accepted = bool(valid.value) and bool(ready.value)
+        self.denied += bool(valid.value) and not accepted
+        return accepted
+
+
+class VectorMemories(_Memories):
+    """PSUM, which is always there, and the ports x, y and write of the scratchpad."""
+
+    def __init__(self, dut, config: TileConfig, rng: np.random.Generator, state: TileState):
+        super().__init__(dut, config, rng, state)
+        words = state.psum(slice(None)).words()
+        self._psum = [join(column, config.psum_width) for column in words.T]
+        self._pair, self._layout = pair_request_layout(config), vector_write_layout(config)
+        self.lines = 0
+
+    async def run(self) -> None:
+        """Play all ports, cycle by cycle."""
+        dut, edge = self._dut, RisingEdge(self._dut.clk)
+        ports = [
+            (*(getattr(dut, f"{name}__{part}") for part in ("valid", "ready", "payload")), answer)
+            for name, answer in (("x", dut.x_data), ("y", dut.y_data))
+        ]
+        flying = [deque([None] * (READ_CYCLES - 1)) for _ in ports]
+        for _, ready, _, answer in ports:
+            ready.value = answer.value = 0
+        dut.psum_data.value = 0
+        while True:
+            await edge
+            self._take(int(dut.write.value))
+            for (valid, ready, payload, answer), queue in zip(ports, flying, strict=True):
+                words = self._pair_words(payload) if self._count(valid, ready) else None
+                queue.append(words)
+                words = queue.popleft()
+                if words is not None:
+                    answer.value = words
+                ready.value = self._grants()
+            if dut.psum_en.value:
+                dut.psum_data.value = self._psum[int(dut.psum_addr.value)]
+            self._cycle += 1
+
+    def _pair_words(self, payload) -> int:
+        request = _fields(int(payload.value), self._pair)
+        addr = request["addr"]
+        if request["double"]:
+            addr -= addr % 2  # an odd one traps, and its words mean nothing
+            words = self._read(slice(addr, addr + 2))
+        else:  # what is above a word is not defined
+            words = np.pad(self._read(slice(addr, addr + 1)), ((0, 0), (0, 1)), mode="edge")
+        return int.from_bytes(words.astype("<u2").tobytes(), "little")
+
+    def _take(self, value: int) -> None:
+        """Results, as `vector_write_layout` says."""
+        write, config = _fields(value, self._layout), self._config
+        if not write["enable"]:
+            return
+        self.writes += 1
+        self.lines += write["line"]
+        addr = write["addr"]
+        assert addr % (config.row_words if write["line"] else 1 + write["double"]) == 0
+        for p, word in enumerate(split(write["words"], 32, config.n)):
+            if not write["enable"] >> p & 1:
+                continue
+            if write["line"]:
+                if p < config.row_words:
+                    self._write(write["partition"], addr + p, word & _BITS_16)
+                continue
+            self._write(p, addr, word & _BITS_16)
+            if write["double"]:
+                self._write(p, addr + 1, word >> 16)
+
+
+class ActivationMemories(_Memories):
+    """The row port of the scratchpad, and the one that takes results."""
+
+    def __init__(self, dut, config: TileConfig, rng: np.random.Generator, state: TileState):
+        super().__init__(dut, config, rng, state)
+        self._layout = row_write_layout(config)
+
+    async def run(self) -> None:
+        """Play both ports, cycle by cycle."""
+        dut, edge = self._dut, RisingEdge(self._dut.clk)
+        flying = deque([None] * (READ_CYCLES - 1))
+        dut.row__ready.value = dut.write__ready.value = dut.row_valid.value = 0
+        while True:
+            await edge
+            if self._count(dut.write__valid, dut.write__ready):
+                self._take(int(dut.write__payload.value))
+            row = None
+            if self._count(dut.row__valid, dut.row__ready):
+                addr = int(dut.row__payload.value)
+                row = self._read(slice(addr, addr + 1)).astype("<u2").tobytes()
+            flying.append(row)
+            row = flying.popleft()
+            dut.row_valid.value = int(row is not None)
+            if row is not None:
+                dut.row_data.value = int.from_bytes(row, "little")
+            dut.row__ready.value = self._grants()
+            dut.write__ready.value = self._grants()
+            self._cycle += 1
+
+    def _take(self, value: int) -> None:
+        write = _fields(value, self._layout)
+        self.writes += 1
+        for p, word in enumerate(split(write["words"], 16, self._config.n)):
+            if write["enable"] >> p & 1:
+                self._write(p, write["addr"], word)
