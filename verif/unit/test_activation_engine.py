@@ -84,6 +84,19 @@ def test_sums_go_on_over_instructions():
     assert len(seen.writes) == 13 + 9 + 2 + 4
 
 
+@pytest.mark.parametrize("columns", [3, 11])
+def test_a_sum_that_does_not_go_on_begins_at_zero(columns):
+    before = apply(columns=13, dst=300, sum=1)
+    total = apply(columns=columns, x_addr=26, dst=330, sum=1, finish=1, sum_dst=400)
+    seen = check_activation([*TABLE, before, total], random_state())
+    alone = check_activation([*TABLE, total], random_state())
+    np.testing.assert_array_equal(seen.sbuf[:, 400:402], alone.sbuf[:, 400:402])
+    # Nor do NaNs tell anything: there must be sums that others would have changed.
+    went_on = apply(**total.fields | {"proceed": 1})
+    changed = check_activation([*TABLE, before, went_on], random_state())
+    assert (changed.sbuf[:, 400:402] != alone.sbuf[:, 400:402]).any()
+
+
 def test_columns_follow_each_other_at_the_documented_rate():
     columns = 40
     for sums, per_beat in ((0, 1), (1, 2)):
