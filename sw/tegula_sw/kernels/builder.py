@@ -37,7 +37,7 @@ __all__ = [
 
 # Estimates for `merge`: cycles beyond an element each, and from the last element to the signal.
 _TENSOR_LATENCY = 40
-_VECTOR_OVERHEAD, _VECTOR_LATENCY, _REDUCTION_LATENCY = 4, 24, 70
+_VECTOR_OVERHEAD, _VECTOR_LATENCY, _REDUCTION_LATENCY = 28, 24, 70
 _ACTIVATION_OVERHEAD, _ACTIVATION_LATENCY = 4, 40
 
 _MAX_COLUMNS = (1 << 13) - 1
@@ -100,14 +100,23 @@ class Scratchpad:
     def __init__(self, config: TileConfig):
         self.config = config
         self._space = Space("scratchpad's partitions", config.sbuf_depth, config.n)
+        self._starts: dict[int, int] = {}
 
     @property
     def end(self) -> int:
         """The word behind the last one in use."""
         return self._space.end
 
-    def matrix(self, name: str, rows: int, columns: int, fmt: FloatFormat) -> Matrix:
+    def matrix(
+        self, name: str, rows: int, columns: int, fmt: FloatFormat, *, skew: int = 0
+    ) -> Matrix:
         """Space for a matrix.
+
+        Parameters
+        ----------
+        skew
+            fp32 elements by which it begins behind a multiple of n. Two operands of a vector
+            instruction are read at full rate if their skews differ: they are in other banks then.
 
         Raises
         ------
@@ -118,11 +127,13 @@ class Scratchpad:
             raise ValueError(f"{name} must have rows and columns, not {rows} x {columns}")
         matrix = Matrix(name=name, rows=rows, columns=columns, fmt=fmt, n=self.config.n, addr=0)
         title = f"matrix {name} ({rows} x {columns}, {fmt.name})"
-        return replace(matrix, addr=self._space.take(title, matrix.size_words))
+        addr = self._space.take(title, matrix.size_words + 2 * skew)
+        self._starts[addr + 2 * skew] = addr
+        return replace(matrix, addr=addr + 2 * skew)
 
     def release(self, matrix: Matrix) -> None:
         """Take its space back."""
-        self._space.give(matrix.addr)
+        self._space.give(self._starts.pop(matrix.addr))
 
 
 class KernelBuilder:
@@ -170,9 +181,11 @@ class KernelBuilder:
         return program.assemble()
 
     @contextmanager
-    def temporary(self, name: str, rows: int, columns: int, fmt: FloatFormat) -> Iterator[Matrix]:
+    def temporary(
+        self, name: str, rows: int, columns: int, fmt: FloatFormat, *, skew: int = 0
+    ) -> Iterator[Matrix]:
         """A matrix whose space is free again behind the block."""
-        matrix = self.scratchpad.matrix(name, rows, columns, fmt)
+        matrix = self.scratchpad.matrix(name, rows, columns, fmt, skew=skew)
         yield matrix
         self.scratchpad.release(matrix)
 

@@ -7,7 +7,7 @@ memory by the layout of the transfer, from PSUM by the vector engine's transpose
 Matrices lie with the batch, or the inputs, along the partitions; a bias lies in every partition.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from tegula_sw.kernels.builder import KernelBuilder, PerPartition, Step
 from tegula_sw.kernels.matrix import Matrix, Strip
@@ -31,6 +31,7 @@ def linear(
     *,
     scale: Strip | None = None,
     relu: bool = False,
+    then: Callable[[int], None] | None = None,
 ) -> None:
     """``y = x @ w * scale + bias``, and `relu` of it.
 
@@ -46,6 +47,8 @@ def linear(
         (batch, outputs), of any format.
     scale
         fp32, a value of each partition: the inverse of the operands' scales. None: 1.
+    then
+        Called with each band of y behind its last instruction, for what follows on it.
     """
     for start, stop in _columns(b, w.columns):
         for band, sums in b.product(x_t, w, (start, stop)):
@@ -59,10 +62,18 @@ def linear(
             else:
                 b.compute(dst, sums, Step("mul", PerPartition(scale)), added)
                 b.compute(dst, dst, *positive)
+            if then is not None and stop == w.columns:
+                then(band)
 
 
 def input_grad(
-    b: KernelBuilder, dy_t: Matrix, w_t: Matrix, dx: Matrix, *, scale: Strip | None = None
+    b: KernelBuilder,
+    dy_t: Matrix,
+    w_t: Matrix,
+    dx: Matrix,
+    *,
+    scale: Strip | None = None,
+    then: Callable[[int], None] | None = None,
 ) -> None:
     """``dx = dy @ w.T * scale``.
 
@@ -74,10 +85,14 @@ def input_grad(
         w transposed, (outputs, inputs).
     dx
         (batch, inputs).
+    then
+        As in `linear`.
     """
     for start, stop in _columns(b, w_t.columns):
         for band, sums in b.product(dy_t, w_t, (start, stop)):
             b.compute(dx.band(band).slice(start, stop), sums, *_scaled(scale))
+            if then is not None and stop == w_t.columns:
+                then(band)
 
 
 def weight_grad(

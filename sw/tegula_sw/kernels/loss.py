@@ -1,12 +1,14 @@
 """Softmax cross-entropy: the loss, and its gradient with respect to the logits."""
 
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 
 from tegula.formats import FP32
 from tegula_sw.kernels.builder import Index, KernelBuilder, PerPartition, Step
-from tegula_sw.kernels.matrix import Matrix
+from tegula_sw.kernels.matrix import Matrix, Strip
 
-__all__ = ["FUNCTIONS", "label_pattern", "softmax_cross_entropy", "total"]
+__all__ = ["FUNCTIONS", "Softmax", "label_pattern", "mean_loss", "softmax_gradient", "total"]
 
 FUNCTIONS = ("exp", "ln", "recip")
 """What the table must have."""
@@ -20,13 +22,23 @@ def label_pattern(label: int) -> int:
     return _INDEX_BASE + label
 
 
-def softmax_cross_entropy(
-    b: KernelBuilder, z: Matrix, labels: Matrix, dz: Matrix, losses: Matrix
-) -> None:
-    """Mean loss of a batch, and the gradient ``(softmax(z) - onehot) / batch``.
+@dataclass(frozen=True)
+class Softmax:
+    """What the loss needs of a batch's softmax, strips of its bands: see `softmax_gradient`."""
 
-    Of a row: ``m = max z``, ``e = exp(z - m)``, ``s = sum e``; the loss is
-    ``(ln s + m - z[label]) / batch``, the gradient ``e * (1 / (batch s)) - onehot / batch``.
+    logits: Matrix
+    highest: list[Strip]
+    sums: list[Strip]
+    onehot: list[Strip]
+
+
+@contextmanager
+def softmax_gradient(b: KernelBuilder, z: Matrix, labels: Matrix, dz: Matrix) -> Iterator[Softmax]:
+    """Gradient of the mean cross-entropy: ``(softmax(z) - onehot) / batch``.
+
+    Of a row: ``m = max z``, ``e = exp(z - m)``, ``s = sum e``; the gradient is
+    ``e * (1 / (batch s)) - onehot / batch``. What comes of it can be computed within the block
+    before the loss, which nothing else waits for.
 
     Parameters
     ----------
@@ -36,50 +48,59 @@ def softmax_cross_entropy(
         fp32, (batch, 1): `label_pattern` of each class number.
     dz
         The gradient, (batch, classes), of any format.
-    losses
-        fp32, (n, bands of z): each row's share; their sum is the mean loss (`total`).
     """
-    share = 1.0 / z.rows
     with ExitStack() as stack:
 
-        def strips(name: str, columns: int) -> list:
-            matrix = stack.enter_context(b.temporary(name, z.rows, columns, FP32))
+        def strips(name: str, columns: int, skew: int = 0) -> list[Strip]:
+            matrix = stack.enter_context(b.temporary(name, z.rows, columns, FP32, skew=skew))
             return [matrix.band(band) for band in range(matrix.bands)]
 
         bands = range(z.bands)
-        highest, sums, inverse, at_label = (
-            strips(name, 1) for name in ("maxima", "sums", "inverse sums", "logits of the labels")
-        )
-        e, onehot = strips("exponentials", z.columns), strips("one-hot labels", z.columns)
+        highest, sums, inverse = (strips(name, 1) for name in ("maxima", "sums", "inverse sums"))
+        e, onehot = strips("exponentials", z.columns), strips("one-hot labels", z.columns, skew=1)
         # Stage by stage, not row by row: an engine that works in order shall not wait for another.
         for band in bands:
-            label = labels.band(band)
-            b.compute(onehot[band], Index(), Step("eq", PerPartition(label)), Step("mul", share))
+            label = PerPartition(labels.band(band))
+            b.compute(onehot[band], Index(), Step("eq", label), Step("mul", 1.0 / z.rows))
         for band in bands:
             b.reduce(highest[band], z.band(band), reduction="max")
         for band in bands:
             b.compute(e[band], z.band(band), Step("sub", PerPartition(highest[band])))
-            b.apply(e[band], e[band], "exp", total=sums[band])
+            b.apply(e[band], e[band], "exp")
         for band in bands:
+            b.reduce(sums[band], e[band], reduction="sum")
             b.apply(inverse[band], sums[band], "recip", scale=float(z.rows))
         for band in bands:
-            b.compute(
-                dz.band(band),
-                e[band],
-                Step("mul", PerPartition(inverse[band])),
-                Step("sub", onehot[band]),
-            )
-        for band in bands:
-            b.reduce(at_label[band], z.band(band), Step("mul", onehot[band]), reduction="sum")
-            b.apply(sums[band], sums[band], "ln")
-        for band in bands:
-            loss = losses.strip().slice(band, band + 1)
-            if z.band_rows(band) < z.n:
+            scaled = Step("mul", PerPartition(inverse[band]))
+            b.compute(dz.band(band), e[band], scaled, Step("sub", onehot[band]))
+        yield Softmax(z, highest, sums, onehot)
+
+
+def mean_loss(b: KernelBuilder, softmax: Softmax, losses: Matrix) -> None:
+    """Mean cross-entropy of the batch: a row's share is ``(ln s + m - z[label]) / batch``.
+
+    Parameters
+    ----------
+    losses
+        fp32, (n, bands of the logits): each row's share; their sum (`total`) is the mean loss.
+    """
+    z = softmax.logits
+    for band in range(z.bands):
+        rows = z.band_rows(band)
+        loss = losses.strip().slice(band, band + 1)
+        with (
+            b.temporary("logits of the labels", rows, 1, FP32) as at_label,
+            b.temporary("logarithms of the sums", rows, 1, FP32, skew=1) as logarithm,
+        ):
+            onehot = Step("mul", softmax.onehot[band])
+            b.reduce(at_label.strip(), z.band(band), onehot, reduction="sum")
+            b.apply(logarithm.strip(), softmax.sums[band], "ln")
+            if rows < z.n:
                 # What the rows that are not there lose is nothing.
                 b.compute(loss, Index(), Step("mul", 0.0))
-                loss = loss.top(z.band_rows(band))
-            b.compute(sums[band], sums[band], Step("add", highest[band]))
-            b.compute(loss, sums[band], Step("mul", share), Step("sub", at_label[band]))
+                loss = loss.top(rows)
+            b.compute(loss, logarithm.strip(), Step("add", softmax.highest[band]))
+            b.compute(loss, loss, Step("mul", 1.0 / z.rows), Step("sub", at_label.strip()))
 
 
 def total(b: KernelBuilder, losses: Matrix, address: int) -> None:

@@ -73,7 +73,7 @@ class Matrix:
     n
         Partitions of the tile.
     addr
-        Word address of band 0, a multiple of n.
+        Word address of band 0, even; a multiple of n where transposed writes go.
     """
 
     name: str

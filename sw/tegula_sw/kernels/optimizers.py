@@ -4,7 +4,6 @@ What does not need the gradient (`decay`) is a call of its own, so that a progra
 the vector engine has nothing else to do.
 """
 
-from contextlib import ExitStack
 from dataclasses import dataclass
 
 from tegula.formats import FP32
@@ -32,31 +31,41 @@ class Optimizer:
     functions: tuple[str, ...] = ()
 
     def begin(self, b: KernelBuilder, scalars: dict[str, Strip]) -> None:
-        """Once a step, before `update`."""
+        """Once a step, first."""
 
     def decay(self, b: KernelBuilder, slots: dict[str, Strip]) -> None:
         """Of a strip: what can be done before its gradient is there."""
 
-    def update(
+    def accumulate(
+        self, b: KernelBuilder, slots: dict[str, Strip], grad: Strip, scaled: tuple[Step, ...]
+    ) -> None:
+        """Of a strip, after `decay`: the gradient into the slots.
+
+        Parameters
+        ----------
+        slots
+            As `slots` names them; changed.
+        grad, scaled
+            The gradient in PSUM or in the scratchpad, and the steps (none or one) that scale it.
+        """
+        raise NotImplementedError
+
+    def apply(
         self,
         b: KernelBuilder,
         weight: Strip,
         slots: dict[str, Strip],
         scalars: dict[str, Strip],
-        grad: Strip,
-        scaled: tuple[Step, ...],
         rounding: str,
     ) -> None:
-        """Of a strip, after `decay`.
+        """Of a strip, after `accumulate`: the slots to the weight.
 
         Parameters
         ----------
         weight
             fp32 or bf16; changed.
-        slots, scalars
-            As `slots` and `scalars` name them; slots are changed.
-        grad, scaled
-            The gradient in PSUM or in the scratchpad, and the steps (none or one) that scale it.
+        scalars
+            As `scalars` names them.
         rounding
             How a bf16 weight is rounded.
         """
@@ -79,10 +88,13 @@ class Momentum(Optimizer):
         """``u = momentum * u``."""
         b.compute(slots["momentum"], slots["momentum"], Step("mul", self.momentum))
 
-    def update(self, b, weight, slots, scalars, grad, scaled, rounding) -> None:
-        """``u = u + g; w = w - lr * u``."""
+    def accumulate(self, b, slots, grad, scaled) -> None:
+        """``u = u + g``."""
+        b.compute(slots["momentum"], grad, *scaled, Step("add", slots["momentum"]))
+
+    def apply(self, b, weight, slots, scalars, rounding) -> None:
+        """``w = w - lr * u``."""
         u = slots["momentum"]
-        b.compute(u, grad, *scaled, Step("add", u))
         b.compute(weight, u, Step("mul", -self.lr), Step("add", weight), rounding=rounding)
 
 
@@ -118,19 +130,24 @@ class AdamW(Optimizer):
         b.compute(slots["mean"], slots["mean"], Step("mul", self.beta1))
         b.compute(slots["square"], slots["square"], Step("mul", self.beta2))
 
-    def update(self, b, weight, slots, scalars, grad, scaled, rounding) -> None:
-        """The rest, in the order of the formulas."""
+    def accumulate(self, b, slots, grad, scaled) -> None:
+        """``v = v + (1 - b2) g g; m = m + (1 - b1) g``."""
         m, v = slots["mean"], slots["square"]
-        with ExitStack() as stack:
-
-            def strip(name: str) -> Strip:
-                return stack.enter_context(b.temporary(name, grad.rows, grad.columns, FP32)).strip()
-
-            g, square, root = strip("gradient"), strip("its square"), strip("root")
+        with (
+            b.temporary("gradient", grad.rows, grad.columns, FP32) as g_matrix,
+            b.temporary("its square", grad.rows, grad.columns, FP32, skew=3) as square_matrix,
+        ):
+            g, square = g_matrix.strip(), square_matrix.strip()
             b.compute(g, grad, *scaled)
             b.compute(square, g, Step("mul", SELF), Step("mul", 1.0 - self.beta2))
-            b.compute(v, v, Step("add", square))
+            b.compute(v, square, Step("add", v))
             b.compute(m, g, Step("mul", 1.0 - self.beta1), Step("add", m))
+
+    def apply(self, b, weight, slots, scalars, rounding) -> None:
+        """The rest, in the order of the formula."""
+        m, v = slots["mean"], slots["square"]
+        with b.temporary("root", v.rows, v.columns, FP32, skew=3) as root_matrix:
+            root = root_matrix.strip()
             b.apply(root, v, "sqrt", scale=PerPartition(scalars["correction2"]))
             b.apply(root, root, "recip", bias=self.epsilon)
             b.compute(root, root, Step("mul", m), Step("mul", PerPartition(scalars["step size"])))

@@ -1,4 +1,9 @@
-"""Activation functions and their gradients, and copies of matrices in other layouts."""
+"""Activation functions and their gradients, and copies of matrices in other layouts.
+
+All take a band of the matrices, or None for all bands.
+"""
+
+from collections.abc import Iterable
 
 from tegula.formats import FP32
 from tegula_sw.kernels.builder import KernelBuilder, PerPartition, Step
@@ -10,31 +15,31 @@ GELU_FUNCTIONS = ("gelu", "gelu_grad")
 """What the table must have for `gelu` and `gelu_grad`."""
 
 
-def relu(b: KernelBuilder, x: Matrix, y: Matrix) -> None:
+def relu(b: KernelBuilder, x: Matrix, y: Matrix, band: int | None = None) -> None:
     """``y = max(x, 0)``, by IEEE `maximum`: a NaN stays one."""
-    for band in range(x.bands):
-        b.compute(y.band(band), x.band(band), Step("max", 0.0))
+    for chosen in _bands(x, band):
+        b.compute(y.band(chosen), x.band(chosen), Step("max", 0.0))
 
 
-def relu_grad(b: KernelBuilder, y: Matrix, dy: Matrix, dx: Matrix) -> None:
+def relu_grad(b: KernelBuilder, y: Matrix, dy: Matrix, dx: Matrix, band: int | None = None) -> None:
     """``dx = dy`` where the output y of `relu` is not zero, else +0."""
-    for band in range(y.bands):
-        b.compute(dx.band(band), y.band(band), Step("select", dy.band(band)))
+    for chosen in _bands(y, band):
+        b.compute(dx.band(chosen), y.band(chosen), Step("select", dy.band(chosen)))
 
 
-def gelu(b: KernelBuilder, x: Matrix, y: Matrix) -> None:
+def gelu(b: KernelBuilder, x: Matrix, y: Matrix, band: int | None = None) -> None:
     """``y = x Phi(x)``, with the exact normal distribution."""
-    for band in range(x.bands):
-        b.apply(y.band(band), x.band(band), "gelu")
+    for chosen in _bands(x, band):
+        b.apply(y.band(chosen), x.band(chosen), "gelu")
 
 
-def gelu_grad(b: KernelBuilder, x: Matrix, dy: Matrix, dx: Matrix) -> None:
+def gelu_grad(b: KernelBuilder, x: Matrix, dy: Matrix, dx: Matrix, band: int | None = None) -> None:
     """``dx = dy * (Phi(x) + x phi(x))`` for the input x of `gelu`."""
-    for band in range(x.bands):
-        rows = x.band_rows(band)
+    for chosen in _bands(x, band):
+        rows = x.band_rows(chosen)
         with b.temporary("GELU's slope", rows, x.columns, FP32) as slope:
-            b.apply(slope.strip(), x.band(band), "gelu_grad")
-            b.compute(dx.band(band), dy.band(band), Step("mul", slope.strip()))
+            b.apply(slope.strip(), x.band(chosen), "gelu_grad")
+            b.compute(dx.band(chosen), dy.band(chosen), Step("mul", slope.strip()))
 
 
 def convert(
@@ -46,8 +51,8 @@ def convert(
     saturate: bool = False,
     band: int | None = None,
 ) -> None:
-    """``y = x * scale`` in y's format; all bands, or one."""
-    for chosen in range(x.bands) if band is None else (band,):
+    """``y = x * scale`` in y's format."""
+    for chosen in _bands(x, band):
         b.compute(y.band(chosen), x.band(chosen), *_scaled(scale), saturate=saturate)
 
 
@@ -60,9 +65,13 @@ def transpose(
     saturate: bool = False,
     band: int | None = None,
 ) -> None:
-    """``y = x.T * scale`` in y's 8- or 16-bit format; all bands of x, or one."""
-    for chosen in range(x.bands) if band is None else (band,):
+    """``y = x.T * scale`` in y's 8- or 16-bit format; bands are those of x."""
+    for chosen in _bands(x, band):
         b.transpose(y, chosen, x.band(chosen), *_scaled(scale), saturate=saturate)
+
+
+def _bands(x: Matrix, band: int | None) -> Iterable[int]:
+    return range(x.bands) if band is None else (band,)
 
 
 def _scaled(scale: Strip | None) -> tuple[Step, ...]:

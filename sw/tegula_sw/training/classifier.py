@@ -84,6 +84,79 @@ class _Parameter:
     scaled: ScaledTensor | None = None
 
 
+def _temporary(
+    b: KernelBuilder, stack: ExitStack, name: str, rows: int, columns: int, fmt: FloatFormat
+) -> Matrix:
+    """A matrix for as long as the stack lasts."""
+    return stack.enter_context(b.temporary(name, rows, columns, fmt))
+
+
+class _Operand:
+    """A bf16 matrix as an operand of the array: as it is, or scaled to 8 bits; and transposed.
+
+    Parameters
+    ----------
+    x
+        The matrix, which arises band by band.
+    scaled
+        Its scale; None: it stays bf16.
+    transposes
+        Whether it is needed transposed too.
+
+    Attributes
+    ----------
+    plain, transposed
+        The operands.
+    """
+
+    def __init__(
+        self,
+        b: KernelBuilder,
+        stack: ExitStack,
+        x: Matrix,
+        scaled: ScaledTensor | None,
+        *,
+        transposes: bool = True,
+    ):
+        self._b, self._x, self._scaled = b, x, scaled
+        fmt = x.fmt if scaled is None else scaled.fmt
+        self._scale = None if scaled is None else scaled.scale.strip()
+        self.plain, self.transposed = x, None
+        if scaled is not None:
+            self.plain = _temporary(b, stack, f"{x.name}, scaled", x.rows, x.columns, fmt)
+        if transposes:
+            name = f"{x.name}, transposed"
+            self.transposed = _temporary(b, stack, name, x.columns, x.rows, fmt)
+
+    def make(self, band: int) -> None:
+        """From a band of the matrix."""
+        b, x, how = self._b, self._x, {"scale": self._scale, "saturate": True}
+        if self.transposed is not None:
+            transpose(b, x, self.transposed, band=band, **how)
+        if self._scaled is not None:
+            convert(b, x, self.plain, band=band, **how)
+
+    def make_all(self) -> None:
+        """From all bands."""
+        for band in range(self._x.bands):
+            self.make(band)
+
+    def observe(self) -> None:
+        """Let the matrix decide the scale of the next step."""
+        if self._scaled is not None:
+            scaling.largest_magnitude(self._b, self._x, self._scaled)
+            scaling.update_scale(self._b, self._scaled)
+
+
+@dataclass(frozen=True)
+class _HiddenLayer:
+    """What the backward pass needs of it; `before` and `activated` are one for ReLU."""
+
+    before: Matrix
+    activated: Matrix
+    operand: _Operand
+
+
 class Classifier:
     """Programs and the layout of the scratchpad.
 
@@ -145,8 +218,10 @@ class Classifier:
             self._da_scale = self._scaled("hidden gradient", gradient, _GRADIENT_SCALE)
         self._state_words = self._scratchpad.end
 
-    def _matrix(self, name: str, rows: int, columns: int, fmt: FloatFormat) -> Matrix:
-        return self._scratchpad.matrix(name, rows, columns, fmt)
+    def _matrix(
+        self, name: str, rows: int, columns: int, fmt: FloatFormat, skew: int = 0
+    ) -> Matrix:
+        return self._scratchpad.matrix(name, rows, columns, fmt, skew=skew)
 
     def _set(self, matrix: Matrix, codes: np.ndarray) -> None:
         """First content of a matrix."""
@@ -189,8 +264,8 @@ class Classifier:
 
     def _slots(self, name: str, rows: int, columns: int) -> dict[str, Matrix]:
         slots = {}
-        for slot in self._optimizer.slots:
-            slots[slot] = self._matrix(f"{slot} of {name}", rows, columns, FP32)
+        for skew, slot in enumerate(self._optimizer.slots, 1):
+            slots[slot] = self._matrix(f"{slot} of {name}", rows, columns, FP32, skew=skew)
             self._set(slots[slot], np.zeros((rows, columns)))
         return slots
 
@@ -278,9 +353,8 @@ class Classifier:
         """Logits of a batch."""
         b = self._builder(at)
         with ExitStack() as stack:
-            samples_t = self._load_transposed(b, stack, at)
-            _, operand_t = self._hidden(b, stack, samples_t, observed=False)
-            logits = self._logits(b, stack, operand_t)
+            layer = self._hidden(b, stack, self._load_transposed(b, stack, at))
+            logits = self._logits(b, stack, layer.operand)
             b.store(logits, at.logits)
         return b.assemble()
 
@@ -293,120 +367,102 @@ class Classifier:
 
     # --- parts of a step
 
-    def _temporary(self, b, stack: ExitStack, name: str, rows: int, columns: int, fmt) -> Matrix:
-        return stack.enter_context(b.temporary(name, rows, columns, fmt))
-
     def _load_transposed(self, b: KernelBuilder, stack: ExitStack, at: Addresses) -> Matrix:
         """Samples with the inputs along the partitions, a band of samples at a time."""
         batch, n = self.settings.batch, self.config.n
         fmt = self.settings.forward_format
-        samples_t = self._temporary(b, stack, "samples transposed", self.inputs, batch, fmt)
+        samples_t = _temporary(b, stack, "samples transposed", self.inputs, batch, fmt)
         for start in range(0, batch, n):
             b.load_transposed(samples_t, at.samples, range(start, min(start + n, batch)))
         return samples_t
 
     def _step(self, b: KernelBuilder, stack: ExitStack, at: Addresses) -> None:
-        settings, n = self.settings, self.config.n
-        batch = settings.batch
+        """Forward, loss, backward, update.
 
-        def matrix(name: str, rows: int, columns: int, fmt: FloatFormat) -> Matrix:
-            return self._temporary(b, stack, name, rows, columns, fmt)
-
+        The order within an engine is the order here, so what others wait for comes first.
+        """
+        settings = self.settings
+        batch, hidden = settings.batch, settings.hidden
         samples_t = self._load_transposed(b, stack, at)
-        labels = matrix("labels", batch, 1, FP32)
+        labels = _temporary(b, stack, "labels", batch, 1, FP32)
         b.load(labels, at.labels)
-        samples = matrix("samples", batch, self.inputs, settings.forward_format)
+        samples = _temporary(b, stack, "samples", batch, self.inputs, settings.forward_format)
         b.load(samples, at.samples)
+
+        layer = self._hidden(b, stack, samples_t)
         self._optimizer.begin(b, self._scalars)
         for parameter in (self._w1, self._w2, self._b1, self._b2):
             for band in range(parameter.value.bands):
                 self._optimizer.decay(b, self._slots_of(parameter, band))
+        logits = self._logits(b, stack, layer.operand)
+        dz = _temporary(b, stack, "logits' gradient", batch, self.classes, BF16)
+        dh = _temporary(b, stack, "hidden gradient", batch, hidden, BF16)
+        da = _temporary(b, stack, "gradient before the activation", batch, hidden, BF16)
+        with loss.softmax_gradient(b, logits, labels, dz) as softmax:
+            dz_operand = _Operand(b, stack, dz, self._dz_scale)
+            dz_operand.make_all()
+            da_operand = _Operand(b, stack, da, self._da_scale, transposes=False)
 
-        hidden, hidden_t = self._hidden(b, stack, samples_t, observed=True)
-        logits = self._logits(b, stack, hidden_t)
-        dz = matrix("logits' gradient", batch, self.classes, BF16)
-        losses = matrix("losses", n, logits.bands, FP32)
-        loss.softmax_cross_entropy(b, logits, labels, dz, losses)
-        dz, dz_t = self._operands(b, stack, "logits' gradient", dz, self._dz_scale)
+            def through_activation(band: int) -> None:
+                if settings.activation == "relu":
+                    relu_grad(b, layer.activated, dh, da, band)
+                else:
+                    gelu_grad(b, layer.before, dh, da, band)
+                da_operand.make(band)
 
-        dh = matrix("hidden gradient", batch, settings.hidden, BF16)
-        input_grad(
-            b, dz_t, self._w2.operand_t, dh, scale=self._inverse(b, stack, self._dz_scale, self._w2)
-        )
-        da = matrix("gradient before the activation", batch, settings.hidden, BF16)
-        if settings.activation == "relu":
-            relu_grad(b, self._activated, dh, da)
-        else:
-            gelu_grad(b, self._before, dh, da)
-        da, _ = self._operands(b, stack, "hidden gradient", da, self._da_scale, both=False)
+            scale = self._inverse(b, stack, self._dz_scale, self._w2)
+            dz_t = dz_operand.transposed
+            input_grad(b, dz_t, self._w2.operand_t, dh, scale=scale, then=through_activation)
+            losses = _temporary(b, stack, "losses", self.config.n, logits.bands, FP32)
+            loss.mean_loss(b, softmax, losses)
+            loss.total(b, losses, at.loss)
 
         for parameter in (self._w1, self._w2):
             if parameter.scaled is not None:
                 scaling.update_scale(b, parameter.scaled)
+        inverse = self._inverse(b, stack, self._hidden_scale, self._dz_scale)
+        self._update_weight(b, self._w2, layer.operand.plain, dz_operand.plain, inverse)
         inverse_dz = self._inverse(b, stack, self._dz_scale)
+        self._update_bias(b, self._b2, dz_operand.plain, inverse_dz)
         inverse_da = self._inverse(b, stack, self._da_scale)
-        self._update_weight(
-            b, self._w2, hidden, dz, self._inverse(b, stack, self._hidden_scale, self._dz_scale)
-        )
-        self._update_bias(b, self._b2, dz, inverse_dz)
-        self._update_weight(b, self._w1, samples, da, inverse_da)
-        self._update_bias(b, self._b1, da, inverse_da)
-        for scaled in (self._hidden_scale, self._dz_scale, self._da_scale):
-            if scaled is not None:
-                scaling.update_scale(b, scaled)
-        loss.total(b, losses, at.loss)
+        self._update_bias(b, self._b1, da_operand.plain, inverse_da)
+        self._update_weight(b, self._w1, samples, da_operand.plain, inverse_da)
+        for operand in (layer.operand, dz_operand, da_operand):
+            operand.observe()
 
-    def _hidden(
-        self, b: KernelBuilder, stack: ExitStack, samples_t: Matrix, *, observed: bool
-    ) -> tuple[Matrix, Matrix]:
-        """The hidden layer as an operand, and transposed; `observed` for its next scale."""
-        settings = self.settings
-        shape = samples_t.columns, settings.hidden
-        scale = self._w1.scaled.inverse.strip() if self._fp8 else None
-        activated = self._temporary(b, stack, "hidden layer", *shape, BF16)
-        is_relu = settings.activation == "relu"
+    def _hidden(self, b: KernelBuilder, stack: ExitStack, samples_t: Matrix) -> _HiddenLayer:
+        """The hidden layer, as an operand too."""
+        shape = samples_t.columns, self.settings.hidden
+        activated = _temporary(b, stack, "hidden layer", *shape, BF16)
+        is_relu = self.settings.activation == "relu"
         before = activated
         if not is_relu:
-            before = self._temporary(b, stack, "before the activation", *shape, BF16)
-        linear(b, samples_t, self._w1.operand, self._b1.value, before, scale=scale, relu=is_relu)
-        if not is_relu:
-            gelu(b, before, activated)
-        self._before, self._activated = before, activated
-        return self._operands(
-            b, stack, "hidden layer", activated, self._hidden_scale, observed=observed
-        )
+            before = _temporary(b, stack, "before the activation", *shape, BF16)
+        operand = _Operand(b, stack, activated, self._hidden_scale)
 
-    def _logits(self, b: KernelBuilder, stack: ExitStack, hidden_t: Matrix) -> Matrix:
-        logits = self._temporary(b, stack, "logits", hidden_t.columns, self.classes, FP32)
+        def activate(band: int) -> None:
+            if not is_relu:
+                gelu(b, before, activated, band)
+            operand.make(band)
+
+        linear(
+            b,
+            samples_t,
+            self._w1.operand,
+            self._b1.value,
+            before,
+            scale=self._w1.scaled.inverse.strip() if self._fp8 else None,
+            relu=is_relu,
+            then=activate,
+        )
+        return _HiddenLayer(before, activated, operand)
+
+    def _logits(self, b: KernelBuilder, stack: ExitStack, hidden: _Operand) -> Matrix:
+        hidden_t = hidden.transposed
+        logits = _temporary(b, stack, "logits", hidden_t.columns, self.classes, FP32)
         scale = self._inverse(b, stack, self._hidden_scale, self._w2)
         linear(b, hidden_t, self._w2.operand, self._b2.value, logits, scale=scale)
         return logits
-
-    def _operands(
-        self,
-        b: KernelBuilder,
-        stack: ExitStack,
-        name: str,
-        x: Matrix,
-        scaled: ScaledTensor | None,
-        *,
-        both: bool = True,
-        observed: bool = True,
-    ) -> tuple[Matrix, Matrix | None]:
-        """X as an operand of the array, and transposed if `both`: bf16 as it is, or scaled."""
-        fmt = x.fmt if scaled is None else scaled.fmt
-        scale = None if scaled is None else scaled.scale.strip()
-        transposed = None
-        if both:
-            transposed = self._temporary(b, stack, f"{name} transposed", x.columns, x.rows, fmt)
-            transpose(b, x, transposed, scale=scale, saturate=True)
-        operand = x
-        if scaled is not None:
-            operand = self._temporary(b, stack, f"{name}, scaled", x.rows, x.columns, fmt)
-            convert(b, x, operand, scale=scale, saturate=True)
-            if observed:
-                scaling.largest_magnitude(b, x, scaled)
-        return operand, transposed
 
     def _inverse(
         self,
@@ -422,7 +478,7 @@ class Classifier:
             second = second.scaled
         if second is None:
             return first.inverse.strip()
-        factor = self._temporary(b, stack, "inverse scales", self.config.n, 1, FP32).strip()
+        factor = _temporary(b, stack, "inverse scales", self.config.n, 1, FP32).strip()
         scaling.product_of_inverses(b, factor, first, second)
         return factor
 
@@ -437,19 +493,33 @@ class Classifier:
     def _update_weight(
         self, b: KernelBuilder, parameter: _Parameter, x: Matrix, dy: Matrix, scale: Strip | None
     ) -> None:
+        """Each part's slots as it arises; its weights behind the slots of the next.
+
+        So an instruction does not need what the one before it has still to write.
+        """
         value = parameter.value
+        waiting: list[tuple[int, tuple[int, int]]] = []
+
+        def apply() -> None:
+            for band, columns in waiting:
+                self._optimizer.apply(
+                    b,
+                    value.band(band).slice(*columns),
+                    self._slots_of(parameter, band, columns),
+                    self._scalars,
+                    self.settings.weight_rounding,
+                )
+            for band, columns in waiting:
+                if columns[1] == value.columns:
+                    self._copy(b, parameter, band)
+            waiting.clear()
+
         for band, columns, sums, steps in weight_grad(b, x, dy, scale=scale):
-            self._optimizer.update(
-                b,
-                value.band(band).slice(*columns),
-                self._slots_of(parameter, band, columns),
-                self._scalars,
-                sums,
-                steps,
-                self.settings.weight_rounding,
-            )
-            if columns[1] == value.columns:
-                self._copy(b, parameter, band)
+            slots = self._slots_of(parameter, band, columns)
+            self._optimizer.accumulate(b, slots, sums, steps)
+            apply()
+            waiting.append((band, columns))
+        apply()
         if parameter.scaled is not None:
             scaling.largest_magnitude(b, value, parameter.scaled)
 
@@ -467,12 +537,7 @@ class Classifier:
         self, b: KernelBuilder, parameter: _Parameter, dy: Matrix, scale: Strip | None
     ) -> None:
         for columns, sums, steps in bias_grad(b, self._ones, dy, scale=scale):
-            self._optimizer.update(
-                b,
-                parameter.value.strip().slice(*columns),
-                self._slots_of(parameter, 0, columns),
-                self._scalars,
-                sums,
-                steps,
-                "nearest",
-            )
+            slots = self._slots_of(parameter, 0, columns)
+            self._optimizer.accumulate(b, slots, sums, steps)
+            value = parameter.value.strip().slice(*columns)
+            self._optimizer.apply(b, value, slots, self._scalars, "nearest")
