@@ -9,7 +9,7 @@ PY := .venv/bin/python
 export PATH := $(CURDIR)/scripts/shims:$(CURDIR)/.venv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test sim lint format verilog synth bench mutants fuzz docs functions clean
+.PHONY: help venv test sim lint format verilog synth bench train accuracy mutants fuzz docs functions clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -43,6 +43,12 @@ synth: .venv/.ready ## ECP5 resources by block, and place and route of the PE an
 
 bench: .venv/.ready ## utilisation and speed of GEMMs on the RTL device; PRESET
 	@$(PY) scripts/bench.py --preset $(PRESET) --readme
+
+train: .venv/.ready ## train on the digits on RTL and golden, and compare the weights
+	@$(PY) scripts/train.py
+
+accuracy: .venv/.ready ## docs/accuracy.md: five seeds of each configuration (an hour)
+	@$(PY) scripts/accuracy.py
 
 mutants: .venv/.ready ## plant one bug at a time; the tests must find each
 	@$(PY) scripts/mutants.py $(if $(TEST),--mutant '$(TEST)')
