@@ -7,10 +7,10 @@ import pytest
 from amaranth.sim import Simulator
 
 from tegula.bus.arbiter import AxiMaster
-from tegula.bus.axi import READ_ID_FETCH, READ_ID_LOAD
+from tegula.bus.axi import READ_ID_FETCH, READ_ID_LOAD, READ_ID_STORE
 from tegula.config import preset
 
-CLIENTS = {READ_ID_LOAD: "load", READ_ID_FETCH: "fetch"}
+CLIENTS = {READ_ID_LOAD: "load", READ_ID_FETCH: "fetch", READ_ID_STORE: "store"}
 
 
 def simulate(dut, bench):
@@ -84,7 +84,7 @@ def test_each_client_gets_the_answers_to_its_own_requests(stall):
     assert answers == expected
 
 
-def test_fetch_goes_first_unless_a_load_is_already_offered():
+def test_the_others_go_before_a_load_unless_that_is_already_offered():
     dut = AxiMaster(preset("tiny"))
     axi = dut.m_axi
     seen = []
@@ -93,14 +93,18 @@ def test_fetch_goes_first_unless_a_load_is_already_offered():
         ctx.set(dut.load_ar.valid, 1)
         await ctx.tick()
         ctx.set(dut.fetch_ar.valid, 1)
+        ctx.set(dut.store_ar.valid, 1)
         await ctx.tick()
         ctx.set(axi.arready, 1)
         for _ in range(3):
             _, _, burst_id = await ctx.tick().sample(axi.arid)
             seen.append(burst_id)
+        ctx.set(dut.fetch_ar.valid, 0)
+        _, _, burst_id = await ctx.tick().sample(axi.arid)
+        seen.append(burst_id)
 
     simulate(dut, bench)
-    assert seen == [READ_ID_LOAD, READ_ID_FETCH, READ_ID_FETCH]
+    assert seen == [READ_ID_LOAD, READ_ID_FETCH, READ_ID_FETCH, READ_ID_STORE]
 
 
 @pytest.mark.parametrize(("name", "size"), [("tiny", 3), ("small", 4), ("medium", 5)])

@@ -1,11 +1,11 @@
-"""The tile's AXI4 manager port: two readers and one writer share it."""
+"""The tile's AXI4 manager port: three readers and one writer share it."""
 
-from amaranth.hdl import Const, Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
-from tegula.bus.axi import READ_ID_FETCH, READ_ID_LOAD, Axi4Signature
+from tegula.bus.axi import READ_ID_FETCH, READ_ID_LOAD, READ_ID_STORE, Axi4Signature
 from tegula.config import TileConfig
 from tegula.signatures import (
     axi_read_data_layout,
@@ -20,11 +20,15 @@ _CACHE_NORMAL_NON_CACHEABLE_BUFFERABLE = 0b0011
 """AMBA AXI (IHI 0022H), A4.4: memory that the interconnect may buffer and must not cache."""
 
 
-class ReadArbiter(wiring.Component):
-    """Share a read channel pair: `fetch` before `load`, answers told apart by their ID.
+_READERS = {"fetch": READ_ID_FETCH, "store": READ_ID_STORE, "load": READ_ID_LOAD}
+"""Who reads, those that go first before the others: `store` has one burst at a time."""
 
-    A request that is offered is never withdrawn or changed, so `fetch` waits for a `load` request
-    that is already on the bus. No latency; one request and one beat a cycle. A client that does not
+
+class ReadArbiter(wiring.Component):
+    """Share a read channel pair: `fetch`, `store`, `load`, answers told apart by their ID.
+
+    A request that is offered is never withdrawn or changed, so the others wait for one that is
+    already on the bus. No latency; one request and one beat a cycle. A client that does not
     take its beats holds up the other's.
 
     Parameters
@@ -33,11 +37,11 @@ class ReadArbiter(wiring.Component):
 
     Members
     -------
-    load_ar, fetch_ar : In(stream of `axi_request_layout`)
-    load_r, fetch_r : Out(stream of `axi_read_data_layout`)
-    ar : Out(stream of `axi_request_layout`), ar_id : Out(1)
+    load_ar, store_ar, fetch_ar : In(stream of `axi_request_layout`)
+    load_r, store_r, fetch_r : Out(stream of `axi_read_data_layout`)
+    ar : Out(stream of `axi_request_layout`), ar_id : Out(2)
         `ar_id` is as stable as `ar.payload`.
-    r : In(stream of `axi_read_data_layout`), r_id : In(1)
+    r : In(stream of `axi_read_data_layout`), r_id : In(2)
     """
 
     def __init__(self, config: TileConfig):
@@ -45,46 +49,52 @@ class ReadArbiter(wiring.Component):
         answer = stream.Signature(axi_read_data_layout(config))
         super().__init__(
             {
-                "load_ar": In(request),
-                "load_r": Out(answer),
-                "fetch_ar": In(request),
-                "fetch_r": Out(answer),
+                **{f"{name}_ar": In(request) for name in _READERS},
+                **{f"{name}_r": Out(answer) for name in _READERS},
                 "ar": Out(request),
-                "ar_id": Out(1),
+                "ar_id": Out(2),
                 "r": In(answer),
-                "r_id": In(1),
+                "r_id": In(2),
             }
         )
 
     def elaborate(self, platform):
         """Arbitrate requests, route answers."""
         m = Module()
-        load_offered, fetch = Signal(), Signal()
-        m.d.sync += load_offered.eq(self.ar.valid & ~self.ar.ready & ~fetch)
-        m.d.comb += [
-            fetch.eq(self.fetch_ar.valid & ~load_offered),
-            self.ar_id.eq(Mux(fetch, READ_ID_FETCH, READ_ID_LOAD)),
-            self.ar.valid.eq(self.fetch_ar.valid | self.load_ar.valid),
-            self.ar.payload.eq(Mux(fetch, self.fetch_ar.payload, self.load_ar.payload)),
-            self.fetch_ar.ready.eq(self.ar.ready & fetch),
-            self.load_ar.ready.eq(self.ar.ready & ~fetch),
+        readers = [
+            (index, identifier, getattr(self, f"{name}_ar"), getattr(self, f"{name}_r"))
+            for index, (name, identifier) in enumerate(_READERS.items())
         ]
-        to_fetch = self.r_id == READ_ID_FETCH
+        choice, chosen, waits = Signal(2), Signal(2), Signal()
+        m.d.sync += [waits.eq(self.ar.valid & ~self.ar.ready), chosen.eq(choice)]
+        *before, (first, number, last, _) = readers
+        payload = last.payload.as_value()
+        for index, identifier, request, _ in reversed(before):
+            first = Mux(request.valid, index, first)
+            number = Mux(choice == index, identifier, number)
+            payload = Mux(choice == index, request.payload.as_value(), payload)
         m.d.comb += [
-            self.fetch_r.payload.eq(self.r.payload),
-            self.load_r.payload.eq(self.r.payload),
-            self.fetch_r.valid.eq(self.r.valid & to_fetch),
-            self.load_r.valid.eq(self.r.valid & ~to_fetch),
-            self.r.ready.eq(Mux(to_fetch, self.fetch_r.ready, self.load_r.ready)),
+            choice.eq(Mux(waits, chosen, first)),
+            self.ar.valid.eq(Cat(request.valid for _, _, request, _ in readers).any()),
+            self.ar.payload.as_value().eq(payload),
+            self.ar_id.eq(number),
         ]
+        for index, identifier, request, answer in readers:
+            m.d.comb += [
+                request.ready.eq(self.ar.ready & (choice == index)),
+                answer.payload.eq(self.r.payload),
+                answer.valid.eq(self.r.valid & (self.r_id == identifier)),
+            ]
+            with m.If(self.r_id == identifier):
+                m.d.comb += self.r.ready.eq(answer.ready)
         return m
 
 
 class AxiMaster(wiring.Component):
     """Put the streams of the load, fetch and store clients onto a flat AXI4 port.
 
-    Bursts are INCR, of full-width beats, bufferable and non-cacheable, with ID `READ_ID_LOAD` or
-    `READ_ID_FETCH` on reads and 0 on writes. No latency.
+    Bursts are INCR, of full-width beats, bufferable and non-cacheable, with an ID of
+    `READ_ID_LOAD`, `READ_ID_FETCH` or `READ_ID_STORE` on reads and 0 on writes. No latency.
 
     Parameters
     ----------
@@ -92,8 +102,8 @@ class AxiMaster(wiring.Component):
 
     Members
     -------
-    load_ar, fetch_ar : In(stream of `axi_request_layout`)
-    load_r, fetch_r : Out(stream of `axi_read_data_layout`)
+    load_ar, store_ar, fetch_ar : In(stream of `axi_request_layout`)
+    load_r, store_r, fetch_r : Out(stream of `axi_read_data_layout`)
     aw : In(stream of `axi_request_layout`), w : In(stream of `axi_write_data_layout`)
     b : Out(stream of 2-bit responses)
     m_axi : Out(Axi4Signature)
@@ -105,10 +115,8 @@ class AxiMaster(wiring.Component):
         answer = stream.Signature(axi_read_data_layout(config))
         super().__init__(
             {
-                "load_ar": In(request),
-                "load_r": Out(answer),
-                "fetch_ar": In(request),
-                "fetch_r": Out(answer),
+                **{f"{name}_ar": In(request) for name in _READERS},
+                **{f"{name}_r": Out(answer) for name in _READERS},
                 "aw": In(request),
                 "w": In(stream.Signature(axi_write_data_layout(config))),
                 "b": Out(stream.Signature(2)),
@@ -121,8 +129,9 @@ class AxiMaster(wiring.Component):
         m = Module()
         axi = self.m_axi
         m.submodules.arbiter = arbiter = ReadArbiter(self._config)
-        for name in ("load_ar", "load_r", "fetch_ar", "fetch_r"):
-            wiring.connect(m, wiring.flipped(getattr(self, name)), getattr(arbiter, name))
+        for name in _READERS:
+            for port in (f"{name}_ar", f"{name}_r"):
+                wiring.connect(m, wiring.flipped(getattr(self, port)), getattr(arbiter, port))
 
         self._drive_request(m, "ar", arbiter.ar, arbiter.ar_id)
         m.d.comb += [

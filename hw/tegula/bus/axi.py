@@ -9,14 +9,20 @@ from amaranth.lib.wiring import In, Out
 
 from tegula.config import TileConfig
 
-__all__ = ["READ_ID_FETCH", "READ_ID_LOAD", "Axi4LiteSignature", "Axi4Signature"]
+__all__ = ["READ_ID_FETCH", "READ_ID_LOAD", "READ_ID_STORE", "Axi4LiteSignature", "Axi4Signature"]
 
 READ_ID_LOAD = 0
 READ_ID_FETCH = 1
+READ_ID_STORE = 2
+
+_READ_ID_BITS = 2
 
 
 class Axi4Signature(wiring.Signature):
-    """An AXI4 manager port: one ID bit, INCR bursts of full-width beats, no user signals."""
+    """An AXI4 manager port: INCR bursts of full-width beats, no user signals.
+
+    Reads have two ID bits, writes one, which is constant.
+    """
 
     def __init__(self, config: TileConfig):
         address = {
@@ -46,7 +52,8 @@ class Axi4Signature(wiring.Signature):
                 "bvalid": In(1),
                 "bready": Out(1),
                 **{f"ar{name}": member for name, member in address.items()},
-                "rid": In(1),
+                "arid": Out(_READ_ID_BITS),
+                "rid": In(_READ_ID_BITS),
                 "rdata": In(config.axi_data_width),
                 "rresp": In(2),
                 "rlast": In(1),
