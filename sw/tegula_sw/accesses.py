@@ -180,4 +180,8 @@ def accesses(decoded: Decoded, config: TileConfig) -> Iterator[Access]:
         case "activation.apply" | "activation.table":
             yield from _activation(decoded, config)
         case "load.dma" | "store.dma":
-            yield Access(sbuf, _dma_words(fields, config.n), decoded.mnemonic == "load.dma")
+            where, loads = _dma_words(fields, config.n), decoded.mnemonic == "load.dma"
+            if not loads or fields["accumulate"]:
+                yield Access(sbuf, where, writes=False)
+            if loads:
+                yield Access(sbuf, where, writes=True)

@@ -61,6 +61,11 @@ def _rows(cfg: TileConfig) -> Iterator[tuple[str, Trap, Engine, str]]:
     absent = "tensor.load rows=1 format=e3m4 columns=1 addr=0"
     yield "absent format", Trap.ILLEGAL_FIELD, control, absent
 
+    narrow = f"{_LOAD} mem_addr={_DATA} run=2 sbuf_addr=0 accumulate=bf16 bytes1=1"
+    yield "sums of bytes", Trap.ILLEGAL_FIELD, control, narrow
+    wide = f"store.dma layout=partition mem_addr={_DATA} run=2 sbuf_addr=0 accumulate=fp32"
+    yield "fp32 sums across partitions", Trap.ILLEGAL_FIELD, control, wide
+
     columns = f"tensor.load rows=1 format=bf16 columns=3 addr={sbuf - 2}"
     yield "stationary column", Trap.SBUF_RANGE, tensor, columns
     moving = f"{_MATMUL} addr=2 stride=-1 columns=9 psum_addr=0"
@@ -110,6 +115,10 @@ def _rows(cfg: TileConfig) -> Iterator[tuple[str, Trap, Engine, str]]:
     yield "unaligned load", Trap.SBUF_ALIGNMENT, load, run
     run = f"{_STORE} mem_addr={_DATA} run=1 sbuf_addr=1"
     yield "unaligned store", Trap.SBUF_ALIGNMENT, store, run
+    run = f"{_LOAD} mem_addr={_DATA} run=3 sbuf_addr=0 accumulate=fp32"
+    yield "half a number to add", Trap.SBUF_ALIGNMENT, load, run
+    run = f"{_STORE} mem_addr={_DATA} run=4 count1=3 mem_stride1=6 sbuf_addr=0 accumulate=fp32"
+    yield "numbers to add to off their size", Trap.MEMORY_ALIGNMENT, store, run
     run = f"{_LOAD} mem_addr={_DATA + 2} run=4 count1=3 mem_stride1=-2 sbuf_addr=0"
     yield "load before the window", Trap.MEMORY_WINDOW, load, run
     run = f"{_STORE} mem_addr={behind - 24} run=4 count1=9 mem_stride1=8 sbuf_addr=0"

@@ -9,7 +9,7 @@ from tegula.config import TileConfig
 from tegula.formats import BF16, FP32, RAW16, RAW32
 from tegula.isa.codec import decode, encode
 from tegula.isa.instructions import ENGINES, Engine, Layout
-from tegula.isa.operations import Operand, Reduction, Rounding, Source, TableKind
+from tegula.isa.operations import Accumulate, Operand, Reduction, Rounding, Source, TableKind
 from tegula_sw.aliasing import overwrites_operand
 from tegula_sw.schedule import Op
 
@@ -221,18 +221,19 @@ class _Generator:
         return "activation.table", {"kind": int(kind), "first": first, "addr": addr, "count": count}
 
     def _load(self) -> tuple[str, dict]:
-        return "load.dma", self._descriptor()
+        return "load.dma", self._descriptor(Engine.LOAD)
 
     def _store(self) -> tuple[str, dict]:
-        return "store.dma", self._descriptor()
+        return "store.dma", self._descriptor(Engine.STORE)
 
-    def _descriptor(self) -> dict[str, int]:
-        return random_descriptor(self._rng, self._config, BASE, DATA_BYTES, near=self._near)
+    def _descriptor(self, engine: Engine) -> dict[str, int]:
+        return random_descriptor(self._rng, self._config, engine, BASE, DATA_BYTES, near=self._near)
 
 
 def random_descriptor(
     rng: np.random.Generator,
     config: TileConfig,
+    engine: Engine,
     base: int,
     size_bytes: int,
     *,
@@ -242,17 +243,21 @@ def random_descriptor(
 ) -> dict[str, int]:
     """Fields of a DMA instruction that traps nowhere.
 
-    It stays in `size_bytes` bytes from `base` on, and in the first `depth` words of each partition;
-    with `near` its scratchpad address is mostly among the 512 words from there on.
+    It stays in `size_bytes` bytes from `base` (a multiple of 4) on, and in the first `depth` words
+    of each partition; with `near` its scratchpad address is mostly among the 512 words from there
+    on.
     """
     depth = config.sbuf_depth if depth is None else depth
     while True:
         layout = Layout(int(rng.integers(0, 2)))
         element_bytes = int(rng.integers(1, 3))
+        accumulates = element_bytes == 2 and rng.random() < 0.5
         counts = rng.choice([1, 1, 2, 3, 5], 3)
         run = int(rng.integers(1, rng.choice([3, 20, 70, elements]) + 1))
         line = config.bus_words if layout == Layout.FREE else 1
         mem = rng.integers(-300, 301, 3)
+        unit = 4 if accumulates and engine == Engine.STORE else 1
+        mem = mem // unit * unit
         sbuf = rng.integers(-20, 21, 3) * line
         partition = rng.integers(0, 3, 3) if layout == Layout.FREE else rng.integers(0, 2, 3)
         stride0 = int(rng.integers(-5, 6))
@@ -269,14 +274,17 @@ def random_descriptor(
         if near is not None and rng.random() < 0.85:
             places = [min(max(near // line + int(rng.integers(512 // line)), first), last)]
         fields = {
-            "mem_addr": base + int(rng.integers(-mem_low, size_bytes - mem_high)),
+            "mem_addr": base + int(rng.integers(-mem_low, size_bytes - mem_high)) // unit * unit,
             "run": run,
             "sbuf_addr": int(rng.choice(places)) * line,
             "sbuf_stride0": stride0,
             "partition": int(rng.integers(0, config.n - top)),
             "layout": int(layout),
             "bytes1": int(element_bytes == 1),
+            "accumulate": int(Accumulate.BF16 if accumulates else Accumulate.NONE),
         }
+        if accumulates and layout == Layout.FREE and run % 2 == 0 and rng.random() < 0.6:
+            fields["accumulate"] = int(Accumulate.FP32)
         for axis in (1, 2, 3):
             fields |= {
                 f"count{axis}": int(counts[axis - 1]),

@@ -14,6 +14,7 @@ from tegula.control.control import Control
 from tegula.control.registers import ADDRESS_BITS
 from tegula.control.semaphores import SIGNAL_PORTS
 from tegula.dma.load import LoadEngine
+from tegula.dma.share import ReadShare
 from tegula.dma.store import StoreEngine
 from tegula.isa.instructions import ENGINES, Engine
 from tegula.memory.scratchpad import Scratchpad
@@ -128,6 +129,7 @@ class DmaTop(wiring.Component):
         m.submodules.load_engine = load = LoadEngine(self._config)
         m.submodules.store_engine = store = StoreEngine(self._config)
         m.submodules.scratchpad = scratchpad = Scratchpad(self._config)
+        m.submodules.share = share = ReadShare(self._config)
         m.submodules.bus = bus = AxiMaster(self._config)
         for port, engine in ((self.load, load), (self.store, store)):
             connect(m, flipped(port), engine.engine)
@@ -138,14 +140,21 @@ class DmaTop(wiring.Component):
         connect(m, flipped(self.m_axi), bus.m_axi)
         connect(m, load.ar, bus.load_ar)
         connect(m, load.r, bus.load_r)
+        connect(m, store.ar, bus.store_ar)
+        connect(m, store.r, bus.store_r)
         connect(m, store.aw, bus.aw)
         connect(m, store.w, bus.w)
         connect(m, store.b, bus.b)
         connect(m, load.write, scratchpad.load)
-        connect(m, store.read, scratchpad.store)
+        connect(m, load.read, share.load)
+        connect(m, store.read, share.store)
+        connect(m, share.read, scratchpad.store)
         m.d.comb += [
+            share.read_valid.eq(scratchpad.store_valid),
+            load.read_data.eq(scratchpad.store_data),
+            load.read_valid.eq(share.load_valid),
             store.read_data.eq(scratchpad.store_data),
-            store.read_valid.eq(scratchpad.store_valid),
+            store.read_valid.eq(share.store_valid),
         ]
         return m
 

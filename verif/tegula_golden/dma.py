@@ -1,7 +1,8 @@
 """DMA instructions: runs of memory to and from the scratchpad of a tile.
 
-Whole descriptors are moved with index arrays. Runs are checked in order, and each is moved before
-the next is checked, as far as anybody can tell.
+Whole descriptors are moved with index arrays, those that accumulate run by run: runs may meet at
+their destination. Runs are checked in order, and each is moved before the next is checked, as far
+as anybody can tell.
 """
 
 from collections.abc import Sequence
@@ -11,8 +12,12 @@ from operator import itemgetter
 import numpy as np
 
 from tegula.config import TileConfig
+from tegula.formats import BF16
 from tegula.isa.instructions import Layout
+from tegula.isa.operations import Accumulate
 from tegula.isa.traps import Trap
+from tegula_golden.cast import cast
+from tegula_golden.fp32 import add, decode_pattern
 from tegula_golden.tile_state import Check, TileState, first_fault, sbuf_check
 
 __all__ = ["Bus", "dma_load", "dma_store"]
@@ -122,6 +127,7 @@ class _Transfer:
         self.run = fields["run"]
         self.element_bytes = 1 if fields["bytes1"] else 2
         self.by_partition = fields["layout"] == Layout.PARTITION
+        self.accumulate = Accumulate(fields["accumulate"])
 
     def execute(self) -> None:
         total = self.fields["count1"] * self.fields["count2"] * self.fields["count3"]
@@ -174,7 +180,14 @@ class _Transfer:
         checks.append(Check(Trap.SBUF_RANGE, bad, first_word.addresses))
         if not self.by_partition:
             unaligned = runs.sbuf % config.bus_words != 0
+            if self.accumulate == Accumulate.FP32:
+                unaligned |= self.run % 2 != 0
             checks.append(Check(Trap.SBUF_ALIGNMENT, unaligned, runs.sbuf))
+
+        if self.store and self.accumulate:
+            size = 4 if self.accumulate == Accumulate.FP32 else 2
+            where = runs.memory & _ADDRESS_MASK
+            checks.append(Check(Trap.MEMORY_ALIGNMENT, runs.memory % size != 0, where))
 
         if (fails := bus.may_fail(runs.memory, self.run * self.element_bytes)).any():
             checks += self._bus_check(runs, int(fails.argmax()))
@@ -193,6 +206,8 @@ class _Transfer:
         size = self.run * self.element_bytes
         beat, _ = self.bus.first_failure(address, size)
         done = max(beat - address, 0) // self.element_bytes
+        if self.accumulate == Accumulate.FP32:
+            done -= done % 2
         if done:
             self._move(run, done, count=False)
         burst_end = self.bus.burst(address, beat) // self.bus.burst_bytes + 1
@@ -202,7 +217,7 @@ class _Transfer:
         beats = self.bus.beats(runs.memory, size)
         if self.store:
             self.bus.write_beats += beats
-        else:
+        if not self.store or self.accumulate:
             self.bus.read_beats += beats
 
     def _move(self, runs: _Runs, elements: int, *, count: bool = True) -> None:
@@ -210,6 +225,10 @@ class _Transfer:
         if count:
             self._count(runs, elements * self.element_bytes)
         words = self._sbuf_words(runs, elements)
+        if self.accumulate:
+            for address, row in zip((runs.memory - self.bus.base).tolist(), words, strict=True):
+                self._accumulate(address, row)
+            return
         bytes_at = (runs.memory - self.bus.base)[:, None]
         sbuf = self.state.sbuf.reshape(-1)
         memory = self.bus.memory
@@ -233,6 +252,30 @@ class _Transfer:
                 memory[at[..., None] + np.arange(2)] = pairs
             else:
                 sbuf[words] = memory[at] | memory[at + 1].astype(np.uint16) << np.uint16(8)
+
+    def _accumulate(self, address: int, words: np.ndarray) -> None:
+        """Add a run whose first byte has the offset `address` in memory: destination + source."""
+        sbuf = self.state.sbuf.reshape(-1)
+        memory = self.bus.memory[address : address + 2 * len(words)]
+        if self.store:
+            sums = self._sums(memory.copy().view("<u2"), sbuf[words])
+            memory[:] = sums.astype("<u2").view(np.uint8)
+            return
+        incoming = memory.copy().view("<u2")
+        n = self.state.config.n
+        # A word that a run meets again N elements later holds the sum by then.
+        step = n if self.by_partition and self.fields["sbuf_stride0"] == 0 else len(words)
+        for first in range(0, len(words), step):
+            at = words[first : first + step]
+            sbuf[at] = self._sums(sbuf[at], incoming[first : first + step])
+
+    def _sums(self, held: np.ndarray, incoming: np.ndarray) -> np.ndarray:
+        """Words of the sums of two runs of numbers (contract, section 5.7)."""
+        if self.accumulate == Accumulate.FP32:
+            held, incoming = (np.ascontiguousarray(a).view("<u4") for a in (held, incoming))
+            return add(held.astype(np.uint32), incoming.astype(np.uint32)).view(np.uint16)
+        sums = add(decode_pattern(held, BF16.code), decode_pattern(incoming, BF16.code))
+        return cast(sums, BF16)
 
     def _sbuf_words(self, runs: _Runs, elements: int) -> np.ndarray:
         """Places of the elements in the flattened scratchpad, runs x elements."""

@@ -13,9 +13,13 @@ from amaranth.hdl import Cat
 from amaranth.sim import Simulator
 
 from tegula.config import TileConfig
+from tegula.formats import BF16
 from tegula.isa.instructions import Engine, Layout, by_mnemonic
+from tegula.isa.operations import Accumulate
 from tegula.isa.traps import Trap
 from tegula.signatures import PC_BITS
+from tegula_golden import fp32
+from tegula_golden.cast import cast
 
 BASE = 0x1000
 """First byte of the modelled memory."""
@@ -41,6 +45,7 @@ class Run:
     size: int
     elements: list[tuple[int, int, int]]
     trap: tuple[Trap, int] | None = None
+    accumulate: Accumulate = Accumulate.NONE
 
 
 def split(value: int, widths: list[int]) -> list[int]:
@@ -64,7 +69,12 @@ def pack_fields(values: dict[str, int]) -> int:
     return word
 
 
-def expand(config: TileConfig, fields: dict[str, int], window: tuple[int, int]) -> list[Run]:
+def expand(
+    config: TileConfig,
+    fields: dict[str, int],
+    window: tuple[int, int],
+    engine: Engine = Engine.LOAD,
+) -> list[Run]:
     """The runs of a descriptor in order, up to and with the first that traps."""
     get = {f.name: fields.get(f.name, f.default) for f in by_mnemonic("load.dma").payload}
     size = 1 if get["bytes1"] else 2
@@ -92,14 +102,17 @@ def expand(config: TileConfig, fields: dict[str, int], window: tuple[int, int]) 
                         for i in range(count)
                     ]
                     bad = False
-                run = Run(addr, count * size, [])
+                run = Run(addr, count * size, [], accumulate=Accumulate(get["accumulate"]))
+                halves = run.accumulate == Accumulate.FP32 and count % 2
                 ends = (places[0][1], places[-1][1])
                 if not (window[0] <= addr and addr + count * size - 1 <= window[1]):
                     run.trap = (Trap.MEMORY_WINDOW, addr)
                 elif bad or not all(0 <= end < config.sbuf_depth for end in ends):
                     run.trap = (Trap.SBUF_RANGE, sbuf & 0xFFFFF)
-                elif get["layout"] == Layout.FREE and sbuf % config.bus_words:
+                elif get["layout"] == Layout.FREE and (sbuf % config.bus_words or halves):
                     run.trap = (Trap.SBUF_ALIGNMENT, sbuf)
+                elif engine == Engine.STORE and addr % (1, 2, 4)[run.accumulate]:
+                    run.trap = (Trap.MEMORY_ALIGNMENT, addr)
                 else:
                     run.elements = [(addr + i * size, *place) for i, place in enumerate(places)]
                 runs.append(run)
@@ -128,9 +141,14 @@ def random_descriptor(
         if run * np.prod(counts) > limit:
             continue
         bytes1 = rng.randint(0, 1)
+        accumulate = rng.choice((Accumulate.NONE, *Accumulate))
+        if bytes1 or (accumulate == Accumulate.FP32 and (run % 2 or not free)):
+            accumulate = Accumulate.NONE
         line = config.bus_words if free else 1
         span = 400
         mem = [rng.randint(-span, span) for _ in AXES]
+        if accumulate:  # a store needs numbers on multiples of their size
+            mem = [stride // 4 * 4 for stride in mem]
         sbuf = [rng.randint(-span // line // 4, span // line // 4) * line for _ in AXES]
         partition = [rng.randint(0, 3) if free else rng.randint(0, config.n) for _ in AXES]
         stride0 = rng.randint(-5, 5)
@@ -157,7 +175,10 @@ def random_descriptor(
             "partition": rng.randint(0, config.n - 1 - partition_high) if free else 1,
             "layout": 0 if free else 1,
             "bytes1": bytes1,
+            "accumulate": accumulate,
         }
+        if accumulate:
+            fields["mem_addr"] = fields["mem_addr"] // 4 * 4
         for index, axis in enumerate(AXES):
             fields[f"count{axis}"] = counts[index]
             fields[f"mem_stride{axis}"] = mem[index]
@@ -222,6 +243,7 @@ class Bench:
         self.sbuf = noise.integers(0, 1 << 16, (config.n, config.sbuf_depth), dtype=np.uint16)
         self.window = window or (BASE, BASE + memory_bytes - 1)
         self.bad = bad
+        self.bad_reads = True
         self.response = response
         self.stop_at = stop_at
         self.outcome = Outcome()
@@ -236,6 +258,10 @@ class Bench:
         """Whether the beat at `addr` fails."""
         last = addr + self.config.bus_bytes - 1
         return self.bad is not None and addr <= self.bad[1] and last >= self.bad[0]
+
+    def is_read_bad(self, addr: int) -> bool:
+        """Whether the beat at `addr` fails when it is read by a store."""
+        return self.bad_reads and self.is_bad(addr)
 
     def hold(self, name: str, valid: int, ready: int, payload: int) -> bool:
         """Check that an offer is never withdrawn or changed; whether it is taken."""
@@ -379,8 +405,36 @@ class Expectation:
     """(elements, bytes) that are moved before each signal."""
 
 
+def add(held: int, incoming: int, accumulate: Accumulate) -> int:
+    """The sum of two codes."""
+    codes = np.array([held, incoming], np.uint32)
+    if accumulate == Accumulate.FP32:
+        return int(fp32.add(codes[:1], codes[1:])[0])
+    held_pattern, incoming_pattern = fp32.decode_pattern(codes, BF16.code)
+    return int(cast(fp32.add(*(np.array([p]) for p in (held_pattern, incoming_pattern))), BF16)[0])
+
+
+def accumulate_run(engine: Engine, run: Run, sbuf: np.ndarray, memory: np.ndarray) -> None:
+    """Add the elements of a run to what is there, one by one."""
+    width = 2 if run.accumulate == Accumulate.FP32 else 1
+    for addr, partition, word in run.elements[::width]:
+        there = memory[addr - BASE :][: 2 * width]
+        words = sbuf[partition, word : word + width]
+        outside = int.from_bytes(there.tobytes(), "little")
+        inside = int.from_bytes(words.astype("<u2").tobytes(), "little")
+        if engine == Engine.LOAD:
+            total = add(inside, outside, run.accumulate).to_bytes(2 * width, "little")
+            words[:] = np.frombuffer(total, "<u2")
+        else:
+            total = add(outside, inside, run.accumulate).to_bytes(2 * width, "little")
+            there[:] = np.frombuffer(total, np.uint8)
+
+
 def move(engine: Engine, run: Run, sbuf: np.ndarray, memory: np.ndarray) -> None:
     """Move the elements of a run, one by one."""
+    if run.accumulate:
+        accumulate_run(engine, run, sbuf, memory)
+        return
     for addr, partition, word in run.elements:
         at = addr - BASE
         wide = run.size == 2 * len(run.elements)
@@ -398,7 +452,9 @@ def expect(bench: Bench, engine: Engine, commands: list[Command]) -> Expectation
     """The meaning of `commands` from the state that `bench` is in now."""
     expected = Expectation(bench.sbuf.copy(), bench.memory.copy())
     for command in commands:
-        runs = expand(bench.config, command.fields, bench.window) if command.fields else []
+        runs = []
+        if command.fields:
+            runs = expand(bench.config, command.fields, bench.window, engine)
         for run in runs:
             if run.trap:
                 cause, address = run.trap

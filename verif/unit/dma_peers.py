@@ -10,13 +10,32 @@ from tegula.dma.store import StoreEngine
 from tegula.isa.instructions import Layout
 
 
+def read_words(bench, item):
+    """The words that a request asks for."""
+    config = bench.config
+    bits = (config.n - 1).bit_length()
+    depth_bits = (config.sbuf_depth - 1).bit_length()
+    _, layout, partition, addr = split(item, [1, 1, bits, depth_bits])
+    if layout == Layout.FREE:
+        assert addr % config.bus_words == 0
+        words = bench.sbuf[partition, addr : addr + config.bus_words]
+    else:
+        assert partition % config.row_words == 0
+        words = bench.sbuf[partition : partition + config.row_words, addr]
+    return sum(int(word) << 16 * i for i, word in enumerate(words))
+
+
 class LoadBench(Bench):
-    """A memory that is read, and a scratchpad that is written."""
+    """A memory that is read, and a scratchpad that is written, and read where loads accumulate."""
+
+    read_latency = 2
 
     def make(self):
         self.requests = deque()  # (first cycle of the answer, addr, beats left)
+        self.reads = deque()  # (cycle of the answer, words)
+        self.unseen = []  # (place, word) of the last write, which a read may not see yet
         self.now = 0
-        self.ar_ready = self.r_valid = self.write_ready = 0
+        self.ar_ready = self.r_valid = self.write_ready = self.read_ready = 0
         return LoadEngine(self.config)
 
     def probes(self):
@@ -25,14 +44,21 @@ class LoadBench(Bench):
             Cat(dut.ar.valid, dut.ar.payload),
             dut.r.ready,
             Cat(dut.write.valid, dut.write.payload),
+            Cat(dut.read.valid, dut.read.payload),
         ]
 
     def quiet(self):
-        return not self.requests and not self.held
+        return not self.requests and not self.held and not self.reads
 
     def drive(self, ctx):
         dut = self.dut
         self.ar_ready, self.write_ready = int(self.lucky()), int(self.lucky())
+        self.read_ready = int(self.lucky())
+        ctx.set(dut.read.ready, self.read_ready)
+        arrives = bool(self.reads) and self.reads[0][0] <= self.now and self.lucky()
+        ctx.set(dut.read_valid, arrives)
+        if arrives:
+            ctx.set(Value.cast(dut.read_data), self.reads.popleft()[1])
         ctx.set(dut.ar.ready, self.ar_ready)
         ctx.set(dut.write.ready, self.write_ready)
         if not self.r_valid and self.requests and self.requests[0][0] <= self.now and self.lucky():
@@ -51,7 +77,7 @@ class LoadBench(Bench):
         ctx.set(dut.r.valid, self.r_valid)
 
     def settle(self, sampled):
-        ar, r_ready, write = sampled
+        ar, r_ready, write, read = sampled
         config = self.config
         self.now += 1
         if self.r_valid and r_ready:
@@ -64,6 +90,12 @@ class LoadBench(Bench):
             _, addr, length = split(ar, [1, config.axi_addr_width, 8])
             self.accept_burst(addr, length, len(self.requests), config.max_reads)
             self.requests.append((self.now + self.latency - 1, addr, length))
+        written_before, self.unseen = self.unseen, []
+        if self.hold("read", read & 1, self.read_ready, read):
+            assert not self.reads, "a second read"
+            self.reads.append((self.now + self.read_latency - 1, read_words(self, read)))
+        for place, word in written_before:
+            self.sbuf[place] = word
         if self.hold("write", write & 1, self.write_ready, write):
             self.write(write)
 
@@ -82,14 +114,15 @@ class LoadBench(Bench):
             if mask >> word & 1:
                 assert free or word < config.row_words
                 place = (partition, addr + word) if free else (partition + word, addr)
-                self.sbuf[place] = data >> 16 * word & 0xFFFF
+                self.unseen.append((place, data >> 16 * word & 0xFFFF))
                 self.outcome.effects += 1
 
 
 class StoreBench(Bench):
-    """A scratchpad that is read, and a memory that is written.
+    """A scratchpad that is read, and a memory that is written, and read where stores accumulate.
 
-    `effects` counts the bytes of bursts that are answered.
+    A read sees memory as it is when its address is accepted, a write lands with its answer.
+    `effects` counts the bytes of bursts that are answered; `read_bursts` are (address, beats - 1).
     """
 
     read_latency = 3
@@ -99,7 +132,10 @@ class StoreBench(Bench):
         self.reads = deque()  # (cycle of the answer, words)
         self.bursts = deque()  # [addr, beats left, bytes, bad] requested, beats not all sent
         self.early = deque()  # W beats that are here before their burst's request is taken
-        self.answers = deque()  # (first cycle, bytes, bad)
+        self.answers = deque()  # (first cycle, bytes to land as (index, value), bad)
+        self.beats = deque()  # (first cycle, data, bad, last) of reads
+        self.read_bursts = []
+        self.ar_ready = self.r_valid = 0
         self.now = 0
         self.read_ready = self.aw_ready = self.w_ready = self.b_valid = 0
         return StoreEngine(self.config)
@@ -111,10 +147,13 @@ class StoreBench(Bench):
             Cat(dut.aw.valid, dut.aw.payload),
             Cat(dut.w.valid, dut.w.payload),
             dut.b.ready,
+            Cat(dut.ar.valid, dut.ar.payload),
+            dut.r.ready,
         ]
 
     def quiet(self):
-        return not (self.reads or self.bursts or self.early or self.answers or self.held)
+        pending = (self.reads, self.bursts, self.early, self.answers, self.beats, self.held)
+        return not any(pending)
 
     def drive(self, ctx):
         dut = self.dut
@@ -131,44 +170,58 @@ class StoreBench(Bench):
             self.b_valid = 1
             ctx.set(dut.b.payload, self.response if self.answers[0][2] else 0)
         ctx.set(dut.b.valid, self.b_valid)
+        self.ar_ready = int(self.lucky())
+        ctx.set(dut.ar.ready, self.ar_ready)
+        if not self.r_valid and self.beats and self.beats[0][0] <= self.now and self.lucky():
+            _, data, bad, last = self.beats[0]
+            self.r_valid = 1
+            ctx.set(dut.r.payload.data, int.from_bytes(data, "little"))
+            ctx.set(dut.r.payload.resp, self.response if bad else 0)
+            ctx.set(dut.r.payload.last, last)
+        ctx.set(dut.r.valid, self.r_valid)
 
     def settle(self, sampled):
-        read, aw, w, b_ready = sampled
+        read, aw, w, b_ready, ar, r_ready = sampled
         config = self.config
         self.now += 1
         if self.b_valid and b_ready:
             self.b_valid = 0
-            self.outcome.effects += self.answers.popleft()[1]
+            _, landing, _ = self.answers.popleft()
+            for index, value in landing:
+                self.memory[index] = value
+            self.outcome.effects += len(landing)
+        if self.r_valid and r_ready:
+            self.r_valid = 0
+            self.beats.popleft()
+        if self.hold("ar", ar & 1, self.ar_ready, ar):
+            assert not self.beats, "a second burst is read"
+            self.read_burst(*split(ar, [1, config.axi_addr_width, 8])[1:])
         if self.hold("read", read & 1, self.read_ready, read):
             assert len(self.reads) < self.outstanding_reads
-            self.reads.append((self.now + self.read_latency - 1, self.read(read)))
+            self.reads.append((self.now + self.read_latency - 1, read_words(self, read)))
         if self.hold("aw", aw & 1, self.aw_ready, aw):
             _, addr, length = split(aw, [1, config.axi_addr_width, 8])
             outstanding = len(self.bursts) + len(self.answers)
             self.accept_burst(addr, length, outstanding, config.max_writes)
-            self.bursts.append([addr, length, 0, False])
+            self.bursts.append([addr, length, [], False])
         if self.hold("w", w & 1, self.w_ready, w):
             self.outcome.beats += 1
             self.early.append(w)
         while self.early and self.bursts:
             self.write(self.early.popleft())
 
-    def read(self, item):
-        """The words that a request asks for."""
-        config = self.config
-        bits = (config.n - 1).bit_length()
-        depth_bits = (config.sbuf_depth - 1).bit_length()
-        _, layout, partition, addr = split(item, [1, 1, bits, depth_bits])
-        if layout == Layout.FREE:
-            assert addr % config.bus_words == 0
-            words = self.sbuf[partition, addr : addr + config.bus_words]
-        else:
-            assert partition % config.row_words == 0
-            words = self.sbuf[partition : partition + config.row_words, addr]
-        return sum(int(word) << 16 * i for i, word in enumerate(words))
+    def read_burst(self, addr, length):
+        """Queue the beats of a burst."""
+        size = self.config.bus_bytes
+        self.read_bursts.append((addr, length))
+        for beat in range(length + 1):
+            start = addr + beat * size - BASE
+            data = self.memory[start : start + size].tobytes()
+            bad = self.is_read_bad(addr + beat * size)
+            self.beats.append((self.now + self.latency - 1, data, bad, beat == length))
 
     def write(self, beat):
-        """Write a beat into memory."""
+        """Take a beat for memory."""
         config = self.config
         burst = self.bursts[0]
         addr, left, _, _ = burst
@@ -180,8 +233,7 @@ class StoreBench(Bench):
                 index = addr + lane - BASE
                 assert 0 <= index < len(self.memory), "write outside of memory"
                 if not bad:
-                    self.memory[index] = data >> 8 * lane & 0xFF
-                burst[2] += 1
+                    burst[2].append((index, data >> 8 * lane & 0xFF))
         burst[3] = burst[3] or bad
         burst[0], burst[1] = addr + config.bus_bytes, left - 1
         if last:

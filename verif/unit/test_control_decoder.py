@@ -18,11 +18,16 @@ MASK = (1 << GRANULE_BITS) - 1
 
 def random_word(rng, instruction, config):
     """A legal word of `instruction`: values anywhere between their limits, often at them."""
+    while True:
+        values = {}
+        for field in instruction.fields:
+            allowed = field.allowed(config)
+            values[field.name] = rng.choice((allowed[0], allowed[-1], rng.choice(allowed)))
+        if instruction.broken_rule(values) is None:
+            break
     word = instruction.opcode
     for field in instruction.fields:
-        allowed = field.allowed(config)
-        value = rng.choice((allowed[0], allowed[-1], rng.choice(allowed)))
-        word |= (value & ((1 << field.width) - 1)) << field.offset
+        word |= (values[field.name] & ((1 << field.width) - 1)) << field.offset
     return word
 
 

@@ -8,9 +8,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tegula.config import preset
+from tegula.formats import BF16, FP32
 from tegula.isa.codec import encode
 from tegula.isa.instructions import Engine
+from tegula.isa.operations import Accumulate
 from tegula.isa.traps import Trap
+from tegula_golden import reference
+from tegula_golden.fp32_stimuli import SUM_KINDS, addends, special_pairs
 from tegula_golden.tile import GoldenTile
 
 TINY = preset("tiny", sbuf_depth=64)
@@ -21,9 +25,28 @@ WINDOW = (BASE + 64, BASE + MEMORY_BYTES - 1)
 """The first 64 bytes of memory are closed to the tile."""
 
 
+def plus(held, incoming, fmt):
+    """The code of a sum by exact fractions: rounded to fp32, then to the format."""
+    numbers = [reference.value(code, fmt) for code in (held, incoming)]
+    strings = {number for number in numbers if isinstance(number, str)}
+    if "nan" in strings or len(strings) == 2:
+        return fmt.nan
+    if strings:
+        return fmt.infinity | (strings == {"-inf"}) << (fmt.width - 1)
+    total = sum(numbers)
+    negative = total < 0
+    if total == 0:
+        negative = held >> (fmt.width - 1) and incoming >> (fmt.width - 1)
+    magnitude = min(reference.round_value(total, FP32), FP32.infinity)
+    return reference.cast_code(magnitude | (1 << 31 if negative else 0), fmt)
+
+
 def walk(config, memory, sbuf, fields, store):
     """Move elements one by one; returns the trap (cause, address) or None, and the beats."""
     size = 1 if fields["bytes1"] else 2
+    accumulate = fields.get("accumulate", Accumulate.NONE)
+    width = 2 if accumulate == Accumulate.FP32 else 1
+    fmt = {Accumulate.BF16: BF16, Accumulate.FP32: FP32}.get(accumulate)
     n, depth, run = config.n, config.sbuf_depth, fields["run"]
     beats = 0
     axes = [range(fields[f"count{axis}"]) for axis in (3, 2, 1)]
@@ -45,19 +68,25 @@ def walk(config, memory, sbuf, fields, store):
             inside = partition < n and 0 <= addr and addr + run - 1 < depth
         if not inside:
             return (Trap.SBUF_RANGE, addr % (1 << 20)), beats
-        if not fields["layout"] and addr % config.bus_words:
+        if not fields["layout"] and (addr % config.bus_words or run % width):
             return (Trap.SBUF_ALIGNMENT, addr), beats
+        if store and accumulate and address % (width * size):
+            return (Trap.MEMORY_ALIGNMENT, address), beats
         beats += len({(address + i) // config.bus_bytes for i in range(size * run)})
-        for i in range(run):
-            where = (i % n, addr + i // n * fields["sbuf_stride0"])
+        for i in range(0, run, width):
+            place = (i % n, addr + i // n * fields["sbuf_stride0"])
             if not fields["layout"]:
-                where = (partition, addr + i)
-            first = address + i * size - BASE
+                place = (partition, addr + i)
+            words = sbuf[place[0], place[1] : place[1] + width]
+            held = sum(word << 16 * j for j, word in enumerate(words.tolist()))
+            there = memory[address + i * size - BASE :][: width * size]
+            code = int.from_bytes(there.tobytes(), "little")
             if store:
-                for byte in range(size):
-                    memory[first + byte] = int(sbuf[where]) >> 8 * byte & 0xFF
+                code = plus(code, held, fmt) if fmt else held & (1 << 8 * len(there)) - 1
+                there[:] = np.frombuffer(code.to_bytes(len(there), "little"), np.uint8)
             else:
-                sbuf[where] = int.from_bytes(memory[first : first + size].tobytes(), "little")
+                code = plus(held, code, fmt) if fmt else code
+                words[:] = [code >> 16 * j & 0xFFFF for j in range(width)]
     return None, beats
 
 
@@ -81,6 +110,14 @@ def descriptors(draw):
         fields[f"mem_stride{axis}"] = draw(st.integers(-80, 120))
         fields[f"sbuf_stride{axis}"] = draw(st.integers(-8 // line, 8 // line)) * line
         fields[f"partition_stride{axis}"] = draw(st.integers(0, 1))
+    fields["accumulate"] = draw(st.sampled_from([0, *Accumulate]))
+    if layout and fields["accumulate"] == Accumulate.FP32:
+        fields["accumulate"] = Accumulate.BF16
+    if fields["accumulate"]:
+        fields["bytes1"] = 0
+        if draw(st.integers(0, 2)):  # mostly on multiples of four
+            for name in ("mem_addr", "mem_stride1", "mem_stride2", "mem_stride3"):
+                fields[name] = fields[name] // 4 * 4
     return fields
 
 
@@ -96,8 +133,8 @@ def execute(fields, store, seed=0):
     result = tile.run(memory, program=PROGRAM, program_bytes=len(program), base=BASE, window=WINDOW)
     fetch = len(program) // TINY.bus_bytes
     if store:
-        assert result.read_beats == fetch
         beats = result.write_beats
+        assert result.read_beats == fetch + (beats if fields.get("accumulate") else 0)
     else:
         assert result.write_beats == 0
         beats = result.read_beats - fetch
@@ -134,6 +171,14 @@ ROW = {
 @example({**ROW, "sbuf_addr": 60, "count1": 2, "sbuf_stride1": -64, "run": 1}, False)
 @example({**ROW, "bytes1": 1, "run": 24, "mem_addr": WINDOW[0] + 3}, True)
 @example({**ROW, "bytes1": 1, "run": 24, "mem_addr": WINDOW[0] + 3}, False)
+@example({**ROW, "accumulate": 1, "count1": 3, "mem_stride1": 16}, False)
+@example({**ROW, "accumulate": 2, "count1": 3, "mem_stride1": 4}, True)
+@example({**ROW, "accumulate": 2, "count1": 3, "mem_stride1": 2}, True)
+@example({**ROW, "accumulate": 1, "mem_addr": WINDOW[0] + 1}, True)
+@example({**ROW, "accumulate": 1, "mem_addr": WINDOW[0] + 1}, False)
+@example({**ROW, "accumulate": 2, "run": 7}, True)
+@example({**ROW, "accumulate": 1, "layout": 1, "run": 13}, False)
+@example({**ROW, "accumulate": 1, "layout": 1, "run": 13}, True)
 def test_a_descriptor_moves_what_its_elements_move(fields, store):
     trap, beats, (memory, sbuf), (memory_after, sbuf_after) = execute(fields, store)
     expected, expected_beats = walk(TINY, memory, sbuf, fields, store)
@@ -157,7 +202,13 @@ def test_random_descriptors_meet_every_outcome():
         seen.add(Trap.NONE if trap is None else trap.cause)
 
     collect()
-    assert seen == {Trap.NONE, Trap.MEMORY_WINDOW, Trap.SBUF_RANGE, Trap.SBUF_ALIGNMENT}
+    assert seen == {
+        Trap.NONE,
+        Trap.MEMORY_WINDOW,
+        Trap.SBUF_RANGE,
+        Trap.SBUF_ALIGNMENT,
+        Trap.MEMORY_ALIGNMENT,
+    }
 
 
 def test_a_long_descriptor_is_moved_in_pieces(monkeypatch):
@@ -237,3 +288,60 @@ def test_partitions_are_ignored_across_partitions(store):
         if differs.ndim == 1:
             differs[PROGRAM - BASE :] = False
         assert not differs.any()
+
+
+@pytest.mark.parametrize("store", [False, True])
+@pytest.mark.parametrize("kind", [*SUM_KINDS, "special"])
+@pytest.mark.parametrize("fmt", [BF16, FP32], ids=lambda fmt: fmt.name)
+def test_sums_are_the_exact_ones_rounded_as_the_contract_says(fmt, kind, store):
+    size = 24
+    rng = np.random.default_rng(7)
+    pairs = special_pairs() if kind == "special" else addends(rng, 400, kind)
+    config, base = preset("tiny"), 0x1000
+    if fmt is BF16:
+        pairs = [(codes >> 16).astype(np.uint16) for codes in pairs]
+    held, incoming = pairs
+    for first in range(0, len(held), size):
+        inside, outside = (x[first : first + size].copy() for x in (held, incoming))
+        words = inside.view(np.uint16)
+        memory = np.zeros(512, np.uint8)
+        memory[256 : 256 + outside.nbytes] = outside.view(np.uint8)
+        accumulate = "fp32" if fmt is FP32 else "bf16"
+        fields = ROW | {"mem_addr": base + 256, "run": len(words), "accumulate": accumulate}
+        program = encode("store.dma" if store else "load.dma", config, **fields) + encode("halt")
+        memory[: len(program)] = np.frombuffer(program, np.uint8)
+        tile = GoldenTile(config)
+        tile.write_sbuf(0, np.broadcast_to(words, (config.n, len(words))))
+        run = tile.run(memory, program=base, program_bytes=len(program), base=base)
+        assert run.trap is None
+        result = memory[256 : 256 + outside.nbytes].view(outside.dtype)
+        if not store:
+            result = tile.read_sbuf(0, len(words))[0].view(outside.dtype)
+        pairs_here = zip(inside.tolist(), outside.tolist(), strict=True)
+        assert result.tolist() == [plus(x, y, fmt) for x, y in pairs_here]
+
+
+@pytest.mark.parametrize("store", [False, True])
+def test_runs_that_meet_at_their_destination_all_add_to_it(store):
+    ones = np.full(8, 0x3F80, np.uint16)
+    fields = ROW | {"count1": 5, "accumulate": "bf16"}
+    tile = GoldenTile(TINY)
+    tile.write_sbuf(0, np.broadcast_to(ones, (TINY.n, 8)))
+    program = encode("store.dma" if store else "load.dma", TINY, **fields) + encode("halt")
+    memory = np.zeros(MEMORY_BYTES, np.uint8)
+    memory[WINDOW[0] - BASE :][:16] = ones.view(np.uint8)
+    memory[PROGRAM - BASE :][: len(program)] = np.frombuffer(program, np.uint8)
+    run = tile.run(memory, program=PROGRAM, program_bytes=len(program), base=BASE, window=WINDOW)
+    assert run.trap is None
+    six = memory[WINDOW[0] - BASE :][:16].view(np.uint16) if store else tile.read_sbuf(0, 8)[0]
+    assert six.tolist() == [0x40C0] * 8
+
+
+def test_a_number_that_only_half_arrives_is_not_added():
+    address = BASE + MEMORY_BYTES - 42
+    fields = {"mem_addr": address, "run": 48, "accumulate": "fp32"}
+    trap, before, _, sbuf = run_outside("load.dma", **fields)
+    assert (trap.cause, trap.address) == (Trap.BUS_DECERR, BASE + MEMORY_BYTES)
+    numbers = before[-42:-2].view("<u4").tolist()
+    assert sbuf[0, :20].view(np.uint32).tolist() == [plus(0, code, FP32) for code in numbers]
+    assert not sbuf[0, 20:].any()

@@ -3,6 +3,8 @@
 import pytest
 
 from tegula.config import preset
+from tegula.isa.codec import decode, encode
+from tegula_sw.accesses import accesses
 from tegula_sw.builder import Program
 from tegula_sw.check import check_program
 
@@ -28,6 +30,12 @@ def test_ordered_accesses_pass():
 def test_a_read_that_no_signal_orders_after_the_write_is_found():
     with pytest.raises(ValueError, match=r"store.dma at byte 64: reads scratchpad.*engine load"):
         check_program(CONFIG, sync_pair(mem_addr=128))
+
+
+def test_a_load_that_accumulates_also_reads():
+    for accumulate, kinds in (("none", [True]), ("bf16", [False, True])):
+        decoded = decode(encode("load.dma", CONFIG, **LOAD, accumulate=accumulate))
+        assert [access.writes for access in accesses(decoded, CONFIG)] == kinds
 
 
 def test_accesses_to_other_partitions_or_addresses_need_no_order():

@@ -164,6 +164,18 @@ TRAPS = {
         STORE + f"mem_addr={DATA} run=1 sbuf_addr={LINE + 1}",
         (Trap.SBUF_ALIGNMENT, Engine.STORE, 0, LINE + 1),
     ),
+    "half a number to accumulate": (
+        LOAD + f"mem_addr={DATA} run=3 sbuf_addr={LINE} accumulate=fp32",
+        (Trap.SBUF_ALIGNMENT, Engine.LOAD, 0, LINE),
+    ),
+    "a number in memory off a multiple of its size": (
+        STORE + f"mem_addr={DATA + 6} run=2 sbuf_addr=0 accumulate=fp32",
+        (Trap.MEMORY_ALIGNMENT, Engine.STORE, 0, DATA + 6),
+    ),
+    "bytes to accumulate": (
+        LOAD + f"mem_addr={DATA} run=2 sbuf_addr=0 accumulate=bf16 bytes1=1",
+        (Trap.ILLEGAL_FIELD, Engine.CONTROL, 0, 0),
+    ),
     "a byte outside the window": (
         "load.sync\n" + LOAD + f"mem_addr={OUTSIDE - 15} run=8 sbuf_addr=0",
         (Trap.MEMORY_WINDOW, Engine.LOAD, 16, OUTSIDE - 15),

@@ -10,6 +10,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
 from tegula.config import TileConfig
+from tegula.dma.layouts import ACCUMULATE_BITS
 
 __all__ = ["ReadAligner", "WriteAligner", "rotate_lanes"]
 
@@ -125,18 +126,23 @@ class WriteAligner(wiring.Component):
 
     Members
     -------
-    chunks : In(stream of {data, offset, end, last, spill})
-        `last`: the last chunk of a run; `offset`, `end`, `spill` as in `tag_layout`.
-    beats : Out(stream of {data, strb})
+    chunks : In(stream of {data, offset, end, last, spill, accumulate})
+        `last`: the last chunk of a run; the others as in `tag_layout`.
+    beats : Out(stream of {data, strb, accumulate})
         Strobes are set for the bytes of the run.
     """
 
     def __init__(self, config: TileConfig):
         self._config = config
         lane = range(config.bus_bytes)
-        self._context = data.StructLayout({"offset": lane, "end": lane, "last": 1, "spill": 1})
+        accumulate = {"accumulate": ACCUMULATE_BITS}
+        self._context = data.StructLayout(
+            {"offset": lane, "end": lane, "last": 1, "spill": 1} | accumulate
+        )
         chunk = data.StructLayout({"data": _bytes_layout(config), "context": self._context})
-        beat = data.StructLayout({"data": _bytes_layout(config), "strb": config.bus_bytes})
+        beat = data.StructLayout(
+            {"data": _bytes_layout(config), "strb": config.bus_bytes} | accumulate
+        )
         super().__init__(
             {"chunks": In(stream.Signature(chunk)), "beats": Out(stream.Signature(beat))}
         )
@@ -163,6 +169,7 @@ class WriteAligner(wiring.Component):
             self.beats.valid.eq(valid),
             emit.eq(valid & self.beats.ready),
             self.chunks.ready.eq(~valid | (emit & (ends | ~context.last))),
+            self.beats.payload.accumulate.eq(context.accumulate),
             self.beats.payload.strb.eq(Mux(first, ~from_before, -1) & Mux(ends, up_to_end, -1)),
         ]
         m.d.comb += [

@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
 from tegula.config import TileConfig
-from tegula.dma.layouts import ItemKind, burst_layout, run_layout
+from tegula.dma.layouts import ACCUMULATE_BITS, ItemKind, burst_layout, run_layout
 
 __all__ = ["BurstSplitter", "lanes_of_run"]
 
@@ -62,7 +62,8 @@ class BurstSplitter(wiring.Component):
         beat = Signal(config.axi_addr_width - lane_bits)
         lane, run_lane = Signal(lane_bits), Signal(lane_bits)
         left_m1 = Signal(len(end) - lane_bits)
-        spills = Signal()
+        spills, first = Signal(), Signal()
+        accumulate = Signal(ACCUMULATE_BITS)
 
         room_m1 = Signal(burst_bits)
         final = Signal()
@@ -79,12 +80,15 @@ class BurstSplitter(wiring.Component):
             burst.run_last.eq(final),
             burst.last.eq(last & final),
             burst.spill.eq(spills),
+            burst.run_first.eq(first),
+            burst.accumulate.eq(accumulate),
             self.bursts.valid.eq(valid),
             self.runs.ready.eq(~valid | (self.bursts.ready & final)),
         ]
         with m.If(self.bursts.ready):
             m.d.sync += [
                 lane.eq(0),
+                first.eq(0),
                 beat.eq(Cat(Const(0, burst_bits), beat[burst_bits:] + 1)),
                 left_m1.eq(left_after),
                 final.eq(left_after <= config.max_burst_beats - 1),
@@ -101,5 +105,7 @@ class BurstSplitter(wiring.Component):
                 left_m1.eq(end >> lane_bits),
                 final.eq(((end >> lane_bits) <= run_room_m1) | (run.kind != ItemKind.RUN)),
                 spills.eq(spill),
+                first.eq(1),
+                accumulate.eq(run.accumulate),
             ]
         return m

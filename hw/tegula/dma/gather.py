@@ -92,6 +92,7 @@ class Gather(wiring.Component):
                 lanes.offset.eq(offset),
                 lanes.end.eq(end[: exact_log2(config.bus_bytes)]),
                 lanes.spill.eq(spill),
+                lanes.accumulate.eq(run.accumulate),
             ]
 
         due = walker.chunk
@@ -166,7 +167,7 @@ class Packer(wiring.Component):
             m.d.sync += part.eq(Mux(fills, 0, part + 1))
             m.d.sync += [
                 getattr(out.context, name).eq(tag[name])
-                for name in ("offset", "end", "last", "spill")
+                for name in ("offset", "end", "last", "spill", "accumulate")
             ]
         word_bytes = [self._narrow(layout) for layout in Layout]
         with m.Switch(Cat(tag.bytes1, tag.layout)):

@@ -6,9 +6,11 @@ from amaranth.utils import exact_log2
 
 from tegula.config import TileConfig
 from tegula.isa.instructions import Layout
-from tegula.signatures import PC_BITS
+from tegula.isa.operations import Accumulate
+from tegula.signatures import PC_BITS, sbuf_write_layout
 
 __all__ = [
+    "ACCUMULATE_BITS",
     "ItemKind",
     "burst_layout",
     "chunk_words_log2",
@@ -17,7 +19,11 @@ __all__ = [
     "subchunks",
     "tag_layout",
     "ticket_layout",
+    "write_layout",
 ]
+
+
+ACCUMULATE_BITS = max(Accumulate).bit_length()
 
 
 class ItemKind(enum.Enum, shape=2):
@@ -64,6 +70,7 @@ def run_layout(config: TileConfig) -> data.StructLayout:
             "elements_m1": 16,
             "bytes1": 1,
             "layout": 1,
+            "accumulate": ACCUMULATE_BITS,
             "partition": range(config.n),
             "sbuf_addr": range(config.sbuf_depth),
             "sbuf_stride0": signed(address_bits),
@@ -80,6 +87,7 @@ def place_layout(config: TileConfig) -> data.StructLayout:
             "elements_m1": 16,
             "bytes1": 1,
             "layout": 1,
+            "accumulate": ACCUMULATE_BITS,
             "partition": range(config.n),
             "sbuf_addr": range(config.sbuf_depth),
             "sbuf_stride0": exact_log2(config.sbuf_depth),
@@ -87,13 +95,20 @@ def place_layout(config: TileConfig) -> data.StructLayout:
     )
 
 
+def write_layout(config: TileConfig) -> data.StructLayout:
+    """A write into the scratchpad; `last`: it ends its instruction; `accumulate`: it is added."""
+    return data.StructLayout(
+        {"write": sbuf_write_layout(config), "last": 1, "accumulate": ACCUMULATE_BITS}
+    )
+
+
 def burst_layout(config: TileConfig) -> data.StructLayout:
     """A burst of a run.
 
     `addr` is its first byte that belongs to the run, `len` its beats minus one; `offset` is the
-    byte lane of the *run's* first byte; `run_last` marks the run's last burst, `last` the
-    instruction's. `spill`: the last beat of the run holds only bytes that complete the chunk of the
-    beat before.
+    byte lane of the *run's* first byte; `run_first` and `run_last` mark the run's first and last
+    burst, `last` the instruction's. `spill`: the last beat of the run holds only bytes that
+    complete the chunk of the beat before.
     """
     return data.StructLayout(
         {
@@ -101,9 +116,11 @@ def burst_layout(config: TileConfig) -> data.StructLayout:
             "addr": config.axi_addr_width,
             "len": 8,
             "offset": range(config.bus_bytes),
+            "run_first": 1,
             "run_last": 1,
             "last": 1,
             "spill": 1,
+            "accumulate": ACCUMULATE_BITS,
         }
     )
 
@@ -122,5 +139,6 @@ def tag_layout(config: TileConfig) -> data.StructLayout:
             "offset": range(config.bus_bytes),
             "end": range(config.bus_bytes),
             "spill": 1,
+            "accumulate": ACCUMULATE_BITS,
         }
     )

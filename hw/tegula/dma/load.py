@@ -6,9 +6,10 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
 from tegula.config import TileConfig
+from tegula.dma.accumulate import LoadAccumulator
 from tegula.dma.align import ReadAligner
 from tegula.dma.bursts import BurstSplitter
-from tegula.dma.layouts import ItemKind, place_layout
+from tegula.dma.layouts import ItemKind, place_layout, write_layout
 from tegula.dma.retire import Retirement
 from tegula.dma.runs import RunGenerator
 from tegula.dma.scatter import Scatter
@@ -20,6 +21,7 @@ from tegula.signatures import (
     EngineSignature,
     axi_read_data_layout,
     axi_request_layout,
+    sbuf_read_layout,
     sbuf_write_layout,
 )
 from tegula.trace import Activity
@@ -28,10 +30,11 @@ __all__ = ["LoadEngine"]
 
 
 class LoadEngine(wiring.Component):
-    """Execute `load.dma` and `load.sync`: runs of memory into the scratchpad.
+    """Execute `load.dma` and `load.sync`: runs of memory into, or added to, the scratchpad.
 
     One bus beat a cycle in, one chunk of `bus_words` (layout `partition`: `row_words`) words a
-    cycle out; with `bytes1` half a beat a cycle. `max_reads` bursts are outstanding. Consecutive
+    cycle out; with `bytes1` half a beat a cycle. With `accumulate` a chunk every `chunk_steps`
+    cycles. `max_reads` bursts are outstanding. Consecutive
     instructions overlap: an instruction issues its first burst while the data of those before it
     arrives. From `instr.valid` to `ar.valid` 5 cycles; from a beat to its write 4 cycles, one more
     where the chunk also needs the next beat.
@@ -53,6 +56,8 @@ class LoadEngine(wiring.Component):
     ar : Out(stream of `axi_request_layout`), r : In(stream of `axi_read_data_layout`)
         Answers in the order of the requests.
     write : Out(stream of `sbuf_write_layout`)
+    read : Out(stream of `sbuf_read_layout`), read_data : In(words), read_valid : In(1)
+        What `accumulate` adds to. Answers at any latency, without back-pressure; one at a time.
     """
 
     REQUEST_LATENCY = 5
@@ -68,6 +73,9 @@ class LoadEngine(wiring.Component):
                 "ar": Out(stream.Signature(axi_request_layout(config))),
                 "r": In(stream.Signature(axi_read_data_layout(config))),
                 "write": Out(stream.Signature(sbuf_write_layout(config))),
+                "read": Out(stream.Signature(sbuf_read_layout(config))),
+                "read_data": In(data.ArrayLayout(16, config.bus_words)),
+                "read_valid": In(1),
             }
         )
 
@@ -86,6 +94,7 @@ class LoadEngine(wiring.Component):
         )
         m.submodules.aligner = aligner = droppable(ReadAligner(config))
         m.submodules.scatter = scatter = droppable(Scatter(config))
+        m.submodules.accumulator = accumulator = LoadAccumulator(config)
 
         wiring.connect(m, generator.tickets, retirement.tickets)
         m.d.comb += [
@@ -102,14 +111,23 @@ class LoadEngine(wiring.Component):
 
         wiring.connect(m, places.o, scatter.runs)
         wiring.connect(m, aligner.chunks, scatter.chunks)
-        written = self._write(m, scatter, flush)
+        wiring.connect(m, scatter.write, accumulator.i)
+        wiring.connect(m, accumulator.read, wiring.flipped(self.read))
+        m.d.comb += [
+            accumulator.read_data.eq(self.read_data),
+            accumulator.read_valid.eq(self.read_valid),
+            accumulator.flush.eq(flush),
+        ]
+        written = self._write(m, scatter, accumulator, flush)
 
         m.d.comb += [
             retirement.done.eq(written | scatter.synced),
             retirement.fault.eq(scatter.trapped | (failed & scatter.starved & aligner.starved)),
             retirement.fault_cause.eq(Mux(failed, cause, generator.trap_cause)),
             retirement.fault_address.eq(Mux(failed, address, generator.trap_address)),
-            retirement.quiet.eq(bursts.empty & ~self.ar.valid & ~self.write.valid),
+            retirement.quiet.eq(
+                bursts.empty & ~self.ar.valid & ~self.write.valid & accumulator.quiet
+            ),
             retirement.stop.eq(engine.stop),
             engine.trap.eq(retirement.trap),
             engine.trap_valid.eq(retirement.trap_valid),
@@ -201,16 +219,15 @@ class LoadEngine(wiring.Component):
             ]
         return cause, address
 
-    def _write(self, m, scatter, flush):
+    def _write(self, m, scatter, accumulator, flush):
         """Register the writes; the result says that an instruction's last one is accepted."""
-        m.submodules.write_stage = stage = StreamStage(
-            data.StructLayout({"write": sbuf_write_layout(self._config), "last": 1})
-        )
+        m.submodules.write_stage = stage = StreamStage(write_layout(self._config))
         m.d.comb += [
-            stage.i.valid.eq(scatter.write.valid & ~flush),
-            stage.i.payload.eq(scatter.write.payload),
-            scatter.write.ready.eq(stage.i.ready),
-            scatter.drained.eq(~stage.o.valid),
+            stage.i.valid.eq(accumulator.o.valid & ~flush),
+            stage.i.payload.eq(accumulator.o.payload),
+            accumulator.o.ready.eq(stage.i.ready),
+            accumulator.drained.eq(~stage.o.valid),
+            scatter.drained.eq(~stage.o.valid & accumulator.empty),
             self.write.valid.eq(stage.o.valid),
             self.write.payload.eq(stage.o.payload.write),
             stage.o.ready.eq(self.write.ready),

@@ -6,8 +6,9 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
 from tegula.config import TileConfig
-from tegula.dma.layouts import ItemKind, run_layout, ticket_layout
+from tegula.dma.layouts import ACCUMULATE_BITS, ItemKind, run_layout, ticket_layout
 from tegula.isa.instructions import Engine
+from tegula.isa.operations import Accumulate
 from tegula.isa.traps import Trap
 from tegula.signatures import instruction_layout, payload_layout
 
@@ -30,9 +31,10 @@ class RunGenerator(wiring.Component):
     """Walk descriptors: run (i1, i2, i3) starts at `mem_addr + sum i_a * mem_stride_a`, i1 fastest.
 
     The scratchpad address and the partition walk likewise. Each run is checked for the memory
-    window, then the scratchpad's range, then its alignment; the first run that fails becomes an
-    item of kind TRAP, and nothing follows it until reset. Every position is one step away from a
-    checked one, which bounds the widths. A `sync` instruction becomes one item of kind SYNC.
+    window, then the scratchpad's range, then alignment there and, where a store adds to it, in
+    memory; the first run that fails becomes an item of kind TRAP, and nothing follows it until
+    reset. Every position is one step away from a checked one, which bounds the widths. A `sync`
+    instruction becomes one item of kind SYNC.
 
     Latency from `instr.valid` to `runs.valid` is `LATENCY` cycles; then one run a cycle, and one
     cycle between instructions. An instruction is taken from `instr` with its last run.
@@ -64,6 +66,7 @@ class RunGenerator(wiring.Component):
 
     def __init__(self, config: TileConfig, engine: Engine):
         self._config = config
+        self._engine = engine
         super().__init__(
             {
                 "instr": In(stream.Signature(instruction_layout(engine))),
@@ -135,6 +138,7 @@ class RunGenerator(wiring.Component):
                     "elements_m1": 16,
                     "bytes1": 1,
                     "layout": 1,
+                    "accumulate": ACCUMULATE_BITS,
                     "stride0": 16,
                 }
             )
@@ -153,6 +157,7 @@ class RunGenerator(wiring.Component):
                 extents.elements_m1.eq(elements_m1),
                 extents.bytes1.eq(fields.bytes1),
                 extents.layout.eq(fields.layout),
+                extents.accumulate.eq(fields.accumulate),
                 extents.stride0.eq(fields.sbuf_stride0),
             ]
         self._check(m, extents, extents_valid, checked_valid, row_span, advance, dead)
@@ -220,8 +225,12 @@ class RunGenerator(wiring.Component):
             sbuf_end.eq(extents.sbuf + span),
         ]
 
+        halves = (extents.accumulate == Accumulate.FP32) & ~extents.elements_m1[0]
+        off_line = extents.sbuf[: exact_log2(config.bus_words)].any()
         checked = Signal.like(extents)
-        bad_window, bad_range, bad_line = Signal(), Signal(), Signal()
+        bad_window, bad_range, bad_line, bad_memory = (
+            Signal(name=f"bad_{what}") for what in ("window", "range", "line", "memory")
+        )
         with m.If(advance):
             m.d.sync += [
                 checked_valid.eq(extents_valid),
@@ -237,13 +246,18 @@ class RunGenerator(wiring.Component):
                     | (sbuf_end >> address_bits).any()
                     | span_huge
                 ),
-                bad_line.eq(~extents.layout & extents.sbuf[: exact_log2(config.bus_words)].any()),
+                bad_line.eq(~extents.layout & (off_line | halves)),
             ]
+            if self._engine == Engine.STORE:
+                m.d.sync += bad_memory.eq(
+                    ((extents.accumulate != Accumulate.NONE) & extents.mem[0])
+                    | ((extents.accumulate == Accumulate.FP32) & extents.mem[1])
+                )
 
         bad = Signal()
         run = self.runs.payload
         m.d.comb += [
-            bad.eq((bad_window | bad_range | bad_line) & ~checked.sync),
+            bad.eq((bad_window | bad_range | bad_line | bad_memory) & ~checked.sync),
             self.runs.valid.eq(checked_valid & ~dead),
             run.kind.eq(Mux(checked.sync, ItemKind.SYNC, Mux(bad, ItemKind.TRAP, ItemKind.RUN))),
             run.last.eq(checked.last),
@@ -251,6 +265,7 @@ class RunGenerator(wiring.Component):
             run.elements_m1.eq(checked.elements_m1),
             run.bytes1.eq(checked.bytes1),
             run.layout.eq(checked.layout),
+            run.accumulate.eq(checked.accumulate),
             run.partition.eq(checked.partition),
             run.sbuf_addr.eq(checked.sbuf),
             run.sbuf_stride0.eq(checked.stride0),
@@ -262,8 +277,13 @@ class RunGenerator(wiring.Component):
                     self.trap_cause.eq(Trap.MEMORY_WINDOW),
                     self.trap_address.eq(checked.mem),
                 ]
-            with m.Else():
+            with m.Elif(bad_range | bad_line):
                 m.d.sync += [
                     self.trap_cause.eq(Mux(bad_range, Trap.SBUF_RANGE, Trap.SBUF_ALIGNMENT)),
                     self.trap_address.eq(checked.sbuf.as_unsigned()),
+                ]
+            with m.Else():
+                m.d.sync += [
+                    self.trap_cause.eq(Trap.MEMORY_ALIGNMENT),
+                    self.trap_address.eq(checked.mem),
                 ]

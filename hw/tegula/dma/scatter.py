@@ -5,10 +5,15 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from tegula.config import TileConfig
-from tegula.dma.layouts import ItemKind, chunk_words_log2, place_layout, subchunks
+from tegula.dma.layouts import (
+    ItemKind,
+    chunk_words_log2,
+    place_layout,
+    subchunks,
+    write_layout,
+)
 from tegula.dma.places import PlaceWalker
 from tegula.isa.instructions import Layout
-from tegula.signatures import sbuf_write_layout
 
 __all__ = ["Scatter"]
 
@@ -29,8 +34,8 @@ class Scatter(wiring.Component):
         Runs, and items that are not runs, in order.
     chunks : In(stream of bytes)
         From `ReadAligner`.
-    write : Out(stream of {write: `sbuf_write_layout`, last})
-        Combinational from registers; `last`: the last write of an instruction. Register it outside.
+    write : Out(stream of `write_layout`)
+        Combinational from registers. Register it outside.
     drained : In(1)
         No write that was given is pending.
     synced : Out(1)
@@ -44,12 +49,11 @@ class Scatter(wiring.Component):
 
     def __init__(self, config: TileConfig):
         self._config = config
-        write = data.StructLayout({"write": sbuf_write_layout(config), "last": 1})
         super().__init__(
             {
                 "runs": In(stream.Signature(place_layout(config))),
                 "chunks": In(stream.Signature(data.ArrayLayout(8, config.bus_bytes))),
-                "write": Out(stream.Signature(write)),
+                "write": Out(stream.Signature(write_layout(config))),
                 "drained": In(1),
                 "synced": Out(1),
                 "trapped": Out(1),
@@ -111,6 +115,7 @@ class Scatter(wiring.Component):
         write = self.write.payload.write
         m.d.comb += [
             self.write.payload.last.eq(due.last & final),
+            self.write.payload.accumulate.eq(due.accumulate),
             write.layout.eq(due.layout),
             write.partition.eq(due.partition),
             write.addr.eq(due.sbuf_addr),

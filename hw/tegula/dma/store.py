@@ -6,10 +6,12 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
 from tegula.config import TileConfig
+from tegula.dma.accumulate import StoreAccumulator
 from tegula.dma.align import WriteAligner
 from tegula.dma.bursts import BurstSplitter
 from tegula.dma.gather import Gather, Packer
 from tegula.dma.layouts import ItemKind
+from tegula.dma.readback import ReadBack
 from tegula.dma.retire import Retirement
 from tegula.dma.runs import RunGenerator
 from tegula.dma.stage import StreamQueue, StreamStage
@@ -18,6 +20,7 @@ from tegula.isa.instructions import Engine
 from tegula.isa.traps import Trap
 from tegula.signatures import (
     EngineSignature,
+    axi_read_data_layout,
     axi_request_layout,
     axi_write_data_layout,
     sbuf_read_layout,
@@ -28,9 +31,10 @@ __all__ = ["StoreEngine"]
 
 
 class StoreEngine(wiring.Component):
-    """Execute `store.dma` and `store.sync`: runs of the scratchpad into memory.
+    """Execute `store.dma` and `store.sync`: runs of the scratchpad into, or added to, memory.
 
-    One bus beat a cycle where reads are granted each cycle; with `bytes1` half a beat. `max_writes`
+    One bus beat a cycle where reads are granted each cycle; with `bytes1` half a beat. With
+    `accumulate` a beat every `chunk_steps` cycles, and the latency of `ReadBack`. `max_writes`
     bursts are outstanding. W beats follow the order of the AW requests and never lead them; every
     requested burst gets its beats, with zero strobes after `stop`. From `instr.valid` to `aw.valid`
     5 cycles. An instruction is complete when memory has answered each of its bursts.
@@ -53,6 +57,8 @@ class StoreEngine(wiring.Component):
     aw : Out(stream of `axi_request_layout`), w : Out(stream of `axi_write_data_layout`)
     b : In(stream of 2-bit responses)
         In the order of the requests.
+    ar : Out(stream of `axi_request_layout`), r : In(stream of `axi_read_data_layout`)
+        What `accumulate` adds to; one burst at a time.
     """
 
     REQUEST_LATENCY = 5
@@ -71,6 +77,8 @@ class StoreEngine(wiring.Component):
                 "aw": Out(stream.Signature(axi_request_layout(config))),
                 "w": Out(stream.Signature(axi_write_data_layout(config))),
                 "b": In(stream.Signature(2)),
+                "ar": Out(stream.Signature(axi_request_layout(config))),
+                "r": In(stream.Signature(axi_read_data_layout(config))),
             }
         )
 
@@ -86,6 +94,10 @@ class StoreEngine(wiring.Component):
         m.submodules.splitter = splitter = droppable(BurstSplitter(config))
         m.submodules.gather = gather = Gather(config)
         m.submodules.aligner = aligner = droppable(WriteAligner(config))
+        m.submodules.readback = readback = ReadBack(config)
+        m.submodules.accumulator = accumulator = droppable(
+            StoreAccumulator(config, aligner.beats.payload.shape())
+        )
         chunk = aligner.chunks.payload.shape()
         m.submodules.packer = packer = droppable(Packer(config, chunk))
 
@@ -104,17 +116,36 @@ class StoreEngine(wiring.Component):
         wiring.connect(m, gather.read, wiring.flipped(self.read))
         wiring.connect(m, gather.words, packer.words)
         wiring.connect(m, packer.chunks, aligner.chunks)
+        wiring.connect(m, aligner.beats, accumulator.i)
+        wiring.connect(m, readback.beats, accumulator.held)
+        wiring.connect(m, splitter.bursts, readback.i)
+        wiring.connect(m, readback.ar, wiring.flipped(self.ar))
+        wiring.connect(m, wiring.flipped(self.r), readback.r)
 
         failed = Signal()
-        bursts, lengths = self._issue_bursts(m, splitter, flush | failed)
-        self._send_beats(m, aligner, lengths, flush)
+        bursts, lengths = self._issue_bursts(m, readback.o, flush | failed)
+        self._send_beats(m, accumulator.o, lengths, flush)
+        m.d.comb += [
+            readback.flush.eq(flush),
+            readback.acknowledged.eq(bursts.empty),
+            readback.addressed.eq(~self.aw.valid),
+        ]
         cause, address = self._take_answers(m, bursts, generator, retirement, flush, failed)
 
         m.d.comb += [
-            retirement.fault_cause.eq(Mux(failed, cause, generator.trap_cause)),
-            retirement.fault_address.eq(Mux(failed, address, generator.trap_address)),
+            retirement.fault_cause.eq(
+                Mux(failed, cause, Mux(readback.failed, readback.cause, generator.trap_cause))
+            ),
+            retirement.fault_address.eq(
+                Mux(
+                    failed,
+                    address,
+                    Mux(readback.failed, bursts.o.payload.addr, generator.trap_address),
+                )
+            ),
             retirement.quiet.eq(
-                bursts.empty & lengths.empty & ~self.aw.valid & ~self.w.valid & gather.drained
+                (bursts.empty & lengths.empty & ~self.aw.valid & ~self.w.valid)
+                & (gather.drained & readback.quiet)
             ),
             retirement.stop.eq(engine.stop),
             engine.trap.eq(retirement.trap),
@@ -153,7 +184,7 @@ class StoreEngine(wiring.Component):
             gather.runs.payload.eq(run),
         ]
 
-    def _issue_bursts(self, m, splitter, hold):
+    def _issue_bursts(self, m, given, hold):
         """Issue bursts; queue what their answers and their beats will be matched with."""
         config = self._config
         lane_bits = exact_log2(config.bus_bytes)
@@ -164,16 +195,16 @@ class StoreEngine(wiring.Component):
         m.submodules.lengths = lengths = StreamQueue(8, config.max_writes)
         m.submodules.aw_stage = stage = StreamStage(axi_request_layout(config))
         wiring.connect(m, stage.o, wiring.flipped(self.aw))
-        burst = splitter.bursts.payload
+        burst = given.payload
         room = Signal()
         is_run = burst.kind == ItemKind.RUN
         # `lengths` never holds more than `bursts`, so it always has room where that has.
         m.d.comb += [
             room.eq(stage.i.ready & bursts.i.ready & ~hold),
-            splitter.bursts.ready.eq(room),
-            stage.i.valid.eq(splitter.bursts.valid & room & is_run),
-            lengths.i.valid.eq(splitter.bursts.valid & room & is_run),
-            bursts.i.valid.eq(splitter.bursts.valid & room),
+            given.ready.eq(room),
+            stage.i.valid.eq(given.valid & room & is_run),
+            lengths.i.valid.eq(given.valid & room & is_run),
+            bursts.i.valid.eq(given.valid & room),
             stage.i.payload.addr.eq(Cat(Const(0, lane_bits), burst.addr[lane_bits:])),
             stage.i.payload.len.eq(burst.len),
             lengths.i.payload.eq(burst.len),
@@ -183,7 +214,7 @@ class StoreEngine(wiring.Component):
         ]
         return bursts, lengths
 
-    def _send_beats(self, m, aligner, lengths, flush):
+    def _send_beats(self, m, beats, lengths, flush):
         """Send the beats of the bursts that were requested, and no others."""
         m.submodules.w_stage = stage = StreamStage(axi_write_data_layout(self._config))
         wiring.connect(m, stage.o, wiring.flipped(self.w))
@@ -191,11 +222,11 @@ class StoreEngine(wiring.Component):
         """Beats of the current burst that were sent."""
         send, last = Signal(), Signal()
         m.d.comb += [
-            stage.i.valid.eq(lengths.o.valid & (aligner.beats.valid | flush)),
-            aligner.beats.ready.eq(lengths.o.valid & stage.i.ready),
+            stage.i.valid.eq(lengths.o.valid & (beats.valid | flush)),
+            beats.ready.eq(lengths.o.valid & stage.i.ready),
             last.eq(sent == lengths.o.payload),
-            stage.i.payload.data.eq(aligner.beats.payload.data),
-            stage.i.payload.strb.eq(Mux(flush, 0, aligner.beats.payload.strb)),
+            stage.i.payload.data.eq(beats.payload.data),
+            stage.i.payload.strb.eq(Mux(flush, 0, beats.payload.strb)),
             stage.i.payload.last.eq(last),
             send.eq(stage.i.valid & stage.i.ready),
             lengths.o.ready.eq(send & last),

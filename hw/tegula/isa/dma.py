@@ -1,6 +1,7 @@
 """Instructions of the two DMA engines."""
 
 from tegula.isa.fields import Field, Instruction, Layout, one, partitions
+from tegula.isa.operations import Accumulate
 
 __all__ = ["DMA"]
 
@@ -11,7 +12,7 @@ _DMA_PAYLOAD = (
         offset=96,
         width=16,
         minimum=one,
-        doc="contiguous elements of a run",
+        doc="contiguous elements of a run (fp32 to accumulate: two each, an even number)",
     ),
     *(
         Field(
@@ -84,6 +85,22 @@ _DMA_PAYLOAD = (
         default=0,
         doc="0: elements of two bytes; 1: of one byte, in the low half of a word (high half zero)",
     ),
+    Field(
+        name="accumulate",
+        offset=362,
+        width=2,
+        names=Accumulate,
+        default=Accumulate.NONE,
+        doc=(
+            "0: overwrite the destination; else add to it, numbers of this format (not with"
+            " `bytes1`; fp32 only in layout `free`)"
+        ),
+    ),
+)
+
+_DMA_FORBIDDEN = (
+    (("accumulate", (Accumulate.BF16, Accumulate.FP32)), ("bytes1", (1,))),
+    (("accumulate", (Accumulate.FP32,)), ("layout", (Layout.PARTITION,))),
 )
 
 DMA = (
@@ -97,8 +114,9 @@ DMA = (
         mnemonic="load.dma",
         opcode=0x41,
         granules=4,
-        doc="Copy runs of memory into the scratchpad.",
+        doc="Copy runs of memory into the scratchpad, or add them to what it holds.",
         payload=_DMA_PAYLOAD,
+        forbidden=_DMA_FORBIDDEN,
     ),
     Instruction(
         mnemonic="store.sync",
@@ -110,7 +128,11 @@ DMA = (
         mnemonic="store.dma",
         opcode=0x51,
         granules=4,
-        doc="Copy runs of the scratchpad into memory; done when memory has acknowledged all of it.",
+        doc=(
+            "Copy runs of the scratchpad into memory, or add them to what it holds; done when"
+            " memory has acknowledged all of it."
+        ),
         payload=_DMA_PAYLOAD,
+        forbidden=_DMA_FORBIDDEN,
     ),
 )

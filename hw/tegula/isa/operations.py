@@ -1,8 +1,8 @@
-"""What the fields of vector and activation instructions choose from."""
+"""What fields of instructions choose from."""
 
 from enum import IntEnum
 
-__all__ = ["Operand", "Operation", "Reduction", "Rounding", "Source", "TableKind"]
+__all__ = ["Accumulate", "Operand", "Operation", "Reduction", "Rounding", "Source", "TableKind"]
 
 
 class Operation(IntEnum):
@@ -24,6 +24,17 @@ class Operation(IntEnum):
     SELECT = 13
     MERGE = 14
     ABS = 15
+
+
+class Accumulate(IntEnum):
+    """What a DMA instruction does with what its destination holds."""
+
+    NONE = 0
+    BF16 = 1
+    """It adds to it, elements of one word."""
+
+    FP32 = 2
+    """It adds to it, elements of two words."""
 
 
 class Source(IntEnum):

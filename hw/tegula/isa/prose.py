@@ -59,7 +59,7 @@ nothing else does, not even the order in the program. Within an engine:
   complete.
 - Runs of one DMA instruction are transferred in order: axis 1 counts fastest, then axis 2, then
   axis 3. Where runs of one `load.dma` or one `store.dma` overlap at their destination, the last
-  one stands.
+  one stands, or with `accumulate` all are added, in that order.
 - A `vector.compute` or `activation.apply` must not write a word that a later element of the same
   instruction reads: whether that element sees the old or the new value is undefined. Results that
   lie at or before their own operands, as in-place work has them, are fine.
@@ -91,8 +91,16 @@ address `sbuf_addr` plus the sum of i_a x `sbuf_stride_a`; in layout `free` it l
 On the bus, a run is a sequence of INCR bursts of full-width beats from the aligned beat that
 holds its first byte to the one that holds its last, split at multiples of `max_burst_beats`
 beats; no burst crosses 4 KiB. Writes use strobes: nothing outside of the run is changed. Reads
-and writes of different instructions are ordered only by semaphores; a program must not change
-itself.
+and writes of different engines are ordered only by semaphores; a program must not change itself.
+
+With `accumulate`, an element is not copied but added: the destination becomes destination +
+source, both numbers of bf16 or fp32 (numerics.md, section 5.7). `run` counts words: an fp32
+number is two, and their number must be even. A load may add from any byte; a store adds to
+numbers that lie on multiples of their size. A `load.dma` sees what earlier instructions of the
+load engine wrote into the scratchpad, a `store.dma` what earlier ones of the store engine wrote
+to memory; both see the runs before in their own instruction. A store reads memory, adds and
+writes back; **it is not atomic**: what another engine or another master writes to the same bytes
+in between may be lost.
 """
 
 ENCODING = """\

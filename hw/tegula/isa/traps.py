@@ -25,6 +25,7 @@ class Trap(IntEnum):
     DEADLOCK = 11
     PROGRAM_END = 12
     ABORTED = 13
+    MEMORY_ALIGNMENT = 14
 
 
 TRAP_DOCS = {
@@ -36,7 +37,10 @@ TRAP_DOCS = {
         "the address, 20 bits two's complement",
     ),
     Trap.SBUF_ALIGNMENT: (
-        "a run in layout `free` does not begin on a scratchpad line (bus width / 16 words)",
+        (
+            "a run in layout `free` does not begin on a scratchpad line (bus width / 16 words), or"
+            " has an odd number of words to accumulate as fp32"
+        ),
         "the address",
     ),
     Trap.PSUM_RANGE: ("a PSUM address does not exist", "the address"),
@@ -57,6 +61,10 @@ TRAP_DOCS = {
     ),
     Trap.PROGRAM_END: ("the program ended without `halt`", "0"),
     Trap.ABORTED: ("the host asked to stop", "0"),
+    Trap.MEMORY_ALIGNMENT: (
+        "a run of a `store.dma` that accumulates does not begin at a multiple of the number's size",
+        "byte address of the run's first byte",
+    ),
 }
 """Cause -> (meaning, content of the trap address register)."""
 

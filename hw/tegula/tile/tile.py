@@ -11,6 +11,7 @@ from tegula.bus.axi import Axi4LiteSignature, Axi4Signature
 from tegula.config import TileConfig
 from tegula.control.control import Control
 from tegula.dma.load import LoadEngine
+from tegula.dma.share import ReadShare
 from tegula.dma.store import StoreEngine
 from tegula.memory.psum import Psum, WrittenMap
 from tegula.memory.scratchpad import Scratchpad
@@ -66,6 +67,7 @@ class Tile(wiring.Component):
         m.submodules.activation = self._activation = ActivationEngine(config)
         m.submodules.load = self._load = LoadEngine(config)
         m.submodules.store = self._store = StoreEngine(config)
+        m.submodules.read_share = self._read_share = ReadShare(config)
         m.submodules.scratchpad = self._scratchpad = Scratchpad(config)
         m.submodules.psum = self._psum = Psum(config)
         m.submodules.written = self._written = WrittenMap(config)
@@ -107,20 +109,24 @@ class Tile(wiring.Component):
         connect(m, control.r, bus.fetch_r)
         connect(m, self._load.ar, bus.load_ar)
         connect(m, self._load.r, bus.load_r)
+        connect(m, self._store.ar, bus.store_ar)
+        connect(m, self._store.r, bus.store_r)
         connect(m, self._store.aw, bus.aw)
         connect(m, self._store.w, bus.w)
         connect(m, self._store.b, bus.b)
 
     def _connect_scratchpad(self, m):
         scratchpad, tensor, vector = self._scratchpad, self._tensor, self._vector
-        activation = self._activation
+        activation, share = self._activation, self._read_share
         connect(m, tensor.stationary, scratchpad.stationary)
         connect(m, vector.x, scratchpad.x)
         connect(m, vector.y, scratchpad.y)
         connect(m, activation.row, scratchpad.activation)
         connect(m, activation.write, scratchpad.activation_write)
         connect(m, self._load.write, scratchpad.load)
-        connect(m, self._store.read, scratchpad.store)
+        connect(m, self._load.read, share.load)
+        connect(m, self._store.read, share.store)
+        connect(m, share.read, scratchpad.store)
         m.d.comb += [
             scratchpad.moving_addr.eq(tensor.moving_addr),
             scratchpad.moving_en.eq(tensor.moving_en),
@@ -132,8 +138,11 @@ class Tile(wiring.Component):
             scratchpad.vector_write.eq(vector.write),
             activation.row_data.eq(scratchpad.row_data),
             activation.row_valid.eq(scratchpad.activation_valid),
+            share.read_valid.eq(scratchpad.store_valid),
+            self._load.read_data.eq(scratchpad.store_data),
+            self._load.read_valid.eq(share.load_valid),
             self._store.read_data.eq(scratchpad.store_data),
-            self._store.read_valid.eq(scratchpad.store_valid),
+            self._store.read_valid.eq(share.store_valid),
         ]
 
     def _connect_psum(self, m):

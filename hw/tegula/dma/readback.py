@@ -1,0 +1,154 @@
+"""What a store will add to is read, burst by burst, before the burst may be written."""
+
+from amaranth.hdl import Cat, Const, Module, Mux, ResetInserter, Signal
+from amaranth.lib import enum, stream, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
+
+from tegula.config import TileConfig
+from tegula.dma.layouts import ItemKind, burst_layout
+from tegula.dma.stage import StreamQueue, StreamStage
+from tegula.isa.operations import Accumulate
+from tegula.isa.traps import Trap
+from tegula.signatures import axi_read_data_layout, axi_request_layout
+
+__all__ = ["ReadBack"]
+
+
+class _State(enum.Enum):
+    """Of the burst that is next."""
+
+    ASK = 0
+    READ = 1
+    PASS = 2
+
+
+class ReadBack(wiring.Component):
+    """Let bursts through in order, those that accumulate when memory's beats for them are here.
+
+    One burst is read at a time, and only when the address of the one before was accepted: so what
+    is written never waits for a read behind it, whatever order memory serves requests in. The
+    request waits until a quarter of a burst is left in `beats`. A run that accumulates is read
+    when all writes before it are acknowledged, or if it lies above each that is not. A read that
+    fails turns its burst into an item of kind TRAP.
+
+    Parameters
+    ----------
+    config : TileConfig
+
+    Members
+    -------
+    i : In(stream of `burst_layout`), o : Out(stream of `burst_layout`)
+        Combinational where nothing is read.
+    acknowledged : In(1)
+        No burst that was given waits for memory's answer.
+    addressed : In(1)
+        No burst that was given waits for memory to accept its address.
+    ar : Out(stream of `axi_request_layout`), r : In(stream of `axi_read_data_layout`)
+    beats : Out(stream of data)
+        Beats of the bursts that accumulate, in order.
+    cause : Out(4)
+        `Trap.BUS_SLVERR` or `Trap.BUS_DECERR`, of the read that failed.
+    flush : In(1)
+        Drop all bursts and all beats. A burst that is being read is read to its end.
+    quiet : Out(1)
+        No request and no beat is pending.
+    failed : Out(1)
+        The item at `o` is a TRAP because of a read.
+    """
+
+    def __init__(self, config: TileConfig):
+        self._config = config
+        super().__init__(
+            {
+                "i": In(stream.Signature(burst_layout(config))),
+                "o": Out(stream.Signature(burst_layout(config))),
+                "acknowledged": In(1),
+                "addressed": In(1),
+                "ar": Out(stream.Signature(axi_request_layout(config))),
+                "r": In(stream.Signature(axi_read_data_layout(config))),
+                "beats": Out(stream.Signature(config.axi_data_width)),
+                "cause": Out(4),
+                "flush": In(1),
+                "quiet": Out(1),
+                "failed": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        """Ask, take beats, let through."""
+        m = Module()
+        config = self._config
+        lane_bits = exact_log2(config.bus_bytes)
+        m.submodules.stage = stage = StreamStage(axi_request_layout(config))
+        depth = config.max_burst_beats
+        queue = StreamQueue(config.axi_data_width, depth)
+        m.submodules.beats = ResetInserter(self.flush)(queue)
+        wiring.connect(m, stage.o, wiring.flipped(self.ar))
+        wiring.connect(m, queue.o, wiring.flipped(self.beats))
+
+        burst, state = self.i.payload, Signal(_State)
+        clear = self._watch_order(m, lane_bits)
+        held = Signal(range(depth + 1))
+        reads, ask, taken = Signal(), Signal(), Signal()
+        m.d.comb += [
+            reads.eq((burst.accumulate != Accumulate.NONE) & (burst.kind == ItemKind.RUN)),
+            ask.eq(
+                (self.i.valid & reads & (state == _State.ASK) & ~self.failed & ~self.flush)
+                & (self.addressed & clear & (held <= depth // 4))
+            ),
+            stage.i.valid.eq(ask),
+            stage.i.payload.addr.eq(Cat(Const(0, lane_bits), burst.addr[lane_bits:])),
+            stage.i.payload.len.eq(burst.len),
+            self.r.ready.eq(queue.i.ready | self.flush | self.failed),
+            taken.eq(self.r.valid & self.r.ready),
+            queue.i.valid.eq(self.r.valid & ~self.flush & ~self.failed),
+            queue.i.payload.eq(self.r.payload.data),
+        ]
+        through = Signal()
+        m.d.comb += [
+            through.eq(Mux(reads | self.failed, state == _State.PASS, 1)),
+            self.o.valid.eq(self.i.valid & through),
+            self.i.ready.eq(self.o.ready & through),
+            self.o.payload.eq(burst),
+            self.quiet.eq(state != _State.READ),
+        ]
+        with m.If(self.failed):
+            m.d.comb += self.o.payload.kind.eq(ItemKind.TRAP)
+        with m.If(taken & self.r.payload.resp[1] & ~self.failed):
+            m.d.sync += self.failed.eq(1)
+            m.d.sync += self.cause.eq(Mux(self.r.payload.resp[0], Trap.BUS_DECERR, Trap.BUS_SLVERR))
+        with m.Switch(state):
+            with m.Case(_State.ASK):
+                with m.If(ask):
+                    m.d.sync += state.eq(_State.READ)
+            with m.Case(_State.READ):
+                with m.If(taken & self.r.payload.last):
+                    m.d.sync += state.eq(Mux(self.flush, _State.ASK, _State.PASS))
+            with m.Case(_State.PASS):
+                with m.If(self.flush | (self.o.valid & self.o.ready)):
+                    m.d.sync += state.eq(_State.ASK)
+        gains, loses = queue.i.valid & queue.i.ready, queue.o.valid & queue.o.ready
+        m.d.sync += held.eq(held + gains - loses)
+        with m.If(self.flush):
+            m.d.sync += [held.eq(0), self.failed.eq(0)]
+        return m
+
+    def _watch_order(self, m, lane_bits):
+        """Whether no write that is under way can lie in the burst that is next."""
+        burst = self.i.payload
+        beat = burst.addr[lane_bits:]
+        top = Signal.like(beat)
+        """Last beat of the burst that was given last."""
+        ascending = Signal()
+        """No burst that is not acknowledged reaches above `top`."""
+        above = Signal()
+        m.d.comb += above.eq(beat > top)
+        with m.If(self.o.valid & self.o.ready & (burst.kind == ItemKind.RUN)):
+            # A burst lies between multiples of its greatest length: no carry.
+            span = exact_log2(self._config.max_burst_beats)
+            m.d.sync += [
+                top.eq(Cat((beat[:span] + burst.len)[:span], beat[span:])),
+                ascending.eq(self.acknowledged | (ascending & above)),
+            ]
+        return self.acknowledged | ~burst.run_first | (ascending & above)
