@@ -38,7 +38,7 @@ class TileConfig:
     max_burst_beats
         Longest burst that the DMA issues, 1 to 256 beats.
     max_reads, max_writes
-        Bursts that the DMA keeps outstanding on the read and on the write side.
+        Bursts that loads keep outstanding (a store that accumulates reads one more), and stores.
     queue_depth
         Instructions that each engine's queue holds.
     semaphores, semaphore_width
