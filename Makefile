@@ -21,7 +21,7 @@ venv: .venv/.ready ## create .venv with the pinned packages (the others do so by
 	@scripts/setup.sh
 
 test: .venv/.ready ## unit tests; TEST=word runs those whose name has it
-	@$(PY) -m pytest verif/unit $(if $(TEST),-k '$(TEST)')
+	@$(PY) -m pytest verif/unit -n auto --dist loadfile $(if $(TEST),-k '$(TEST)')
 
 sim: .venv/.ready ## cocotb regression; PRESET, SEED, TEST, WAVES
 	@$(PY) verif/benches/regress.py --preset $(PRESET) --seed $(SEED) \
