@@ -83,8 +83,11 @@ def test_gradients_of_linear(fmt):
     dx = bench.matrix(BATCH, INPUTS, FP32)
     input_grad(b, dy_t, bench.bring(np.ascontiguousarray(w.T), forward), dx)
     dw, db = bench.matrix(INPUTS, OUTPUTS, FP32), bench.matrix(TINY.n, OUTPUTS, FP32)
-    for band, columns, sums, steps in weight_grad(b, bench.bring(x, forward), dy_matrix):
-        b.compute(dw.band(band).slice(*columns), sums, *steps)
+    for bands, columns, sums, steps in weight_grad(b, bench.bring(x, forward), dy_matrix):
+        width = columns[1] - columns[0]
+        for number, band in enumerate(bands):
+            part = sums.slice(number * width, (number + 1) * width)
+            b.compute(dw.band(band).slice(*columns), part, *steps)
     ones = bench.bring(codes(np.ones((BATCH, TINY.n)), forward), forward)
     for columns, sums, steps in bias_grad(b, ones, dy_matrix):
         b.compute(db.strip().slice(*columns), sums, *steps)
@@ -169,7 +172,9 @@ def test_softmax_cross_entropy(shape):
     labels_matrix = bench.bring(patterns, FP32)
     dz = bench.matrix(*shape, FP32)
     losses = bench.matrix(TINY.n, z_matrix.bands, FP32)
-    with loss.softmax_gradient(bench.builder, z_matrix, labels_matrix, dz) as softmax:
+    onehot = bench.matrix(*shape, FP32)
+    loss.one_hot(bench.builder, labels_matrix, onehot)
+    with loss.softmax_gradient(bench.builder, z_matrix, onehot, dz) as softmax:
         loss.mean_loss(bench.builder, softmax, losses)
     address = bench.image.reserve(4 + 4 * TINY.n)
     loss.total(bench.builder, losses, address)
@@ -309,6 +314,17 @@ def test_what_does_not_fit_is_said_in_a_sentence():
         b.compute(a.strip(), a.strip(), Step("add", PerPartition(a.strip())))
     with pytest.raises(ValueError, match="8 columns, but the operand 2"):
         b.compute(a.strip(), a.strip().slice(0, 2))
+
+
+def test_packed_matrices_are_taken_in_few_strips_and_not_transferred():
+    b = KernelBuilder(TINY)
+    packed = b.scratchpad.matrix("packed", 10, 3, FP32, packed=True)
+    assert packed.spans() == [range(2), range(2, 3)]
+    assert packed.span(range(2)).columns == 6
+    with pytest.raises(ValueError, match="bands 0 to 3 of packed are no strip"):
+        packed.span(range(3))
+    with pytest.raises(ValueError, match="packed is packed"):
+        b.load(packed, 0)
 
 
 def test_buffers_of_a_loop_rotate():

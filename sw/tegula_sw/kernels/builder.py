@@ -9,6 +9,7 @@ ahead of each other as data and buffers allow. The program is the same for both 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from tegula.isa.operations import Operand, Operation, Reduction, Rounding, Sourc
 from tegula_sw.accesses import Storage
 from tegula_sw.builder import Program
 from tegula_sw.functions.loading import TableRecords, apply_fields
-from tegula_sw.kernels.matrix import Matrix, Strip
+from tegula_sw.kernels.matrix import Matrix, Strip, element_words
 from tegula_sw.kernels.space import Space
 from tegula_sw.ordering import order
 from tegula_sw.schedule import Op, dma_op, emit_merged
@@ -99,7 +100,8 @@ class Scratchpad:
 
     def __init__(self, config: TileConfig):
         self.config = config
-        self._space = Space("scratchpad's partitions", config.sbuf_depth, config.n)
+        self._line = max(config.n, config.bus_words)
+        self._space = Space("scratchpad's partitions", config.sbuf_depth, self._line)
         self._starts: dict[int, int] = {}
 
     @property
@@ -108,14 +110,24 @@ class Scratchpad:
         return self._space.end
 
     def matrix(
-        self, name: str, rows: int, columns: int, fmt: FloatFormat, *, skew: int = 0
+        self,
+        name: str,
+        rows: int,
+        columns: int,
+        fmt: FloatFormat,
+        *,
+        packed: bool = False,
+        skew: int = 0,
     ) -> Matrix:
         """Space for a matrix.
 
         Parameters
         ----------
+        packed
+            Whether bands are one behind the other, so that an instruction can take several. Else
+            each begins a line, as transfers and transposed writes want it.
         skew
-            fp32 elements by which it begins behind a multiple of n. Two operands of a vector
+            fp32 elements by which it begins behind a line. Two operands of a vector
             instruction are read at full rate if their skews differ: they are in other banks then.
 
         Raises
@@ -125,7 +137,9 @@ class Scratchpad:
         """
         if rows < 1 or columns < 1:
             raise ValueError(f"{name} must have rows and columns, not {rows} x {columns}")
-        matrix = Matrix(name=name, rows=rows, columns=columns, fmt=fmt, n=self.config.n, addr=0)
+        n, pitch = self.config.n, columns * element_words(fmt)
+        pitch = pitch if packed else -(-pitch // self._line) * self._line
+        matrix = Matrix(name=name, rows=rows, columns=columns, fmt=fmt, n=n, addr=0, pitch=pitch)
         title = f"matrix {name} ({rows} x {columns}, {fmt.name})"
         addr = self._space.take(title, matrix.size_words + 2 * skew)
         self._starts[addr + 2 * skew] = addr
@@ -182,19 +196,31 @@ class KernelBuilder:
 
     @contextmanager
     def temporary(
-        self, name: str, rows: int, columns: int, fmt: FloatFormat, *, skew: int = 0
+        self,
+        name: str,
+        rows: int,
+        columns: int,
+        fmt: FloatFormat,
+        *,
+        packed: bool = False,
+        skew: int = 0,
     ) -> Iterator[Matrix]:
-        """A matrix whose space is free again behind the block."""
-        matrix = self.scratchpad.matrix(name, rows, columns, fmt, skew=skew)
+        """A matrix (see `Scratchpad.matrix`) whose space is free again behind the block."""
+        matrix = self.scratchpad.matrix(name, rows, columns, fmt, packed=packed, skew=skew)
         yield matrix
         self.scratchpad.release(matrix)
 
     # --- tensor engine
 
     def product(
-        self, stationary: Matrix, moving: Matrix, columns: tuple[int, int] | None = None
-    ) -> Iterator[tuple[int, Strip]]:
-        """``stationary.T @ moving``, a band of n rows of the result after the other.
+        self,
+        stationary: Matrix,
+        moving: Matrix,
+        columns: tuple[int, int] | None = None,
+        *,
+        together: int = 1,
+    ) -> Iterator[tuple[range, Strip]]:
+        """``stationary.T @ moving``, some bands of n rows of the result after the other.
 
         Parameters
         ----------
@@ -202,12 +228,15 @@ class KernelBuilder:
             (K, M) and (K, F), of operand formats, the same K.
         columns
             Which columns of `moving`; default: all.
+        together
+            Bands that come at a time; fewer where PSUM would not hold twice as many, and more
+            where they are so narrow that the array works on several by turns.
 
         Yields
         ------
-        band, sums
-            Number of the band, and its words of PSUM, shape (rows, F), which are free again when
-            the next one is asked for.
+        bands, sums
+            Numbers of the bands, and their words of PSUM, (rows, bands * F), which are free again
+            when the next ones are asked for.
         """
         if stationary.rows != moving.rows:
             raise ValueError(
@@ -216,30 +245,28 @@ class KernelBuilder:
             )
         start, stop = columns or (0, moving.columns)
         width, n = stop - start, self.config.n
-        bands = -(-stationary.columns // n)
-        period = load_period_cycles(self.config)
+        bands, whole = -(-stationary.columns // n), stationary.columns // n
         # A narrow sum is still in the array when the next K step adds to it: take turns.
-        group = 1 if width >= period else min(bands, max(1, self.config.psum_depth // 2 // width))
-        for first in range(0, bands, group):
-            chosen = range(first, min(first + group, bands))
-            sums = {}
-            for band in chosen:
-                rows = min(n, stationary.columns - band * n)
-                addr = self._psum.take(f"a product of {width} columns", width)
-                sums[band] = Strip(
-                    rows=rows,
-                    columns=width,
-                    addr=addr,
-                    stride=1,
-                    fmt=FP32,
-                    storage=Storage.PSUM,
+        by_turns = width < load_period_cycles(self.config)
+        most = max(1, self.config.psum_depth // 2 // width)
+        size = min(most, bands if by_turns else together)
+        for first in range(0, bands, size):
+            chosen = range(first, min(first + size, bands))
+            addr = self._psum.take(f"a product of {width} columns", len(chosen) * width)
+            passes = product(range(stationary.bands), chosen)
+            if not by_turns:
+                passes = ((step, band) for band, step in product(chosen, range(stationary.bands)))
+            for step, band in passes:
+                self._pass(
+                    stationary, moving, step, band, start, _sums(n, width, addr, band - first)
                 )
-            for step in range(stationary.bands):
-                for band in chosen:
-                    self._pass(stationary, moving, step, band, start, sums[band])
-            for band in chosen:
-                yield band, sums[band]
-                self._psum.give(sums[band].addr)
+            full = range(first, min(chosen.stop, whole))
+            for part in (full, range(max(first, whole), chosen.stop)):
+                if part:
+                    rows = min(n, stationary.columns - part.start * n)
+                    sums = _sums(rows, width, addr, part.start - first)
+                    yield part, replace(sums, columns=len(part) * width)
+            self._psum.give(addr)
 
     def _pass(
         self, stationary: Matrix, moving: Matrix, step: int, band: int, start: int, sums: Strip
@@ -345,6 +372,8 @@ class KernelBuilder:
                 f"{x.rows} x {x.columns} is not band {band} of the transpose of {dst.name}"
                 f" ({dst.rows} x {dst.columns})"
             )
+        if dst.pitch % dst.n or dst.addr % dst.n:
+            raise ValueError(f"{dst.name} is packed: no line begins with its bands")
         fields = self._vector_fields(x, steps, x.rows, 0, x.columns) | {
             "format": dst.fmt.code,
             "saturate": int(saturate),
@@ -492,6 +521,8 @@ class KernelBuilder:
 
     def _transfer(self, engine: Engine, matrix: Matrix, address: int) -> Iterable[Op]:
         """All bands; those of n rows in one transfer."""
+        if (matrix.addr | matrix.pitch) % self.config.bus_words:
+            raise ValueError(f"{matrix.name} is packed: no line begins with its bands")
         n, row_bytes = matrix.n, matrix.columns * matrix.fmt.width // 8
         whole, rest = divmod(matrix.rows, n)
         run = matrix.columns * matrix.words
@@ -569,6 +600,18 @@ class KernelBuilder:
 
     def _run_cycles(self, size_bytes: int) -> int:
         return -(-size_bytes // self.config.bus_bytes)
+
+
+def _sums(rows: int, width: int, addr: int, number: int) -> Strip:
+    """PSUM words of a band of a product."""
+    return Strip(
+        rows=rows,
+        columns=width,
+        addr=addr + number * width,
+        stride=1,
+        fmt=FP32,
+        storage=Storage.PSUM,
+    )
 
 
 def _scalar_addr(strip: Strip) -> int:

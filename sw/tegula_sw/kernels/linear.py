@@ -14,6 +14,9 @@ from tegula_sw.kernels.matrix import Matrix, Strip
 
 __all__ = ["bias_grad", "input_grad", "linear", "weight_grad"]
 
+_TOGETHER = 2
+"""Bands of a gradient at a time: longer instructions for the optimizer, and still a pipeline."""
+
 
 def _columns(b: KernelBuilder, width: int) -> Iterator[tuple[int, int]]:
     """Columns in parts of which PSUM holds two."""
@@ -51,7 +54,7 @@ def linear(
         Called with each band of y behind its last instruction, for what follows on it.
     """
     for start, stop in _columns(b, w.columns):
-        for band, sums in b.product(x_t, w, (start, stop)):
+        for band, sums in _each_band(b.product(x_t, w, (start, stop))):
             dst = y.band(band).slice(start, stop)
             added = Step("add", bias.strip().slice(start, stop))
             positive = (Step("max", 0.0),) if relu else ()
@@ -89,7 +92,7 @@ def input_grad(
         As in `linear`.
     """
     for start, stop in _columns(b, w_t.columns):
-        for band, sums in b.product(dy_t, w_t, (start, stop)):
+        for band, sums in _each_band(b.product(dy_t, w_t, (start, stop))):
             b.compute(dx.band(band).slice(start, stop), sums, *_scaled(scale))
             if then is not None and stop == w_t.columns:
                 then(band)
@@ -97,7 +100,7 @@ def input_grad(
 
 def weight_grad(
     b: KernelBuilder, x: Matrix, dy: Matrix, *, scale: Strip | None = None
-) -> Iterator[tuple[int, tuple[int, int], Strip, tuple[Step, ...]]]:
+) -> Iterator[tuple[range, tuple[int, int], Strip, tuple[Step, ...]]]:
     """``dw = x.T @ dy * scale``, part by part, for an optimizer to use where it arises.
 
     Parameters
@@ -109,13 +112,19 @@ def weight_grad(
 
     Yields
     ------
-    band, columns, sums, steps
-        Which rows and columns of dw; its words of PSUM, and the steps (none or one) that scale
-        them. They are gone when the next part is asked for.
+    bands, columns, sums, steps
+        Which bands and columns of dw; its words of PSUM, a band behind the other, and the steps
+        (none or one) that scale them. They are gone when the next part is asked for. Several bands
+        come together only if the columns are all.
     """
     for start, stop in _columns(b, dy.columns):
-        for band, sums in b.product(x, dy, (start, stop)):
-            yield band, (start, stop), sums, _scaled(scale)
+        sums_of_bands = b.product(x, dy, (start, stop), together=_TOGETHER)
+        if stop - start < dy.columns:
+            sums_of_bands = (
+                (range(band, band + 1), sums) for band, sums in _each_band(sums_of_bands)
+            )
+        for bands, sums in sums_of_bands:
+            yield bands, (start, stop), sums, _scaled(scale)
 
 
 def bias_grad(
@@ -130,6 +139,14 @@ def bias_grad(
     """
     for _, columns, sums, steps in weight_grad(b, ones, dy, scale=scale):
         yield columns, sums, steps
+
+
+def _each_band(products: Iterator[tuple[range, Strip]]) -> Iterator[tuple[int, Strip]]:
+    """Bands of `KernelBuilder.product` one by one."""
+    for bands, sums in products:
+        width = sums.columns // len(bands)
+        for number, band in enumerate(bands):
+            yield band, sums.slice(number * width, (number + 1) * width)
 
 
 def _scaled(scale: Strip | None) -> tuple[Step, ...]:

@@ -8,7 +8,15 @@ from tegula.formats import FP32
 from tegula_sw.kernels.builder import Index, KernelBuilder, PerPartition, Step
 from tegula_sw.kernels.matrix import Matrix, Strip
 
-__all__ = ["FUNCTIONS", "Softmax", "label_pattern", "mean_loss", "softmax_gradient", "total"]
+__all__ = [
+    "FUNCTIONS",
+    "Softmax",
+    "label_pattern",
+    "mean_loss",
+    "one_hot",
+    "softmax_gradient",
+    "total",
+]
 
 FUNCTIONS = ("exp", "ln", "recip")
 """What the table must have."""
@@ -29,39 +37,52 @@ class Softmax:
     logits: Matrix
     highest: list[Strip]
     sums: list[Strip]
-    onehot: list[Strip]
+    onehot: Matrix
+
+
+def one_hot(b: KernelBuilder, labels: Matrix, onehot: Matrix) -> None:
+    """``1 / batch`` at the label of each row, 0 elsewhere.
+
+    Parameters
+    ----------
+    labels
+        fp32, (batch, 1): `label_pattern` of each class number.
+    onehot
+        (batch, classes).
+    """
+    for band in range(onehot.bands):
+        label = PerPartition(labels.band(band))
+        share = Step("mul", 1.0 / onehot.rows)
+        b.compute(onehot.band(band), Index(), Step("eq", label), share)
 
 
 @contextmanager
-def softmax_gradient(b: KernelBuilder, z: Matrix, labels: Matrix, dz: Matrix) -> Iterator[Softmax]:
+def softmax_gradient(b: KernelBuilder, z: Matrix, onehot: Matrix, dz: Matrix) -> Iterator[Softmax]:
     """Gradient of the mean cross-entropy: ``(softmax(z) - onehot) / batch``.
 
     Of a row: ``m = max z``, ``e = exp(z - m)``, ``s = sum e``; the gradient is
-    ``e * (1 / (batch s)) - onehot / batch``. What comes of it can be computed within the block
+    ``e * (1 / (batch s)) - onehot``. What comes of it can be computed within the block
     before the loss, which nothing else waits for.
 
     Parameters
     ----------
     z
         Logits, fp32, (batch, classes).
-    labels
-        fp32, (batch, 1): `label_pattern` of each class number.
+    onehot
+        `one_hot` of the labels; at best with a skew.
     dz
         The gradient, (batch, classes), of any format.
     """
     with ExitStack() as stack:
 
-        def strips(name: str, columns: int, skew: int = 0) -> list[Strip]:
-            matrix = stack.enter_context(b.temporary(name, z.rows, columns, FP32, skew=skew))
+        def strips(name: str, columns: int) -> list[Strip]:
+            matrix = stack.enter_context(b.temporary(name, z.rows, columns, FP32))
             return [matrix.band(band) for band in range(matrix.bands)]
 
         bands = range(z.bands)
         highest, sums, inverse = (strips(name, 1) for name in ("maxima", "sums", "inverse sums"))
-        e, onehot = strips("exponentials", z.columns), strips("one-hot labels", z.columns, skew=1)
+        e = strips("exponentials", z.columns)
         # Stage by stage, not row by row: an engine that works in order shall not wait for another.
-        for band in bands:
-            label = PerPartition(labels.band(band))
-            b.compute(onehot[band], Index(), Step("eq", label), Step("mul", 1.0 / z.rows))
         for band in bands:
             b.reduce(highest[band], z.band(band), reduction="max")
         for band in bands:
@@ -72,7 +93,7 @@ def softmax_gradient(b: KernelBuilder, z: Matrix, labels: Matrix, dz: Matrix) ->
             b.apply(inverse[band], sums[band], "recip", scale=float(z.rows))
         for band in bands:
             scaled = Step("mul", PerPartition(inverse[band]))
-            b.compute(dz.band(band), e[band], scaled, Step("sub", onehot[band]))
+            b.compute(dz.band(band), e[band], scaled, Step("sub", onehot.band(band)))
         yield Softmax(z, highest, sums, onehot)
 
 
@@ -92,7 +113,7 @@ def mean_loss(b: KernelBuilder, softmax: Softmax, losses: Matrix) -> None:
             b.temporary("logits of the labels", rows, 1, FP32) as at_label,
             b.temporary("logarithms of the sums", rows, 1, FP32, skew=1) as logarithm,
         ):
-            onehot = Step("mul", softmax.onehot[band])
+            onehot = Step("mul", softmax.onehot.band(band))
             b.reduce(at_label.strip(), z.band(band), onehot, reduction="sum")
             b.apply(logarithm.strip(), softmax.sums[band], "ln")
             if rows < z.n:

@@ -8,10 +8,10 @@ from tegula.formats import FP32, FloatFormat
 from tegula_golden.codes import code_dtype
 from tegula_sw.accesses import Storage
 
-__all__ = ["Matrix", "Strip"]
+__all__ = ["Matrix", "Strip", "element_words"]
 
 
-def _words(fmt: FloatFormat) -> int:
+def element_words(fmt: FloatFormat) -> int:
     """Scratchpad words of an element."""
     return 2 if fmt == FP32 else 1
 
@@ -73,7 +73,9 @@ class Matrix:
     n
         Partitions of the tile.
     addr
-        Word address of band 0, even; a multiple of n where transposed writes go.
+        Word address of band 0.
+    pitch
+        Words from band to band.
     """
 
     name: str
@@ -82,21 +84,17 @@ class Matrix:
     fmt: FloatFormat
     n: int
     addr: int
+    pitch: int
 
     @property
     def words(self) -> int:
         """Words of an element."""
-        return _words(self.fmt)
+        return element_words(self.fmt)
 
     @property
     def bands(self) -> int:
         """Groups of n rows, the last perhaps of fewer."""
         return -(-self.rows // self.n)
-
-    @property
-    def pitch(self) -> int:
-        """Words from band to band, a multiple of n as transposed writes need it."""
-        return -(-self.columns * self.words // self.n) * self.n
 
     @property
     def size_words(self) -> int:
@@ -118,6 +116,25 @@ class Matrix:
             stride=self.words,
             fmt=self.fmt,
         )
+
+    def span(self, bands: range) -> Strip:
+        """Several bands as one strip, one behind the other.
+
+        Raises
+        ------
+        ValueError
+            If there is space between them, or one has fewer rows than the others.
+        """
+        if len(bands) == 1:
+            return self.band(bands.start)
+        if self.pitch != self.columns * self.words or bands.stop * self.n > self.rows:
+            raise ValueError(f"bands {bands.start} to {bands.stop} of {self.name} are no strip")
+        return replace(self.band(bands.start), columns=len(bands) * self.columns)
+
+    def spans(self) -> list[range]:
+        """All bands, in as few strips as there are: those of n rows, and the rest."""
+        whole = self.rows // self.n
+        return [bands for bands in (range(whole), range(whole, self.bands)) if bands]
 
     def strip(self) -> Strip:
         """A matrix of one band as a strip.

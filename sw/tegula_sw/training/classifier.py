@@ -17,7 +17,7 @@ from tegula_golden.cast import cast
 from tegula_golden.codes import code_dtype
 from tegula_sw.functions.loading import TableRecords
 from tegula_sw.kernels import loss, pointwise, scaling
-from tegula_sw.kernels.builder import KernelBuilder, Scratchpad
+from tegula_sw.kernels.builder import KernelBuilder, PerPartition, Scratchpad, Step
 from tegula_sw.kernels.linear import bias_grad, input_grad, linear, weight_grad
 from tegula_sw.kernels.matrix import Matrix, Strip
 from tegula_sw.kernels.pointwise import convert, gelu, gelu_grad, relu_grad, transpose
@@ -83,12 +83,25 @@ class _Parameter:
     operand_t: Matrix | None = None
     scaled: ScaledTensor | None = None
 
+    def slot_strips(self, bands: range, columns: tuple[int, int] | None = None) -> dict[str, Strip]:
+        """Slots of a band or several; `columns` of a band."""
+        strips = {name: slot.span(bands) for name, slot in self.slots.items()}
+        if columns is None:
+            return strips
+        return {name: strip.slice(*columns) for name, strip in strips.items()}
+
 
 def _temporary(
-    b: KernelBuilder, stack: ExitStack, name: str, rows: int, columns: int, fmt: FloatFormat
+    b: KernelBuilder,
+    stack: ExitStack,
+    name: str,
+    rows: int,
+    columns: int,
+    fmt: FloatFormat,
+    **more: int,
 ) -> Matrix:
     """A matrix for as long as the stack lasts."""
-    return stack.enter_context(b.temporary(name, rows, columns, fmt))
+    return stack.enter_context(b.temporary(name, rows, columns, fmt, **more))
 
 
 class _Operand:
@@ -218,10 +231,8 @@ class Classifier:
             self._da_scale = self._scaled("hidden gradient", gradient, _GRADIENT_SCALE)
         self._state_words = self._scratchpad.end
 
-    def _matrix(
-        self, name: str, rows: int, columns: int, fmt: FloatFormat, skew: int = 0
-    ) -> Matrix:
-        return self._scratchpad.matrix(name, rows, columns, fmt, skew=skew)
+    def _matrix(self, name: str, rows: int, columns: int, fmt: FloatFormat, **more: int) -> Matrix:
+        return self._scratchpad.matrix(name, rows, columns, fmt, **more)
 
     def _set(self, matrix: Matrix, codes: np.ndarray) -> None:
         """First content of a matrix."""
@@ -244,15 +255,16 @@ class Classifier:
 
     def _weight(self, name: str, rows: int, columns: int, *, transposed: bool) -> _Parameter:
         settings = self.settings
-        value = self._matrix(name, rows, columns, settings.weight_format)
+        value = self._matrix(name, rows, columns, settings.weight_format, packed=True)
         slots = self._slots(name, rows, columns)
         fmt = settings.forward_format
         operand = value
         if value.fmt != fmt:
-            operand = self._matrix(f"{name} as an operand", rows, columns, fmt)
+            operand = self._matrix(f"{name} as an operand", rows, columns, fmt, packed=True)
         operand_t = None
         if transposed:
-            operand_t = self._matrix(f"{name} transposed", columns, rows, fmt)
+            title = f"{name} transposed"
+            operand_t = self._scratchpad.matrix(title, columns, rows, fmt)
         scaled = self._scaled(name, fmt, 1.0) if self._fp8 else None
         return _Parameter(
             value=value, slots=slots, operand=operand, operand_t=operand_t, scaled=scaled
@@ -265,7 +277,8 @@ class Classifier:
     def _slots(self, name: str, rows: int, columns: int) -> dict[str, Matrix]:
         slots = {}
         for skew, slot in enumerate(self._optimizer.slots, 1):
-            slots[slot] = self._matrix(f"{slot} of {name}", rows, columns, FP32, skew=skew)
+            title = f"{slot} of {name}"
+            slots[slot] = self._matrix(title, rows, columns, FP32, packed=True, skew=skew)
             self._set(slots[slot], np.zeros((rows, columns)))
         return slots
 
@@ -338,8 +351,8 @@ class Classifier:
             if parameter.scaled is not None:
                 scaling.largest_magnitude(b, parameter.value, parameter.scaled)
                 scaling.update_scale(b, parameter.scaled)
-            for band in range(parameter.value.bands):
-                self._copy(b, parameter, band)
+            for bands in parameter.value.spans():
+                self._copy(b, parameter, bands)
         return b.assemble()
 
     def save_program(self, at: Addresses) -> bytes:
@@ -388,17 +401,19 @@ class Classifier:
         b.load(labels, at.labels)
         samples = _temporary(b, stack, "samples", batch, self.inputs, settings.forward_format)
         b.load(samples, at.samples)
+        onehot = _temporary(b, stack, "one-hot labels", batch, self.classes, FP32, skew=1)
+        loss.one_hot(b, labels, onehot)
 
         layer = self._hidden(b, stack, samples_t)
         self._optimizer.begin(b, self._scalars)
         for parameter in (self._w1, self._w2, self._b1, self._b2):
-            for band in range(parameter.value.bands):
-                self._optimizer.decay(b, self._slots_of(parameter, band))
+            for bands in parameter.value.spans():
+                self._optimizer.decay(b, parameter.slot_strips(bands))
         logits = self._logits(b, stack, layer.operand)
         dz = _temporary(b, stack, "logits' gradient", batch, self.classes, BF16)
         dh = _temporary(b, stack, "hidden gradient", batch, hidden, BF16)
         da = _temporary(b, stack, "gradient before the activation", batch, hidden, BF16)
-        with loss.softmax_gradient(b, logits, labels, dz) as softmax:
+        with loss.softmax_gradient(b, logits, onehot, dz) as softmax:
             dz_operand = _Operand(b, stack, dz, self._dz_scale)
             dz_operand.make_all()
             da_operand = _Operand(b, stack, da, self._da_scale, transposes=False)
@@ -484,12 +499,6 @@ class Classifier:
 
     # --- updates
 
-    def _slots_of(
-        self, parameter: _Parameter, band: int, columns: tuple[int, int] | None = None
-    ) -> dict[str, Strip]:
-        start, stop = columns or (0, parameter.value.columns)
-        return {name: slot.band(band).slice(start, stop) for name, slot in parameter.slots.items()}
-
     def _update_weight(
         self, b: KernelBuilder, parameter: _Parameter, x: Matrix, dy: Matrix, scale: Strip | None
     ) -> None:
@@ -498,46 +507,49 @@ class Classifier:
         So an instruction does not need what the one before it has still to write.
         """
         value = parameter.value
-        waiting: list[tuple[int, tuple[int, int]]] = []
+        waiting: list[tuple[range, tuple[int, int] | None]] = []
 
         def apply() -> None:
-            for band, columns in waiting:
+            for bands, part in waiting:
+                weight = value.span(bands)
                 self._optimizer.apply(
                     b,
-                    value.band(band).slice(*columns),
-                    self._slots_of(parameter, band, columns),
+                    weight if part is None else weight.slice(*part),
+                    parameter.slot_strips(bands, part),
                     self._scalars,
                     self.settings.weight_rounding,
                 )
-            for band, columns in waiting:
-                if columns[1] == value.columns:
-                    self._copy(b, parameter, band)
+            for bands, part in waiting:
+                if part is None or part[1] == value.columns:
+                    self._copy(b, parameter, bands)
             waiting.clear()
 
-        for band, columns, sums, steps in weight_grad(b, x, dy, scale=scale):
-            slots = self._slots_of(parameter, band, columns)
+        for bands, columns, sums, steps in weight_grad(b, x, dy, scale=scale):
+            part = None if columns == (0, value.columns) else columns
+            slots = parameter.slot_strips(bands, part)
             self._optimizer.accumulate(b, slots, sums, steps)
             apply()
-            waiting.append((band, columns))
+            waiting.append((bands, part))
         apply()
         if parameter.scaled is not None:
             scaling.largest_magnitude(b, value, parameter.scaled)
 
-    def _copy(self, b: KernelBuilder, parameter: _Parameter, band: int) -> None:
-        """A band of a weight, as the array wants it."""
+    def _copy(self, b: KernelBuilder, parameter: _Parameter, bands: range) -> None:
+        """Bands of a weight, as the array wants them."""
+        value, operand = parameter.value, parameter.operand
         scale = parameter.scaled.scale.strip() if parameter.scaled else None
-        if parameter.operand is not parameter.value:
-            convert(b, parameter.value, parameter.operand, scale=scale, saturate=True, band=band)
+        if operand is not value:
+            scaled = () if scale is None else (Step("mul", PerPartition(scale)),)
+            b.compute(operand.span(bands), value.span(bands), *scaled, saturate=True)
         if parameter.operand_t is not None:
-            transpose(
-                b, parameter.value, parameter.operand_t, scale=scale, saturate=True, band=band
-            )
+            for band in bands:
+                transpose(b, value, parameter.operand_t, scale=scale, saturate=True, band=band)
 
     def _update_bias(
         self, b: KernelBuilder, parameter: _Parameter, dy: Matrix, scale: Strip | None
     ) -> None:
         for columns, sums, steps in bias_grad(b, self._ones, dy, scale=scale):
-            slots = self._slots_of(parameter, 0, columns)
+            slots = parameter.slot_strips(range(1), columns)
             self._optimizer.accumulate(b, slots, sums, steps)
             value = parameter.value.strip().slice(*columns)
             self._optimizer.apply(b, value, slots, self._scalars, "nearest")
