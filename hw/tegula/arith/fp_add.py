@@ -1,18 +1,65 @@
 """fp32 addition, rounded to nearest even."""
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal
+from typing import NamedTuple
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from tegula.arith.pipeline import registered
+from tegula.arith.normalise import four_shifts, one_minus, spend
+from tegula.arith.pipeline import chosen, delayed, gated, registered
 
 __all__ = ["FpAdd"]
 
 _FRACTION = 23
+_SIGNIFICAND = _FRACTION + 1
+_GUARD = 2
+"""Places below an ulp of the larger addend that are kept: what a shift left by 2 brings up."""
+
+_WINDOW = 1 + _SIGNIFICAND + _GUARD
+"""Bits of the sum: carry or sign, significand, guard bits."""
+
+
+class _Addend(NamedTuple):
+    """Fields of an operand; `exponent` is at least 1, `significand` has its hidden bit."""
+
+    sign: Value
+    exponent: Value
+    fraction: Value
+    normal: Value
+    special: Value
+
+    @classmethod
+    def unpack(cls, pattern: Value) -> "_Addend":
+        field = pattern[_FRACTION:31]
+        normal = field.any()
+        exponent = Cat(field[0] | ~normal, field[1:])
+        return cls(pattern[31], exponent, pattern[:_FRACTION], normal, field.all())
+
+    @property
+    def significand(self) -> Value:
+        return Cat(self.fraction, self.normal)
 
 
 class FpAdd(wiring.Component):
-    """``sum = a + b`` in fp32, rounded to nearest even, subnormals included (contract 5.2).
+    """Add: ``sum = a + b`` in fp32, rounded to nearest even, subnormals included.
+
+    The addend with the smaller exponent is shifted right to the other's, with two guard bits and a
+    sticky bit, and added or, if the signs differ, subtracted. The sum is normalised by shifts of
+    16, 8, 4, 2, 1 places, as many as the larger exponent allows, so that a subnormal result stops
+    at the alignment of the smallest normal. One addition then rounds and makes the exponent field:
+    ``exponent + 1 - shift`` above, the increment below, and a carry between them is right by
+    itself.
+
+    A difference is negative only if the exponents are equal; it is exact then. It is never
+    negated: its bits are inverted after the shift, which leaves the magnitude minus 1 with ones in
+    all lower places, and the increment adds the 1. Infinities and NaNs go through the datapath as
+    numbers with the exponent 255, before which any other addend is only a sticky bit; the result
+    is replaced at the end. The arrangement is ours; the result is that of IEEE 754-2019
+    roundTiesToEven, and every NaN is 0x7FC00000.
+
+    With `keep` nothing is replaced and the result is the pattern of `a`, whatever it is: the caller
+    gives ``b = -0``.
 
     Latency: `LATENCY` cycles. Throughput: one sum a cycle.
 
@@ -27,142 +74,141 @@ class FpAdd(wiring.Component):
     """
 
     LATENCY = 6
+    """Registers: order and shift by 2, 4, 6; shift and add; 16 and 8; 4 and 2; 1; round."""
 
     def __init__(self):
         super().__init__({"a": In(32), "b": In(32), "keep": In(1), "sum": Out(32)})
 
     def elaborate(self, platform):
-        """Align, compute, normalise, round, replace what is special."""
+        """Align, add, normalise, round, replace what is special."""
         m = Module()
-        # --- order
-        exp_a, exp_b = self.a[23:31], self.b[23:31]
-        norm_a, norm_b = exp_a.any(), exp_b.any()
-        eff_a = Cat(exp_a[0] | ~norm_a, exp_a[1:])
-        eff_b = Cat(exp_b[0] | ~norm_b, exp_b[1:])
-        t = Signal(9)
-        m.d.comb += t.eq(eff_a + (~eff_b)[:8])
-        swap = Signal()
-        m.d.comb += swap.eq(~t[8])
-        spec_a, spec_b = exp_a.all(), exp_b.all()
-        sub = self.a[31] ^ self.b[31]
+        a, b = _Addend.unpack(self.a), _Addend.unpack(self.b)
+        differ = a.sign ^ b.sign
+        special, both = a.special | b.special, a.special & b.special
+        # An infinity or NaN is at most approached by a sticky bit, which must come from above.
+        subtract = registered(m, differ & ~special, name="subtract_0")
+        invalid = registered(m, both & differ, name="invalid_0")
+        both = registered(m, both, name="both")
 
-        exponent = registered(m, Mux(swap, eff_b, eff_a), name="exponent_0")
-        big = registered(
-            m, Mux(swap, Cat(self.b[:23], norm_b), Cat(self.a[:23], norm_a)), name="big"
+        sign, exponent, larger, smaller, sticky, shifts = self._order(m, a, b, special)
+        for step, take in shifts:
+            sticky = sticky | (take & smaller[:step].any())
+            smaller = Mux(take, smaller[step:], smaller)
+        total = Signal(1 + _WINDOW)
+        m.d.comb += total.eq(
+            Cat(1, Const(0, _GUARD), larger, Const(0, 1))
+            + Cat(subtract, smaller ^ subtract.replicate(len(smaller)), subtract)
         )
-        small = registered(
-            m,
-            Mux(swap, Cat(Const(0, 1), self.a[:23], norm_a & ~spec_a), Cat(self.b[:23], norm_b)),
-            name="small",
-        )
-        distance = registered(m, t[:8] ^ swap.replicate(8), name="distance")
-        sign = registered(m, Mux(swap, self.b[31], self.a[31]), name="sign_0")
-        sub = registered(m, sub, name="sub_0")
-        special = registered(m, (spec_a | spec_b), name="special_0")
-        both = registered(m, (spec_a & spec_b), name="both_0")
-        keep = registered(m, self.keep, name="keep_0")
-
-        # --- align
-        far = distance[5:].any() | special
-        shift = distance[:5] | far.replicate(5)
-        window = Cat(Const(0, 1), small)
-        sticky = Const(0, 1)
-        for step in (16, 8, 4, 2, 1):
-            take = shift[step.bit_length() - 1]
-            sticky = sticky | (take & window[:step].any())
-            window = Mux(take, window[step:], window)
-        window = registered(m, window ^ sub.replicate(26), name="aligned")
-        cin = registered(m, sub & ~sticky, name="cin")
-        forced_nan = registered(m, both & (sub | sticky), name="forced_nan")
+        window = registered(m, total[1:], name="window")
+        negative = registered(m, subtract & total[-1], name="negative_1")
+        nan = delayed(m, invalid | (both & sticky), 4, name="nan")
+        sign = registered(m, sign, name="sign_1") ^ negative
+        subtract = registered(m, subtract, name="subtract_1")
         sticky = registered(m, sticky, name="sticky_1")
-        big = registered(m, big, name="big_1")
         exponent = registered(m, exponent, name="exponent_1")
-        sign = registered(m, sign, name="sign_1")
-        sub = registered(m, sub, name="sub_1")
-        special = registered(m, special, name="special_1")
-        keep = registered(m, keep, name="keep_1")
 
-        # --- add
-        total = Cat(Const(1, 1), Const(0, 2), big, Const(0, 1)) + Cat(cin, window, sub)
-        window = Signal(27, reset_less=True)
-        m.d.sync += window.eq(total[1:28])
-        sticky = registered(m, sticky, name="sticky_2")
-        exponent = registered(m, exponent, name="exponent_2")
-        sign = registered(m, sign, name="sign_2")
-        sub = registered(m, sub, name="sub_2")
-        special = registered(m, special, name="special_2")
-        forced_nan = registered(m, forced_nan, name="forced_nan_2")
-        keep = registered(m, keep, name="keep_2")
+        window, shift, spared, negative, exponent = self._normalise(m, window, negative, exponent)
+        sticky = delayed(m, sticky, 2, name="sticky_later")
+        subtract = delayed(m, subtract, 2, name="subtract_later")
+        sign = delayed(m, sign, 3, name="sign_later")
 
-        # --- normalise
-        neg = sub & window[26]
+        last, _ = spend(~(window[-1] ^ negative), exponent[0], spared)
+        hidden = Mux(last, window[-2], window[-1]) ^ negative
+        shifted = Mux(last, window[:-1], window[1:]) ^ negative.replicate(_WINDOW - 1)
+        rest = window[0] | (window[1] & ~last) | negative
+        fraction = registered(m, shifted[_GUARD:-1], name="fraction")
+        up = registered(m, shifted[1] & (rest | Mux(sticky, ~subtract, shifted[2])), name="up")
+        # Without a hidden bit the result is subnormal, or a difference of equal numbers.
+        base = gated(m, exponent, hidden, name="base")
+        change = gated(m, one_minus(Cat(last, shift), 8), hidden, name="change")
+        cancelled = registered(m, subtract & ~negative & ~hidden, name="cancelled")
 
-        def zeros(window, n):
-            return ~(window[-n:] ^ neg.replicate(n)).any()
-
-        hi = exponent[5:].any()
-        budget = exponent[:5] | hi.replicate(5)
-        takes = []
-        cut = 4
-        for step in (16, 8, 4, 2, 1):
-            z = zeros(window, step)
-            if step == cut:
-                window = registered(m, window, name="norm_1")
-                z = registered(m, z, name="z_1")
-                budget = registered(m, budget, name="budget_1")
-                takes = [registered(m, Cat(*takes), name="takes_1")]
-                sticky = registered(m, sticky, name="sticky_3")
-                exponent = registered(m, exponent, name="exponent_3")
-                sign = registered(m, sign, name="sign_3")
-                sub = registered(m, sub, name="sub_3")
-                neg = registered(m, neg, name="neg_3")
-                special = registered(m, special, name="special_3")
-                forced_nan = registered(m, forced_nan, name="forced_nan_3")
-                keep = registered(m, keep, name="keep_3")
-            top = budget[-1]
-            take = Signal(name=f"take_{step}")
-            m.d.comb += take.eq(z & top)
-            budget = budget[:-1] | (top & ~z).replicate(len(budget) - 1)
-            if step >= 4:
-                window = Cat(window[0], Mux(take, window[1:] << step, window[1:])[:26])
-            else:
-                window = Mux(take, window << step, window)[:27]
-            takes.append(take)
-        shift = Cat(*reversed([b for t in takes for b in t]))
-        significand = (window[3:] ^ neg.replicate(24))[:24]
-        hidden = significand[23]
-        base = Signal(8, reset_less=True)
-        m.d.sync += base.eq(exponent - shift)
-        with m.If(~hidden):
-            m.d.sync += base.eq(0)
-        significand = registered(m, significand, name="significand")
-        round_bit = registered(m, window[2] ^ neg, name="round_bit")
-        rest = registered(m, window[:2].any() | sticky | neg, name="rest")
-        sign = registered(m, sign ^ neg, name="sign_4")
-        cancelled = registered(m, sub & ~neg & ~hidden, name="cancelled")
-        special = registered(m, special, name="special_4")
-        forced_nan = registered(m, forced_nan, name="forced_nan_4")
-        keep = registered(m, keep, name="keep_4")
-
-        # --- round
-        up = round_bit & (rest | significand[0])
         rounded = Signal(31)
-        m.d.comb += rounded.eq(Cat(significand[:23], base) + Cat(up, Const(0, 22), significand[23]))
-        fraction, field = rounded[:23], rounded[23:]
-        some = fraction.any()
-        nan = special & ~keep & (some | forced_nan)
-        out_f, out_e, out_s = (
-            Signal(23, reset_less=True),
-            Signal(8, reset_less=True),
-            Signal(reset_less=True),
-        )
-        m.d.sync += [
-            out_f.eq(fraction),
-            out_e.eq(field),
-            out_s.eq(sign & ~(cancelled & ~some) & ~nan),
-        ]
-        with m.If(field.all() & ~keep):
-            m.d.sync += out_f.eq(0)
-            m.d.sync += out_f[-1].eq(nan)
-        m.d.comb += self.sum.eq(Cat(out_f, out_e, out_s))
+        m.d.comb += rounded.eq(Cat(fraction, base) + Cat(up, Const(0, _FRACTION - 1), change))
+        keep = delayed(m, self.keep, 5, name="keep")
+        special = delayed(m, special, 5, name="special")
+        nonzero = fraction.any()
+        over = rounded[_FRACTION:].all() & ~keep
+        nan = over & special & (nan | nonzero)
+        out = Signal(32, reset_less=True)
+        m.d.sync += out.eq(Cat(rounded, sign & ~(cancelled & ~nonzero) & ~nan))
+        with m.If(over):
+            m.d.sync += out[:_FRACTION].eq(nan << (_FRACTION - 1))
+        m.d.comb += self.sum.eq(out)
         return m
+
+    def _order(self, m: Module, a: _Addend, b: _Addend, special: Value) -> tuple:
+        """One cycle: larger and smaller exponent, distance, and the shifts by 2, 4 and 6.
+
+        If ``d = a.exponent - b.exponent`` is negative, the addends are swapped. The distance is
+        then ``-d = ~d + 1``; a starts one place lower, which is the 1. From a distance of 26 on,
+        and beside infinities and NaNs, all is shifted out.
+        """
+        difference = Signal(9)
+        m.d.comb += difference.eq(a.exponent - b.exponent)
+        swap = difference[8]
+        distance = difference[:8] ^ swap.replicate(8)
+        far = distance[5:].any() | special
+        # The hidden bit of the smaller of two specials is not part of what makes it a NaN.
+        smaller = Mux(
+            swap,
+            Cat(Const(0, _GUARD - 1), a.significand),
+            Cat(Const(0, _GUARD), b.fraction, b.normal & ~b.special),
+        )
+        by_2, by_4 = distance[1] | far, distance[2]
+        window = chosen(
+            m,
+            [(take, smaller[2 * k :]) for k, take in enumerate(four_shifts(by_4, by_2))],
+            name="smaller",
+        )
+        lost = [
+            gated(m, smaller[2 * k : 2 * k + 2].any(), passed, name=f"lost_{k}")
+            for k, passed in enumerate((by_4 | by_2, by_4, by_4 & by_2))
+        ]
+        shifts = [
+            (16, registered(m, distance[4] | far, name="by_16")),
+            (8, registered(m, distance[3] | far, name="by_8")),
+            (1, registered(m, distance[0], name="by_1")),
+        ]
+        sign = registered(m, Mux(swap, b.sign, a.sign), name="sign_0")
+        exponent = registered(m, Mux(swap, b.exponent, a.exponent), name="exponent_0")
+        larger = registered(m, Mux(swap, b.significand, a.significand), name="larger")
+        return sign, exponent, larger, window, Cat(lost).any(), shifts
+
+    def _normalise(
+        self, m: Module, window: Value, negative: Value, exponent: Value
+    ) -> tuple[Value, ...]:
+        """Two cycles: shift left by 16 and 8, then by 4 and 2, while the top bits are the sign.
+
+        The places that come in are zero, for two's complement. The returned shift counts twos.
+        """
+
+        def clear(first: int, bits: int) -> Value:
+            """Whether `bits` bits from the top, after `first`, are the sign."""
+            field = window[_WINDOW - first - bits : _WINDOW - first]
+            return ~(field ^ negative.replicate(bits)).any()
+
+        takes = []
+        spared = exponent[5:].any()
+        for step in (8, 2):
+            upper = clear(0, step)
+            high, spared = spend(upper & clear(step, step), exponent[step.bit_length()], spared)
+            low, spared = spend(
+                Mux(high, clear(2 * step, step), upper), exponent[step.bit_length() - 1], spared
+            )
+            window = chosen(
+                m,
+                [
+                    (take, (window << step * k)[:_WINDOW])
+                    for k, take in enumerate(four_shifts(high, low))
+                ],
+                name=f"shifted_{step}",
+            )
+            takes = [
+                registered(m, take, name=f"take_{step}_{k}")
+                for k, take in enumerate((low, high, *takes))
+            ]
+            spared = registered(m, spared, name=f"spared_{step}")
+            negative = registered(m, negative, name=f"negative_{step}")
+            exponent = registered(m, exponent, name=f"exponent_{step}")
+        return window, Cat(takes), spared, negative, exponent

@@ -1,8 +1,10 @@
 """Pipeline registers of a datapath: no reset, for their valid bit travels elsewhere."""
 
-from amaranth.hdl import Module, Signal, Value
+from collections.abc import Iterable
 
-__all__ = ["delayed", "registered"]
+from amaranth.hdl import Const, Module, Signal, Value
+
+__all__ = ["chosen", "delayed", "gated", "registered"]
 
 
 def registered(m: Module, value: Value, *, name: str) -> Signal:
@@ -18,3 +20,26 @@ def delayed(m: Module, value: Value, cycles: int, *, name: str) -> Value:
     for cycle in range(cycles):
         value = registered(m, value, name=f"{name}_{cycle}")
     return value
+
+
+def gated(m: Module, value: Value, condition: Value, *, name: str) -> Signal:
+    """`value` one cycle later where `condition` holds, else 0.
+
+    Synthesis makes the condition the synchronous reset of the register: the gates cost no LUT.
+    """
+    register = registered(m, value, name=name)
+    with m.If(~condition):
+        m.d.sync += register.eq(0)
+    return register
+
+
+def chosen(m: Module, choices: Iterable[tuple[Value, Value]], *, name: str) -> Value:
+    """One cycle later the value whose condition held; of (condition, value) at most one holds.
+
+    An OR of gated registers: a LUT4 a bit for four choices, where a multiplexer of four takes two.
+    That is worth it where registers are to spare; 0 if no condition held.
+    """
+    result = Const(0, 1)
+    for index, (condition, value) in enumerate(choices):
+        result = result | gated(m, value, condition, name=f"{name}_{index}")
+    return result

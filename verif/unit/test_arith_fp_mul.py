@@ -1,0 +1,39 @@
+"""FpMul against the golden multiplication, bit for bit."""
+
+import numpy as np
+import pytest
+from unit.fp_bench import SEED, check
+
+from tegula.arith.fp_mul import FpMul
+from tegula_golden.fp32 import multiply
+from tegula_golden.fp32_stimuli import PRODUCT_KINDS, factors, special_pairs, specials
+
+ONE = np.uint32(0x3F80_0000)
+VECTORS = 6000
+
+
+def check_products(a, b, keep):
+    """`factors` a and b; where `keep`, b is replaced by the neutral element."""
+    b = np.where(keep, ONE, b)
+    dut = FpMul()
+    expected = np.where(keep, a, multiply(a, b))
+    check(dut, dut.product, expected, a=a, b=b, keep=keep)
+
+
+@pytest.mark.parametrize("kind", PRODUCT_KINDS)
+def test_products_are_those_of_the_golden_model(kind):
+    a, b = factors(np.random.default_rng(SEED), VECTORS, kind)
+    check_products(a, b, np.zeros(VECTORS, dtype=bool))
+
+
+def test_products_of_special_patterns():
+    a, b = special_pairs()
+    check_products(a, b, np.zeros(a.size, dtype=bool))
+
+
+def test_what_is_kept_passes_unchanged_between_products():
+    rng = np.random.default_rng(SEED)
+    a, b = factors(rng, VECTORS, "any")
+    a = np.concatenate([a, np.repeat(specials(), 20)])
+    b = np.concatenate([b, np.resize(specials(), a.size - b.size)])
+    check_products(a, b, rng.integers(0, 2, a.size) == 1)
