@@ -116,8 +116,9 @@ class RegisterFile(wiring.Component):
                 case "wo":
                     m.d.comb += value.eq(Mux(hit, data & mask, 0))
                 case "rw":
-                    with m.If(hit):
-                        m.d.sync += value.eq((data & mask) | (value & ~mask))
+                    for byte in range(4):
+                        with m.If(hit & strobe[byte]):
+                            m.d.sync += value.word_select(byte, 8).eq(data.word_select(byte, 8))
                 case "w1c":
                     cleared = Mux(hit, data & mask, 0)
                     set_bits = getattr(self, f"{register.name.lower()}_set")
