@@ -8,16 +8,17 @@ from tegula.arith.fp_add import FpAdd
 from tegula_golden.fp32 import add
 from tegula_golden.fp32_stimuli import SUM_KINDS, addends, special_pairs, specials
 
-MINUS_ZERO = np.uint32(0x8000_0000)
 VECTORS = 6000
 
 
 def check_sums(a, b, keep):
-    """`addends` a and b; where `keep`, b is replaced by the neutral element."""
-    b = np.where(keep, MINUS_ZERO, b)
+    """`addends` a and b; where `keep`, the pattern of a is kept."""
     dut = FpAdd()
+    late = np.zeros(dut.KEPT_CYCLES, dtype=np.uint32)
+    kept = np.concatenate([late, np.where(keep, a, 0)])
+    a, b, keep = (np.concatenate([values, late.astype(values.dtype)]) for values in (a, b, keep))
     expected = np.where(keep, a, add(a, b))
-    check(dut, dut.sum, expected, a=a, b=b, keep=keep)
+    check(dut, dut.sum, expected, a=a, b=b, keep=keep, kept=kept)
 
 
 @pytest.mark.parametrize("kind", SUM_KINDS)

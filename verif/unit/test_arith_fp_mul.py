@@ -8,16 +8,17 @@ from tegula.arith.fp_mul import FpMul
 from tegula_golden.fp32 import multiply
 from tegula_golden.fp32_stimuli import PRODUCT_KINDS, factors, special_pairs, specials
 
-ONE = np.uint32(0x3F80_0000)
 VECTORS = 6000
 
 
 def check_products(a, b, keep):
-    """`factors` a and b; where `keep`, b is replaced by the neutral element."""
-    b = np.where(keep, ONE, b)
+    """`factors` a and b; where `keep`, the pattern of a is kept."""
     dut = FpMul()
+    late = np.zeros(dut.KEPT_CYCLES, dtype=np.uint32)
+    kept = np.concatenate([late, np.where(keep, a, 0)])
+    a, b, keep = (np.concatenate([values, late.astype(values.dtype)]) for values in (a, b, keep))
     expected = np.where(keep, a, multiply(a, b))
-    check(dut, dut.product, expected, a=a, b=b, keep=keep)
+    check(dut, dut.product, expected, a=a, b=b, keep=keep, kept=kept)
 
 
 @pytest.mark.parametrize("kind", PRODUCT_KINDS)

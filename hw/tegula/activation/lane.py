@@ -14,13 +14,11 @@ from tegula.arith.combine import SLOTS
 from tegula.arith.fp_add import FpAdd
 from tegula.arith.fp_mul import FpMul
 from tegula.arith.pattern import PatternDecode
-from tegula.arith.pipeline import delayed, registered
+from tegula.arith.pipeline import delayed, gated, registered
 from tegula.config import TileConfig
 from tegula.memory.attributes import NO_RW_CHECK
 
 __all__ = ["ActivationLane", "LaneCycles"]
-
-_ONE = 0x3F80_0000
 
 
 class LaneCycles:
@@ -118,10 +116,12 @@ class ActivationLane(wiring.Component):
         m.d.comb += [decode.word.eq(self.word), decode.format.eq(entry.x_format)]
         pattern = registered(m, Mux(entry.constant, entry.value, decode.pattern), name="x")
         scale = self._remember(m, "scale", pattern)
+        kept = gated(m, pattern, passes, name="bias")
         m.d.comb += [
             multiplier.a.eq(pattern),
-            multiplier.b.eq(Mux(passes, _ONE, scale)),
+            multiplier.b.eq(scale),
             multiplier.keep.eq(passes),
+            multiplier.kept.eq(delayed(m, kept, FpMul.KEPT_CYCLES - 1, name="bias_later")),
         ]
         return multiplier.product
 

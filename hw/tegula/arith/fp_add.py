@@ -58,8 +58,8 @@ class FpAdd(wiring.Component):
     is replaced at the end. The arrangement is ours; the result is that of IEEE 754-2019
     roundTiesToEven, and every NaN is 0x7FC00000.
 
-    With `keep` nothing is replaced and the result is the pattern of `a`, whatever it is: the caller
-    gives ``b = -0``.
+    With `keep` the sum is masked and the pattern `kept` takes its place before the last addition,
+    which changes nothing then.
 
     Latency: `LATENCY` cycles. Throughput: one sum a cycle.
 
@@ -68,7 +68,9 @@ class FpAdd(wiring.Component):
     a, b : In(32)
         fp32 patterns.
     keep : In(1)
-        `b` is -0 and the result is `a`, bit by bit.
+        The result is not that of `a` and `b`, but `kept`.
+    kept : In(32)
+        `KEPT_CYCLES` after `keep`: the pattern; 0 where nothing is kept.
     sum : Out(32)
         The fp32 pattern of the result.
     """
@@ -76,8 +78,11 @@ class FpAdd(wiring.Component):
     LATENCY = 6
     """Registers: order and shift by 2, 4, 6; shift and add; 16 and 8; 4 and 2; 1; round."""
 
+    KEPT_CYCLES = 4
+    """Cycles that `kept` comes after its operands."""
+
     def __init__(self):
-        super().__init__({"a": In(32), "b": In(32), "keep": In(1), "sum": Out(32)})
+        super().__init__({"a": In(32), "b": In(32), "keep": In(1), "kept": In(32), "sum": Out(32)})
 
     def elaborate(self, platform):
         """Align, add, normalise, round, replace what is special."""
@@ -99,8 +104,9 @@ class FpAdd(wiring.Component):
             Cat(1, Const(0, _GUARD), larger, Const(0, 1))
             + Cat(subtract, smaller ^ subtract.replicate(len(smaller)), subtract)
         )
-        window = registered(m, total[1:], name="window")
-        negative = registered(m, subtract & total[-1], name="negative_1")
+        keep = registered(m, self.keep, name="keep_0")
+        window = gated(m, total[1:], ~keep, name="window")
+        negative = gated(m, subtract & total[-1], ~keep, name="negative_1")
         nan = delayed(m, invalid | (both & sticky), 4, name="nan")
         sign = registered(m, sign, name="sign_1") ^ negative
         subtract = registered(m, subtract, name="subtract_1")
@@ -108,24 +114,27 @@ class FpAdd(wiring.Component):
         exponent = registered(m, exponent, name="exponent_1")
 
         window, shift, spared, negative, exponent = self._normalise(m, window, negative, exponent)
+        keep = delayed(m, keep, 3, name="keep_later")
         sticky = delayed(m, sticky, 2, name="sticky_later")
         subtract = delayed(m, subtract, 2, name="subtract_later")
-        sign = delayed(m, sign, 3, name="sign_later")
+        sign = delayed(m, sign, 2, name="sign_later")
+        sign = registered(m, (sign & ~keep) | self.kept[31], name="sign_out")
 
         last, _ = spend(~(window[-1] ^ negative), exponent[0], spared)
         hidden = Mux(last, window[-2], window[-1]) ^ negative
         shifted = Mux(last, window[:-1], window[1:]) ^ negative.replicate(_WINDOW - 1)
         rest = window[0] | (window[1] & ~last) | negative
-        fraction = registered(m, shifted[_GUARD:-1], name="fraction")
+        fraction = registered(m, shifted[_GUARD:-1] | self.kept[:_FRACTION], name="fraction")
         up = registered(m, shifted[1] & (rest | Mux(sticky, ~subtract, shifted[2])), name="up")
         # Without a hidden bit the result is subnormal, or a difference of equal numbers.
-        base = gated(m, exponent, hidden, name="base")
+        field = exponent & hidden.replicate(len(exponent))
+        base = registered(m, field | self.kept[_FRACTION:31], name="base")
         change = gated(m, one_minus(Cat(last, shift), 8), hidden, name="change")
-        cancelled = registered(m, subtract & ~negative & ~hidden, name="cancelled")
+        cancelled = registered(m, subtract & ~negative & ~hidden & ~keep, name="cancelled")
 
         rounded = Signal(31)
         m.d.comb += rounded.eq(Cat(fraction, base) + Cat(up, Const(0, _FRACTION - 1), change))
-        keep = delayed(m, self.keep, 5, name="keep")
+        keep = registered(m, keep, name="keep_5")
         special = delayed(m, special, 5, name="special")
         nonzero = fraction.any()
         over = rounded[_FRACTION:].all() & ~keep

@@ -38,8 +38,8 @@ class FpMul(wiring.Component):
     rounds and makes the exponent field, ``budget + 1 - shift``. The arrangement is ours; the result
     is that of IEEE 754-2019 roundTiesToEven, and every NaN is 0x7FC00000.
 
-    With `keep` nothing is replaced and the result is the pattern of `a`, whatever it is: the caller
-    gives ``b = 1.0``.
+    With `keep` the product is masked and the pattern `kept` takes its place before the last
+    addition, which changes nothing then.
 
     Latency: `LATENCY` cycles. Throughput: one product a cycle.
 
@@ -48,7 +48,9 @@ class FpMul(wiring.Component):
     a, b : In(32)
         fp32 patterns.
     keep : In(1)
-        `b` is 1.0 and the result is `a`, bit by bit.
+        The result is not that of `a` and `b`, but `kept`.
+    kept : In(32)
+        `KEPT_CYCLES` after `keep`: the pattern; 0 where nothing is kept.
     product : Out(32)
         The fp32 pattern of the result.
     """
@@ -56,8 +58,13 @@ class FpMul(wiring.Component):
     LATENCY = 6
     """Registers: limb products; product; 32 and 16; 8 and 4; 2 and 1; round."""
 
+    KEPT_CYCLES = 4
+    """Cycles that `kept` comes after its operands."""
+
     def __init__(self):
-        super().__init__({"a": In(32), "b": In(32), "keep": In(1), "product": Out(32)})
+        super().__init__(
+            {"a": In(32), "b": In(32), "keep": In(1), "kept": In(32), "product": Out(32)}
+        )
 
     def elaborate(self, platform):
         """Multiply, align, round, replace what is special."""
@@ -78,7 +85,8 @@ class FpMul(wiring.Component):
             m, Cat(self.a[:_FRACTION], normal_a), Cat(self.b[:_FRACTION], normal_b)
         )
         low = ~exponents[7] & ~exponents[8]
-        present = registered(m, ~low | exponents[5:7].all(), name="present")
+        masked = registered(m, self.keep, name="masked")
+        present = registered(m, (~low | exponents[5:7].all()) & ~masked, name="present")
         spared = registered(m, exponents[8] | (~low & exponents[5:7].any()), name="spared_0")
         # The sum minus 128; minus 96, where that is negative.
         budget = registered(
@@ -102,10 +110,11 @@ class FpMul(wiring.Component):
         rest = rest | (aligned[0] & ~by_1)
         aligned = Mux(by_1, aligned[:-1], aligned[1:])
         hidden = aligned[-1]
-        fraction = registered(m, aligned[1:-1], name="fraction")
+        fraction = registered(m, aligned[1:-1] | self.kept[:_FRACTION], name="fraction")
         up = registered(m, aligned[0] & (aligned[1] | rest), name="up")
         # Without a hidden bit the result is subnormal or zero.
-        base = gated(m, budget, hidden, name="base")
+        field = budget & hidden.replicate(len(budget))
+        base = registered(m, field | self.kept[_FRACTION:31], name="base")
         change = gated(m, one_minus(Cat(by_1, by_2, shift), len(budget)), hidden, name="change")
         special = delayed(m, special, 4, name="special")
         nan = registered(m, delayed(m, nan, 4, name="nan") | ~hidden, name="nan_or_zero")
@@ -113,8 +122,10 @@ class FpMul(wiring.Component):
         rounded = Signal(_FRACTION + len(budget))
         m.d.comb += rounded.eq(Cat(fraction, base) + Cat(up, Const(0, _FRACTION - 1), change))
         field = rounded[_FRACTION:]
-        keep = delayed(m, self.keep, 5, name="keep")
-        sign = delayed(m, self.a[31] ^ self.b[31], 5, name="sign")
+        keep = delayed(m, masked, 3, name="keep")
+        sign = delayed(m, self.a[31] ^ self.b[31], 4, name="sign")
+        sign = registered(m, (sign & ~keep) | self.kept[31], name="sign_out")
+        keep = registered(m, keep, name="keep_5")
         special = registered(m, special, name="special_out")
         replace = Signal()
         m.d.comb += replace.eq((special | field[8] | field[:8].all()) & ~keep)
