@@ -4,6 +4,7 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from tegula.arith.multiply import multiplied
 from tegula.arith.pipeline import delayed, registered
 
 __all__ = ["Argument", "argument_layout"]
@@ -116,8 +117,8 @@ class Argument(wiring.Component):
     ) -> tuple[Value, Value]:
         """Integer (10 bits) and fraction (30 bits) of the argument times log2(e)."""
         # A subnormal's product is far below the unit, whatever its hidden bit.
-        product = registered(m, Cat(fraction, Const(1, 1)) * Const(_LOG2_E, 36), name="product")
-        window = registered(m, product[_PRODUCT_DROPPED:], name="window")
+        product = multiplied(m, Cat(fraction, Const(1, 1)), Const(_LOG2_E, 36), name="product")
+        window = product[_PRODUCT_DROPPED:]
         # The window is shifted right by _FAR - 1 - n = _FAR - 1 + _BIAS - field places.
         far = Signal()
         distance = Signal(9)

@@ -5,6 +5,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from tegula.activation.table import segment_layout
+from tegula.arith.multiply import multiplied
 from tegula.arith.pipeline import delayed, registered
 
 __all__ = ["VALUE_BITS", "Cubic"]
@@ -59,15 +60,14 @@ class Cubic(wiring.Component):
         """With `log`, n times ln 2, else 0; as late as c0."""
         n = Mux(self.segment.log, self.segment.n, 0)
         n = registered(m, n, name="n").as_signed()
-        product = registered(m, n * Const(_LN_2, signed(31)), name="logarithm").as_signed()
-        return self._later(m, product, 5, "logarithm_later")
+        product = multiplied(m, n, Const(_LN_2, 30), name="logarithm").as_signed()
+        return self._later(m, product, 4, "logarithm_later")
 
     def _step(
         self, m: Module, name: str, h: Value, fraction: Value, drop: int, c: Value, bits: int
     ) -> Value:
         """``c + ((h * fraction) >> drop)``, three cycles after h; c comes two cycles after h."""
-        product = registered(m, h * fraction, name=f"{name}_product").as_signed()
-        product = registered(m, product, name=f"{name}_product_1").as_signed()
+        product = multiplied(m, h, fraction, name=f"{name}_product").as_signed()
         total = Signal(signed(bits), name=f"{name}_sum", reset_less=True)
         m.d.sync += total.eq(c + (product >> drop))
         return total

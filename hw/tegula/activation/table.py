@@ -172,30 +172,29 @@ class FunctionTable(wiring.Component):
         return m
 
     def _index(self, m: Module) -> Value:
-        """Descriptor of the argument."""
+        """Descriptor of the argument.
+
+        What depends on n is added last: the rest of the sum is ready before it.
+        """
         argument, function = self.argument, self.function
         negative = argument.negative & ~function.odd
+        special = argument.zero | argument.infinite
         beyond = Signal(signed(11))
         offset = Signal(6)
+        base = Signal(_INDEX_BITS)
         m.d.comb += beyond.eq(argument.n - function.low)
-        window = Mux(function.exp, 63, 31)
-        over = beyond > window
-        with m.If(function.parity):
+        # Past the last descriptor, the 32nd or with `exp` the 64th.
+        over = beyond[6:].any() | (beyond[5] & ~function.exp)
+        with m.If(special):
+            m.d.comb += offset.eq(Cat(negative, argument.infinite))
+        with m.Elif(function.parity):
             m.d.comb += offset.eq(argument.n[0])
-        with m.Elif(beyond < 0):
-            m.d.comb += offset.eq(0)
-        with m.Elif(over):
-            m.d.comb += offset.eq(window)
-        with m.Else():
-            m.d.comb += offset.eq(beyond)
-        special = argument.zero | argument.infinite
+        with m.Elif(beyond >= 0):
+            m.d.comb += offset.eq(Mux(over, Mux(function.exp, 63, 31), beyond))
         upper = negative & ~function.exp
-        place = Mux(
-            special,
-            Cat(negative, argument.infinite),
-            Mux(upper, 32 + _SPECIALS, _SPECIALS) + offset,
-        )
-        return (function.descriptor + place)[: self._bits]
+        first = Mux(special, 0, Mux(upper, 32 + _SPECIALS, _SPECIALS))
+        m.d.comb += base.eq(function.descriptor + first)
+        return (base + offset)[: self._bits]
 
     def _place(self, m: Module, descriptor: data.View, t: Value) -> tuple[Value, Value]:
         """Index of the entry and position in its segment; registered."""
