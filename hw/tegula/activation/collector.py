@@ -4,7 +4,7 @@ from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from tegula.activation.layouts import item_layout
+from tegula.activation.layouts import leaving_layout
 from tegula.config import TileConfig
 from tegula.formats import FP32
 from tegula.signatures import row_write_layout
@@ -25,7 +25,7 @@ class ResultCollector(wiring.Component):
 
     Members
     -------
-    leaving : In(item_layout), results : In(ArrayLayout(32, activation_lanes))
+    leaving : In(leaving_layout), results : In(ArrayLayout(32, activation_lanes))
         What leaves the lanes in this cycle, if they advance.
     advance : Out(1)
         There is room for what leaves.
@@ -43,7 +43,7 @@ class ResultCollector(wiring.Component):
         self._config = config
         super().__init__(
             {
-                "leaving": In(item_layout(config)),
+                "leaving": In(leaving_layout(config)),
                 "results": In(data.ArrayLayout(32, config.activation_lanes)),
                 "advance": Out(1),
                 "write": Out(stream.Signature(row_write_layout(config))),
@@ -57,9 +57,9 @@ class ResultCollector(wiring.Component):
         """Shift beats in; move whole columns on; write their rows."""
         m = Module()
         n, lanes = self._config.n, self._config.activation_lanes
-        column = self.leaving.column
+        leaving = self.leaving.exit
         held = data.StructLayout(
-            {"addr": column.addr.shape(), "rows": 6, "wide": 1, "last": 1, "words": 32 * n}
+            {"addr": leaving.addr.shape(), "rows": 6, "wide": 1, "last": 1, "words": 32 * n}
         )
         collected, writing = Signal(held), Signal(held)
         complete, busy, second, moves, ends = Signal(), Signal(), Signal(), Signal(), Signal()
@@ -77,10 +77,10 @@ class ResultCollector(wiring.Component):
             words = Cat(collected.words[32 * lanes :], self.results.as_value())
             m.d.sync += [
                 collected.words.eq(words),
-                collected.addr.eq(column.addr),
-                collected.rows.eq(column.rows),
-                collected.wide.eq(column.format == FP32.code),
-                collected.last.eq(column.last),
+                collected.addr.eq(leaving.addr),
+                collected.rows.eq(leaving.rows),
+                collected.wide.eq(leaving.format == FP32.code),
+                collected.last.eq(leaving.last),
                 complete.eq(self.leaving.end),
             ]
         with m.If(ends):

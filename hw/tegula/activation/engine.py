@@ -142,7 +142,7 @@ class ActivationEngine(wiring.Component):
         item = Signal(item_layout(config))
         goes, ends = Signal(), Signal()
         m.d.comb += [
-            goes.eq(here & advance & ~(item.column.sums & odd) & ~self.engine.stop),
+            goes.eq(here & advance & ~(item.column.travel.sums & odd) & ~self.engine.stop),
             item.end.eq(item.beat == count - 1),
             ends.eq(goes & item.end),
             pipeline.item.eq(item),

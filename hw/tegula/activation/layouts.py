@@ -6,7 +6,16 @@ from tegula.activation.table import function_layout
 from tegula.arith.combine import SLOTS
 from tegula.config import TileConfig
 
-__all__ = ["Kind", "beats", "column_layout", "controls_layout", "item_layout"]
+__all__ = [
+    "Kind",
+    "beats",
+    "column_layout",
+    "controls_layout",
+    "exit_layout",
+    "item_layout",
+    "leaving_layout",
+    "travel_layout",
+]
 
 
 class Kind(enum.Enum, shape=2):
@@ -22,23 +31,13 @@ def beats(config: TileConfig) -> int:
     return config.n // config.activation_lanes
 
 
-def column_layout(config: TileConfig) -> data.StructLayout:
-    """A column: an element of every partition.
+def exit_layout(config: TileConfig) -> data.StructLayout:
+    """What becomes of the results of a column: how they are cast, and where they are written.
 
-    `constant`: all elements are `value`, and none was read. `sums`: results are added to the
-    partial sum number `partial`, or to +0 if that is `fresh`. `last`: with it its instruction is
-    complete.
+    `last`: with it its instruction is complete.
     """
     return data.StructLayout(
         {
-            "kind": Kind,
-            "constant": 1,
-            "value": 32,
-            "x_format": 3,
-            "function": function_layout(),
-            "sums": 1,
-            "fresh": 1,
-            "partial": 3,
             "format": 3,
             "saturate": 1,
             "addr": range(config.sbuf_depth),
@@ -48,11 +47,42 @@ def column_layout(config: TileConfig) -> data.StructLayout:
     )
 
 
+def travel_layout(config: TileConfig) -> data.StructLayout:
+    """What stays with a column until its results, or their sums, leave the lanes.
+
+    `sums`: results are added to the partial sum number `partial`, or to +0 if that is `fresh`.
+    """
+    return data.StructLayout(
+        {"kind": Kind, "sums": 1, "fresh": 1, "partial": 3, "exit": exit_layout(config)}
+    )
+
+
+def column_layout(config: TileConfig) -> data.StructLayout:
+    """A column: an element of every partition.
+
+    `constant`: all elements are `value`, and none was read.
+    """
+    return data.StructLayout(
+        {
+            "constant": 1,
+            "value": 32,
+            "x_format": 3,
+            "function": function_layout(),
+            "travel": travel_layout(config),
+        }
+    )
+
+
 def item_layout(config: TileConfig) -> data.StructLayout:
     """A beat of a column: `activation_lanes` elements; `end`: the column's last."""
     return data.StructLayout(
         {"valid": 1, "beat": range(beats(config)), "end": 1, "column": column_layout(config)}
     )
+
+
+def leaving_layout(config: TileConfig) -> data.StructLayout:
+    """A beat of a column on its way out; `end`: the column's last."""
+    return data.StructLayout({"valid": 1, "end": 1, "exit": exit_layout(config)})
 
 
 def controls_layout(config: TileConfig) -> data.StructLayout:

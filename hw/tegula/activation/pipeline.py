@@ -7,9 +7,19 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from tegula.activation.lane import LaneCycles
-from tegula.activation.layouts import Kind, beats, column_layout, controls_layout, item_layout
+from tegula.activation.layouts import (
+    Kind,
+    beats,
+    controls_layout,
+    exit_layout,
+    item_layout,
+    leaving_layout,
+    travel_layout,
+)
+from tegula.activation.table import function_layout
 from tegula.arith.combine import SLOTS, Combiner
 from tegula.arith.fp_add import FpAdd
+from tegula.arith.pipeline import delayed
 from tegula.config import TileConfig
 
 __all__ = ["ItemPipeline"]
@@ -27,14 +37,14 @@ class ItemPipeline(wiring.Component):
     -------
     item : In(item_layout)
         What enters the lanes in this cycle, if it is `valid`.
-    finish : In(1), total : In(column_layout), unused : In(8)
-        Combine the partial sums, for one cycle; what their sums are as columns, and which partial
+    finish : In(1), total : In(exit_layout), unused : In(8)
+        Combine the partial sums, for one cycle; what becomes of their sums, and which partial
         sums have not been written. Both stay.
     stop : In(1)
         Drop everything.
     controls : Out(controls_layout)
         To the lanes.
-    leaving : Out(item_layout)
+    leaving : Out(leaving_layout)
         What leaves the lanes in this cycle.
     drained : Out(1)
         Nothing is under way.
@@ -46,11 +56,11 @@ class ItemPipeline(wiring.Component):
             {
                 "item": In(item_layout(config)),
                 "finish": In(1),
-                "total": In(column_layout(config)),
+                "total": In(exit_layout(config)),
                 "unused": In(8),
                 "stop": In(1),
                 "controls": Out(controls_layout(config)),
-                "leaving": Out(item_layout(config)),
+                "leaving": Out(leaving_layout(config)),
                 "drained": Out(1),
             }
         )
@@ -62,13 +72,33 @@ class ItemPipeline(wiring.Component):
         combiner = Combiner(FpAdd.LATENCY + 1, beats(self._config))
         m.submodules.combiner = combiner
         m.d.comb += [combiner.start.eq(self.finish), combiner.stop.eq(self.stop)]
-        items = self._carry(m, "item", self.item, LaneCycles.SUM_OUT)
+        items = self._carry(m, "item", self._enter(m), LaneCycles.SUM_OUT)
         self._tap(m, items)
         self._sum(m, items, combiner)
         exits = self._leave(m, items[LaneCycles.RESULT], combiner)
         stages = [*items[1:], *exits[1:]]
         m.d.comb += self.drained.eq(~(Cat(item.valid for item in stages).any() | combiner.active))
         return m
+
+    def _enter(self, m: Module) -> data.View:
+        """What is carried of an item; the rest acts at once, or is the function's."""
+        item = Signal(
+            data.StructLayout(
+                {
+                    "valid": 1,
+                    "beat": range(beats(self._config)),
+                    "end": 1,
+                    "travel": travel_layout(self._config),
+                }
+            )
+        )
+        m.d.comb += [
+            item.valid.eq(self.item.valid),
+            item.beat.eq(self.item.beat),
+            item.end.eq(self.item.end),
+            item.travel.eq(self.item.column.travel),
+        ]
+        return item
 
     def _carry(self, m: Module, name: str, item: data.View, cycles: int) -> list[data.View]:
         """`item`, and the same 1, 2 ... cycles later."""
@@ -88,18 +118,22 @@ class ItemPipeline(wiring.Component):
         ):
             item, control = items[cycle], controls[name]
             m.d.comb += [
-                control.write.eq(item.valid & (item.column.kind == kind)),
+                control.write.eq(item.valid & (item.travel.kind == kind)),
                 control.beat.eq(item.beat),
             ]
-        first = items[0].column
+        first = self.item.column
+        function = first.function.as_value()
+        reduced = delayed(m, function, LaneCycles.ARGUMENT, name="function")
+        looked_up = delayed(m, reduced, LaneCycles.TABLE - LaneCycles.ARGUMENT, name="looked_up")
+        reduction = data.View(function_layout(), reduced)
         m.d.comb += [
             controls.entry.x_format.eq(first.x_format),
             controls.entry.constant.eq(first.constant),
             controls.entry.value.eq(first.value),
-            controls.scale.passes.eq(items[LaneCycles.SCALE].column.kind == Kind.BIAS),
-            controls.exp.eq(items[LaneCycles.ARGUMENT].column.function.exp),
-            controls.odd.eq(items[LaneCycles.ARGUMENT].column.function.odd),
-            controls.function.eq(items[LaneCycles.TABLE].column.function),
+            controls.scale.passes.eq(items[LaneCycles.SCALE].travel.kind == Kind.BIAS),
+            controls.exp.eq(reduction.exp),
+            controls.odd.eq(reduction.odd),
+            controls.function.eq(looked_up),
         ]
 
     def _sum(self, m: Module, items: list[data.View], combiner: Combiner) -> None:
@@ -116,34 +150,36 @@ class ItemPipeline(wiring.Component):
             control.read.eq(Mux(combiner.active, combiner.read_addr, _slot(reads))),
             control.hold.eq(held),
             control.held.eq(entered),
-            control.fresh.eq(Mux(held | entered, fresh, enters.column.fresh)),
-            control.enter.eq(entered | (enters.valid & enters.column.sums)),
-            control.write.eq((combiner.write | (leaves.valid & leaves.column.sums)) & ~self.stop),
+            control.fresh.eq(Mux(held | entered, fresh, enters.travel.fresh)),
+            control.enter.eq(entered | (enters.valid & enters.travel.sums)),
+            control.write.eq((combiner.write | (leaves.valid & leaves.travel.sums)) & ~self.stop),
             control.write_addr.eq(Mux(combiner.active, combiner.write_addr, _slot(leaves))),
         ]
 
     def _leave(self, m: Module, item: data.View, combiner: Combiner) -> list[data.View]:
         """Controls of the cast; results, and the sums that the combiner makes, on their way out."""
-        leaving = Signal(item_layout(self._config))
+        leaving = Signal(leaving_layout(self._config))
         beat = Signal(range(beats(self._config)))
         with m.If(combiner.leaves):
             m.d.sync += beat.eq(beat + 1)
         with m.If(self.finish):
             m.d.sync += beat.eq(0)
-        m.d.comb += leaving.eq(item)
-        m.d.comb += leaving.valid.eq(item.valid & (item.column.kind == Kind.ELEMENT))
+        m.d.comb += [
+            leaving.valid.eq(item.valid & (item.travel.kind == Kind.ELEMENT)),
+            leaving.end.eq(item.end),
+            leaving.exit.eq(item.travel.exit),
+        ]
         with m.If(combiner.leaves):
             m.d.comb += [
                 leaving.valid.eq(1),
-                leaving.beat.eq(beat),
                 leaving.end.eq(beat == beats(self._config) - 1),
-                leaving.column.eq(self.total),
+                leaving.exit.eq(self.total),
             ]
         leave = self.controls.leave
         m.d.comb += [
             leave.total.eq(combiner.leaves),
-            leave.format.eq(leaving.column.format),
-            leave.saturate.eq(leaving.column.saturate),
+            leave.format.eq(leaving.exit.format),
+            leave.saturate.eq(leaving.exit.saturate),
         ]
         exits = self._carry(m, "exit", leaving, LaneCycles.WORD - LaneCycles.RESULT)
         m.d.comb += self.leaving.eq(exits[-1])
@@ -152,4 +188,4 @@ class ItemPipeline(wiring.Component):
 
 def _slot(item: data.View) -> Value:
     """Address of the partial sum of an item."""
-    return Cat(item.column.partial, Const(0, 1), item.beat)
+    return Cat(item.travel.partial, Const(0, 1), item.beat)

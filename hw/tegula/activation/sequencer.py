@@ -4,7 +4,7 @@ from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from tegula.activation.layouts import Kind, column_layout
+from tegula.activation.layouts import Kind, column_layout, exit_layout
 from tegula.activation.table import table_write_layout
 from tegula.config import TileConfig
 from tegula.formats import FP32
@@ -54,7 +54,7 @@ class ColumnSequencer(wiring.Component):
         An instruction that loads the table is complete.
     write_en : Out(1), write : Out(table_write_layout)
         To the tables.
-    finish : Out(1), total : Out(column_layout), unused : Out(8)
+    finish : Out(1), total : Out(exit_layout), unused : Out(8)
         See `ItemPipeline`.
     drained : In(1), alone : In(1)
         No column is under way beyond `column`; no other instruction's signal is pending.
@@ -84,7 +84,7 @@ class ColumnSequencer(wiring.Component):
                 "write_en": Out(1),
                 "write": Out(table_write_layout()),
                 "finish": Out(1),
-                "total": Out(column_layout(config)),
+                "total": Out(exit_layout(config)),
                 "unused": Out(_PARTIALS, init=(1 << _PARTIALS) - 1),
                 "drained": In(1),
                 "alone": In(1),
@@ -325,10 +325,10 @@ class ColumnSequencer(wiring.Component):
         """What the lanes are told of the column that is asked for, and of the sum."""
         fields, column, total = self._fields, self.column.payload.column, self.total
         is_scalar = self._scale | self._bias
-        function = column.function
+        function, travel = column.function, column.travel
         with m.If(self._asked):
             m.d.sync += [
-                column.kind.eq(
+                travel.kind.eq(
                     Mux(self._scale, Kind.SCALE, Mux(self._bias, Kind.BIAS, Kind.ELEMENT))
                 ),
                 column.constant.eq(self._constant),
@@ -337,14 +337,14 @@ class ColumnSequencer(wiring.Component):
                 function.descriptor.eq(fields.function),
                 *(function[name].eq(fields[name]) for name in ("low", "exp", "parity")),
                 *(function[name].eq(fields[name]) for name in ("odd", "log")),
-                column.sums.eq(fields.sum & ~is_scalar),
-                column.fresh.eq(self._unused_before.bit_select(self._partial, 1)),
-                column.partial.eq(self._partial),
-                column.format.eq(fields.format),
-                column.saturate.eq(fields.saturate),
-                column.addr.eq(self._dst_at),
-                column.rows.eq(fields.rows),
-                column.last.eq((self._left == 1) & ~self._finishing & ~is_scalar),
+                travel.sums.eq(fields.sum & ~is_scalar),
+                travel.fresh.eq(self._unused_before.bit_select(self._partial, 1)),
+                travel.partial.eq(self._partial),
+                travel.exit.format.eq(fields.format),
+                travel.exit.saturate.eq(fields.saturate),
+                travel.exit.addr.eq(self._dst_at),
+                travel.exit.rows.eq(fields.rows),
+                travel.exit.last.eq((self._left == 1) & ~self._finishing & ~is_scalar),
             ]
         m.d.comb += [
             total.format.eq(FP32.code),
