@@ -38,7 +38,7 @@ format: .venv/.ready ## format the Python sources
 verilog: .venv/.ready ## build/verilog/tegula_PRESET.v
 	@$(PY) scripts/verilog.py --preset $(PRESET)
 
-synth: .venv/.ready ## ECP5 resources by block, and place and route of the PE and a 4 x 4 array; PRESET
+synth: .venv/.ready ## ECP5 resources by block, and place and route of parts; PRESET
 	@$(PY) scripts/synth.py --preset $(PRESET) --pnr
 
 bench: .venv/.ready ## utilisation and speed of GEMMs on the RTL device; PRESET

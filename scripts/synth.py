@@ -1,7 +1,8 @@
 """Synthesise a tile for ECP5 with Yosys: resources by block, as a table and as JSON.
 
-With --pnr also place and route the processing element and a 4 x 4 array with nextpnr (ECP5-85K,
-speed grade 6, out of context, one seed) for their clock rate, and put the table into the README.
+With --pnr also place and route the processing element, a 4 x 4 array, a vector lane and an
+activation lane with nextpnr (ECP5-85K, speed grade 6, out of context, one seed) for their clock
+rates, and put the tables into the README.
 """
 
 import argparse
@@ -16,10 +17,12 @@ from pathlib import Path
 from amaranth.lib import wiring
 from readme import put_into_readme
 
+from tegula.activation.lane import ActivationLane
 from tegula.array.array import SystolicArray
 from tegula.array.pe import LANES, ProcessingElement
 from tegula.config import PRESETS, TileConfig, preset
 from tegula.emit import cache_root, emit_verilog, run_yosys, tile_verilog
+from tegula.vector.lane import VectorLane
 
 BEGIN, END = "<!-- synthesis: written by `make synth` -->", "<!-- end of synthesis -->"
 
@@ -34,14 +37,20 @@ RESOURCES = {
 LUTS_OF = {"LUT4": 1, "CCU2C": 2, "DPR16X4": 6}
 """LUT4 sites that each takes, two a slice (FPGA-DS-02012: a DPR16X4 is three slices)."""
 
-ECP5_85K = {"LUT4 sites": 83640, "DSP": 156, "BRAM": 208}
-"""Lattice FPGA-DS-02012, ECP5 family table."""
+ECP5_85K = {"sites": 83640, "FF": 83640, "DSP": 156, "BRAM": 208}
+"""Lattice FPGA-DS-02012, ECP5 family table; a register stands behind every LUT4 site."""
 
 FLOW = (
     "read_verilog in.v; hierarchy -check -top {top}; proc; opt_clean -purge; rename -hide */w:*;"
+    " scratchpad -set abc9.D 4000;"
     " synth_ecp5 {options} -top {top} -json out.json; tee -q -o stat.json stat -json"
 )
-"""Wires are made private: ABC9's reintegration fails on public names such as `a[0].b`."""
+"""Wires are made private: ABC9's reintegration fails on public names such as `a[0].b`.
+
+`abc9.D` is the delay, in ps, below which ABC9 saves LUTs instead of time. It counts cells and short
+wires: 4 ns are 8 to 9 once routed. Without it every block is mapped as fast as its slowest path can
+be, which makes a multiplexer of registers twice as large.
+"""
 
 
 def synthesise(verilog: Path, top: str, options: str, folder: Path) -> dict[str, Counter]:
@@ -70,16 +79,18 @@ def inclusive(modules: dict[str, Counter], top: str) -> Counter:
 
 
 def resources(cells: Counter) -> dict[str, int]:
-    """The columns of the table."""
-    return {name: sum(cells[kind] for kind in kinds) for name, kinds in RESOURCES.items()}
+    """The columns of the table: LUT4 sites, and what is counted in cells."""
+    counts = {name: sum(cells[kind] for kind in kinds) for name, kinds in RESOURCES.items()}
+    return {"sites": sum(each * counts[name] for name, each in LUTS_OF.items()), **counts}
 
 
 def table(rows: dict[str, dict[str, int]]) -> str:
     """Rows of resources as text, numbers right-aligned."""
     width = max(map(len, rows))
-    lines = [" " * width + "".join(f"{name:>9}" for name in RESOURCES)]
+    columns = ("sites", *RESOURCES)
+    lines = [" " * width + "".join(f"{column:>9}" for column in columns)]
     lines += [
-        f"{name:<{width}}" + "".join(f"{row[column]:>9}" for column in RESOURCES)
+        f"{name:<{width}}" + "".join(f"{row[column]:>9}" for column in columns)
         for name, row in rows.items()
     ]
     return "\n".join(lines)
@@ -96,15 +107,10 @@ def report_tile(config: TileConfig) -> dict:
             name = cell.removeprefix(f"{top}_") + (f" x {count}" if count > 1 else "")
             below = inclusive(modules, cell)
             rows[name] = resources(Counter({kind: n * count for kind, n in below.items()}))
-    rows = dict(sorted(rows.items(), key=lambda row: -row[1]["LUT4"]))
+    rows = dict(sorted(rows.items(), key=lambda row: -row[1]["sites"]))
     rows["total"] = total = resources(inclusive(modules, top))
-    sites = sum(LUTS_OF[name] * total[name] for name in LUTS_OF)
-    fits = (
-        sites <= ECP5_85K["LUT4 sites"]
-        and total["DSP"] <= ECP5_85K["DSP"]
-        and total["BRAM"] <= ECP5_85K["BRAM"]
-    )
-    return {"blocks": rows, "lut4_sites": sites, "fits_ecp5_85k": fits, "device": ECP5_85K}
+    fits = all(total[name] <= limit for name, limit in ECP5_85K.items())
+    return {"blocks": rows, "fits_ecp5_85k": fits, "device": ECP5_85K}
 
 
 def place_and_route(component: wiring.Component, name: str) -> dict:
@@ -142,13 +148,23 @@ def pe_table(figures: dict) -> str:
     return "\n".join(lines)
 
 
+def lane_table(figures: dict) -> str:
+    """Table for the README: the lanes of the engines."""
+    lines = ["| | LUT4 sites | FF | DSP | BRAM | fmax |", "|---|---|---|---|---|---|"]
+    for name in ("vector lane", "activation lane"):
+        row = figures[name]
+        cells = [str(row[column]) for column in ("sites", "FF", "DSP", "BRAM")]
+        lines.append(f"| {name} | {' | '.join(cells)} | {row['fmax_mhz']} MHz |")
+    return "\n".join(lines)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Entry point; 1 if `small` does not fit an ECP5-85K."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--preset", choices=PRESETS, default="small", help="default: small")
-    parser.add_argument("--pnr", action="store_true", help="place and route PE and 4 x 4 array")
+    parser.add_argument("--pnr", action="store_true", help="place and route parts of the tile")
     options = parser.parse_args(arguments)
     config = preset(options.preset)
     start = time.monotonic()
@@ -156,18 +172,21 @@ def main(arguments: list[str] | None = None) -> int:
     report = report_tile(config)
     print(table(report["blocks"]))
     verdict = "fits" if report["fits_ecp5_85k"] else "does not fit"
-    print(f"{report['lut4_sites']} LUT4 sites: {verdict} ECP5-85K ({ECP5_85K})")
+    print(f"{config.name}: {verdict} ECP5-85K ({ECP5_85K})")
     if options.pnr:
         tiny = preset("tiny", acc_width=config.acc_width)
         report["place_and_route"] = figures = {}
         for name, component in (
             ("PE", ProcessingElement(config)),
             ("4 x 4 array", SystolicArray(tiny)),
+            ("vector lane", VectorLane(config)),
+            ("activation lane", ActivationLane(config)),
         ):
             print(f"synth: place and route {name}", file=sys.stderr, flush=True)
             figures[name] = place_and_route(component, "block")
-        print(pe_table(figures))
-        put_into_readme(BEGIN, END, pe_table(figures))
+        tables = f"{pe_table(figures)}\n\n{lane_table(figures)}"
+        print(tables)
+        put_into_readme(BEGIN, END, tables)
     out = cache_root() / "synth" / f"{config.name}.json"
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(report, indent=1) + "\n")
