@@ -36,7 +36,10 @@ class LaneCycles:
 
     SUM = RESULT + 1 + (RESULT - BIAS) % 2
     """The result enters the adder once more, an odd number of cycles after its bias: items that
-    come every second cycle do not meet there. Its partial sum is read a cycle before."""
+    come every second cycle do not meet there."""
+
+    SUM_READ = SUM - 2
+    """Its partial sum is read: after block RAM an adder has no time in the same cycle."""
 
     SUM_OUT = SUM + FpAdd.LATENCY
     WORD = RESULT + Cast.LATENCY
@@ -154,7 +157,7 @@ class ActivationLane(wiring.Component):
             shape=32, depth=beats(self._config) * SLOTS, init=[], attrs=NO_RW_CHECK
         )
         read, write = sums.read_port(), sums.write_port()
-        partial = read.data & (~controls.fresh).replicate(32)
+        partial = registered(m, read.data, name="partial") & (~controls.fresh).replicate(32)
         held = Signal(32, reset_less=True)
         with m.If(controls.hold):
             m.d.sync += held.eq(partial)

@@ -96,7 +96,7 @@ def controls_layout(config: TileConfig) -> data.StructLayout:
     exp, odd, function
         How the argument is reduced, and looked up.
     sum
-        Memory of partial sums: the word that is read, for the next cycle; in that cycle, whether it
+        Memory of partial sums: the word that is read, for two cycles later; by then, whether it
         is `fresh`, is put aside (`hold`) or enters the adder (`enter`), with a result or with what
         was put aside (`held`). What leaves the adder is written.
     leave

@@ -21,8 +21,12 @@ from tegula.arith.combine import SLOTS, Combiner
 from tegula.arith.fp_add import FpAdd
 from tegula.arith.pipeline import delayed
 from tegula.config import TileConfig
+from tegula.pipeline import delay
 
 __all__ = ["ItemPipeline"]
+
+_READ_CYCLES = LaneCycles.SUM - LaneCycles.SUM_READ
+"""Cycles from the read of a partial sum until it enters the adder."""
 
 
 class ItemPipeline(wiring.Component):
@@ -68,8 +72,7 @@ class ItemPipeline(wiring.Component):
     def elaborate(self, platform):
         """Carry items; tap them; lead sums out."""
         m = Module()
-        # What is read is in the adder a cycle later.
-        combiner = Combiner(FpAdd.LATENCY + 1, beats(self._config))
+        combiner = Combiner(_READ_CYCLES + FpAdd.LATENCY, beats(self._config))
         m.submodules.combiner = combiner
         m.d.comb += [combiner.start.eq(self.finish), combiner.stop.eq(self.stop)]
         items = self._carry(m, "item", self._enter(m), LaneCycles.SUM_OUT)
@@ -140,12 +143,12 @@ class ItemPipeline(wiring.Component):
         """Controls of partial sums: items in their cycles, or the combiner."""
         control = self.controls.sum
         reads, enters, leaves = (
-            items[cycle] for cycle in (LaneCycles.SUM - 1, LaneCycles.SUM, LaneCycles.SUM_OUT)
+            items[cycle] for cycle in (LaneCycles.SUM_READ, LaneCycles.SUM, LaneCycles.SUM_OUT)
         )
         slot = combiner.read_addr[: (SLOTS - 1).bit_length()]
         unused = (slot < len(self.unused)) & self.unused.bit_select(slot[:3], 1)
-        held, entered, fresh = Signal(), Signal(), Signal()
-        m.d.sync += [held.eq(combiner.hold), entered.eq(combiner.enter), fresh.eq(unused)]
+        read = Cat(combiner.hold, combiner.enter, unused)
+        held, entered, fresh = delay(m, read, _READ_CYCLES, "read")
         m.d.comb += [
             control.read.eq(Mux(combiner.active, combiner.read_addr, _slot(reads))),
             control.hold.eq(held),
