@@ -36,7 +36,6 @@ def multiplied(m: Module, a: Value, b: Value, *, name: str) -> Value:
         middle.append(product(a_high, b_low, "middle_a"))
     if len(middle) == 2:
         outer = Cat(bottom, product(a_high, b_high, "top"))
-        outer = outer.as_signed() if signed else outer
     total = Cat(bottom[:limb], sum(middle, outer >> limb))[: len(a) + len(b)]
     return registered(m, total.as_signed() if signed else total, name=name)
 
