@@ -9,7 +9,7 @@ PY := .venv/bin/python
 export PATH := $(CURDIR)/scripts/shims:$(CURDIR)/.venv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test sim lint format verilog synth bench train accuracy mutants fuzz docs functions clean
+.PHONY: help venv test sim lint format verilog synth bench train accuracy step mutants fuzz docs functions clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -49,6 +49,9 @@ train: .venv/.ready ## train on the digits on RTL and golden, and compare the we
 
 accuracy: .venv/.ready ## docs/accuracy.md: five seeds of each configuration (an hour)
 	@$(PY) scripts/accuracy.py
+
+step: .venv/.ready ## where the cycles of a training step go, for docs/training.md and the README
+	@$(PY) scripts/step.py
 
 mutants: .venv/.ready ## plant one bug at a time; the tests must find each
 	@$(PY) scripts/mutants.py $(if $(TEST),--mutant '$(TEST)')

@@ -1,0 +1,117 @@
+"""Where the cycles of a training step go: figures, table and picture for docs/training.md.
+
+Steps of several configurations are counted on the RTL device (H = 64, B = 32, digits); the one in
+bf16 is also recorded.
+"""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from readme import put_into, put_into_readme
+
+from tegula.config import preset
+from tegula.isa.instructions import Engine
+from tegula_sw.profile.picture import draw
+from tegula_sw.profile.recording import Recorder
+from tegula_sw.profile.table import Breakdown, breakdown
+from tegula_sw.rtl.device import RtlDevice
+from tegula_sw.training.data import CLASSES, INPUTS, digits
+from tegula_sw.training.parameters import TrainingSettings
+from tegula_sw.training.session import Session
+
+ROOT = Path(__file__).resolve().parents[1]
+PRESET = preset("small")
+DOCUMENT = "docs/training.md"
+PICTURE = ROOT / "docs" / "images" / "training_step.png"
+STEPS = {
+    "bf16, SGD": {},
+    "fp8, SGD": {"format": "fp8"},
+    "bf16, SGD, bf16 weights with stochastic rounding": {"weights": "bf16", "rounding": "sr"},
+    "bf16, AdamW": {"optimizer": "adamw"},
+}
+FIGURES = "<!-- figures: written by `make step` -->", "<!-- end of figures -->"
+TABLE = "<!-- table: written by `make step` -->", "<!-- end of table -->"
+README = "<!-- step: written by `make step` -->", "<!-- end of step -->"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A step's cycles, and how much of the array's work it is."""
+
+    name: str
+    cycles: int
+    macs: int
+
+    @property
+    def utilisation(self) -> float:
+        """Multiply-accumulates per cycle, as a share of the array's."""
+        return self.macs / (self.cycles * PRESET.peak_macs_per_cycle)
+
+    def row(self) -> str:
+        """A line of the table."""
+        return f"| {self.name} | {self.cycles:,} | {self.utilisation:.1%} |"
+
+
+def run_steps(name: str, settings: TrainingSettings, recorder: Recorder | None) -> Measured:
+    """The second of two steps; recorded, if there is a recorder."""
+    samples, _ = digits(settings.seed)
+    batch = samples.inputs[: settings.batch], samples.labels[: settings.batch]
+    if recorder is not None:
+        recorder.active = False
+    device = RtlDevice(PRESET, recorder=recorder)
+    try:
+        session = Session(device, settings, INPUTS, CLASSES)
+        session.step(*batch)
+        if recorder is not None:
+            recorder.active = True
+        cycles = session.step(*batch).cycles
+    finally:
+        device.close()
+    return Measured(name, cycles, session.classifier.step_macs)
+
+
+def engine_table(found: Breakdown, step: Measured) -> str:
+    """What the tensor engine did in the step, longest first, and how busy the others were."""
+    lines = ["| tensor engine | cycles | share |", "|---|---|---|"]
+    ideal = step.macs // PRESET.peak_macs_per_cycle
+
+    def line(text: str, cycles: int) -> None:
+        lines.append(f"| {text} | {cycles:,} | {cycles / found.cycles:.1%} |")
+
+    states = found.states[Engine.TENSOR]
+    moving = max(states.values())
+    line("multiplies with all of the array", ideal)
+    line(
+        "multiplies with a part of it (10 classes on 8 columns, sums of the biases)", moving - ideal
+    )
+    for state, cycles in sorted(states.items(), key=lambda item: -item[1])[1:]:
+        line(str(state), cycles)
+    lines += ["", "| engine | busy | share |", "|---|---|---|"]
+    for engine, engine_states in found.states.items():
+        busy = sum(
+            cycles for state, cycles in engine_states.items() if state.condition.name == "BUSY"
+        )
+        line(engine.name.lower(), busy)
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """Measure and write."""
+    steps = [run_steps(name, TrainingSettings(**more), None) for name, more in STEPS.items()]
+    recorder = Recorder(label="training step")
+    recorded = run_steps("bf16, SGD", TrainingSettings(), recorder)
+    if recorded.cycles != steps[0].cycles:
+        raise SystemExit(f"the traced step takes {recorded.cycles} cycles, not {steps[0].cycles}")
+    draw(recorder.recordings, PICTURE)
+    rows = ["| step | cycles | array utilisation |", "|---|---|---|", *(s.row() for s in steps)]
+    figures = "\n".join(rows)
+    put_into(DOCUMENT, *FIGURES, figures)
+    put_into(DOCUMENT, *TABLE, engine_table(breakdown(recorder.recordings), recorded))
+    put_into_readme(*README, figures)
+    print(figures)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
