@@ -83,7 +83,7 @@ def engine_table(found: Breakdown, step: Measured) -> str:
     moving = max(states.values())
     line("multiplies with all of the array", ideal)
     line(
-        "multiplies with a part of it (10 classes on 8 columns, sums of the biases)", moving - ideal
+        "multiplies with a part of it (classes, sums of the biases)", moving - ideal
     )
     for state, cycles in sorted(states.items(), key=lambda item: -item[1])[1:]:
         line(str(state), cycles)
