@@ -82,9 +82,7 @@ def engine_table(found: Breakdown, step: Measured) -> str:
     states = found.states[Engine.TENSOR]
     moving = max(states.values())
     line("multiplies with all of the array", ideal)
-    line(
-        "multiplies with a part of it (classes, sums of the biases)", moving - ideal
-    )
+    line("multiplies with a part of it (classes, sums of the biases)", moving - ideal)
     for state, cycles in sorted(states.items(), key=lambda item: -item[1])[1:]:
         line(str(state), cycles)
     lines += ["", "| engine | busy | share |", "|---|---|---|"]

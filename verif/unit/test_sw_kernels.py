@@ -298,6 +298,28 @@ def test_delayed_scaling(rows, magnitude):
         assert np.isfinite(scale[0, 0]) and scale[0, 0] > 0
 
 
+@pytest.mark.parametrize("fmt", [BF16, FP32], ids=lambda fmt: fmt.name)
+def test_gradients_of_several_batches_add_up(fmt):
+    """In memory by stores, and in the scratchpad by loads, that add."""
+    parts = [normal(20 + i, BATCH, 16) for i in range(3)]
+    parts = [codes(part, fmt) for part in parts]
+    bench = KernelBench()
+    b = bench.builder
+    address = bench.image.add(parts[0])
+    matrices = [bench.bring(part, fmt) for part in parts]
+    for matrix in matrices[1:]:
+        b.store(matrix, address, accumulate=True)
+    b.load(matrices[0], address, accumulate=True)
+    bench.fetch(matrices[0])
+    (result,) = bench.run()
+    first, second, third = (values(part, fmt) for part in parts)
+    want = 2 * first + second + third
+    bound = 4 * (EPS32 if fmt == FP32 else EPS_BF16) * sum(map(np.abs, (first, second, third)))
+    assert (np.abs(values(result, fmt) - want) <= bound).all()
+    with pytest.raises(ValueError, match="must be bf16 or fp32 to add, not e4m3fn"):
+        b.load(bench.matrix(4, 8, E4M3FN), address, accumulate=True)
+
+
 def test_what_does_not_fit_is_said_in_a_sentence():
     b = KernelBuilder(TINY)
     with pytest.raises(ValueError, match=r"matrix big \(400 x 400, fp32\) does not fit: it needs"):

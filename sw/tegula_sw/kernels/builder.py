@@ -16,7 +16,7 @@ import numpy as np
 from tegula.config import TileConfig
 from tegula.formats import BF16, FP32, FloatFormat
 from tegula.isa.instructions import Engine, Layout
-from tegula.isa.operations import Operand, Operation, Reduction, Rounding, Source
+from tegula.isa.operations import Accumulate, Operand, Operation, Reduction, Rounding, Source
 from tegula_sw.accesses import Storage
 from tegula_sw.builder import Program
 from tegula_sw.functions.loading import TableRecords, apply_fields
@@ -43,6 +43,10 @@ _ACTIVATION_OVERHEAD, _ACTIVATION_LATENCY = 4, 40
 
 _MAX_COLUMNS = (1 << 13) - 1
 _STATE_WORDS = 8
+
+_SUMS = {BF16: Accumulate.BF16, FP32: Accumulate.FP32}
+_SUM_CYCLES = 8
+"""Cycles of a beat that is added."""
 
 SELF = "self"
 """Operand of a step: its own first operand."""
@@ -509,34 +513,50 @@ class KernelBuilder:
 
     # --- DMA
 
-    def load(self, dst: Matrix, address: int) -> None:
-        """The matrix at `address`, row by row without gaps; 8-bit codes have a byte each."""
-        for op in self._transfer(Engine.LOAD, dst, address):
-            self._ops.append(op)
+    def load(self, dst: Matrix, address: int, *, accumulate: bool = False) -> None:
+        """The matrix at `address`, row by row without gaps; 8-bit codes have a byte each.
 
-    def store(self, src: Matrix, address: int) -> None:
-        """Put the matrix there, row by row without gaps."""
-        for op in self._transfer(Engine.STORE, src, address):
-            self._ops.append(op)
+        Parameters
+        ----------
+        accumulate
+            Whether it is added to what `dst` holds, bf16 or fp32.
+        """
+        self._ops += self._transfer(Engine.LOAD, dst, address, accumulate)
 
-    def _transfer(self, engine: Engine, matrix: Matrix, address: int) -> Iterable[Op]:
+    def store(self, src: Matrix, address: int, *, accumulate: bool = False) -> None:
+        """Put the matrix there, row by row without gaps.
+
+        Parameters
+        ----------
+        accumulate
+            Whether it is added to what is there, bf16 or fp32: gradients of several batches.
+        """
+        self._ops += self._transfer(Engine.STORE, src, address, accumulate)
+
+    def _transfer(
+        self, engine: Engine, matrix: Matrix, address: int, accumulate: bool
+    ) -> Iterable[Op]:
         """All bands; those of n rows in one transfer."""
         if (matrix.addr | matrix.pitch) % self.config.bus_words:
             raise ValueError(f"{matrix.name} is packed: no line begins with its bands")
+        if accumulate and matrix.fmt not in _SUMS:
+            raise ValueError(f"{matrix.name} must be bf16 or fp32 to add, not {matrix.fmt.name}")
         n, row_bytes = matrix.n, matrix.columns * matrix.fmt.width // 8
         whole, rest = divmod(matrix.rows, n)
         run = matrix.columns * matrix.words
+        cycles = self._run_cycles(row_bytes) * (_SUM_CYCLES if accumulate else 1)
         for first, bands, rows in ((0, whole, n), (whole, 1, rest)):
             if bands and rows:
                 yield dma_op(
                     engine,
-                    self._run_cycles(row_bytes),
+                    cycles,
                     [(rows, row_bytes, 0, 1), (bands, n * row_bytes, matrix.pitch, 0)],
                     mem_addr=address + first * n * row_bytes,
                     run=run,
                     sbuf_addr=matrix.addr + first * matrix.pitch,
                     layout=Layout.FREE,
                     bytes1=int(matrix.fmt.width == 8),
+                    accumulate=_SUMS[matrix.fmt] if accumulate else Accumulate.NONE,
                 )
 
     def load_transposed(self, dst: Matrix, address: int, rows: range | None = None) -> None:
