@@ -131,7 +131,8 @@ ACTIVATION = (
         doc=(
             "Load entries or descriptors of the function table from the scratchpad, for all lanes."
             " An entry is 16 bytes: the words of partitions 0 to 3 at an address and at the next;"
-            " a descriptor 4 bytes: the words of partitions 0 and 1 at an address."
+            " a descriptor 4 bytes: the words of partitions 0 and 1 at an address. Their fields are"
+            " in numerics, section 5.5."
         ),
         payload=(
             Field(

@@ -27,6 +27,10 @@ STORAGE = """\
   once.
 - **Stationary operand**: N x N operands in the array, replaced by `tensor.load`. A program that
   multiplies before it loads uses what an earlier program left there: it must not rely on it.
+- **Partial results** of the vector engine's reductions and of the activation engine's sums, eight
+  fp32 a partition each; **random generators** of the vector engine, a state of 128 bits a
+  partition; the activation engine's **function table**: `activation_entries` entries and as many
+  descriptors. All of them survive from program to program.
 - **Semaphores**: `semaphores` counters of `semaphore_width` bits, zero at the start of a program.
 """
 

@@ -31,19 +31,26 @@ class Trap(IntEnum):
 TRAP_DOCS = {
     Trap.NONE: ("no trap", "0"),
     Trap.ILLEGAL_OPCODE: ("the opcode is not in the table", "the opcode"),
-    Trap.ILLEGAL_FIELD: ("a field is out of its limits, or an unclaimed bit is 1", "0"),
+    Trap.ILLEGAL_FIELD: (
+        "a field is out of its limits, fields are illegal together, or an unclaimed bit is 1",
+        "0",
+    ),
     Trap.SBUF_RANGE: (
         "a scratchpad address or partition does not exist",
         "the address, 20 bits two's complement",
     ),
     Trap.SBUF_ALIGNMENT: (
         (
-            "a run in layout `free` does not begin on a scratchpad line (bus width / 16 words), or"
-            " has an odd number of words to accumulate as fp32"
+            "a number of two words is at an odd address; a line of transposed results does not"
+            " begin at a multiple of N; a run in layout `free` does not begin on a scratchpad line"
+            " (bus width / 16 words), or has an odd number of words to accumulate as fp32"
         ),
         "the address",
     ),
-    Trap.PSUM_RANGE: ("a PSUM address does not exist", "the address"),
+    Trap.PSUM_RANGE: (
+        "a PSUM address does not exist",
+        "the address, 20 bits two's complement",
+    ),
     Trap.PSUM_UNWRITTEN: (
         "accumulation onto, or a read of, a PSUM word that this program has not written",
         "the address",
