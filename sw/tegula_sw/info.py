@@ -1,9 +1,10 @@
-"""What `tegula info` says of a configuration: sizes, widths, latencies, guarantees."""
+"""What `tegula info` says of a configuration: sizes, widths, latencies, rates, guarantees."""
 
 from dataclasses import fields
 
 from tegula.config import TileConfig
 from tegula.formats import FloatFormat
+from tegula.streams import DEFAULT_STATE
 
 __all__ = ["describe", "exact_terms", "format_text"]
 
@@ -52,19 +53,66 @@ def exact_terms(config: TileConfig, fmt_a: FloatFormat, fmt_b: FloatFormat) -> i
     return ((_RENORMALISED_FROM << spare) - 1) // largest
 
 
+def _combine_cycles(adder_latency: int, groups: int = 1) -> int:
+    """Cycles in which a `Combiner` makes one result of eight, for each of the groups."""
+    from amaranth.hdl import Fragment
+
+    from tegula.arith.combine import Combiner
+
+    combiner = Combiner(adder_latency, groups)
+    Fragment.get(combiner, None)  # a component that is never elaborated makes a warning
+    return combiner.CYCLES
+
+
 def _latencies(config: TileConfig) -> dict[str, int]:
     """Cycles, from the constants that the hardware's tests assert."""
+    from tegula.activation.lane import LaneCycles
+    from tegula.activation.layouts import beats
+    from tegula.arith.fp_add import FpAdd
     from tegula.array.array import result_cycles, swap_cycles
     from tegula.array.engine import complete_cycles
     from tegula.memory.psum import reuse_cycles
     from tegula.memory.scratchpad import READ_CYCLES
+    from tegula.vector.lane import ENTRY_CYCLES, UNIT_CYCLES, VectorLane
 
+    cast = VectorLane.CAST_CYCLES
     return {
         "scratchpad_read": READ_CYCLES,
         "array_moving_to_result": result_cycles(config),
         "matmul_last_column_to_signal": complete_cycles(config),
         "psum_word_reuse": reuse_cycles(config),
         "stationary_load_and_matmul_period": swap_cycles(config) + config.n + 1,
+        "vector_element_to_write": ENTRY_CYCLES + 1 + cast,
+        "vector_more_for_each_step": UNIT_CYCLES,
+        "vector_reduction_finish": _combine_cycles(UNIT_CYCLES) + cast,
+        "activation_element_to_result": LaneCycles.WORD,
+        "activation_sum_finish": _combine_cycles(FpAdd.LATENCY + 1, beats(config)) + cast,
+    }
+
+
+def _rates(config: TileConfig) -> dict[str, int]:
+    """Cycles from one to the next, where nobody else takes the scratchpad's banks.
+
+    A vector element is one of each partition; it takes longer where its operations need a unit
+    twice, or the adder three times (`plan_route`). A column of the activation engine passes its
+    lanes, and is asked for when the one before has arrived; one of fp32 has two rows.
+    """
+    from tegula.activation.layouts import beats
+    from tegula.dma.accumulate import chunk_steps
+    from tegula.memory.scratchpad import READ_CYCLES
+
+    row, two_rows = READ_CYCLES + 1, READ_CYCLES + 2
+    return {
+        "vector_element": 1,
+        "vector_element_one_unit_twice": 2,
+        "vector_element_adder_three_times": 3,
+        "vector_element_transposed": config.n // config.row_words,
+        "activation_column": max(beats(config), row),
+        "activation_column_of_fp32": max(beats(config), two_rows),
+        "activation_column_summed": max(2 * beats(config), row),
+        "activation_table_entry": two_rows,
+        "activation_table_descriptor": row,
+        "dma_accumulate_beat": chunk_steps(config),
     }
 
 
@@ -89,15 +137,22 @@ def describe(config: TileConfig) -> dict[str, dict[str, object]]:
             "sbuf_bytes": config.sbuf_bytes,
             "psum_words": config.psum_depth,
             "psum_bytes_as_fp32": config.psum_bytes,
+            "vector_lanes": config.n,
+            "random_generators": config.n,
+            "activation_lanes": config.activation_lanes,
+            "function_table_entries": config.activation_entries,
+            "function_table_descriptors": config.activation_entries,
         },
         "widths": {
             "psum_word_bits": config.psum_width,
             "guard_bits": config.guard_bits,
             "bus_bytes": config.bus_bytes,
             "scratchpad_line_words": config.bus_words,
+            "random_generator_bits": 32 * len(DEFAULT_STATE),
         },
         "latencies_cycles": _latencies(config),
-        "guarantees": guarantees,
+        "rates_cycles": _rates(config),
+        "guarantees": guarantees | {"function_errors": "docs/functions.md"},
     }
 
 
