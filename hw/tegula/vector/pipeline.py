@@ -220,6 +220,8 @@ class ElementPipeline(wiring.Component):
             stage = ring[steps * UNIT_CYCLES]
             route = stage.item.route
             with m.If(stage.valid & (route.steps == steps)):
+                if steps < _MAX_STEPS:
+                    m.d.sync += ring[steps * UNIT_CYCLES + 1].valid.eq(0)
                 m.d.comb += [
                     leaves.eq(1),
                     leaving.eq(stage.item.exit),
