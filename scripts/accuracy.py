@@ -118,6 +118,7 @@ def draw(path: Path, device: str) -> None:
         ylabel="test accuracy, %",
         title="How weights are kept: digits, bf16 operands, SGD with momentum, lr 0.001",
     )
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.legend(loc="lower right")
     axes.grid(alpha=0.3)
     figure.savefig(path, dpi=150)
