@@ -18,6 +18,12 @@ from tegula_sw.accesses import Storage, accesses
 
 __all__ = ["check_program"]
 
+_TENSOR = ENGINES.index(Engine.TENSOR)
+_STATIONARY = len(ENGINES)
+"""A thread of its own: `tensor.load` runs beside the matmuls before it, and signals before them."""
+_THREADS = (*(engine.name.lower() for engine in ENGINES), "tensor")
+"""Names of the engines that instructions run on, by thread."""
+
 
 @dataclass
 class _Semaphore:
@@ -25,7 +31,7 @@ class _Semaphore:
 
     sums: list[int] = field(default_factory=list)
     clocks: list[np.ndarray] = field(default_factory=list)
-    senders: set[Engine] = field(default_factory=set)
+    senders: set[int] = field(default_factory=set)
     waiters: set[Engine] = field(default_factory=set)
     consumed: int = 0
 
@@ -39,26 +45,26 @@ class _Semaphore:
 
 
 class _History:
-    """Last read and write of each (partition, address), as instruction numbers of each engine."""
+    """Last read and write of each (partition, address) by each thread, as numbers in its engine."""
 
     def __init__(self, storage: Storage, shape: tuple[int, int]):
         self._name = storage.value
-        self._reads = np.zeros((len(ENGINES), *shape), np.int32)
-        self._writes = np.zeros((len(ENGINES), *shape), np.int32)
+        self._reads = np.zeros((len(_THREADS), *shape), np.int32)
+        self._writes = np.zeros((len(_THREADS), *shape), np.int32)
 
     def access(
-        self, where: tuple, engine: int, clock: np.ndarray, text: str, *, writes: bool
+        self, where: tuple, thread: int, clock: np.ndarray, text: str, *, writes: bool
     ) -> None:
-        for other in range(len(ENGINES)):
+        for other, name in enumerate(_THREADS):
             latest = self._writes[other][where].max()
             if writes:
                 latest = max(latest, self._reads[other][where].max())
-            if other != engine and latest > clock[other]:
+            if other != thread and latest > clock[other]:
                 raise ValueError(
                     f"{text}: {'writes' if writes else 'reads'} {self._name} words that instruction"
-                    f" {latest} of engine {ENGINES[other].name.lower()} accesses, unordered"
+                    f" {latest} of engine {name} accesses, unordered"
                 )
-        (self._writes if writes else self._reads)[engine][where] = clock[engine]
+        (self._writes if writes else self._reads)[thread][where] = clock[thread]
 
     def check_overlap(self, where: tuple, engine: int, complete: int, text: str) -> None:
         """An instruction that may overlap must not read what earlier ones may still write."""
@@ -76,8 +82,10 @@ class _Checker:
     def __init__(self, config: TileConfig):
         self._config = config
         self._semaphores = [_Semaphore() for _ in range(config.semaphores)]
-        self._clocks = np.zeros((len(ENGINES), len(ENGINES)), np.int64)
-        self._complete = np.zeros(len(ENGINES), np.int64)
+        self._counts = [0] * len(ENGINES)
+        self._known = np.zeros((len(ENGINES), len(_THREADS)), np.int64)
+        """By engine: what its waits have told it is complete, up to which number of each thread."""
+        self._complete = [0] * len(ENGINES)
         """By engine: its instructions up to this one are complete when its next begins."""
         depths = {Storage.SCRATCHPAD: config.sbuf_depth, Storage.PSUM: config.psum_depth}
         self._histories = {
@@ -88,28 +96,33 @@ class _Checker:
         """Take the next instruction in program order."""
         text = f"{decoded.mnemonic} at byte {offset}"
         engine = ENGINES.index(decoded.instruction.engine)
-        clock = self._clocks[engine]
-        clock[engine] += 1
+        thread = _STATIONARY if decoded.mnemonic == "tensor.load" else engine
+        self._counts[engine] += 1
+        number, known = self._counts[engine], self._known[engine]
         fields = decoded.fields
         if fields["wait"]:
-            np.maximum(clock, self._wait(fields, ENGINES[engine], text), out=clock)
+            np.maximum(known, self._wait(fields, ENGINES[engine], text), out=known)
+        clock = known.copy()
+        clock[thread] = number
+        if engine == _TENSOR:
+            clock[_STATIONARY] = number
         overlaps = bool(fields.get("overlap"))
         found = list(accesses(decoded, self._config))
         # What reads the scratchpad waits for all before it, unless it may overlap.
         if not overlaps and any(a.storage is Storage.SCRATCHPAD and not a.writes for a in found):
-            self._complete[engine] = clock[engine] - 1
+            self._complete[engine] = number - 1
         for access in found:
             history = self._histories[access.storage]
             if overlaps and not access.writes:
                 history.check_overlap(access.where, engine, self._complete[engine], text)
-            history.access(access.where, engine, clock, text, writes=access.writes)
+            history.access(access.where, thread, clock, text, writes=access.writes)
         if fields["signal"]:
             semaphore = self._semaphores[fields["signal_sem"]]
-            semaphore.senders.add(ENGINES[engine])
+            semaphore.senders.add(thread)
             if len(semaphore.senders) > 1:
                 raise ValueError(f"{text}: semaphore {fields['signal_sem']} has two senders")
             semaphore.sums.append(semaphore.total + fields["signal_value"])
-            semaphore.clocks.append(clock.copy())
+            semaphore.clocks.append(clock)
 
     def _wait(self, fields: dict[str, int], engine: Engine, text: str) -> np.ndarray:
         """Clock of the signal that ends a wait."""
@@ -127,7 +140,7 @@ class _Checker:
         if semaphore.consumed and len(semaphore.waiters) > 1:
             raise ValueError(f"{text}: semaphore {name} is consumed, and two engines wait on it")
         if needed == 0:
-            return np.zeros(len(ENGINES), np.int64)
+            return np.zeros(len(_THREADS), np.int64)
         return semaphore.clock_of(needed)
 
 
@@ -137,7 +150,9 @@ def check_program(config: TileConfig, program: bytes) -> int:
     Two rules are checked: only earlier instructions satisfy a wait (so no queue depth deadlocks,
     see `builder`), and two engines never access the same word of the scratchpad or of PSUM, one of
     them writing, without a chain of signals between them. To follow tokens, a semaphore must have
-    one sending engine and, if it is consumed, one waiting engine. Memory is not compared.
+    one sender and, if it is consumed, one waiting engine. A sender is an engine, and `tensor.load`
+    another than the rest of the tensor engine: what it signals says nothing of the matmuls before
+    it. Memory is not compared.
 
     Parameters
     ----------

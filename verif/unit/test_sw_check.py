@@ -72,6 +72,48 @@ def test_psum_is_compared_between_tensor_and_vector():
         check_program(CONFIG, program.assemble())
 
 
+def matmul_and_load(signaller, *, psum):
+    """The signal of a matmul, or of the load behind it, orders who reads or writes next."""
+    program = Program(CONFIG)
+    done = program.semaphore("done")
+    program.tensor_load(rows=8, format=0, columns=8, addr=0)
+    program.tensor_matmul(
+        rows=8,
+        format=0,
+        addr=8,
+        columns=4,
+        psum_addr=0,
+        signal=done.add() if "matmul" in signaller else None,
+    )
+    program.tensor_load(
+        rows=8, format=0, columns=8, addr=16, signal=done.add() if "load" in signaller else None
+    )
+    if psum:
+        program.vector_compute(rows=1, format=0, dst=64, columns=1, wait=done.at_least(1))
+    else:
+        program.load_dma(
+            **LOAD | {"sbuf_addr": 16 if signaller == "load" else 0}, wait=done.at_least(1)
+        )
+    program.halt()
+    return program.assemble()
+
+
+def test_the_signal_of_a_stationary_load_says_nothing_of_matmuls_before_it():
+    assert check_program(CONFIG, matmul_and_load("matmul", psum=True)) == 5
+    with pytest.raises(ValueError, match=r"vector.compute.*reads PSUM.* 2 of engine tensor"):
+        check_program(CONFIG, matmul_and_load("load", psum=True))
+
+
+def test_the_signal_of_a_matmul_or_of_a_stationary_load_means_that_loads_are_complete():
+    for signaller in ("matmul", "load"):
+        assert check_program(CONFIG, matmul_and_load(signaller, psum=False)) == 5
+
+
+def test_stationary_loads_and_matmuls_that_share_a_semaphore_are_found():
+    with pytest.raises(ValueError, match=r"tensor.load.*semaphore 0 has two senders"):
+        check_program(CONFIG, matmul_and_load("matmul, load", psum=True))
+
+
 def test_layout_partition_spreads_over_all_partitions():
     program = Program(CONFIG)
     program.load_dma(mem_addr=0, run=9, sbuf_addr=0, sbuf_stride0=16, layout="partition")
