@@ -58,12 +58,13 @@ nothing else does, not even the order in the program. Within an engine:
   instruction with `overlap` need not: it must not read what those before it in its engine may
   still be writing.
 - A `tensor.matmul` sees all PSUM writes of earlier ones. `tensor.load` reads its operand while
-  earlier matmuls still run, so its signal may come before theirs. The signals of all other tensor
-  instructions come in order. A `tensor.sync` signals when all earlier tensor instructions are
-  complete.
+  earlier matmuls still run, so its signal may come before theirs. The signals of loads come in
+  order, and so do those of all other tensor instructions, when the loads before them are complete
+  too. A `tensor.sync` signals when all earlier tensor instructions are complete.
 - Runs of one DMA instruction are transferred in order: axis 1 counts fastest, then axis 2, then
   axis 3. Where runs of one `load.dma` or one `store.dma` overlap at their destination, the last
-  one stands, or with `accumulate` all are added, in that order.
+  one stands, or with `accumulate` all are added, in that order. The same holds for runs of several
+  instructions of one engine, in the order of the program.
 - A `vector.compute` or `activation.apply` must not write a word that a later element of the same
   instruction reads: whether that element sees the old or the new value is undefined. Results that
   lie at or before their own operands, as in-place work has them, are fine.
@@ -102,9 +103,9 @@ source, both numbers of bf16 or fp32 (numerics.md, section 5.7). `run` counts wo
 number is two, and their number must be even. A load may add from any byte; a store adds to
 numbers that lie on multiples of their size. A `load.dma` sees what earlier instructions of the
 load engine wrote into the scratchpad, a `store.dma` what earlier ones of the store engine wrote
-to memory; both see the runs before in their own instruction. A store reads memory, adds and
-writes back; **it is not atomic**: what another engine or another master writes to the same bytes
-in between may be lost.
+to memory, whether those accumulate or not; both see the runs before in their own instruction. A
+store reads memory, adds and writes back; **it is not atomic**: what another engine or another
+master writes to the same bytes in between may be lost.
 """
 
 ENCODING = """\
