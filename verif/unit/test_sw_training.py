@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,8 +13,9 @@ from tegula.formats import BF16
 from tegula_golden.codes import decode
 from tegula_sw.golden import GoldenDevice
 from tegula_sw.rtl.device import RtlDevice
+from tegula_sw.training import run
 from tegula_sw.training.classifier import Classifier
-from tegula_sw.training.data import CLASSES, INPUTS, digits
+from tegula_sw.training.data import CLASSES, INPUTS, Samples, digits
 from tegula_sw.training.parameters import TrainingSettings
 from tegula_sw.training.record import Record
 from tegula_sw.training.run import train
@@ -147,27 +149,45 @@ def test_logits_of_any_number_of_samples():
     np.testing.assert_array_equal(whole[8:], session.logits(inputs[8:]))
 
 
+@pytest.fixture
+def few_samples(monkeypatch):
+    """Epochs of five steps of 64 samples, and two batches to test on."""
+
+    def few(seed):
+        return tuple(
+            Samples(samples.inputs[:count], samples.labels[:count])
+            for samples, count in zip(digits(seed), (330, 70), strict=True)
+        )
+
+    monkeypatch.setattr(run, "digits", few)
+
+
 def run_settings(**others):
     return TrainingSettings(hidden=8, batch=64, epochs=3, weights="bf16", rounding="sr", **others)
 
 
-def test_an_interrupted_run_resumes_to_the_same_bits(tmp_path, monkeypatch):
-    whole = train(GoldenDevice(TINY), run_settings(), tmp_path / "whole")
-    assert (tmp_path / "whole" / "curves.png").stat().st_size > 10_000
-
+def interrupt_in_step(monkeypatch, number):
+    """SIGINT while a step is under way, the first or a later one."""
     original, calls = Session.step, []
 
     def interrupted(self, *batch):
         calls.append(1)
-        if len(calls) == 30:  # in the second epoch
+        if len(calls) == number:
             os.kill(os.getpid(), signal.SIGINT)
         return original(self, *batch)
 
     monkeypatch.setattr(Session, "step", interrupted)
+
+
+def test_an_interrupted_run_resumes_to_the_same_bits(tmp_path, monkeypatch, few_samples):
+    whole = train(GoldenDevice(TINY), run_settings(), tmp_path / "whole")
+    assert (tmp_path / "whole" / "curves.png").stat().st_size > 10_000
+
+    interrupt_in_step(monkeypatch, 7)  # in the second epoch
     with pytest.raises(KeyboardInterrupt):
         train(GoldenDevice(TINY), run_settings(), tmp_path / "cut")
     log = json.loads((tmp_path / "cut" / "log.json").read_text())
-    assert len(log["losses"]) == 30 and len(log["epochs"]) == 1
+    assert len(log["losses"]) == 7 and len(log["epochs"]) == 1
     resumed = train(GoldenDevice(TINY), run_settings(), tmp_path / "cut", resume=True)
     assert resumed.losses == whole.losses
     assert resumed.epochs == whole.epochs
@@ -178,7 +198,7 @@ def test_an_interrupted_run_resumes_to_the_same_bits(tmp_path, monkeypatch):
         np.testing.assert_array_equal(saved[0][name], saved[1][name])
 
 
-def test_a_run_is_neither_overwritten_nor_resumed_with_other_settings(tmp_path):
+def test_a_run_is_neither_overwritten_nor_resumed_with_other_settings(tmp_path, few_samples):
     folder = tmp_path / "run"
     with pytest.raises(ValueError, match="has no run to resume"):
         Record.resume(folder, run_settings(), "golden", "tiny")
@@ -189,6 +209,59 @@ def test_a_run_is_neither_overwritten_nor_resumed_with_other_settings(tmp_path):
         train(GoldenDevice(TINY), run_settings(seed=2), folder, resume=True)
     longer = TrainingSettings(**{**vars(run_settings()), "epochs": 4})
     assert len(train(GoldenDevice(TINY), longer, folder, resume=True).epochs) == 4
+
+
+def short_settings(epochs=1):
+    return TrainingSettings(hidden=4, batch=64, epochs=epochs)
+
+
+@pytest.mark.parametrize("step", [1, 5], ids=["first", "last"])
+def test_an_interruption_in_the_first_or_last_step_is_resumed_on_another_device(
+    step, tmp_path, monkeypatch, few_samples
+):
+    class OtherDevice(GoldenDevice):
+        """Another name in the log."""
+
+    whole = train(GoldenDevice(TINY), short_settings(), tmp_path / "whole")
+    assert len(whole.losses) == 5
+    with monkeypatch.context() as patch:
+        interrupt_in_step(patch, step)
+        with pytest.raises(KeyboardInterrupt):
+            train(GoldenDevice(TINY), short_settings(), tmp_path / "cut")
+    log = json.loads((tmp_path / "cut" / "log.json").read_text())
+    assert (len(log["losses"]), log["epochs"], log["device"]) == (step, [], "golden")
+    resumed = train(OtherDevice(TINY), short_settings(), tmp_path / "cut", resume=True)
+    assert (resumed.losses, resumed.epochs) == (whole.losses, whole.epochs)
+    assert resumed.device == "other"
+
+
+def test_a_run_cannot_be_resumed_to_fewer_epochs(tmp_path, monkeypatch, few_samples):
+    with monkeypatch.context() as patch:
+        interrupt_in_step(patch, 7)
+        with pytest.raises(KeyboardInterrupt):
+            train(GoldenDevice(TINY), short_settings(3), tmp_path)
+    with pytest.raises(ValueError, match="in epoch 2 already: epochs must be at least 2, not 1"):
+        train(GoldenDevice(TINY), short_settings(1), tmp_path, resume=True)
+    done = train(GoldenDevice(TINY), short_settings(2), tmp_path, resume=True)
+    again = train(GoldenDevice(TINY), short_settings(2), tmp_path, resume=True)
+    assert again.epochs == done.epochs and len(done.epochs) == 2
+
+
+def test_folders_that_no_run_can_use_are_named(tmp_path):
+    args = short_settings(), "golden", "tiny"
+    file = tmp_path / "file"
+    file.touch()
+    for folder in (file, file / "below", Path("/proc")):
+        with pytest.raises(ValueError, match=f"{folder} is no folder to write to: "):
+            Record.begin(folder, *args)
+    state = tmp_path / "state.npz"
+    np.savez(state, other=np.zeros(1))
+    for content in (state.read_bytes(), state.read_bytes()[:40], b"no archive", b""):
+        state.write_bytes(content)
+        with pytest.raises(ValueError, match=r"state.npz is not what a run saves"):
+            Record.resume(tmp_path, *args)
+    with pytest.raises(ValueError, match="has a run already"):
+        Record.begin(tmp_path, *args)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,8 @@ import json
 import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from tempfile import TemporaryFile
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -73,11 +75,11 @@ class Record:
         Raises
         ------
         ValueError
-            If the folder has one already.
+            If the folder has one already, or cannot be written to.
         """
-        if (folder / _LOG).exists():
+        if any((folder / name).exists() for name in (_STATE, _LOG)):
             raise ValueError(f"{folder} has a run already: resume it, or choose another folder")
-        folder.mkdir(parents=True, exist_ok=True)
+        _make_writable(folder)
         return cls(folder=folder, settings=settings, device=device, preset=preset)
 
     @classmethod
@@ -91,12 +93,13 @@ class Record:
         Raises
         ------
         ValueError
-            If there is no run, or other settings.
+            If there is no run, or other settings, or what was saved cannot be read, or the folder
+            cannot be written to.
         """
         if not (folder / _STATE).exists():
             raise ValueError(f"{folder} has no run to resume")
-        with np.load(folder / _STATE) as saved:
-            state, log = saved["state"], json.loads(str(saved["log"]))
+        state, log = _load(folder / _STATE)
+        _make_writable(folder)
         now = {"preset": preset, **asdict(settings)}
         before = {"preset": log["preset"], **log["settings"]}
         for name in now.keys() - {"epochs"}:
@@ -157,6 +160,25 @@ class Record:
         )
         figure.legend(loc="outside lower center", ncols=2)
         figure.savefig(self.folder / _PICTURE, dpi=150)
+
+
+def _make_writable(folder: Path) -> None:
+    """Find out before the work whether files can be made there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ValueError(f"{folder} is no folder to write to: {error.strerror}") from None
+
+
+def _load(path: Path) -> tuple[np.ndarray, dict]:
+    """State and log as `Record.save` wrote them."""
+    try:
+        with path.open("rb") as file, np.load(file) as saved:
+            return saved["state"], json.loads(str(saved["log"]))
+    except (ValueError, LookupError, EOFError, TypeError, BadZipFile):
+        raise ValueError(f"{path} is not what a run saves") from None
 
 
 def _replace(path: Path, **arrays: np.ndarray) -> None:

@@ -87,10 +87,16 @@ def train(
     name = type(device).__name__.removesuffix("Device").lower()
     args = folder, settings, name, device.config.name
     record, state = Record.resume(*args) if resume else (Record.begin(*args), None)
+    batches = len(train_samples) // settings.batch
+    if len(record.losses) > settings.epochs * batches:
+        epoch = -(-len(record.losses) // batches)
+        raise ValueError(
+            f"the run in {folder} is in epoch {epoch} already: epochs must be at least {epoch}, not"
+            f" {settings.epochs}"
+        )
     with _recorded(recorder, wanted=False):
         session = Session(device, settings, INPUTS, CLASSES, state=state)
     interrupts = _Interrupts()
-    batches = len(train_samples) // settings.batch
     with interrupts.deferred(), _Progress(settings.epochs * batches, len(record.losses)) as bar:
         for epoch in range(len(record.epochs) + 1, settings.epochs + 1):
             order = _order(settings, epoch, len(train_samples))
