@@ -265,6 +265,51 @@ def test_folders_that_no_run_can_use_are_named(tmp_path):
 
 
 @pytest.mark.parametrize(
+    "sizes",
+    [
+        {"psum_banks": 1, "psum_bank_words": 8},
+        {"axi_data_width": 256},
+        {"semaphores": 8, "semaphore_width": 4, "queue_depth": 2},
+    ],
+    ids=["PSUM", "bus", "semaphores"],
+)
+def test_sizes_of_memories_and_buses_change_no_bit(sizes):
+    settings = TrainingSettings(
+        format="fp8", optimizer="adamw", activation="gelu", hidden=37, batch=11
+    )
+    rng = np.random.default_rng(3)
+    inputs, labels = rng.random((11, 9), np.float32), rng.integers(0, 13, 11)
+    results = []
+    for config in (TINY, preset("tiny", **sizes)):
+        session = Session(GoldenDevice(config), settings, 9, 13)
+        losses = [session.step(inputs, labels).loss for _ in range(2)]
+        results.append((losses, weights_hash(session.weights())))
+    assert results[0] == results[1]
+
+
+@pytest.mark.parametrize("hidden", [1, 3])
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("name", ["bf16", "fp8"])
+def test_networks_smaller_than_the_array_learn(name, batch, hidden):
+    settings = TrainingSettings(format=name, activation="gelu", hidden=hidden, batch=batch)
+    session = Session(GoldenDevice(TINY), settings, 2, 2)
+    inputs, labels = np.eye(3, 2, dtype=np.float32)[:batch], np.arange(batch) % 2
+    losses = [session.step(inputs, labels).loss for _ in range(12)]
+    assert losses[-1] < losses[0] - 0.1
+
+
+def test_batches_of_other_shapes_or_classes_are_refused():
+    session = Session(GoldenDevice(TINY), TrainingSettings(hidden=3, batch=4), 5, 3)
+    inputs, labels = np.zeros((4, 5), np.float32), np.array([0, 1, 2, 0])
+    with pytest.raises(ValueError, match=r"samples \(4, 5\) and labels \(4,\), not \(4, 6\) and"):
+        session.step(np.zeros((4, 6), np.float32), labels)
+    for wrong in (3, -1):
+        with pytest.raises(ValueError, match=r"labels must be 0 to 2, not -?\d to"):
+            session.step(inputs, np.array([1, 1, 1, wrong]))
+    assert session.logits(inputs[:0]).shape == (0, 3)
+
+
+@pytest.mark.parametrize(
     ("wrong", "message"),
     [
         ({"format": "int8"}, "format must be one of bf16, fp8, not 'int8'"),

@@ -116,10 +116,15 @@ class Session:
 
     def step(self, inputs: np.ndarray, labels: np.ndarray) -> StepResult:
         """Train on a batch: float32 (batch, inputs), and class numbers (batch,)."""
-        batch = self.settings.batch
-        if len(inputs) != batch or len(labels) != batch:
+        batch, model = self.settings.batch, self.classifier
+        if inputs.shape != (batch, model.inputs) or labels.shape != (batch,):
             raise ValueError(
-                f"a step takes {batch} samples and labels, not {len(inputs)} and {len(labels)}"
+                f"a step takes samples {(batch, model.inputs)} and labels {(batch,)}, not"
+                f" {inputs.shape} and {labels.shape}"
+            )
+        if labels.min() < 0 or labels.max() >= model.classes:
+            raise ValueError(
+                f"labels must be 0 to {model.classes - 1}, not {labels.min()} to {labels.max()}"
             )
         self._put_samples(inputs)
         patterns = [label_pattern(int(label)) for label in labels]
@@ -131,7 +136,7 @@ class Session:
     def logits(self, inputs: np.ndarray) -> np.ndarray:
         """float32 (count, classes) for float32 (count, inputs), any count."""
         batch, model = self.settings.batch, self.classifier
-        parts = []
+        parts = [np.zeros((0, model.classes), np.float32)]
         for start in range(0, len(inputs), batch):
             part = inputs[start : start + batch]
             padded = np.zeros((batch, model.inputs), np.float32)
