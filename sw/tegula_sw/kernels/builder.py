@@ -211,8 +211,10 @@ class KernelBuilder:
     ) -> Iterator[Matrix]:
         """A matrix (see `Scratchpad.matrix`) whose space is free again behind the block."""
         matrix = self.scratchpad.matrix(name, rows, columns, fmt, packed=packed, skew=skew)
-        yield matrix
-        self.scratchpad.release(matrix)
+        try:
+            yield matrix
+        finally:
+            self.scratchpad.release(matrix)
 
     # --- tensor engine
 
