@@ -9,6 +9,8 @@ import pytest
 from unit.kernel_bench import TINY, KernelBench, codes, values
 
 from tegula.formats import BF16, E4M3FN, E5M2, FP32
+from tegula_sw.builder import MemoryImage
+from tegula_sw.functions.loading import TableRecords
 from tegula_sw.kernels import loss, optimizers, scaling
 from tegula_sw.kernels.builder import KernelBuilder, PerPartition, Step
 from tegula_sw.kernels.linear import bias_grad, input_grad, linear, weight_grad
@@ -334,8 +336,38 @@ def test_what_does_not_fit_is_said_in_a_sentence():
         b.apply(a.strip(), a.strip(), "exp")
     with pytest.raises(ValueError, match="single fp32 column"):
         b.compute(a.strip(), a.strip(), Step("add", PerPartition(a.strip())))
-    with pytest.raises(ValueError, match="8 columns, but the operand 2"):
-        b.compute(a.strip(), a.strip().slice(0, 2))
+
+
+def test_operands_that_are_no_match_are_said_in_a_sentence():
+    b = KernelBuilder(TINY, table=TableRecords.add(TINY, ["exp"], MemoryImage()))
+    strip = b.scratchpad.matrix("a", 4, 8, FP32).strip()
+    column = strip.slice(0, 1)
+    operand = b.scratchpad.matrix("operand", 4, 4, BF16)
+    _, sums = next(b.product(operand, b.scratchpad.matrix("moving", 4, 8, BF16)))
+    for wrong, message in (
+        (strip.slice(0, 2), "8 columns are computed, but an operand has 2"),
+        (strip.top(3), "4 rows are computed, but an operand has 3"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            b.compute(strip, wrong)
+        with pytest.raises(ValueError, match=message):
+            b.apply(strip, wrong, "exp")
+        with pytest.raises(ValueError, match=message):
+            b.compute(strip, sums, Step("add", wrong))
+    with pytest.raises(ValueError, match="4 rows are computed, but an operand has 3"):
+        b.reduce(column, strip, Step("mul", PerPartition(column.top(3))), reduction="sum")
+    with pytest.raises(ValueError, match="4 rows are computed, but an operand has 3"):
+        b.apply(strip, strip, "exp", bias=PerPartition(column.top(3)))
+    only_x = "only the vector engine's x may be in PSUM"
+    for call in (
+        lambda: b.compute(strip, strip, Step("add", sums)),
+        lambda: b.compute(sums, strip),
+        lambda: b.apply(strip, sums, "exp"),
+    ):
+        with pytest.raises(ValueError, match=only_x):
+            call()
+    with pytest.raises(ValueError, match="wide must be of 8 or 16 bits, not fp32"):
+        b.load_transposed(b.scratchpad.matrix("wide", 4, 4, FP32), 0)
 
 
 def test_packed_matrices_are_taken_in_few_strips_and_not_transferred():

@@ -317,7 +317,8 @@ class KernelBuilder:
         saturate
             Whether what overflows an 8-bit format becomes its largest number.
         """
-        self._check_columns("dst", dst, x)
+        _check_operands(dst.rows, dst.columns, x, steps)
+        _in_scratchpad(dst)
         for start in range(0, dst.columns, _MAX_COLUMNS):
             stop = min(dst.columns, start + _MAX_COLUMNS)
             part = dst.slice(start, stop)
@@ -348,8 +349,9 @@ class KernelBuilder:
         rows
             Without `dst`: partitions whose elements count.
         """
-        fields = self._vector_fields(x, steps, dst.rows if dst else rows or x.rows, 0, x.columns)
-        fields |= {
+        rows = dst.rows if dst else rows or x.rows
+        _check_operands(rows, x.columns, x, steps)
+        fields = self._vector_fields(x, steps, rows, 0, x.columns) | {
             "format": dst.fmt.code if dst else FP32.code,
             "reduction": Reduction[reduction.upper()],
             "proceed": int(proceed),
@@ -380,6 +382,7 @@ class KernelBuilder:
             )
         if dst.pitch % dst.n or dst.addr % dst.n:
             raise ValueError(f"{dst.name} is packed: no line begins with its bands")
+        _check_operands(x.rows, x.columns, x, steps)
         fields = self._vector_fields(x, steps, x.rows, 0, x.columns) | {
             "format": dst.fmt.code,
             "saturate": int(saturate),
@@ -434,7 +437,7 @@ class KernelBuilder:
             match step.operand:
                 case PerPartition(strip):
                     fields[f"s{number}_kind"] = Operand.PARTITION
-                    fields[f"s{number}"] = _scalar_addr(strip)
+                    fields[f"s{number}"] = _scalar_addr(strip, rows)
                 case Strip():
                     fields[f"s{number}_kind"] = Operand.Y
                 case str():
@@ -447,10 +450,6 @@ class KernelBuilder:
         self._ops.append(
             Op(mnemonic, fields, columns + _VECTOR_OVERHEAD, _VECTOR_LATENCY + more_latency)
         )
-
-    def _check_columns(self, name: str, dst: Strip, x: Strip | Index | Random) -> None:
-        if isinstance(x, Strip) and x.columns != dst.columns:
-            raise ValueError(f"{name} has {dst.columns} columns, but the operand {x.columns}")
 
     def load_generators(self, state: Matrix) -> None:
         """Set the random generators from `state` (`save_generators`)."""
@@ -484,7 +483,9 @@ class KernelBuilder:
         if function not in places:
             known = ", ".join(places) or "none"
             raise ValueError(f"function {function!r} is not in the program's table: it has {known}")
-        self._check_columns("dst", dst, x)
+        _check_shape(x, dst.rows, dst.columns)
+        _in_scratchpad(x)
+        _in_scratchpad(dst)
         fields = apply_fields(places[function]) | {
             "rows": dst.rows,
             "columns": dst.columns,
@@ -498,7 +499,7 @@ class KernelBuilder:
         }
         for name, value in (("scale", scale), ("bias", bias)):
             if isinstance(value, PerPartition):
-                fields |= {f"{name}_partition": 1, name: _scalar_addr(value.strip)}
+                fields |= {f"{name}_partition": 1, name: _scalar_addr(value.strip, dst.rows)}
             else:
                 fields[name] = _pattern(value)
         if total is not None:
@@ -569,6 +570,8 @@ class KernelBuilder:
         rows
             Rows of the matrix in memory (columns of `dst`) that are loaded; default: all.
         """
+        if dst.words != 1:
+            raise ValueError(f"{dst.name} must be of 8 or 16 bits, not {dst.fmt.name}")
         rows = rows or range(dst.columns)
         row_bytes = dst.rows * dst.fmt.width // 8
         self._ops.append(
@@ -636,8 +639,34 @@ def _sums(rows: int, width: int, addr: int, number: int) -> Strip:
     )
 
 
-def _scalar_addr(strip: Strip) -> int:
+def _check_operands(
+    rows: int, columns: int, x: Strip | Index | Random, steps: tuple[Step, ...]
+) -> None:
+    """Strips must be as large as the instruction, and only x may be in PSUM."""
+    if isinstance(x, Strip):
+        _check_shape(x, rows, columns)
+    for step in steps:
+        if isinstance(step.operand, Strip):
+            _check_shape(step.operand, rows, columns)
+            _in_scratchpad(step.operand)
+
+
+def _check_shape(operand: Strip, rows: int, columns: int) -> None:
+    """Rows that are not computed may be there."""
+    if operand.columns != columns:
+        raise ValueError(f"{columns} columns are computed, but an operand has {operand.columns}")
+    if operand.rows < rows:
+        raise ValueError(f"{rows} rows are computed, but an operand has {operand.rows}")
+
+
+def _in_scratchpad(strip: Strip) -> None:
+    if strip.storage is not Storage.SCRATCHPAD:
+        raise ValueError("only the vector engine's x may be in PSUM")
+
+
+def _scalar_addr(strip: Strip, rows: int) -> int:
     """Address of a value of each partition."""
     if strip.fmt != FP32 or strip.columns != 1 or strip.storage is Storage.PSUM:
         raise ValueError("a value of each partition must be a single fp32 column")
+    _check_shape(strip, rows, 1)
     return strip.addr
