@@ -370,6 +370,23 @@ def test_operands_that_are_no_match_are_said_in_a_sentence():
         b.load_transposed(b.scratchpad.matrix("wide", 4, 4, FP32), 0)
 
 
+def test_a_row_for_all_partitions_and_the_sum_of_a_functions_results():
+    row = normal(15, 1, OUTPUTS)
+    bench = KernelBench(("exp",))
+    b = bench.builder
+    x, y = bench.matrix(TINY.n, OUTPUTS, BF16), bench.matrix(TINY.n, OUTPUTS, BF16)
+    total = bench.matrix(TINY.n, 1, FP32)
+    b.load_repeated(x, bench.image.add(codes(row, BF16)))
+    b.apply(y.strip(), x.strip(), "exp", total=total.strip())
+    bench.fetch(x)
+    bench.fetch(total)
+    x, total = bench.run()
+    np.testing.assert_array_equal(x, repeated(row, BF16))
+    np.testing.assert_allclose(
+        values(total, FP32), np.exp(values(x, BF16)).sum(1, keepdims=True), rtol=1e-6
+    )
+
+
 def test_packed_matrices_are_taken_in_few_strips_and_not_transferred():
     b = KernelBuilder(TINY)
     packed = b.scratchpad.matrix("packed", 10, 3, FP32, packed=True)

@@ -478,6 +478,8 @@ class KernelBuilder:
         ----------
         function
             One of the builder's functions.
+        total
+            A single fp32 column.
         """
         places = self.table.functions if self.table else {}
         if function not in places:
@@ -503,7 +505,7 @@ class KernelBuilder:
             else:
                 fields[name] = _pattern(value)
         if total is not None:
-            fields |= {"sum": 1, "finish": 1, "sum_dst": total.addr}
+            fields |= {"sum": 1, "finish": 1, "sum_dst": _scalar_addr(total, dst.rows)}
         cycles = dst.columns * self.config.n // self.config.activation_lanes + _ACTIVATION_OVERHEAD
         latency = _ACTIVATION_LATENCY + (0 if total is None else _REDUCTION_LATENCY)
         self._ops.append(Op("activation.apply", fields, cycles, latency))
