@@ -58,6 +58,7 @@ class TrainingSettings:
     seed: int = 1
 
     def __post_init__(self) -> None:
+        """Check, and put the default learning rate in."""
         for name, choices in _CHOICES.items():
             value = getattr(self, name)
             if value not in choices:
@@ -73,13 +74,10 @@ class TrainingSettings:
                 raise ValueError(f"{name} must be {low} to {high}, not {value}")
         if self.rounding == "sr" and self.weights != "bf16":
             raise ValueError("rounding sr needs weights bf16: fp32 weights are always rounded rne")
-        if self.lr is not None and not 0 < self.lr < 2.0**60:
+        if self.lr is None:
+            object.__setattr__(self, "lr", _LEARNING_RATES[self.optimizer])
+        if not 0 < self.lr < 2.0**60:
             raise ValueError(f"lr must be greater than 0 and less than 2**60, not {self.lr}")
-
-    @property
-    def learning_rate(self) -> float:
-        """`lr`, or the optimizer's default."""
-        return _LEARNING_RATES[self.optimizer] if self.lr is None else self.lr
 
     @property
     def forward_format(self) -> FloatFormat:
@@ -103,4 +101,4 @@ class TrainingSettings:
 
     def make_optimizer(self) -> Optimizer:
         """The optimizer with its learning rate."""
-        return (Momentum if self.optimizer == "sgd" else AdamW)(lr=self.learning_rate)
+        return (Momentum if self.optimizer == "sgd" else AdamW)(lr=self.lr)
