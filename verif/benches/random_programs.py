@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from memory_map import BASE
-from random_ops import DATA_BYTES, random_ops, settling_ops
+from random_ops import DATA_BYTES, random_ops
 
 from tegula.config import TileConfig
 from tegula.isa.instructions import ENGINES, by_mnemonic
@@ -63,7 +63,6 @@ def random_program(
     count: int,
     *,
     serial: bool = False,
-    settles: bool = False,
 ) -> RandomProgram:
     """A program of `count` instructions and the semaphores between them; it ends well.
 
@@ -71,11 +70,7 @@ def random_program(
     ----------
     serial
         Whether one engine works at a time.
-    settles
-        Whether it brings the engines into a known state first.
     """
     ops = random_ops(rng, config, count)
-    if settles:
-        ops = [*settling_ops(config), *ops]
     assemble = serialise_ops if serial else assemble_ops
     return RandomProgram(code=assemble(config, ops))

@@ -12,8 +12,9 @@ from tegula.formats import BF16, E4M3FN, E5M2, FP32
 from tegula_sw.builder import MemoryImage
 from tegula_sw.functions.loading import TableRecords
 from tegula_sw.kernels import loss, optimizers, scaling
-from tegula_sw.kernels.builder import KernelBuilder, PerPartition, Step
+from tegula_sw.kernels.builder import KernelBuilder
 from tegula_sw.kernels.linear import bias_grad, input_grad, linear, weight_grad
+from tegula_sw.kernels.operands import PerPartition, Step
 from tegula_sw.kernels.pointwise import gelu, gelu_grad, relu, relu_grad, transpose
 
 EPS32 = 2.0**-24

@@ -9,8 +9,9 @@ Matrices lie with the batch, or the inputs, along the partitions; a bias lies in
 
 from collections.abc import Callable, Iterator
 
-from tegula_sw.kernels.builder import KernelBuilder, PerPartition, Step
+from tegula_sw.kernels.builder import KernelBuilder
 from tegula_sw.kernels.matrix import Matrix, Strip
+from tegula_sw.kernels.operands import PerPartition, Step
 
 __all__ = ["bias_grad", "input_grad", "linear", "weight_grad"]
 

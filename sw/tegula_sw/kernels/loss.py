@@ -5,8 +5,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from tegula.formats import FP32
-from tegula_sw.kernels.builder import Index, KernelBuilder, PerPartition, Step
+from tegula_sw.kernels.builder import KernelBuilder
 from tegula_sw.kernels.matrix import Matrix, Strip
+from tegula_sw.kernels.operands import Index, PerPartition, Step
 
 __all__ = [
     "FUNCTIONS",

@@ -7,8 +7,9 @@ the vector engine has nothing else to do.
 from dataclasses import dataclass
 
 from tegula.formats import FP32
-from tegula_sw.kernels.builder import SELF, KernelBuilder, PerPartition, Step
+from tegula_sw.kernels.builder import KernelBuilder
 from tegula_sw.kernels.matrix import Strip
+from tegula_sw.kernels.operands import SELF, PerPartition, Step
 
 __all__ = ["AdamW", "Momentum", "Optimizer"]
 

@@ -6,8 +6,9 @@ All take a band of the matrices, or None for all bands.
 from collections.abc import Iterable
 
 from tegula.formats import FP32
-from tegula_sw.kernels.builder import KernelBuilder, PerPartition, Step
+from tegula_sw.kernels.builder import KernelBuilder
 from tegula_sw.kernels.matrix import Matrix, Strip
+from tegula_sw.kernels.operands import PerPartition, Step
 
 __all__ = ["GELU_FUNCTIONS", "convert", "gelu", "gelu_grad", "relu", "relu_grad", "transpose"]
 

@@ -10,8 +10,9 @@ and a history of one step, are ours: scaling is then exact.)
 from dataclasses import dataclass
 
 from tegula.formats import BF16, FP32, FloatFormat
-from tegula_sw.kernels.builder import Index, KernelBuilder, PerPartition, Step
+from tegula_sw.kernels.builder import KernelBuilder
 from tegula_sw.kernels.matrix import Matrix, Strip
+from tegula_sw.kernels.operands import Index, PerPartition, Step
 
 __all__ = ["FUNCTIONS", "ScaledTensor", "largest_magnitude", "product_of_inverses", "update_scale"]
 

@@ -17,11 +17,13 @@ from tegula_golden.cast import cast
 from tegula_golden.codes import code_dtype
 from tegula_sw.functions.loading import TableRecords
 from tegula_sw.kernels import loss, pointwise, scaling
-from tegula_sw.kernels.builder import KernelBuilder, PerPartition, Scratchpad, Step
+from tegula_sw.kernels.builder import KernelBuilder
 from tegula_sw.kernels.linear import bias_grad, input_grad, linear, weight_grad
 from tegula_sw.kernels.matrix import Matrix, Strip
+from tegula_sw.kernels.operands import PerPartition, Step
 from tegula_sw.kernels.pointwise import convert, gelu, gelu_grad, relu_grad, transpose
 from tegula_sw.kernels.scaling import ScaledTensor
+from tegula_sw.kernels.scratchpad import Scratchpad
 from tegula_sw.training.parameters import TrainingSettings
 
 __all__ = ["Addresses", "Classifier"]
