@@ -21,10 +21,11 @@ from tegula_sw.kernels.builder import KernelBuilder
 from tegula_sw.kernels.linear import bias_grad, input_grad, linear, weight_grad
 from tegula_sw.kernels.matrix import Matrix, Strip
 from tegula_sw.kernels.operands import PerPartition, Step
-from tegula_sw.kernels.pointwise import convert, gelu, gelu_grad, relu_grad, transpose
+from tegula_sw.kernels.pointwise import gelu, gelu_grad, relu_grad, transpose
 from tegula_sw.kernels.scaling import ScaledTensor
 from tegula_sw.kernels.scratchpad import Scratchpad
 from tegula_sw.training.parameters import TrainingSettings
+from tegula_sw.training.parts import HiddenLayer, Operand, Parameter, temporary
 
 __all__ = ["Addresses", "Classifier"]
 
@@ -61,115 +62,6 @@ class Addresses:
     labels: int
     loss: int
     logits: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Parameter:
-    """A weight or a bias with what belongs to it.
-
-    Attributes
-    ----------
-    value
-        Itself, fp32 or bf16; a bias is there once in every partition.
-    slots
-        The optimizer's, by name.
-    operand, operand_t
-        Its copies for the array, if they are others than `value`.
-    scaled
-        Their scale, in fp8.
-    """
-
-    value: Matrix
-    slots: dict[str, Matrix]
-    operand: Matrix | None = None
-    operand_t: Matrix | None = None
-    scaled: ScaledTensor | None = None
-
-    def slot_strips(self, bands: range, columns: tuple[int, int] | None = None) -> dict[str, Strip]:
-        """Slots of a band or several; `columns` of a band."""
-        strips = {name: slot.span(bands) for name, slot in self.slots.items()}
-        if columns is None:
-            return strips
-        return {name: strip.slice(*columns) for name, strip in strips.items()}
-
-
-def _temporary(
-    b: KernelBuilder,
-    stack: ExitStack,
-    name: str,
-    rows: int,
-    columns: int,
-    fmt: FloatFormat,
-    **more: int,
-) -> Matrix:
-    """A matrix for as long as the stack lasts."""
-    return stack.enter_context(b.temporary(name, rows, columns, fmt, **more))
-
-
-class _Operand:
-    """A bf16 matrix as an operand of the array: as it is, or scaled to 8 bits; and transposed.
-
-    Parameters
-    ----------
-    x
-        The matrix, which arises band by band.
-    scaled
-        Its scale; None: it stays bf16.
-    transposes
-        Whether it is needed transposed too.
-
-    Attributes
-    ----------
-    plain, transposed
-        The operands.
-    """
-
-    def __init__(
-        self,
-        b: KernelBuilder,
-        stack: ExitStack,
-        x: Matrix,
-        scaled: ScaledTensor | None,
-        *,
-        transposes: bool = True,
-    ):
-        self._b, self._x, self._scaled = b, x, scaled
-        fmt = x.fmt if scaled is None else scaled.fmt
-        self._scale = None if scaled is None else scaled.scale.strip()
-        self.plain, self.transposed = x, None
-        if scaled is not None:
-            self.plain = _temporary(b, stack, f"{x.name}, scaled", x.rows, x.columns, fmt)
-        if transposes:
-            name = f"{x.name}, transposed"
-            self.transposed = _temporary(b, stack, name, x.columns, x.rows, fmt)
-
-    def make(self, band: int) -> None:
-        """From a band of the matrix."""
-        b, x, how = self._b, self._x, {"scale": self._scale, "saturate": True}
-        if self.transposed is not None:
-            transpose(b, x, self.transposed, band=band, **how)
-        if self._scaled is not None:
-            convert(b, x, self.plain, band=band, **how)
-
-    def make_all(self) -> None:
-        """From all bands."""
-        for band in range(self._x.bands):
-            self.make(band)
-
-    def observe(self) -> None:
-        """Let the matrix decide the scale of the next step."""
-        if self._scaled is not None:
-            scaling.largest_magnitude(self._b, self._x, self._scaled)
-            scaling.update_scale(self._b, self._scaled)
-
-
-@dataclass(frozen=True)
-class _HiddenLayer:
-    """What the backward pass needs of it; `before` and `activated` are one for ReLU."""
-
-    before: Matrix
-    activated: Matrix
-    operand: _Operand
 
 
 class Classifier:
@@ -255,7 +147,7 @@ class Classifier:
             largest=self._constant(f"largest magnitude of {name}", 1, BF16, 0.0),
         )
 
-    def _weight(self, name: str, rows: int, columns: int, *, transposed: bool) -> _Parameter:
+    def _weight(self, name: str, rows: int, columns: int, *, transposed: bool) -> Parameter:
         settings = self.settings
         value = self._matrix(name, rows, columns, settings.weight_format, packed=True)
         slots = self._slots(name, rows, columns)
@@ -268,13 +160,13 @@ class Classifier:
             title = f"{name} transposed"
             operand_t = self._scratchpad.matrix(title, columns, rows, fmt)
         scaled = self._scaled(name, fmt, 1.0) if self._fp8 else None
-        return _Parameter(
+        return Parameter(
             value=value, slots=slots, operand=operand, operand_t=operand_t, scaled=scaled
         )
 
-    def _bias(self, name: str, columns: int) -> _Parameter:
+    def _bias(self, name: str, columns: int) -> Parameter:
         value = self._constant(name, columns, FP32, 0.0)
-        return _Parameter(value=value, slots=self._slots(name, self.config.n, columns))
+        return Parameter(value=value, slots=self._slots(name, self.config.n, columns))
 
     def _slots(self, name: str, rows: int, columns: int) -> dict[str, Matrix]:
         slots = {}
@@ -386,7 +278,7 @@ class Classifier:
         """Samples with the inputs along the partitions, a band of samples at a time."""
         batch, n = self.settings.batch, self.config.n
         fmt = self.settings.forward_format
-        samples_t = _temporary(b, stack, "samples transposed", self.inputs, batch, fmt)
+        samples_t = temporary(b, stack, "samples transposed", self.inputs, batch, fmt)
         for start in range(0, batch, n):
             b.load_transposed(samples_t, at.samples, range(start, min(start + n, batch)))
         return samples_t
@@ -399,11 +291,11 @@ class Classifier:
         settings = self.settings
         batch, hidden = settings.batch, settings.hidden
         samples_t = self._load_transposed(b, stack, at)
-        labels = _temporary(b, stack, "labels", batch, 1, FP32)
+        labels = temporary(b, stack, "labels", batch, 1, FP32)
         b.load(labels, at.labels)
-        samples = _temporary(b, stack, "samples", batch, self.inputs, settings.forward_format)
+        samples = temporary(b, stack, "samples", batch, self.inputs, settings.forward_format)
         b.load(samples, at.samples)
-        onehot = _temporary(b, stack, "one-hot labels", batch, self.classes, FP32, skew=1)
+        onehot = temporary(b, stack, "one-hot labels", batch, self.classes, FP32, skew=1)
         loss.one_hot(b, labels, onehot)
 
         layer = self._hidden(b, stack, samples_t)
@@ -412,13 +304,13 @@ class Classifier:
             for bands in parameter.value.spans():
                 self._optimizer.decay(b, parameter.slot_strips(bands))
         logits = self._logits(b, stack, layer.operand)
-        dz = _temporary(b, stack, "logits' gradient", batch, self.classes, BF16)
-        dh = _temporary(b, stack, "hidden gradient", batch, hidden, BF16)
-        da = _temporary(b, stack, "gradient before the activation", batch, hidden, BF16)
+        dz = temporary(b, stack, "logits' gradient", batch, self.classes, BF16)
+        dh = temporary(b, stack, "hidden gradient", batch, hidden, BF16)
+        da = temporary(b, stack, "gradient before the activation", batch, hidden, BF16)
         with loss.softmax_gradient(b, logits, onehot, dz) as softmax:
-            dz_operand = _Operand(b, stack, dz, self._dz_scale)
+            dz_operand = Operand(b, stack, dz, self._dz_scale)
             dz_operand.make_all()
-            da_operand = _Operand(b, stack, da, self._da_scale, transposes=False)
+            da_operand = Operand(b, stack, da, self._da_scale, transposes=False)
 
             def through_activation(band: int) -> None:
                 if settings.activation == "relu":
@@ -430,7 +322,7 @@ class Classifier:
             scale = self._inverse(b, stack, self._dz_scale, self._w2)
             dz_t = dz_operand.transposed
             input_grad(b, dz_t, self._w2.operand_t, dh, scale=scale, then=through_activation)
-            losses = _temporary(b, stack, "losses", self.config.n, logits.bands, FP32)
+            losses = temporary(b, stack, "losses", self.config.n, logits.bands, FP32)
             loss.mean_loss(b, softmax, losses)
             loss.total(b, losses, at.loss)
 
@@ -447,15 +339,15 @@ class Classifier:
         for operand in (layer.operand, dz_operand, da_operand):
             operand.observe()
 
-    def _hidden(self, b: KernelBuilder, stack: ExitStack, samples_t: Matrix) -> _HiddenLayer:
+    def _hidden(self, b: KernelBuilder, stack: ExitStack, samples_t: Matrix) -> HiddenLayer:
         """The hidden layer, as an operand too."""
         shape = samples_t.columns, self.settings.hidden
-        activated = _temporary(b, stack, "hidden layer", *shape, BF16)
+        activated = temporary(b, stack, "hidden layer", *shape, BF16)
         is_relu = self.settings.activation == "relu"
         before = activated
         if not is_relu:
-            before = _temporary(b, stack, "before the activation", *shape, BF16)
-        operand = _Operand(b, stack, activated, self._hidden_scale)
+            before = temporary(b, stack, "before the activation", *shape, BF16)
+        operand = Operand(b, stack, activated, self._hidden_scale)
 
         def activate(band: int) -> None:
             if not is_relu:
@@ -472,11 +364,11 @@ class Classifier:
             relu=is_relu,
             then=activate,
         )
-        return _HiddenLayer(before, activated, operand)
+        return HiddenLayer(before, activated, operand)
 
-    def _logits(self, b: KernelBuilder, stack: ExitStack, hidden: _Operand) -> Matrix:
+    def _logits(self, b: KernelBuilder, stack: ExitStack, hidden: Operand) -> Matrix:
         hidden_t = hidden.transposed
-        logits = _temporary(b, stack, "logits", hidden_t.columns, self.classes, FP32)
+        logits = temporary(b, stack, "logits", hidden_t.columns, self.classes, FP32)
         scale = self._inverse(b, stack, self._hidden_scale, self._w2)
         linear(b, hidden_t, self._w2.operand, self._b2.value, logits, scale=scale)
         return logits
@@ -486,23 +378,23 @@ class Classifier:
         b: KernelBuilder,
         stack: ExitStack,
         first: ScaledTensor | None,
-        second: ScaledTensor | _Parameter | None = None,
+        second: ScaledTensor | Parameter | None = None,
     ) -> Strip | None:
         """The factor that takes the scales of one or two operands out of their product."""
         if first is None:
             return None
-        if isinstance(second, _Parameter):
+        if isinstance(second, Parameter):
             second = second.scaled
         if second is None:
             return first.inverse.strip()
-        factor = _temporary(b, stack, "inverse scales", self.config.n, 1, FP32).strip()
+        factor = temporary(b, stack, "inverse scales", self.config.n, 1, FP32).strip()
         scaling.product_of_inverses(b, factor, first, second)
         return factor
 
     # --- updates
 
     def _update_weight(
-        self, b: KernelBuilder, parameter: _Parameter, x: Matrix, dy: Matrix, scale: Strip | None
+        self, b: KernelBuilder, parameter: Parameter, x: Matrix, dy: Matrix, scale: Strip | None
     ) -> None:
         """Each part's slots as it arises; its weights behind the slots of the next.
 
@@ -536,7 +428,7 @@ class Classifier:
         if parameter.scaled is not None:
             scaling.largest_magnitude(b, value, parameter.scaled)
 
-    def _copy(self, b: KernelBuilder, parameter: _Parameter, bands: range) -> None:
+    def _copy(self, b: KernelBuilder, parameter: Parameter, bands: range) -> None:
         """Bands of a weight, as the array wants them."""
         value, operand = parameter.value, parameter.operand
         scale = parameter.scaled.scale.strip() if parameter.scaled else None
@@ -548,7 +440,7 @@ class Classifier:
                 transpose(b, value, parameter.operand_t, scale=scale, saturate=True, band=band)
 
     def _update_bias(
-        self, b: KernelBuilder, parameter: _Parameter, dy: Matrix, scale: Strip | None
+        self, b: KernelBuilder, parameter: Parameter, dy: Matrix, scale: Strip | None
     ) -> None:
         for columns, sums, steps in bias_grad(b, self._ones, dy, scale=scale):
             slots = parameter.slot_strips(range(1), columns)
