@@ -41,7 +41,7 @@ class CollectorBench:
             for beat in range(beats(config)):
                 end = beat == beats(config) - 1
                 results = words[beat * config.activation_lanes :][: config.activation_lanes]
-                items.append(({"valid": 1, "beat": beat, "end": end, "column": column}, results))
+                items.append(({"valid": 1, "end": end, "exit": column}, results))
             halves = ([w & 0xFFFF for w in words], [w >> 16 for w in words])
             self.expected += [
                 (addr + half, (1 << rows) - 1, halves[half][:rows]) for half in range(1 + wide)
@@ -53,10 +53,10 @@ class CollectorBench:
         """Offer an item, or none; whether the lanes advanced."""
         dut, rng = self.dut, self.rng
         leaving, results = item or ({"valid": 0}, None)
-        for name in ("valid", "beat", "end"):
+        for name in ("valid", "end"):
             ctx.set(getattr(dut.leaving, name), leaving.get(name, rng.randrange(2)))
-        for name, value in leaving.get("column", {"last": 1, "rows": 1}).items():
-            ctx.set(getattr(dut.leaving.column, name), value)
+        for name, value in leaving.get("exit", {"last": 1, "rows": 1}).items():
+            ctx.set(getattr(dut.leaving.exit, name), value)
         if results is not None:
             ctx.set(dut.results, results)
         ctx.set(dut.write.ready, rng.random() >= self.deny)
