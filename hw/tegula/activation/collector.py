@@ -69,7 +69,7 @@ class ResultCollector(wiring.Component):
             moves.eq(complete & (~busy | ends)),
             self.advance.eq(~complete | moves),
             self.empty.eq(~complete & ~busy),
-            self.done.eq(ends & writing.last),
+            self.done.eq(ends & writing.last & ~self.stop),
         ]
         with m.If(moves):
             m.d.sync += complete.eq(0)
