@@ -14,7 +14,7 @@ from tegula.isa.instructions import Engine
 from tegula.isa.operations import Rounding, Source
 from tegula_golden.codes import code_dtype
 from tegula_sw.builder import MemoryImage, Program
-from tegula_sw.device import Device, TileTrapError
+from tegula_sw.device import Device, run_well
 from tegula_sw.schedule import Op, emit_merged
 from tegula_sw.spread import spread
 
@@ -206,8 +206,6 @@ def cast_on_device(
         program = build_cast(device.config, count, fmt, addresses, saturate=saturate)
         address = image.add(program)
         memory = image.build()
-        result = device.run(memory, program=address, program_bytes=len(program))
-        if result.trap is not None:
-            raise TileTrapError(result.trap)
+        run_well(device, memory, address, len(program))
         codes[part] = image.read(memory, addresses.result, code_dtype(fmt), (count,))
     return codes.reshape(bits.shape)

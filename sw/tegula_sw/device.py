@@ -8,7 +8,7 @@ import numpy as np
 from tegula.config import TileConfig
 from tegula.isa.traps import TrapRecord
 
-__all__ = ["Device", "RunResult", "TileTrapError", "TrapRecord"]
+__all__ = ["Device", "RunResult", "TileTrapError", "TrapRecord", "device_name", "run_well"]
 
 
 class TileTrapError(RuntimeError):
@@ -80,3 +80,24 @@ class Device(Protocol):
             If an argument is malformed. A trap is not an exception here: it is in the result.
         """
         ...
+
+
+def device_name(device: Device) -> str:
+    """What reports call it: "golden" or "rtl"."""
+    return type(device).__name__.removesuffix("Device").lower()
+
+
+def run_well(
+    device: Device, memory: np.ndarray, program: int, program_bytes: int, *, base: int = 0
+) -> RunResult:
+    """Run a program that is meant to end well; parameters are those of `Device.run`.
+
+    Raises
+    ------
+    TileTrapError
+        If it traps.
+    """
+    result = device.run(memory, program=program, program_bytes=program_bytes, base=base)
+    if result.trap is not None:
+        raise TileTrapError(result.trap)
+    return result

@@ -17,7 +17,7 @@ from tegula.isa.operations import Operand, Operation, Source
 from tegula_golden.fp32 import operate
 from tegula_golden.functions import evaluate
 from tegula_sw.builder import MemoryImage, Program
-from tegula_sw.device import Device, TileTrapError
+from tegula_sw.device import Device, run_well
 from tegula_sw.functions import NAMES, pack
 from tegula_sw.functions.loading import TableRecords, apply_fields
 from tegula_sw.ordering import order
@@ -267,9 +267,7 @@ class _Evaluator:
         program = self._programs[x.size]
         address = image.add(program)
         memory = image.build()
-        result = device.run(memory, program=address, program_bytes=len(program))
-        if result.trap is not None:
-            raise TileTrapError(result.trap)
+        run_well(device, memory, address, len(program))
         return image.read(memory, addresses.result, np.uint32, x.shape)
 
 

@@ -11,7 +11,7 @@ from tegula.formats import FloatFormat
 from tegula.isa.instructions import GRANULE_BYTES
 from tegula_golden.codes import code_dtype
 from tegula_sw.builder import MAX_GRANULES, MemoryImage
-from tegula_sw.device import Device, TileTrapError
+from tegula_sw.device import Device, device_name, run_well
 from tegula_sw.gemm_kernel import build_gemm
 from tegula_sw.gemm_map import GemmAddresses
 from tegula_sw.tiling import GemmShape, Span, plan_gemm
@@ -181,9 +181,7 @@ def gemm(
             code = build_gemm(config, job, addresses, saturate=saturate, swapped=swapped)[0]
         start = program - base
         memory[start : start + len(code)] = np.frombuffer(code, np.uint8)
-        result = device.run(memory, program=program, program_bytes=len(code), base=base)
-        if result.trap is not None:
-            raise TileTrapError(result.trap)
+        result = run_well(device, memory, program, len(code), base=base)
         cycles.append(result.cycles)
         beats.update(read=result.read_beats, write=result.write_beats)
         counters.update(result.counters)
@@ -201,7 +199,7 @@ def gemm(
         read_beats=beats["read"],
         write_beats=beats["write"],
         preset=config.name,
-        device=type(device).__name__.removesuffix("Device").lower(),
+        device=device_name(device),
         programs=len(jobs),
         program_bytes=program_bytes,
         counters=dict(counters),

@@ -16,7 +16,7 @@ import numpy as np
 from tegula.config import TileConfig
 from tegula.isa.instructions import Engine, Layout
 from tegula_sw.builder import MemoryImage, Program
-from tegula_sw.device import Device, TileTrapError
+from tegula_sw.device import Device, run_well
 from tegula_sw.ordering import order
 from tegula_sw.schedule import Op, dma_op, emit_merged
 from tegula_sw.tiling import Span, balanced
@@ -187,7 +187,5 @@ def transpose_on_device(device: Device, codes: np.ndarray) -> np.ndarray:
     program = build_transpose(device.config, codes.shape, codes.itemsize, addresses)
     address = image.add(program)
     memory = image.build()
-    result = device.run(memory, program=address, program_bytes=len(program))
-    if result.trap is not None:
-        raise TileTrapError(result.trap)
+    run_well(device, memory, address, len(program))
     return image.read(memory, addresses.result, codes.dtype, codes.shape[::-1])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tegula_sw.device import Device
+from tegula_sw.device import Device, device_name
 from tegula_sw.profile.recording import Recorder
 from tegula_sw.training.data import CLASSES, INPUTS, digits
 from tegula_sw.training.parameters import TrainingSettings
@@ -84,8 +84,7 @@ def train(
     train_samples, test_samples = digits(settings.seed)
     if settings.batch > len(train_samples):
         raise ValueError(f"batch must be at most {len(train_samples)}, not {settings.batch}")
-    name = type(device).__name__.removesuffix("Device").lower()
-    args = folder, settings, name, device.config.name
+    args = folder, settings, device_name(device), device.config.name
     record, state = Record.resume(*args) if resume else (Record.begin(*args), None)
     batches = len(train_samples) // settings.batch
     if len(record.losses) > settings.epochs * batches:

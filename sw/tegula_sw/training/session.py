@@ -8,7 +8,7 @@ import numpy as np
 from tegula_golden.cast import cast
 from tegula_golden.codes import code_dtype
 from tegula_sw.builder import MemoryImage
-from tegula_sw.device import Device, RunResult, TileTrapError
+from tegula_sw.device import Device, RunResult, run_well
 from tegula_sw.functions.loading import TableRecords
 from tegula_sw.kernels.loss import label_pattern
 from tegula_sw.training.classifier import Addresses, Classifier
@@ -99,11 +99,7 @@ class Session:
             self._run("prepare")
 
     def _run(self, name: str) -> RunResult:
-        address, size = self._programs[name]
-        result = self.device.run(self._memory, program=address, program_bytes=size)
-        if result.trap is not None:
-            raise TileTrapError(result.trap)
-        return result
+        return run_well(self.device, self._memory, *self._programs[name])
 
     def _put(self, address: int, content: np.ndarray) -> None:
         raw = np.ascontiguousarray(content).reshape(-1).view(np.uint8)
