@@ -16,12 +16,12 @@ from tegula.isa.instructions import Engine
 from tegula.isa.operations import Operand, Operation, Source
 from tegula_golden.fp32 import operate
 from tegula_golden.functions import evaluate
-from tegula_sw.builder import MemoryImage, Program
+from tegula_sw.builder import MemoryImage
 from tegula_sw.device import Device, run_well
 from tegula_sw.functions import NAMES, pack
 from tegula_sw.functions.loading import TableRecords, apply_fields
-from tegula_sw.ordering import order
-from tegula_sw.schedule import Op, emit_merged
+from tegula_sw.ordering import assemble_ordered
+from tegula_sw.schedule import Op
 from tegula_sw.spread import Block, spread
 
 __all__ = [
@@ -192,10 +192,7 @@ def build_evaluate(
     check_arity(name, addresses.y is not None)
     if (name in NAMES) != (table is not None):
         raise ValueError(f"functions have a table and nothing else has: {name}")
-    program = Program(config)
-    emit_merged(program, order(program, _Kernel(config, name, count, addresses, table).ops()))
-    program.halt()
-    return program.assemble()
+    return assemble_ordered(config, _Kernel(config, name, count, addresses, table).ops())
 
 
 def _check(name: str, x: np.ndarray, y: np.ndarray | None) -> None:

@@ -16,14 +16,15 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from tegula.config import TileConfig
 from tegula.isa.codec import Decoded, decode, encode
 from tegula.isa.instructions import ENGINES, Engine, by_mnemonic
 from tegula_sw.accesses import Storage, accesses, memory_span
 from tegula_sw.aliasing import overwrites_operand
 from tegula_sw.builder import Program, Semaphore
-from tegula_sw.schedule import Op
+from tegula_sw.schedule import Op, emit_merged
 
-__all__ = ["order"]
+__all__ = ["assemble_ordered", "order"]
 
 Pair = tuple[Engine, Engine]
 """Who signals, who waits."""
@@ -255,3 +256,17 @@ def order(program: Program, ops: Iterable[Op]) -> dict[Engine, list[Op]]:
         engine: _split(nodes, engine, orderer.semaphores)
         for engine, nodes in orderer.streams.items()
     }
+
+
+def assemble_ordered(config: TileConfig, ops: Iterable[Op]) -> bytes:
+    """The program that does what `ops` do one after the other, but as much at once as it may.
+
+    Raises
+    ------
+    ValueError
+        As `order`, or if the program is longer than the tile can address.
+    """
+    program = Program(config)
+    emit_merged(program, order(program, ops))
+    program.halt()
+    return program.assemble()

@@ -15,10 +15,10 @@ import numpy as np
 
 from tegula.config import TileConfig
 from tegula.isa.instructions import Engine, Layout
-from tegula_sw.builder import MemoryImage, Program
+from tegula_sw.builder import MemoryImage
 from tegula_sw.device import Device, run_well
-from tegula_sw.ordering import order
-from tegula_sw.schedule import Op, dma_op, emit_merged
+from tegula_sw.ordering import assemble_ordered
+from tegula_sw.schedule import Op, dma_op
 from tegula_sw.tiling import Span, balanced
 
 __all__ = ["TransposeAddresses", "build_transpose", "transpose_on_device"]
@@ -149,11 +149,7 @@ def build_transpose(
         raise ValueError(f"a matrix of shape {shape} has nothing to transpose")
     if code_bytes not in (1, 2):
         raise ValueError(f"code_bytes must be 1 or 2, not {code_bytes}")
-    program = Program(config)
-    kernel = _Kernel(config, shape, code_bytes, addresses)
-    emit_merged(program, order(program, kernel.ops()))
-    program.halt()
-    return program.assemble()
+    return assemble_ordered(config, _Kernel(config, shape, code_bytes, addresses).ops())
 
 
 def transpose_on_device(device: Device, codes: np.ndarray) -> np.ndarray:

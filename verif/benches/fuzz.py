@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 from memory_map import BASE
 from random_ops import DATA_BYTES, random_ops, written_psum
-from random_programs import assemble_ops
 from simulation import Outcome
 
 from tegula.config import PRESETS, TileConfig, preset
@@ -21,6 +20,7 @@ from tegula.formats import FP32
 from tegula.isa.assembly import disassemble
 from tegula.isa.instructions import Layout
 from tegula_golden.tile import GoldenTile
+from tegula_sw.ordering import assemble_ordered
 from tegula_sw.rtl.device import HangError, ProtocolError, RtlDevice
 from tegula_sw.schedule import Op
 
@@ -81,7 +81,7 @@ def find_difference(case: Case) -> str:
     """Run `case` on new devices; what differs, or nothing."""
     config = case.config
     dump, dump_bytes = _dump(config, written_psum(config, case.ops), BASE + DATA_BYTES)
-    code = assemble_ops(config, [*case.ops, *dump])
+    code = assemble_ordered(config, [*case.ops, *dump])
     rng = np.random.default_rng(case.seed)
     golden_memory = rng.integers(0, 256, DATA_BYTES + dump_bytes + len(code) + 256).astype(np.uint8)
     start = DATA_BYTES + dump_bytes
@@ -145,7 +145,7 @@ def shrink(case: Case, differs: Callable[[Case], bool]) -> Case:
 def _report(case: Case, difference: str) -> str:
     """The shrunk program as text, and how it differs."""
     small = shrink(case, lambda candidate: bool(find_difference(candidate)))
-    text = disassemble(assemble_ops(case.config, small.ops))
+    text = disassemble(assemble_ordered(case.config, small.ops))
     return (
         f"{difference}\n{len(small.ops)} of {len(case.ops)} instructions are enough"
         f" ({find_difference(small)}):\n{text}"

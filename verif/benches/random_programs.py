@@ -10,10 +10,10 @@ from random_ops import DATA_BYTES, random_ops
 from tegula.config import TileConfig
 from tegula.isa.instructions import ENGINES, by_mnemonic
 from tegula_sw.builder import Program
-from tegula_sw.ordering import order
-from tegula_sw.schedule import Op, emit_merged
+from tegula_sw.ordering import assemble_ordered
+from tegula_sw.schedule import Op
 
-__all__ = ["RandomProgram", "assemble_ops", "random_program"]
+__all__ = ["RandomProgram", "random_program"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,14 +28,6 @@ class RandomProgram:
         memory = noise(DATA_BYTES + len(self.code) + 256)
         memory[DATA_BYTES:][: len(self.code)] = np.frombuffer(self.code, np.uint8)
         return memory
-
-
-def assemble_ops(config: TileConfig, ops: Iterable[Op]) -> bytes:
-    """The program that does what `ops` do one after the other, but as much at once as it may."""
-    program = Program(config)
-    emit_merged(program, order(program, ops))
-    program.halt()
-    return program.assemble()
 
 
 def serialise_ops(config: TileConfig, ops: Iterable[Op]) -> bytes:
@@ -72,5 +64,5 @@ def random_program(
         Whether one engine works at a time.
     """
     ops = random_ops(rng, config, count)
-    assemble = serialise_ops if serial else assemble_ops
+    assemble = serialise_ops if serial else assemble_ordered
     return RandomProgram(code=assemble(config, ops))

@@ -16,7 +16,6 @@ from tegula.formats import BF16, FP32, FloatFormat
 from tegula.isa.instructions import Engine
 from tegula.isa.operations import Reduction, Rounding
 from tegula_sw.accesses import Storage
-from tegula_sw.builder import Program
 from tegula_sw.functions.loading import TableRecords, apply_fields
 from tegula_sw.kernels.matrix import Matrix, Strip
 from tegula_sw.kernels.operands import (
@@ -39,8 +38,8 @@ from tegula_sw.kernels.transfers import (
     transfers,
     transposed_load,
 )
-from tegula_sw.ordering import order
-from tegula_sw.schedule import Op, emit_merged
+from tegula_sw.ordering import assemble_ordered
+from tegula_sw.schedule import Op
 from tegula_sw.tiling import load_period_cycles
 
 __all__ = ["KernelBuilder"]
@@ -86,17 +85,9 @@ class KernelBuilder:
         self.table = table
         self._ops: list[Op] = []
 
-    @property
-    def instructions(self) -> int:
-        """Instructions so far, without those that only synchronise."""
-        return len(self._ops)
-
     def assemble(self) -> bytes:
         """The program."""
-        program = Program(self.config)
-        emit_merged(program, order(program, self._ops))
-        program.halt()
-        return program.assemble()
+        return assemble_ordered(self.config, self._ops)
 
     @contextmanager
     def temporary(
@@ -238,7 +229,6 @@ class KernelBuilder:
         *steps: Step,
         reduction: str,
         proceed: bool = False,
-        rows: int | None = None,
     ) -> None:
         """Sum, maximum ("max") or largest magnitude ("amax") of a row's elements, after the steps.
 
@@ -246,10 +236,8 @@ class KernelBuilder:
         ----------
         dst
             Where the result goes, a column; None: other instructions `proceed` with it.
-        rows
-            Without `dst`: partitions whose elements count.
         """
-        rows = dst.rows if dst else rows or x.rows
+        rows = dst.rows if dst else x.rows
         check_operands(rows, x.columns, x, steps)
         fields = vector_fields(x, steps, rows, 0, x.columns) | {
             "format": dst.fmt.code if dst else FP32.code,

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 from tegula_sw.kernels.builder import KernelBuilder
 from tegula_sw.kernels.matrix import Matrix, Strip
-from tegula_sw.kernels.operands import PerPartition, Step
+from tegula_sw.kernels.operands import Step, scaled_by
 
 __all__ = ["bias_grad", "input_grad", "linear", "weight_grad"]
 
@@ -61,11 +61,10 @@ def linear(
             positive = (Step("max", 0.0),) if relu else ()
             if scale is None:
                 b.compute(dst, sums, added, *positive)
-            elif not relu:
-                b.compute(dst, sums, Step("mul", PerPartition(scale)), added)
             else:
-                b.compute(dst, sums, Step("mul", PerPartition(scale)), added)
-                b.compute(dst, dst, *positive)
+                b.compute(dst, sums, *scaled_by(scale), added)
+                if relu:
+                    b.compute(dst, dst, *positive)
             if then is not None and stop == w.columns:
                 then(band)
 
@@ -94,7 +93,7 @@ def input_grad(
     """
     for start, stop in _columns(b, w_t.columns):
         for band, sums in _each_band(b.product(dy_t, w_t, (start, stop))):
-            b.compute(dx.band(band).slice(start, stop), sums, *_scaled(scale))
+            b.compute(dx.band(band).slice(start, stop), sums, *scaled_by(scale))
             if then is not None and stop == w_t.columns:
                 then(band)
 
@@ -125,7 +124,7 @@ def weight_grad(
                 (range(band, band + 1), sums) for band, sums in _each_band(sums_of_bands)
             )
         for bands, sums in sums_of_bands:
-            yield bands, (start, stop), sums, _scaled(scale)
+            yield bands, (start, stop), sums, scaled_by(scale)
 
 
 def bias_grad(
@@ -148,7 +147,3 @@ def _each_band(products: Iterator[tuple[range, Strip]]) -> Iterator[tuple[int, S
         width = sums.columns // len(bands)
         for number, band in enumerate(bands):
             yield band, sums.slice(number * width, (number + 1) * width)
-
-
-def _scaled(scale: Strip | None) -> tuple[Step, ...]:
-    return () if scale is None else (Step("mul", PerPartition(scale)),)

@@ -20,6 +20,7 @@ __all__ = [
     "check_shape",
     "fp32_pattern",
     "scalar_addr",
+    "scaled_by",
     "vector_fields",
 ]
 
@@ -62,6 +63,11 @@ class Step:
 
     op: str
     operand: float | PerPartition | Strip | str = 0.0
+
+
+def scaled_by(scale: Strip | None) -> tuple[Step, ...]:
+    """The steps that multiply by a value of each partition: one, or without a scale none."""
+    return () if scale is None else (Step("mul", PerPartition(scale)),)
 
 
 def fp32_pattern(value: float) -> int:

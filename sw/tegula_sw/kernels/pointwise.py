@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from tegula.formats import FP32
 from tegula_sw.kernels.builder import KernelBuilder
 from tegula_sw.kernels.matrix import Matrix, Strip
-from tegula_sw.kernels.operands import PerPartition, Step
+from tegula_sw.kernels.operands import Step, scaled_by
 
 __all__ = ["GELU_FUNCTIONS", "convert", "gelu", "gelu_grad", "relu", "relu_grad", "transpose"]
 
@@ -54,7 +54,7 @@ def convert(
 ) -> None:
     """``y = x * scale`` in y's format."""
     for chosen in _bands(x, band):
-        b.compute(y.band(chosen), x.band(chosen), *_scaled(scale), saturate=saturate)
+        b.compute(y.band(chosen), x.band(chosen), *scaled_by(scale), saturate=saturate)
 
 
 def transpose(
@@ -68,12 +68,8 @@ def transpose(
 ) -> None:
     """``y = x.T * scale`` in y's 8- or 16-bit format; bands are those of x."""
     for chosen in _bands(x, band):
-        b.transpose(y, chosen, x.band(chosen), *_scaled(scale), saturate=saturate)
+        b.transpose(y, chosen, x.band(chosen), *scaled_by(scale), saturate=saturate)
 
 
 def _bands(x: Matrix, band: int | None) -> Iterable[int]:
     return range(x.bands) if band is None else (band,)
-
-
-def _scaled(scale: Strip | None) -> tuple[Step, ...]:
-    return () if scale is None else (Step("mul", PerPartition(scale)),)

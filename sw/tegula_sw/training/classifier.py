@@ -20,7 +20,7 @@ from tegula_sw.kernels import loss, pointwise, scaling
 from tegula_sw.kernels.builder import KernelBuilder
 from tegula_sw.kernels.linear import bias_grad, input_grad, linear, weight_grad
 from tegula_sw.kernels.matrix import Matrix, Strip
-from tegula_sw.kernels.operands import PerPartition, Step
+from tegula_sw.kernels.operands import scaled_by
 from tegula_sw.kernels.pointwise import gelu, gelu_grad, relu_grad, transpose
 from tegula_sw.kernels.scaling import ScaledTensor
 from tegula_sw.kernels.scratchpad import Scratchpad
@@ -433,8 +433,7 @@ class Classifier:
         value, operand = parameter.value, parameter.operand
         scale = parameter.scaled.scale.strip() if parameter.scaled else None
         if operand is not value:
-            scaled = () if scale is None else (Step("mul", PerPartition(scale)),)
-            b.compute(operand.span(bands), value.span(bands), *scaled, saturate=True)
+            b.compute(operand.span(bands), value.span(bands), *scaled_by(scale), saturate=True)
         if parameter.operand_t is not None:
             for band in bands:
                 transpose(b, value, parameter.operand_t, scale=scale, saturate=True, band=band)
