@@ -18,8 +18,9 @@ from simulation import Outcome
 from tegula.config import PRESETS, TileConfig, preset
 from tegula.formats import FP32
 from tegula.isa.assembly import disassemble
-from tegula.isa.instructions import Layout
+from tegula.isa.instructions import Engine
 from tegula_golden.tile import GoldenTile
+from tegula_sw.kernels.transfers import image_transfer
 from tegula_sw.ordering import assemble_ordered
 from tegula_sw.rtl.device import HangError, ProtocolError, RtlDevice
 from tegula_sw.schedule import Op
@@ -59,9 +60,7 @@ def _dump(config: TileConfig, written: np.ndarray, place: int) -> tuple[list[Op]
 
     def store(words: int) -> None:
         nonlocal size
-        fields = {"mem_addr": place + size, "run": words, "count1": config.n, "sbuf_addr": 0}
-        fields |= {"mem_stride1": 2 * words, "partition_stride1": 1, "layout": Layout.FREE}
-        ops.append(Op("store.dma", fields))
+        ops.append(image_transfer(config, Engine.STORE, words, place + size))
         size += 2 * words * config.n
 
     store(depth)

@@ -11,11 +11,11 @@ from random_ops import settling_ops
 from testbench import start
 
 from tegula.config import TileConfig
-from tegula.isa.instructions import Layout
+from tegula.isa.instructions import Engine
 from tegula_golden.tile import GoldenTile
-from tegula_sw.builder import Program
-from tegula_sw.ordering import order
-from tegula_sw.schedule import Op, emit_merged
+from tegula_sw.kernels.transfers import image_transfer
+from tegula_sw.ordering import assemble_ordered
+from tegula_sw.schedule import Op
 
 __all__ = ["TileBench"]
 
@@ -77,30 +77,19 @@ class TileBench:
 
     async def settle(self) -> None:
         """Noise into all of the scratchpad, and known states into the engines: no reset does so."""
-        await self._copy_scratchpad("load.dma", settling_ops(self.config))
+        await self._copy_scratchpad(Engine.LOAD, settling_ops(self.config))
 
     async def check_scratchpad(self) -> None:
         """Store all of it, which `run` compares."""
-        await self._copy_scratchpad("store.dma")
+        await self._copy_scratchpad(Engine.STORE)
 
-    async def _copy_scratchpad(self, mnemonic: str, after: Sequence[Op] = ()) -> None:
+    async def _copy_scratchpad(self, engine: Engine, after: Sequence[Op] = ()) -> None:
         config = self.config
-        partition_bytes = 2 * config.sbuf_depth
-        fields = {
-            "mem_addr": BASE,
-            "run": config.sbuf_depth,
-            "count1": config.n,
-            "mem_stride1": partition_bytes,
-            "sbuf_addr": 0,
-            "partition_stride1": 1,
-            "layout": Layout.FREE,
-        }
-        program = Program(config)
-        emit_merged(program, order(program, [Op(mnemonic, fields), *after]))
-        program.halt()
-        code = np.frombuffer(program.assemble(), np.uint8)
-        image = np.concatenate([self.noise(config.n * partition_bytes), code])
-        _, outcome = await self.run(image, BASE + config.n * partition_bytes, len(code))
+        size_bytes = 2 * config.n * config.sbuf_depth
+        copy = image_transfer(config, engine, config.sbuf_depth, BASE)
+        code = np.frombuffer(assemble_ordered(config, [copy, *after]), np.uint8)
+        image = np.concatenate([self.noise(size_bytes), code])
+        _, outcome = await self.run(image, BASE + size_bytes, len(code))
         assert outcome.trap is None
 
     async def run(

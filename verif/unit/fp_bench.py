@@ -1,43 +1,36 @@
 """fp32 vectors through a pipelined unit, one a cycle, beside what should come out."""
 
+from collections.abc import Callable
+
 import numpy as np
 from amaranth.hdl import Value
-from amaranth.sim import Simulator
+from unit.unit_bench import stream_through
 
-__all__ = ["SEED", "check", "run"]
+__all__ = ["SEED", "check", "check_core"]
 
 SEED = 7
 
 
-def run(dut, output: Value, **inputs: np.ndarray) -> np.ndarray:
-    """What `output` is `LATENCY` cycles after each vector of `inputs`, arrays by port."""
-    ports = [getattr(dut, name) for name in inputs]
-    vectors = list(zip(*(values.tolist() for values in inputs.values()), strict=True))
-    results = []
-
-    async def testbench(ctx):
-        for cycle in range(len(vectors) + dut.LATENCY):
-            if cycle < len(vectors):
-                for port, value in zip(ports, vectors[cycle], strict=True):
-                    ctx.set(port, value)
-            *_, result = await ctx.tick().sample(output)
-            if cycle >= dut.LATENCY:
-                results.append(result)
-
-    sim = Simulator(dut)
-    sim.add_clock(1e-8)
-    sim.add_testbench(testbench)
-    sim.run()
-    return np.array(results, dtype=np.uint64)
-
-
-def check(dut, output: Value, expected: np.ndarray, **inputs: np.ndarray) -> None:
-    """Every result is the expected one, and there are some."""
+def check(dut, output: str | Value, expected: np.ndarray, **inputs: np.ndarray) -> None:
+    """Every result is the expected one `LATENCY` cycles later, and there are some."""
     assert expected.size > 0
-    actual = run(dut, output, **inputs)
+    vectors = zip(*(values.tolist() for values in inputs.values()), strict=True)
+    items = (dict(zip(inputs, vector, strict=True)) for vector in vectors)
+    actual = np.array(stream_through(dut, items, output, dut.LATENCY), dtype=np.uint64)
     wrong = np.flatnonzero(actual != expected)
     assert wrong.size == 0, [
         " ".join(f"{name}={int(values[i]):#x}" for name, values in inputs.items())
         + f": {int(actual[i]):#x}, expected {int(expected[i]):#x}"
         for i in wrong[:5]
     ]
+
+
+def check_core(
+    dut, output: str, golden: Callable, a: np.ndarray, b: np.ndarray, keep: np.ndarray
+) -> None:
+    """FpAdd or FpMul on patterns a and b; where `keep`, that of a is kept."""
+    late = np.zeros(dut.KEPT_CYCLES, dtype=np.uint32)
+    kept = np.concatenate([late, np.where(keep, a, 0)])
+    a, b, keep = (np.concatenate([values, late.astype(values.dtype)]) for values in (a, b, keep))
+    expected = np.where(keep, a, golden(a, b))
+    check(dut, output, expected, a=a, b=b, keep=keep, kept=kept)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from unit.fp_bench import SEED, check
+from unit.fp_bench import SEED, check_core
 
 from tegula.arith.fp_add import FpAdd
 from tegula_golden.fp32 import add
@@ -12,13 +12,7 @@ VECTORS = 6000
 
 
 def check_sums(a, b, keep):
-    """`addends` a and b; where `keep`, the pattern of a is kept."""
-    dut = FpAdd()
-    late = np.zeros(dut.KEPT_CYCLES, dtype=np.uint32)
-    kept = np.concatenate([late, np.where(keep, a, 0)])
-    a, b, keep = (np.concatenate([values, late.astype(values.dtype)]) for values in (a, b, keep))
-    expected = np.where(keep, a, add(a, b))
-    check(dut, dut.sum, expected, a=a, b=b, keep=keep, kept=kept)
+    check_core(FpAdd(), "sum", add, a, b, keep)
 
 
 @pytest.mark.parametrize("kind", SUM_KINDS)

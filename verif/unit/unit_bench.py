@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 
+from amaranth.hdl import Value
 from amaranth.sim import Simulator
 
 __all__ = ["simulate", "stream_through"]
@@ -16,16 +17,17 @@ def simulate(dut, testbench: Callable, *, clocked: bool = True) -> None:
     simulator.run()
 
 
-def stream_through(dut, inputs: Iterable[dict], output: str, latency: int) -> list:
-    """`output` for each of `inputs` (ports by name), one a cycle, `latency` cycles later."""
+def stream_through(dut, inputs: Iterable[dict], output: str | Value, latency: int) -> list:
+    """`output`, a port's name or a value, `latency` cycles after each of `inputs`, one a cycle."""
     inputs, outputs = list(inputs), []
+    sampled = getattr(dut, output) if isinstance(output, str) else output
 
     async def testbench(ctx):
         for cycle in range(len(inputs) + latency):
             if cycle < len(inputs):
                 for name, value in inputs[cycle].items():
                     ctx.set(getattr(dut, name), value)
-            *_, value = await ctx.tick().sample(getattr(dut, output))
+            *_, value = await ctx.tick().sample(sampled)
             if cycle >= latency:
                 outputs.append(value)
 

@@ -13,8 +13,7 @@ import numpy as np
 from tegula.config import TileConfig
 from tegula.formats import BF16, FP32, FloatFormat
 from tegula.streams import stream_states
-from tegula_golden.cast import cast
-from tegula_golden.codes import code_dtype
+from tegula_sw.arrays import float_codes
 from tegula_sw.functions.loading import TableRecords
 from tegula_sw.kernels import loss, pointwise, scaling
 from tegula_sw.kernels.builder import KernelBuilder
@@ -109,13 +108,11 @@ class Classifier:
         self._b1 = self._bias("b1", hidden)
         self._b2 = self._bias("b2", self.classes)
         self._scalars = {
-            name: self._constant(f"optimizer's {name}", 1, FP32, value).strip()
+            name: self._constant(f"optimizer's {name}", self.config.n, 1, FP32, value).strip()
             for name, value in self._optimizer.scalars.items()
         }
         n = self.config.n
-        self._ones = self._matrix("ones", settings.batch, n, settings.forward_format)
-        one = int(cast(np.float32([1]).view(np.uint32), settings.forward_format)[0])
-        self._set(self._ones, np.full((settings.batch, n), one))
+        self._ones = self._constant("ones", settings.batch, n, settings.forward_format, 1.0)
         self._generators = self._matrix("generators", n, 8, BF16)
         self._hidden_scale = self._dz_scale = self._da_scale = None
         if self._fp8:
@@ -128,23 +125,22 @@ class Classifier:
     def _matrix(self, name: str, rows: int, columns: int, fmt: FloatFormat, **more: int) -> Matrix:
         return self._scratchpad.matrix(name, rows, columns, fmt, **more)
 
-    def _set(self, matrix: Matrix, codes: np.ndarray) -> None:
-        """First content of a matrix."""
-        self._initial.append((matrix, np.asarray(codes).astype(code_dtype(matrix.fmt))))
-
-    def _constant(self, name: str, columns: int, fmt: FloatFormat, value: float) -> Matrix:
-        """A matrix of equal elements in every partition."""
-        matrix = self._matrix(name, self.config.n, columns, fmt)
-        code = int(cast(np.float32([value]).view(np.uint32), fmt)[0])
-        self._set(matrix, np.full((matrix.rows, columns), code))
+    def _constant(
+        self, name: str, rows: int, columns: int, fmt: FloatFormat, value: float, **more: int
+    ) -> Matrix:
+        """A matrix of equal elements at first."""
+        matrix = self._matrix(name, rows, columns, fmt, **more)
+        content = np.full((rows, columns), value, np.float32)
+        self._initial.append((matrix, float_codes(name, content, fmt)))
         return matrix
 
     def _scaled(self, name: str, fmt: FloatFormat, scale: float) -> ScaledTensor:
+        n = self.config.n
         return ScaledTensor(
             fmt=fmt,
-            scale=self._constant(f"scale of {name}", 1, FP32, scale),
-            inverse=self._constant(f"inverse scale of {name}", 1, FP32, 1 / scale),
-            largest=self._constant(f"largest magnitude of {name}", 1, BF16, 0.0),
+            scale=self._constant(f"scale of {name}", n, 1, FP32, scale),
+            inverse=self._constant(f"inverse scale of {name}", n, 1, FP32, 1 / scale),
+            largest=self._constant(f"largest magnitude of {name}", n, 1, BF16, 0.0),
         )
 
     def _weight(self, name: str, rows: int, columns: int, *, transposed: bool) -> Parameter:
@@ -165,15 +161,14 @@ class Classifier:
         )
 
     def _bias(self, name: str, columns: int) -> Parameter:
-        value = self._constant(name, columns, FP32, 0.0)
+        value = self._constant(name, self.config.n, columns, FP32, 0.0)
         return Parameter(value=value, slots=self._slots(name, self.config.n, columns))
 
     def _slots(self, name: str, rows: int, columns: int) -> dict[str, Matrix]:
         slots = {}
         for skew, slot in enumerate(self._optimizer.slots, 1):
             title = f"{slot} of {name}"
-            slots[slot] = self._matrix(title, rows, columns, FP32, packed=True, skew=skew)
-            self._set(slots[slot], np.zeros((rows, columns)))
+            slots[slot] = self._constant(title, rows, columns, FP32, 0.0, packed=True, skew=skew)
         return slots
 
     @property
@@ -213,8 +208,7 @@ class Classifier:
         for parameter in (self._w1, self._w2):
             value = parameter.value
             drawn = rng.normal(0, np.sqrt(2 / value.rows), (value.rows, value.columns))
-            bits = np.ascontiguousarray(drawn.astype(np.float32)).view(np.uint32)
-            value.place(words, cast(bits, value.fmt).astype(code_dtype(value.fmt)))
+            value.place(words, float_codes(value.name, drawn.astype(np.float32), value.fmt))
         states = np.array(stream_states(self.settings.seed, self.config.n), np.uint32)
         self._generators.place(words, states.view(np.uint16).reshape(self.config.n, 8))
         return words

@@ -108,7 +108,8 @@ def train(
                 record.cycles.append(result.cycles)
                 bar.step(result.loss, result.cycles)
                 if interrupts.wanted:
-                    record.save(session.save(), session.weights())
+                    state = session.save()
+                    record.save(state, session.classifier.weights(state))
                     bar.note(f"interrupted in epoch {epoch}, and saved: --resume goes on")
                     raise KeyboardInterrupt
             state = session.save()

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tegula_golden.cast import cast
-from tegula_golden.codes import code_dtype
+from tegula_sw.arrays import float_codes
 from tegula_sw.builder import MemoryImage
 from tegula_sw.device import Device, RunResult, run_well
 from tegula_sw.functions.loading import TableRecords
@@ -69,7 +68,6 @@ class Session:
         self.device, self.settings = device, settings
         self.classifier = model = Classifier(device.config, settings, inputs, classes)
         image = MemoryImage()
-        self._sample_dtype = code_dtype(settings.forward_format)
         sample_bytes = settings.batch * inputs * settings.forward_format.width // 8
         initial = model.initial_state()
         if state is not None and (state.shape != initial.shape or state.dtype != initial.dtype):
@@ -106,9 +104,8 @@ class Session:
         self._memory[address : address + raw.size] = raw
 
     def _put_samples(self, inputs: np.ndarray) -> None:
-        bits = np.ascontiguousarray(inputs, np.float32).view(np.uint32)
-        codes = cast(bits, self.settings.forward_format, saturate=True)
-        self._put(self._at.samples, codes.astype(self._sample_dtype))
+        codes = float_codes("samples", inputs, self.settings.forward_format)
+        self._put(self._at.samples, codes)
 
     def step(self, inputs: np.ndarray, labels: np.ndarray) -> StepResult:
         """Train on a batch: float32 (batch, inputs), and class numbers (batch,)."""
