@@ -14,7 +14,8 @@ from tegula_sw.builder import MAX_GRANULES, MemoryImage
 from tegula_sw.device import Device, device_name, run_well
 from tegula_sw.gemm_kernel import build_gemm
 from tegula_sw.gemm_map import GemmAddresses
-from tegula_sw.tiling import GemmShape, Span, plan_gemm
+from tegula_sw.gemm_shape import GemmShape, Span
+from tegula_sw.tiling import plan_gemm
 
 __all__ = ["GemmReport", "gemm", "split_jobs"]
 

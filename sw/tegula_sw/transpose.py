@@ -17,9 +17,10 @@ from tegula.config import TileConfig
 from tegula.isa.instructions import Engine, Layout
 from tegula_sw.builder import MemoryImage
 from tegula_sw.device import Device, run_well
+from tegula_sw.gemm_shape import Span
 from tegula_sw.ordering import assemble_ordered
 from tegula_sw.schedule import Op, dma_op
-from tegula_sw.tiling import Span, balanced
+from tegula_sw.tiling import balanced
 
 __all__ = ["TransposeAddresses", "build_transpose", "transpose_on_device"]
 

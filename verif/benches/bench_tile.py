@@ -16,7 +16,7 @@ from tegula_sw.builder import MemoryImage
 from tegula_sw.casts import CastAddresses, build_cast
 from tegula_sw.gemm_kernel import build_gemm
 from tegula_sw.gemm_map import GemmAddresses
-from tegula_sw.tiling import GemmShape
+from tegula_sw.gemm_shape import GemmShape
 
 OPERAND_FORMATS = (BF16, E4M3FN, E5M2)
 RESULT_FORMATS = (*OPERAND_FORMATS, FP32)

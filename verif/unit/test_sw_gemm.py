@@ -18,8 +18,8 @@ from tegula_sw.device import TileTrapError
 from tegula_sw.gemm import gemm, split_jobs
 from tegula_sw.gemm_kernel import build_gemm
 from tegula_sw.gemm_map import GemmAddresses
+from tegula_sw.gemm_shape import GemmShape, Span
 from tegula_sw.golden import GoldenDevice
-from tegula_sw.tiling import GemmShape, Span
 
 SMALL = preset("small")
 TIGHT = preset("small", queue_depth=2, max_reads=2, max_writes=2)

@@ -6,7 +6,8 @@ import pytest
 from tegula.array.array import swap_cycles
 from tegula.config import PRESETS, TileConfig, preset
 from tegula.formats import BF16, E4M3FN, FP32
-from tegula_sw.tiling import GemmShape, Span, balanced, load_period_cycles, plan_gemm
+from tegula_sw.gemm_shape import GemmShape, Span
+from tegula_sw.tiling import balanced, load_period_cycles, plan_gemm
 
 SMALL = preset("small")
 

@@ -65,7 +65,7 @@ def test_ten_steps_on_rtl_leave_the_weights_of_golden(name):
     finally:
         device.close()
     assert [result.loss for result in results] == [result.loss for result in expected]
-    assert weights_hash(session.classifier.weights(state)) == weights_hash(golden.weights())
+    assert weights_hash(session.classifier.state.weights(state)) == weights_hash(golden.weights())
     np.testing.assert_array_equal(state, golden.save())
     assert np.ptp([result.cycles for result in results]) < 20
     losses = [result.loss for result in results]
@@ -136,7 +136,7 @@ def test_bf16_weights_are_bf16():
 
 def test_seeds_share_nothing():
     models = [Classifier(TINY, TrainingSettings(seed=s, hidden=8), 8, 4) for s in (1, 2)]
-    first, second = (model.weights(model.initial_state()) for model in models)
+    first, second = (model.state.weights(model.state.initial()) for model in models)
     assert (first["w1"] != second["w1"]).mean() > 0.99
     assert (digits(1)[1].labels != digits(2)[1].labels).any()
 

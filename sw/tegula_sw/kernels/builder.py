@@ -8,16 +8,14 @@ ahead of each other as data and buffers allow. The program is the same for both 
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from itertools import product
 
 from tegula.config import TileConfig
 from tegula.formats import BF16, FP32, FloatFormat
 from tegula.isa.instructions import Engine
 from tegula.isa.operations import Reduction, Rounding
-from tegula_sw.accesses import Storage
 from tegula_sw.functions.loading import TableRecords, apply_fields
-from tegula_sw.kernels.matrix import Matrix, Strip
+from tegula_sw.kernels.matrix import Matrix, Strip, psum_strip
 from tegula_sw.kernels.operands import (
     Index,
     PerPartition,
@@ -155,14 +153,19 @@ class KernelBuilder:
                 passes = ((step, band) for band, step in product(chosen, range(stationary.bands)))
             for step, band in passes:
                 self._pass(
-                    stationary, moving, step, band, start, _sums(n, width, addr, band - first)
+                    stationary,
+                    moving,
+                    step,
+                    band,
+                    start,
+                    psum_strip(n, width, addr + (band - first) * width),
                 )
             full = range(first, min(chosen.stop, whole))
             for part in (full, range(max(first, whole), chosen.stop)):
                 if part:
                     rows = min(n, stationary.columns - part.start * n)
-                    sums = _sums(rows, width, addr, part.start - first)
-                    yield part, replace(sums, columns=len(part) * width)
+                    start_of_part = addr + (part.start - first) * width
+                    yield part, psum_strip(rows, len(part) * width, start_of_part)
             self._psum.give(addr)
 
     def _pass(
@@ -393,15 +396,3 @@ class KernelBuilder:
     def store_words(self, words: int, address: int) -> None:
         """Put words 0 .. `words` - 1 of all partitions there."""
         self._ops.append(image_transfer(self.config, Engine.STORE, words, address))
-
-
-def _sums(rows: int, width: int, addr: int, number: int) -> Strip:
-    """PSUM words of a band of a product."""
-    return Strip(
-        rows=rows,
-        columns=width,
-        addr=addr + number * width,
-        stride=1,
-        fmt=FP32,
-        storage=Storage.PSUM,
-    )

@@ -8,7 +8,7 @@ from tegula.formats import FP32, FloatFormat
 from tegula_golden.codes import code_dtype
 from tegula_sw.accesses import Storage
 
-__all__ = ["Matrix", "Strip", "element_words"]
+__all__ = ["Matrix", "Strip", "element_words", "psum_strip"]
 
 
 def element_words(fmt: FloatFormat) -> int:
@@ -56,6 +56,12 @@ class Strip:
         if self.columns != 1:
             raise ValueError(f"only a single column can be repeated, not {self.columns}")
         return replace(self, columns=count, stride=0)
+
+
+def psum_strip(rows: int, columns: int, addr: int) -> Strip:
+    """Words of PSUM, which are read as fp32."""
+    storage = Storage.PSUM
+    return Strip(rows=rows, columns=columns, addr=addr, stride=1, fmt=FP32, storage=storage)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,12 +8,8 @@ or transposed. A step loads samples and labels and stores its loss; nothing else
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-import numpy as np
-
 from tegula.config import TileConfig
-from tegula.formats import BF16, FP32, FloatFormat
-from tegula.streams import stream_states
-from tegula_sw.arrays import float_codes
+from tegula.formats import BF16, FP32
 from tegula_sw.functions.loading import TableRecords
 from tegula_sw.kernels import loss, pointwise, scaling
 from tegula_sw.kernels.builder import KernelBuilder
@@ -22,15 +18,11 @@ from tegula_sw.kernels.matrix import Matrix, Strip
 from tegula_sw.kernels.operands import scaled_by
 from tegula_sw.kernels.pointwise import gelu, gelu_grad, relu_grad, transpose
 from tegula_sw.kernels.scaling import ScaledTensor
-from tegula_sw.kernels.scratchpad import Scratchpad
 from tegula_sw.training.parameters import TrainingSettings
 from tegula_sw.training.parts import HiddenLayer, Operand, Parameter, temporary
+from tegula_sw.training.state import ClassifierState
 
 __all__ = ["Addresses", "Classifier"]
-
-_GRADIENT_SCALE = 2.0**12
-_HIDDEN_SCALE = 2.0**4
-"""Scales of the first step: a gradient is about 1 / batch, a hidden unit about 1."""
 
 _MAX_CLASSES = 128
 
@@ -44,7 +36,7 @@ class Addresses:
     functions
         Those of `Classifier.functions`.
     state
-        Image of the scratchpad, `Classifier.state_bytes`.
+        Image of the scratchpad, `ClassifierState.size_bytes`.
     samples
         (batch, inputs), codes of the forward format, row by row.
     labels
@@ -64,7 +56,7 @@ class Addresses:
 
 
 class Classifier:
-    """Programs and the layout of the scratchpad.
+    """Programs; `state` is where everything lies.
 
     Parameters
     ----------
@@ -94,82 +86,7 @@ class Classifier:
         self.inputs, self.classes = inputs, classes
         self._optimizer = settings.make_optimizer()
         self._fp8 = settings.format == "fp8"
-        self._scratchpad = Scratchpad(config)
-        self._initial: list[tuple[Matrix, np.ndarray]] = []
-        self._allocate()
-
-    # --- layout
-
-    def _allocate(self) -> None:
-        """Everything that outlives a step."""
-        hidden, settings = self.settings.hidden, self.settings
-        self._w1 = self._weight("w1", self.inputs, hidden, transposed=False)
-        self._w2 = self._weight("w2", hidden, self.classes, transposed=True)
-        self._b1 = self._bias("b1", hidden)
-        self._b2 = self._bias("b2", self.classes)
-        self._scalars = {
-            name: self._constant(f"optimizer's {name}", self.config.n, 1, FP32, value).strip()
-            for name, value in self._optimizer.scalars.items()
-        }
-        n = self.config.n
-        self._ones = self._constant("ones", settings.batch, n, settings.forward_format, 1.0)
-        self._generators = self._matrix("generators", n, 8, BF16)
-        self._hidden_scale = self._dz_scale = self._da_scale = None
-        if self._fp8:
-            forward, gradient = settings.forward_format, settings.gradient_format
-            self._hidden_scale = self._scaled("hidden", forward, _HIDDEN_SCALE)
-            self._dz_scale = self._scaled("logits' gradient", gradient, _GRADIENT_SCALE)
-            self._da_scale = self._scaled("hidden gradient", gradient, _GRADIENT_SCALE)
-        self._state_words = self._scratchpad.end
-
-    def _matrix(self, name: str, rows: int, columns: int, fmt: FloatFormat, **more: int) -> Matrix:
-        return self._scratchpad.matrix(name, rows, columns, fmt, **more)
-
-    def _constant(
-        self, name: str, rows: int, columns: int, fmt: FloatFormat, value: float, **more: int
-    ) -> Matrix:
-        """A matrix of equal elements at first."""
-        matrix = self._matrix(name, rows, columns, fmt, **more)
-        content = np.full((rows, columns), value, np.float32)
-        self._initial.append((matrix, float_codes(name, content, fmt)))
-        return matrix
-
-    def _scaled(self, name: str, fmt: FloatFormat, scale: float) -> ScaledTensor:
-        n = self.config.n
-        return ScaledTensor(
-            fmt=fmt,
-            scale=self._constant(f"scale of {name}", n, 1, FP32, scale),
-            inverse=self._constant(f"inverse scale of {name}", n, 1, FP32, 1 / scale),
-            largest=self._constant(f"largest magnitude of {name}", n, 1, BF16, 0.0),
-        )
-
-    def _weight(self, name: str, rows: int, columns: int, *, transposed: bool) -> Parameter:
-        settings = self.settings
-        value = self._matrix(name, rows, columns, settings.weight_format, packed=True)
-        slots = self._slots(name, rows, columns)
-        fmt = settings.forward_format
-        operand = value
-        if value.fmt != fmt:
-            operand = self._matrix(f"{name} as an operand", rows, columns, fmt, packed=True)
-        operand_t = None
-        if transposed:
-            title = f"{name} transposed"
-            operand_t = self._scratchpad.matrix(title, columns, rows, fmt)
-        scaled = self._scaled(name, fmt, 1.0) if self._fp8 else None
-        return Parameter(
-            value=value, slots=slots, operand=operand, operand_t=operand_t, scaled=scaled
-        )
-
-    def _bias(self, name: str, columns: int) -> Parameter:
-        value = self._constant(name, self.config.n, columns, FP32, 0.0)
-        return Parameter(value=value, slots=self._slots(name, self.config.n, columns))
-
-    def _slots(self, name: str, rows: int, columns: int) -> dict[str, Matrix]:
-        slots = {}
-        for skew, slot in enumerate(self._optimizer.slots, 1):
-            title = f"{slot} of {name}"
-            slots[slot] = self._constant(title, rows, columns, FP32, 0.0, packed=True, skew=skew)
-        return slots
+        self.state = ClassifierState(config, settings, inputs, classes, self._optimizer)
 
     @property
     def functions(self) -> list[str]:
@@ -178,11 +95,6 @@ class Classifier:
         names += scaling.FUNCTIONS if self._fp8 else ()
         names += pointwise.GELU_FUNCTIONS if self.settings.activation == "gelu" else ()
         return list(dict.fromkeys(names))
-
-    @property
-    def state_bytes(self) -> int:
-        """Size of the image of the state."""
-        return 2 * self.config.n * self._state_words
 
     @property
     def loss_bytes(self) -> int:
@@ -195,47 +107,23 @@ class Classifier:
         batch, hidden = self.settings.batch, self.settings.hidden
         return batch * hidden * (2 * self.inputs + 3 * self.classes)
 
-    def initial_state(self) -> np.ndarray:
-        """Image of the state before the first step: uint16, (n, words).
-
-        Weights are normal with variance 2 / inputs of their layer (He et al. 2015), cast to their
-        format; biases, and the optimizer's state, are zero; generators start with the seed.
-        """
-        words = np.zeros((self.config.n, self._state_words), np.uint16)
-        for matrix, codes in self._initial:
-            matrix.place(words, codes)
-        rng = np.random.default_rng(self.settings.seed)
-        for parameter in (self._w1, self._w2):
-            value = parameter.value
-            drawn = rng.normal(0, np.sqrt(2 / value.rows), (value.rows, value.columns))
-            value.place(words, float_codes(value.name, drawn.astype(np.float32), value.fmt))
-        states = np.array(stream_states(self.settings.seed, self.config.n), np.uint32)
-        self._generators.place(words, states.view(np.uint16).reshape(self.config.n, 8))
-        return words
-
-    def weights(self, state: np.ndarray) -> dict[str, np.ndarray]:
-        """Codes of w1, b1, w2 and b2 from an image of the state."""
-        named = {"w1": self._w1, "b1": self._b1, "w2": self._w2, "b2": self._b2}
-        codes = {name: parameter.value.codes(state) for name, parameter in named.items()}
-        return {name: c[0] if name.startswith("b") else c for name, c in codes.items()}
-
     # --- programs
 
     def _builder(self, at: Addresses) -> KernelBuilder:
-        return KernelBuilder(self.config, self._scratchpad, at.functions)
+        return KernelBuilder(self.config, self.state.scratchpad, at.functions)
 
     def restore_program(self, at: Addresses) -> bytes:
         """Load the state, the function table and the generators."""
         b = self._builder(at)
-        b.load_words(self._state_words, at.state)
+        b.load_words(self.state.words, at.state)
         b.load_functions()
-        b.load_generators(self._generators)
+        b.load_generators(self.state.generators)
         return b.assemble()
 
     def prepare_program(self, at: Addresses) -> bytes:
         """Before the first step: scales of the weights, and their copies for the array."""
         b = self._builder(at)
-        for parameter in (self._w1, self._w2):
+        for parameter in (self.state.w1, self.state.w2):
             if parameter.scaled is not None:
                 scaling.largest_magnitude(b, parameter.value, parameter.scaled)
                 scaling.update_scale(b, parameter.scaled)
@@ -246,8 +134,8 @@ class Classifier:
     def save_program(self, at: Addresses) -> bytes:
         """Store the state, generators included."""
         b = self._builder(at)
-        b.save_generators(self._generators)
-        b.store_words(self._state_words, at.state)
+        b.save_generators(self.state.generators)
+        b.store_words(self.state.words, at.state)
         return b.assemble()
 
     def evaluate_program(self, at: Addresses) -> bytes:
@@ -293,8 +181,8 @@ class Classifier:
         loss.one_hot(b, labels, onehot)
 
         layer = self._hidden(b, stack, samples_t)
-        self._optimizer.begin(b, self._scalars)
-        for parameter in (self._w1, self._w2, self._b1, self._b2):
+        self._optimizer.begin(b, self.state.scalars)
+        for parameter in (self.state.w1, self.state.w2, self.state.b1, self.state.b2):
             for bands in parameter.value.spans():
                 self._optimizer.decay(b, parameter.slot_strips(bands))
         logits = self._logits(b, stack, layer.operand)
@@ -302,9 +190,9 @@ class Classifier:
         dh = temporary(b, stack, "hidden gradient", batch, hidden, BF16)
         da = temporary(b, stack, "gradient before the activation", batch, hidden, BF16)
         with loss.softmax_gradient(b, logits, onehot, dz) as softmax:
-            dz_operand = Operand(b, stack, dz, self._dz_scale)
+            dz_operand = Operand(b, stack, dz, self.state.dz_scale)
             dz_operand.make_all()
-            da_operand = Operand(b, stack, da, self._da_scale, transposes=False)
+            da_operand = Operand(b, stack, da, self.state.da_scale, transposes=False)
 
             def through_activation(band: int) -> None:
                 if settings.activation == "relu":
@@ -313,23 +201,23 @@ class Classifier:
                     gelu_grad(b, layer.before, dh, da, band)
                 da_operand.make(band)
 
-            scale = self._inverse(b, stack, self._dz_scale, self._w2)
+            scale = self._inverse(b, stack, self.state.dz_scale, self.state.w2)
             dz_t = dz_operand.transposed
-            input_grad(b, dz_t, self._w2.operand_t, dh, scale=scale, then=through_activation)
+            input_grad(b, dz_t, self.state.w2.operand_t, dh, scale=scale, then=through_activation)
             losses = temporary(b, stack, "losses", self.config.n, logits.bands, FP32)
             loss.mean_loss(b, softmax, losses)
             loss.total(b, losses, at.loss)
 
-        for parameter in (self._w1, self._w2):
+        for parameter in (self.state.w1, self.state.w2):
             if parameter.scaled is not None:
                 scaling.update_scale(b, parameter.scaled)
-        inverse = self._inverse(b, stack, self._hidden_scale, self._dz_scale)
-        self._update_weight(b, self._w2, layer.operand.plain, dz_operand.plain, inverse)
-        inverse_dz = self._inverse(b, stack, self._dz_scale)
-        self._update_bias(b, self._b2, dz_operand.plain, inverse_dz)
-        inverse_da = self._inverse(b, stack, self._da_scale)
-        self._update_bias(b, self._b1, da_operand.plain, inverse_da)
-        self._update_weight(b, self._w1, samples, da_operand.plain, inverse_da)
+        inverse = self._inverse(b, stack, self.state.hidden_scale, self.state.dz_scale)
+        self._update_weight(b, self.state.w2, layer.operand.plain, dz_operand.plain, inverse)
+        inverse_dz = self._inverse(b, stack, self.state.dz_scale)
+        self._update_bias(b, self.state.b2, dz_operand.plain, inverse_dz)
+        inverse_da = self._inverse(b, stack, self.state.da_scale)
+        self._update_bias(b, self.state.b1, da_operand.plain, inverse_da)
+        self._update_weight(b, self.state.w1, samples, da_operand.plain, inverse_da)
         for operand in (layer.operand, dz_operand, da_operand):
             operand.observe()
 
@@ -341,7 +229,7 @@ class Classifier:
         before = activated
         if not is_relu:
             before = temporary(b, stack, "before the activation", *shape, BF16)
-        operand = Operand(b, stack, activated, self._hidden_scale)
+        operand = Operand(b, stack, activated, self.state.hidden_scale)
 
         def activate(band: int) -> None:
             if not is_relu:
@@ -351,10 +239,10 @@ class Classifier:
         linear(
             b,
             samples_t,
-            self._w1.operand,
-            self._b1.value,
+            self.state.w1.operand,
+            self.state.b1.value,
             before,
-            scale=self._w1.scaled.inverse.strip() if self._fp8 else None,
+            scale=self.state.w1.scaled.inverse.strip() if self._fp8 else None,
             relu=is_relu,
             then=activate,
         )
@@ -363,8 +251,8 @@ class Classifier:
     def _logits(self, b: KernelBuilder, stack: ExitStack, hidden: Operand) -> Matrix:
         hidden_t = hidden.transposed
         logits = temporary(b, stack, "logits", hidden_t.columns, self.classes, FP32)
-        scale = self._inverse(b, stack, self._hidden_scale, self._w2)
-        linear(b, hidden_t, self._w2.operand, self._b2.value, logits, scale=scale)
+        scale = self._inverse(b, stack, self.state.hidden_scale, self.state.w2)
+        linear(b, hidden_t, self.state.w2.operand, self.state.b2.value, logits, scale=scale)
         return logits
 
     def _inverse(
@@ -404,7 +292,7 @@ class Classifier:
                     b,
                     weight if part is None else weight.slice(*part),
                     parameter.slot_strips(bands, part),
-                    self._scalars,
+                    self.state.scalars,
                     self.settings.weight_rounding,
                 )
             for bands, part in waiting:
@@ -435,8 +323,8 @@ class Classifier:
     def _update_bias(
         self, b: KernelBuilder, parameter: Parameter, dy: Matrix, scale: Strip | None
     ) -> None:
-        for columns, sums, steps in bias_grad(b, self._ones, dy, scale=scale):
+        for columns, sums, steps in bias_grad(b, self.state.ones, dy, scale=scale):
             slots = parameter.slot_strips(range(1), columns)
             self._optimizer.accumulate(b, slots, sums, steps)
             value = parameter.value.strip().slice(*columns)
-            self._optimizer.apply(b, value, slots, self._scalars, "nearest")
+            self._optimizer.apply(b, value, slots, self.state.scalars, "nearest")

@@ -109,11 +109,11 @@ def train(
                 bar.step(result.loss, result.cycles)
                 if interrupts.wanted:
                     state = session.save()
-                    record.save(state, session.classifier.weights(state))
+                    record.save(state, session.classifier.state.weights(state))
                     bar.note(f"interrupted in epoch {epoch}, and saved: --resume goes on")
                     raise KeyboardInterrupt
             state = session.save()
-            weights = session.classifier.weights(state)
+            weights = session.classifier.state.weights(state)
             accuracy = session.accuracy(test_samples.inputs, test_samples.labels)
             record.epochs.append(_epoch(record, session, epoch, batches, accuracy, weights))
             record.save(state, weights)

@@ -69,7 +69,7 @@ class Session:
         self.classifier = model = Classifier(device.config, settings, inputs, classes)
         image = MemoryImage()
         sample_bytes = settings.batch * inputs * settings.forward_format.width // 8
-        initial = model.initial_state()
+        initial = model.state.initial()
         if state is not None and (state.shape != initial.shape or state.dtype != initial.dtype):
             raise ValueError(
                 f"the state is {state.dtype} {state.shape}, but this classifier's is"
@@ -149,9 +149,9 @@ class Session:
         """Image of the state: uint16, (n, words)."""
         self._run("save")
         model = self.classifier
-        shape = model.config.n, model.state_bytes // 2 // model.config.n
+        shape = model.config.n, model.state.size_bytes // 2 // model.config.n
         return self._image.read(self._memory, self._at.state, np.uint16, shape)
 
     def weights(self) -> dict[str, np.ndarray]:
         """Codes of w1, b1, w2 and b2, by name."""
-        return self.classifier.weights(self.save())
+        return self.classifier.state.weights(self.save())

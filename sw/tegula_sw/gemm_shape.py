@@ -1,0 +1,105 @@
+"""What a GEMM computes, and how its operands lie in memory."""
+
+from dataclasses import dataclass
+
+from tegula.formats import FloatFormat
+from tegula.isa.instructions import Layout
+
+__all__ = ["GemmShape", "Span"]
+
+
+@dataclass(frozen=True)
+class Span:
+    """A half-open range of rows, columns or k."""
+
+    start: int
+    stop: int
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+
+@dataclass(frozen=True, kw_only=True)
+class GemmShape:
+    """The job: C[m, n] = sum over k of A[m, k] * B[k, n], for `rows` x `columns` of a larger C.
+
+    Attributes
+    ----------
+    rows, columns
+        Span of C that this program computes.
+    k
+        Terms of each sum.
+    height, pitch
+        Rows and columns of C in memory.
+    fmt_a, fmt_b, fmt_out
+        Formats of the operands and of C.
+    transpose_a, transpose_b
+        Whether memory holds A^T (K x M) in the place of A, and B^T (N x K) in that of B.
+    """
+
+    rows: Span
+    columns: Span
+    k: int
+    height: int
+    pitch: int
+    fmt_a: FloatFormat
+    fmt_b: FloatFormat
+    fmt_out: FloatFormat
+    transpose_a: bool = False
+    transpose_b: bool = False
+
+    @classmethod
+    def whole(
+        cls,
+        m: int,
+        n: int,
+        k: int,
+        fmt_a: FloatFormat,
+        fmt_b: FloatFormat,
+        fmt_out: FloatFormat,
+        *,
+        transpose_a: bool = False,
+        transpose_b: bool = False,
+    ) -> "GemmShape":
+        """All of an m x n matrix C of sums of k products.
+
+        Raises
+        ------
+        ValueError
+            If a size is below 1.
+        """
+        for name, size in (("M", m), ("N", n), ("K", k)):
+            if size < 1:
+                raise ValueError(f"{name} must be at least 1, not {size}")
+        return cls(
+            rows=Span(0, m),
+            columns=Span(0, n),
+            k=k,
+            height=m,
+            pitch=n,
+            fmt_a=fmt_a,
+            fmt_b=fmt_b,
+            fmt_out=fmt_out,
+            transpose_a=transpose_a,
+            transpose_b=transpose_b,
+        )
+
+    @property
+    def layout_a(self) -> Layout:
+        """How A is loaded: a line of memory lies across the partitions, or along one."""
+        return Layout.FREE if self.transpose_a else Layout.PARTITION
+
+    @property
+    def layout_b(self) -> Layout:
+        """How B is loaded."""
+        return Layout.PARTITION if self.transpose_b else Layout.FREE
+
+    @property
+    def line_bytes_a(self) -> int:
+        """From a line of A in memory to the next."""
+        return (self.height if self.transpose_a else self.k) * self.fmt_a.width // 8
+
+    @property
+    def line_bytes_b(self) -> int:
+        """From a line of B in memory to the next."""
+        return (self.k if self.transpose_b else self.pitch) * self.fmt_b.width // 8

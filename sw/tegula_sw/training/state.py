@@ -1,0 +1,172 @@
+"""What a classifier keeps in the scratchpad from step to step, and where."""
+
+import numpy as np
+
+from tegula.config import TileConfig
+from tegula.formats import BF16, FP32, FloatFormat
+from tegula.streams import stream_states
+from tegula_sw.arrays import float_codes
+from tegula_sw.kernels.matrix import Matrix
+from tegula_sw.kernels.optimizers import Optimizer
+from tegula_sw.kernels.scaling import ScaledTensor
+from tegula_sw.kernels.scratchpad import Scratchpad
+from tegula_sw.training.parameters import TrainingSettings
+from tegula_sw.training.parts import Parameter
+
+__all__ = ["ClassifierState"]
+
+_GRADIENT_SCALE = 2.0**12
+_HIDDEN_SCALE = 2.0**4
+"""Scales of the first step: a gradient is about 1 / batch, a hidden unit about 1."""
+
+
+class ClassifierState:
+    """Parameters, the optimizer's state, constants, scales and generators, at fixed places.
+
+    Parameters
+    ----------
+    config
+        The tile.
+    settings
+        Sizes and formats.
+    inputs, classes
+        Elements of a sample, and how many classes there are.
+    optimizer
+        Whose slots and scalars are kept.
+
+    Attributes
+    ----------
+    scratchpad
+        Its space; what is free is a step's.
+    words
+        Words of each partition that the state occupies, from 0 on.
+    w1, w2, b1, b2
+        The parameters.
+    scalars
+        The optimizer's.
+    ones
+        (batch, n), all 1.
+    generators
+        The states of the random generators, while they are in the scratchpad.
+    hidden_scale, dz_scale, da_scale
+        In fp8 the scales of the hidden layer and of both gradients, else None.
+
+    Raises
+    ------
+    ValueError
+        If the tile is too small; the message says what does not fit.
+    """
+
+    def __init__(
+        self,
+        config: TileConfig,
+        settings: TrainingSettings,
+        inputs: int,
+        classes: int,
+        optimizer: Optimizer,
+    ):
+        self._config, self._settings = config, settings
+        self._inputs, self._classes = inputs, classes
+        self._optimizer = optimizer
+        self.scratchpad = Scratchpad(config)
+        self._initial: list[tuple[Matrix, np.ndarray]] = []
+        self._allocate()
+
+    def _allocate(self) -> None:
+        """Everything that outlives a step."""
+        hidden, settings = self._settings.hidden, self._settings
+        self.w1 = self._weight("w1", self._inputs, hidden, transposed=False)
+        self.w2 = self._weight("w2", hidden, self._classes, transposed=True)
+        self.b1 = self._bias("b1", hidden)
+        self.b2 = self._bias("b2", self._classes)
+        self.scalars = {
+            name: self._constant(f"optimizer's {name}", self._config.n, 1, FP32, value).strip()
+            for name, value in self._optimizer.scalars.items()
+        }
+        n = self._config.n
+        self.ones = self._constant("ones", settings.batch, n, settings.forward_format, 1.0)
+        self.generators = self.scratchpad.matrix("generators", n, 8, BF16)
+        self.hidden_scale = self.dz_scale = self.da_scale = None
+        if self._settings.format == "fp8":
+            forward, gradient = settings.forward_format, settings.gradient_format
+            self.hidden_scale = self._scaled("hidden", forward, _HIDDEN_SCALE)
+            self.dz_scale = self._scaled("logits' gradient", gradient, _GRADIENT_SCALE)
+            self.da_scale = self._scaled("hidden gradient", gradient, _GRADIENT_SCALE)
+        self.words = self.scratchpad.end
+
+    def _constant(
+        self, name: str, rows: int, columns: int, fmt: FloatFormat, value: float, **more: int
+    ) -> Matrix:
+        """A matrix of equal elements at first."""
+        matrix = self.scratchpad.matrix(name, rows, columns, fmt, **more)
+        content = np.full((rows, columns), value, np.float32)
+        self._initial.append((matrix, float_codes(name, content, fmt)))
+        return matrix
+
+    def _scaled(self, name: str, fmt: FloatFormat, scale: float) -> ScaledTensor:
+        n = self._config.n
+        return ScaledTensor(
+            fmt=fmt,
+            scale=self._constant(f"scale of {name}", n, 1, FP32, scale),
+            inverse=self._constant(f"inverse scale of {name}", n, 1, FP32, 1 / scale),
+            largest=self._constant(f"largest magnitude of {name}", n, 1, BF16, 0.0),
+        )
+
+    def _weight(self, name: str, rows: int, columns: int, *, transposed: bool) -> Parameter:
+        settings = self._settings
+        value = self.scratchpad.matrix(name, rows, columns, settings.weight_format, packed=True)
+        slots = self._slots(name, rows, columns)
+        fmt = settings.forward_format
+        operand = value
+        if value.fmt != fmt:
+            operand = self.scratchpad.matrix(
+                f"{name} as an operand", rows, columns, fmt, packed=True
+            )
+        operand_t = None
+        if transposed:
+            title = f"{name} transposed"
+            operand_t = self.scratchpad.matrix(title, columns, rows, fmt)
+        scaled = self._scaled(name, fmt, 1.0) if self._settings.format == "fp8" else None
+        return Parameter(
+            value=value, slots=slots, operand=operand, operand_t=operand_t, scaled=scaled
+        )
+
+    def _bias(self, name: str, columns: int) -> Parameter:
+        value = self._constant(name, self._config.n, columns, FP32, 0.0)
+        return Parameter(value=value, slots=self._slots(name, self._config.n, columns))
+
+    def _slots(self, name: str, rows: int, columns: int) -> dict[str, Matrix]:
+        slots = {}
+        for skew, slot in enumerate(self._optimizer.slots, 1):
+            title = f"{slot} of {name}"
+            slots[slot] = self._constant(title, rows, columns, FP32, 0.0, packed=True, skew=skew)
+        return slots
+
+    @property
+    def size_bytes(self) -> int:
+        """Size of the image of the state."""
+        return 2 * self._config.n * self.words
+
+    def initial(self) -> np.ndarray:
+        """Image of the state before the first step: uint16, (n, words).
+
+        Weights are normal with variance 2 / inputs of their layer (He et al. 2015), cast to their
+        format; biases, and the optimizer's state, are zero; generators start with the seed.
+        """
+        words = np.zeros((self._config.n, self.words), np.uint16)
+        for matrix, codes in self._initial:
+            matrix.place(words, codes)
+        rng = np.random.default_rng(self._settings.seed)
+        for parameter in (self.w1, self.w2):
+            value = parameter.value
+            drawn = rng.normal(0, np.sqrt(2 / value.rows), (value.rows, value.columns))
+            value.place(words, float_codes(value.name, drawn.astype(np.float32), value.fmt))
+        states = np.array(stream_states(self._settings.seed, self._config.n), np.uint32)
+        self.generators.place(words, states.view(np.uint16).reshape(self._config.n, 8))
+        return words
+
+    def weights(self, state: np.ndarray) -> dict[str, np.ndarray]:
+        """Codes of w1, b1, w2 and b2 from an image of the state."""
+        named = {"w1": self.w1, "b1": self.b1, "w2": self.w2, "b2": self.b2}
+        codes = {name: parameter.value.codes(state) for name, parameter in named.items()}
+        return {name: c[0] if name.startswith("b") else c for name, c in codes.items()}
