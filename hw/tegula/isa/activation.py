@@ -1,7 +1,15 @@
 """Instructions of the activation engine."""
 
 from tegula.formats import FP32
-from tegula.isa.fields import Field, Instruction, one, partitions
+from tegula.isa.fields import (
+    DESTINATION,
+    ELEMENT_COLUMNS,
+    ELEMENT_ROWS,
+    SATURATE,
+    Field,
+    Instruction,
+    one,
+)
 from tegula.isa.operations import TableKind
 
 __all__ = ["ACTIVATION"]
@@ -19,19 +27,12 @@ def _flag(name: str, offset: int, doc: str) -> Field:
 
 
 _APPLY = (
-    Field(
-        name="rows",
-        offset=48,
-        width=6,
-        minimum=one,
-        maximum=partitions,
-        doc="partitions 0 .. rows - 1 are written",
-    ),
+    ELEMENT_ROWS,
     Field(name="format", offset=54, width=3, formats=True, fp32=True, doc="result format"),
-    _flag("saturate", 57, "1: fp8 overflow and infinities become the largest finite number"),
+    SATURATE,
     _flag("exp", 58, "reduction of the argument: 0 `float`, 1 `exp`"),
     _flag("parity", 59, "1: descriptors by the parity of n"),
-    Field(name="columns", offset=60, width=13, minimum=one, doc="elements of each partition"),
+    ELEMENT_COLUMNS,
     _flag("odd", 73, "1: f(-z) = -f(z)"),
     _flag("log", 74, "1: add n * ln 2"),
     Field(
@@ -93,7 +94,7 @@ _APPLY = (
     Field(
         name="low", offset=202, width=10, signed=True, default=0, doc="n of the fifth descriptor"
     ),
-    Field(name="dst", offset=216, width=16, doc="scratchpad address of the results, words"),
+    DESTINATION,
     Field(
         name="dst_stride",
         offset=232,

@@ -8,10 +8,14 @@ from tegula.config import TileConfig
 from tegula.formats import FP32, PATTERN_CODES
 
 __all__ = [
+    "DESTINATION",
+    "ELEMENT_COLUMNS",
+    "ELEMENT_ROWS",
     "ENGINES",
     "GRANULE_BITS",
     "GRANULE_BYTES",
     "HEADER",
+    "SATURATE",
     "Engine",
     "Field",
     "Instruction",
@@ -214,3 +218,26 @@ HEADER = (
     ),
 )
 """Synchronisation fields that every engine's instructions share."""
+
+ELEMENT_ROWS = Field(
+    name="rows",
+    offset=48,
+    width=6,
+    minimum=one,
+    maximum=partitions,
+    doc="partitions 0 .. rows - 1 are written",
+)
+SATURATE = Field(
+    name="saturate",
+    offset=57,
+    width=1,
+    default=0,
+    doc="1: fp8 overflow and infinities become the largest finite number",
+)
+ELEMENT_COLUMNS = Field(
+    name="columns", offset=60, width=13, minimum=one, doc="elements of each partition"
+)
+DESTINATION = Field(
+    name="dst", offset=216, width=16, doc="scratchpad address of the results, words"
+)
+"""These four: what instructions of the vector and of the activation engine have alike."""

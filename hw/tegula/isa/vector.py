@@ -1,20 +1,20 @@
 """Instructions of the vector engine."""
 
 from tegula.formats import FP32, RAW32
-from tegula.isa.fields import Field, Instruction, one, partitions
+from tegula.isa.fields import (
+    DESTINATION,
+    ELEMENT_COLUMNS,
+    ELEMENT_ROWS,
+    SATURATE,
+    Field,
+    Instruction,
+)
 from tegula.isa.operations import Operand, Operation, Reduction, Rounding, Source
 
 __all__ = ["VECTOR"]
 
 _COMPUTE = (
-    Field(
-        name="rows",
-        offset=48,
-        width=6,
-        minimum=one,
-        maximum=partitions,
-        doc="partitions 0 .. rows - 1 are written",
-    ),
+    ELEMENT_ROWS,
     Field(
         name="format",
         offset=54,
@@ -24,13 +24,7 @@ _COMPUTE = (
         raw=True,
         doc="result format",
     ),
-    Field(
-        name="saturate",
-        offset=57,
-        width=1,
-        default=0,
-        doc="1: fp8 overflow and infinities become the largest finite number",
-    ),
+    SATURATE,
     Field(
         name="rounding",
         offset=58,
@@ -42,7 +36,7 @@ _COMPUTE = (
             " low 16 bits of y"
         ),
     ),
-    Field(name="columns", offset=60, width=13, minimum=one, doc="elements of each partition"),
+    ELEMENT_COLUMNS,
     Field(
         name="x_source",
         offset=73,
@@ -141,7 +135,7 @@ _COMPUTE = (
         default=1,
         doc="step from element to element of y, words (fp32: 2)",
     ),
-    Field(name="dst", offset=216, width=16, doc="scratchpad address of the results, words"),
+    DESTINATION,
     Field(
         name="dst_stride",
         offset=232,
