@@ -13,7 +13,7 @@ from tegula_sw.kernels.builder import KernelBuilder
 from tegula_sw.kernels.matrix import Matrix
 from tegula_sw.rtl.device import RtlDevice
 
-__all__ = ["TINY", "KernelBench", "codes", "values"]
+__all__ = ["TINY", "KernelBench", "codes", "normal", "repeated", "values"]
 
 TINY = preset("tiny")
 
@@ -29,6 +29,16 @@ def values(x: np.ndarray, fmt: FloatFormat) -> np.ndarray:
     if fmt == FP32:
         return x.view(np.float32).astype(np.float64)
     return decode(x, fmt).astype(np.float64)
+
+
+def normal(seed: int, *shape: int, scale: float = 1.0) -> np.ndarray:
+    """float64 of a normal distribution."""
+    return np.random.default_rng(seed).normal(0, scale, shape)
+
+
+def repeated(row: np.ndarray, fmt: FloatFormat = FP32) -> np.ndarray:
+    """Codes of a row in every partition of tiny."""
+    return codes(np.tile(row, (TINY.n, 1)), fmt)
 
 
 class KernelBench:
