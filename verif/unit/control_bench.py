@@ -18,6 +18,7 @@ PROGRAM = 0x1_0040
 WINDOW = (0x1_0000, 0x4_FFFF)
 DONE = 1 << Status.DONE
 TRAPPED = 1 << Status.TRAPPED
+NO_TRAP = (Trap.NONE, Engine.CONTROL, 0, 0)
 
 
 @dataclass
@@ -226,12 +227,12 @@ class ControlBench:
                 ctx.set(response, self.errors.get(address, 0))
                 self.beats += 1
 
-    async def write(self, name, value):
+    async def write(self, name, value, strobe=15):
         """Write a register; returns the cycle of the later handshake."""
         bus, ctx = self.dut.s_axil, self.ctx
         ctx.set(bus.awaddr, register_offset(name))
         ctx.set(bus.wdata, value)
-        ctx.set(bus.wstrb, 15)
+        ctx.set(bus.wstrb, strobe)
         ctx.set(bus.bready, 1)
         ctx.set(bus.awvalid, 1)
         ctx.set(bus.wvalid, 1)
@@ -319,3 +320,18 @@ def sync(config, engine, *, wait=None, consume=0, signal=None):
 
 
 HALT = encode("halt")
+
+
+async def run_good_program(bench):
+    """A program that uses all engines ends well, whatever came before it."""
+    config = bench.config
+    for engine in bench.engines.values():
+        engine.traps = {}
+    bench.errors = {}
+    words = [sync(config, engine, signal=(3, 1)) for engine in ENGINES]
+    words += [sync(config, Engine.LOAD, wait=(3, 5), consume=1), HALT]
+    outcome = await bench.run(words)
+    assert (outcome.status, outcome.trap) == (DONE, NO_TRAP)
+    positions = {engine: [pc] for pc, engine in enumerate(ENGINES)}
+    positions[Engine.LOAD].append(len(ENGINES))
+    assert outcome.accepted == positions

@@ -6,10 +6,12 @@ import pytest
 from unit.control_bench import (
     DONE,
     HALT,
+    NO_TRAP,
     PROGRAM,
     TRAPPED,
     WINDOW,
     ControlBench,
+    run_good_program,
     sync,
 )
 
@@ -21,14 +23,12 @@ from tegula.control.progress import DRAINED_CYCLES, QUIET_CYCLES
 from tegula.control.queues import QUEUE_CYCLES
 from tegula.isa.codec import encode
 from tegula.isa.instructions import ENGINES, Engine
-from tegula.isa.registers import CONTROL_ABORT, CONTROL_START
 from tegula.isa.traps import Trap
 
 TENSOR, VECTOR, ACTIVATION, LOAD, STORE = ENGINES
 CONFIG = preset("tiny")
 WIDE = preset("small", axi_data_width=256, queue_depth=4)
 DMA = {"mem_addr": 0, "run": 1, "sbuf_addr": 0, "layout": 0}
-NO_TRAP = (Trap.NONE, Engine.CONTROL, 0, 0)
 
 
 def random_program(rng, config, length=40):
@@ -80,25 +80,6 @@ def assert_waits_held(events, words):
             counts[f["wait_sem"]] -= f["wait_value"] * f.get("consume", 0)
             waits += 1
     return waits
-
-
-async def run_good_program(bench):
-    """A program that uses all engines ends well, whatever came before it."""
-    config = bench.config
-    for engine in bench.engines.values():
-        engine.traps = {}
-    bench.errors = {}
-    words = [sync(config, engine, signal=(3, 1)) for engine in ENGINES]
-    words += [sync(config, LOAD, wait=(3, 5), consume=1), HALT]
-    outcome = await bench.run(words)
-    assert (outcome.status, outcome.trap) == (DONE, NO_TRAP)
-    assert outcome.accepted == {
-        TENSOR: [0],
-        VECTOR: [1],
-        ACTIVATION: [2],
-        LOAD: [3, 5],
-        STORE: [4],
-    }
 
 
 @pytest.mark.parametrize("config", [CONFIG, WIDE], ids=lambda c: f"{c.axi_data_width}")
@@ -366,79 +347,6 @@ def test_slow_fetch_and_slow_engines_are_no_deadlock():
         assert outcome.status == DONE
 
     ControlBench(CONFIG, scenario, latency=100)
-
-
-@pytest.mark.parametrize("delay", [0, 1, 5, 30, 80])
-def test_abort_stops_a_program_at_any_time(delay):
-    async def scenario(bench):
-        async def abort():
-            for _ in range(delay):
-                await bench.tick()
-            await bench.write("CONTROL", CONTROL_ABORT)
-
-        bench.engines[TENSOR].durations = (1000,)
-        words = [sync(CONFIG, TENSOR)] * 60 + [HALT]
-        outcome = await bench.run(words, meanwhile=abort)
-        assert (outcome.status, outcome.trap) == (TRAPPED, (Trap.ABORTED, Engine.CONTROL, 0, 0))
-        assert outcome.cycles < delay + 100
-        beats = bench.beats
-        for _ in range(60):
-            await bench.tick()
-        assert bench.beats == beats == sum(count for _, count in bench.bursts)
-        bench.engines[TENSOR].durations = (3,)
-        bench.beats = 0
-        await run_good_program(bench)
-
-    ControlBench(CONFIG, scenario, latency=20)
-
-
-def test_abort_while_idle_does_nothing():
-    async def scenario(bench):
-        await bench.write("CONTROL", CONTROL_ABORT)
-        for _ in range(20):
-            assert (await bench.tick(bench.dut.irq)) == [0]
-        assert await bench.read("STATUS") == 0
-        await run_good_program(bench)
-
-    ControlBench(CONFIG, scenario)
-
-
-def test_a_start_while_busy_is_ignored_and_registers_are_protected():
-    async def scenario(bench):
-        async def disturb():
-            assert await bench.read("STATUS") == 1
-            await bench.write("CONTROL", CONTROL_START)
-            await bench.write("PROGRAM_BYTES", 16)
-            await bench.write("WATCHDOG", 0)
-
-        bench.engines[LOAD].durations = (100,)
-        words = [sync(CONFIG, LOAD)] * 3 + [HALT]
-        outcome = await bench.run(words, meanwhile=disturb)
-        assert outcome.status == DONE
-        assert outcome.accepted[LOAD] == [0, 1, 2]
-        assert outcome.registers["CYCLES_LOW"] == outcome.cycles
-        assert await bench.read("PROGRAM_BYTES") == 64
-
-    ControlBench(CONFIG, scenario)
-
-
-def test_the_interrupt_is_a_level_that_can_be_masked_and_cleared():
-    async def scenario(bench):
-        await bench.write("IRQ_ENABLE", 0)
-        await bench.prepare([HALT])
-        await bench.write("CONTROL", CONTROL_START)
-        for _ in range(60):
-            assert (await bench.tick(bench.dut.irq)) == [0]
-        assert await bench.read("STATUS") == DONE
-        assert await bench.read("IRQ") == 1
-        await bench.write("IRQ_ENABLE", 1)
-        assert (await bench.tick(bench.dut.irq)) == [1]
-        await bench.write("IRQ", 1)
-        assert (await bench.tick(bench.dut.irq)) == [0]
-        assert await bench.read("STATUS") == DONE
-        await run_good_program(bench)
-
-    ControlBench(CONFIG, scenario)
 
 
 def test_the_start_pulse_is_one_cycle_and_the_stages_take_their_named_cycles():

@@ -55,7 +55,7 @@ class Control(wiring.Component):
     s_axil : In(Axi4LiteSignature)
         The host's port.
     irq : Out(1)
-        Level: IRQ is pending and enabled.
+        Level: IRQ is pending and enabled. A start clears IRQ, so each program's end is an edge.
     ar : Out(stream of `axi_request_layout`), r : In(stream of `axi_read_data_layout`)
         Instruction fetch. `r.ready` is always high.
     tensor, vector, load, store : In(EngineSignature)
@@ -64,7 +64,8 @@ class Control(wiring.Component):
         For one cycle: a program begins; the engines are idle.
     window_base, window_last : Out(48)
         First and last byte that engines may access; constant while a program runs. `window_last` is
-        clipped to the addresses that the bus has.
+        clipped to the addresses that the bus has. A base of more than 48 bits is a window without
+        bytes: its last byte lies before its first.
     read_beat, write_beat : In(1)
         A beat is transferred on the AXI bus in this cycle.
     trace_control, trace_tensor, trace_vector ...
@@ -162,6 +163,7 @@ class Control(wiring.Component):
             running.eq(states.ongoing("RUN")),
             stopping.eq(states.ongoing("STOP")),
             registers.busy.eq(busy),
+            registers.irq_clear.eq(self.start),
             registers.status.eq(
                 busy << Status.BUSY | done << Status.DONE | trapped << Status.TRAPPED
             ),
@@ -236,17 +238,21 @@ class Control(wiring.Component):
     def _check_program(self, m: Module, registers):
         """Registered twice: registers last change two cycles before the start takes effect."""
         width = self._config.axi_addr_width
-        program = Cat(registers.program_low, registers.program_high)[:48]
-        base = Cat(registers.window_base_low, registers.window_base_high)[:48]
-        last = Cat(registers.window_last_low, registers.window_last_high)[:48]
+        program = Cat(registers.program_low, registers.program_high)
+        base = Cat(registers.window_base_low, registers.window_base_high)
+        last = Cat(registers.window_last_low, registers.window_last_high)
         size = registers.program_bytes
-        program_last = Signal(49)
+        program_last, beyond = Signal(49), Signal()
+        nothing = base[48:].any()
         illegal, outside = Signal(), Signal()
         m.d.sync += [
-            self.window_base.eq(base),
-            self.window_last.eq(Mux(last[width:].any(), (1 << width) - 1, last)),
-            program_last.eq(program + size - 1),
-            outside.eq((program < self.window_base) | (program_last > self.window_last)),
+            self.window_base.eq(Mux(nothing, (1 << 48) - 1, base[:48])),
+            self.window_last.eq(Mux(nothing, 0, Mux(last[width:].any(), (1 << width) - 1, last))),
+            program_last.eq(program[:48] + size - 1),
+            beyond.eq(program[48:].any()),
+            outside.eq(
+                (program[:48] < self.window_base) | (program_last > self.window_last) | beyond
+            ),
             illegal.eq(
                 (program % _PROGRAM_ALIGNMENT != 0)
                 | (size % GRANULE_BYTES != 0)

@@ -52,8 +52,8 @@ class RegisterFile(wiring.Component):
     <name> : In(32) for each "ro" register but the constants IDENTITY and SHAPE; else Out(32)
         Value of the register, name in lower case. Of a "wo" register: the bits written as 1,
         for one cycle.
-    <name>_set : In(32) for each "w1c" register
-        Bits to set. Setting wins over a write that clears.
+    <name>_set, <name>_clear : In(32) for each "w1c" register
+        Bits to set and to clear. Setting wins over clearing, by this or by a write.
     """
 
     def __init__(self, config: TileConfig):
@@ -75,6 +75,7 @@ class RegisterFile(wiring.Component):
             members[name] = Out(32, init=self._reset.get(register.name, 0))
             if register.access == "w1c":
                 members[f"{name}_set"] = In(32)
+                members[f"{name}_clear"] = In(32)
         super().__init__(members)
 
     def elaborate(self, platform):
@@ -120,8 +121,11 @@ class RegisterFile(wiring.Component):
                         with m.If(hit & strobe[byte]):
                             m.d.sync += value.word_select(byte, 8).eq(data.word_select(byte, 8))
                 case "w1c":
-                    cleared = Mux(hit, data & mask, 0)
-                    set_bits = getattr(self, f"{register.name.lower()}_set")
+                    set_bits, clear_bits = (
+                        getattr(self, f"{register.name.lower()}_{action}")
+                        for action in ("set", "clear")
+                    )
+                    cleared = Mux(hit, data & mask, 0) | clear_bits
                     m.d.sync += value.eq((value & ~cleared) | set_bits)
 
     def _read(self, m: Module) -> None:

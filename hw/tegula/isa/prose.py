@@ -128,9 +128,31 @@ HOST = """\
 
 32-bit registers behind an AXI4-Lite slave. To run a program: put it and its operands into memory,
 write `PROGRAM_*` and the window, write 1 to `CONTROL`, wait for the interrupt (or poll `STATUS`),
-read `STATUS`, write 1 to `IRQ`. While a program runs, writes to registers other than `CONTROL`,
-`IRQ` and `IRQ_ENABLE` are ignored. An unknown offset answers SLVERR. Addresses beyond
-`axi_addr_width` bits are never inside the window.
+read `STATUS`, write 1 to `IRQ`.
+
+**Start.** A write to `CONTROL` with bit 0 starts the program if the tile is not busy; else the bit
+is ignored: a doorbell is not queued. Registers that a program uses are taken as they are then.
+
+**Abort.** Bit 1 stops the program that runs, which traps with `ABORTED`; while the tile is idle the
+bit is ignored, and does nothing to the next program. A write of 3 while idle starts a program that
+traps with `ABORTED` before its first instruction, or with the fault of its address or size; while
+busy it is an abort.
+
+**Interrupt.** `irq` is high while `IRQ` and `IRQ_ENABLE` have bit 0 set. `IRQ` is set once a
+program, at its end; a start clears it. So `irq` rises once for every program, also for a host that
+listens to edges and has not acknowledged the program before. A host that acknowledges does so
+before it starts the next program: a later write of 1 to `IRQ` may clear the end of that one.
+`STATUS` is valid when `irq` rises, and tells a host that polls all that `irq` does.
+
+**Protection.** While a program runs, writes to registers other than `CONTROL`, `IRQ` and
+`IRQ_ENABLE` are ignored and answer OKAY, as those to read-only registers always do. An unknown
+offset answers SLVERR, and reads as 0. WSTRB selects bytes, also of `CONTROL` and `IRQ`; the low two
+bits of an address are ignored. Writes and reads may come at any time, in any number.
+
+**Addresses** of 64 bits are compared as they were written. What `axi_addr_width` bits cannot
+express is never inside the window: a program there traps with `MEMORY_WINDOW` (`TRAP_ADDR` has the
+low 48 bits), a `WINDOW_LAST` there stands for the last address of the bus, and in a window that
+begins there lies no byte.
 
 access: ro read-only, rw read and write, wo write-only (reads as 0), w1c write 1 to clear.
 """
