@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from tegula.config import TileConfig, preset
+from tegula.files import write_text
 from tegula.formats import FORMATS
 from tegula.isa import prose
 from tegula.isa.assembly import assemble
@@ -176,7 +177,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     text = render()
     if not options.check:
-        options.path.write_text(text, encoding="utf-8")
+        try:
+            write_text(options.path, text)
+        except OSError as error:
+            parser.error(f"{error.filename}: {error.strerror}")
         return 0
     if options.path.is_file() and options.path.read_text(encoding="utf-8") == text:
         return 0
