@@ -172,3 +172,8 @@ def test_a_truncated_instruction_does_not_decode():
     data = encode("load.dma", mem_addr=0, run=1, sbuf_addr=0, layout=0)
     with pytest.raises(ValueError, match=r"load\.dma at byte 0 needs 64 bytes, not 48"):
         decode(data[:48])
+
+
+def test_fields_are_named_freely():
+    with pytest.raises(ValueError, match="halt has no field config, mnemonic"):
+        encode("halt", config=1, mnemonic=2)

@@ -98,7 +98,7 @@ def _check_allowed(field: Field, number: int, config: TileConfig) -> None:
     raise ValueError(f"{field.name} must be {limits} on tile {config.name!r}, not {number}")
 
 
-def encode(mnemonic: str, config: TileConfig | None = None, **fields: FieldValue) -> bytes:
+def encode(mnemonic: str, config: TileConfig | None = None, /, **fields: FieldValue) -> bytes:
     """The bytes of an instruction.
 
     Nothing is inferred: an instruction waits only if `wait=1` is given, whatever `wait_sem` holds.
