@@ -1,0 +1,78 @@
+"""How a command ends: with a code, and with one line on standard error if it fails."""
+
+import os
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+
+from tegula_sw.outputs import explained, reader_gone, standard_output
+
+__all__ = ["BAD_INPUT", "FAILED", "INTERRUPTED", "READER_GONE", "exit_code"]
+
+FAILED = 1
+"""The work could not be done: a trap, no space for an output, a tool that is missing."""
+
+BAD_INPUT = 2
+"""The command line, or a file that it names, is wrong."""
+
+INTERRUPTED = 130
+"""128 + SIGINT, as shells report it."""
+
+READER_GONE = 141
+"""128 + SIGPIPE: nobody reads standard output any more. That is said by this code alone."""
+
+_LONGEST = 2000
+"""Characters of a line; what is longer loses its middle."""
+
+
+def _complain(label: str, error: BaseException, message: str) -> None:
+    text = "; ".join([message, *getattr(error, "__notes__", ())])
+    if len(text) > _LONGEST:
+        text = f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 2 :]}"
+    with suppress(OSError):
+        print(f"{label}: {text}", file=sys.stderr, flush=True)
+
+
+def _flush() -> None:
+    if sys.stdout is not None:
+        with standard_output():
+            pass
+
+
+def exit_code(label: str, action: Callable[[], int | None]) -> int:
+    """Do `action` and say how the process should end.
+
+    Parameters
+    ----------
+    label
+        What the line of an error begins with: the command.
+    action
+        Its ValueErrors are bad input; OSErrors, RuntimeErrors, MemoryErrors and ImportErrors are
+        failures. Whatever else it raises is a bug, and is raised.
+
+    Returns
+    -------
+    int
+        What `action` returns, or 0 if that is None; or a code of this module.
+    """
+    if sys.stderr is None:  # closed before Python started; progress is written to it too
+        sys.stderr = open(os.devnull, "w")
+    try:
+        try:
+            code = action() or 0
+        except SystemExit:  # argparse, having printed help
+            _flush()
+            raise
+        _flush()
+    except KeyboardInterrupt as error:
+        _complain(label, error, str(error) or "interrupted")
+        return INTERRUPTED
+    except ValueError as error:
+        _complain(label, error, explained(error))
+        return BAD_INPUT
+    except (OSError, RuntimeError, MemoryError, ImportError) as error:
+        if reader_gone(error):
+            return READER_GONE
+        _complain(label, error, explained(error))
+        return FAILED
+    return code
