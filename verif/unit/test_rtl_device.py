@@ -1,5 +1,7 @@
 """The device itself: its memory, its judgement of the bus, its limits; the tile is a stand-in."""
 
+import resource
+
 import numpy as np
 import pytest
 from unit.rogue_tile import BEATS, RogueTile, Rule
@@ -150,6 +152,32 @@ def test_waves_are_written(make_device, tmp_path):
     text = (tmp_path / "rogue.vcd").read_text()
     assert "m_axi__arvalid" in text
     assert text.count("\n#") > 50
+
+
+def test_waves_that_the_disk_does_not_take_end_no_run(make_device, tmp_path):
+    """Verilator would abort the process."""
+    path = tmp_path / "rogue.vcd"
+    path.write_text("old")
+    device, memory = make_device(waves=path), fresh_memory()
+    expected = memory.copy()
+    expected[TARGET - BASE :][:BYTES] = expected[SOURCE - BASE :][:BYTES]
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    try:
+        device.step(5000)
+        copy(device, memory)
+        with pytest.raises(OSError, match=r"File too large: '.*rogue.vcd'"):
+            device.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert np.array_equal(memory, expected)
+    assert [file.name for file in tmp_path.iterdir()] == ["rogue.vcd"]
+    assert path.read_text() == "old"
+
+
+def test_waves_into_no_folder_are_refused_with_the_name(make_device, tmp_path):
+    with pytest.raises(OSError, match=r"No such file or directory: '.*none/rogue.vcd'"):
+        make_device(waves=tmp_path / "none" / "rogue.vcd")
 
 
 @pytest.mark.parametrize(

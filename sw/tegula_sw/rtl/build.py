@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from tegula.emit import cache_root
+from tegula.files import install
 
 __all__ = ["BuildError", "build_library", "verilator_command", "verilator_environment"]
 
@@ -84,6 +85,7 @@ def build_library(verilog: Path, top: str, *, waves: bool = False, trace: bool =
     BuildError
         If it cannot be compiled.
     """
+    _verilator_root()  # before its version is wanted: says what to do if it is missing
     flags = [*_VERILATOR_FLAGS, "--top-module", top]
     flags += ["--trace"] if waves else []
     flags += ["-CFLAGS", "-DTEGULA_TRACE=1"] if trace else []
@@ -99,9 +101,12 @@ def build_library(verilog: Path, top: str, *, waves: bool = False, trace: bool =
             extras = " and ".join(name for name, on in (("waves", waves), ("trace", trace)) if on)
             label = f"{top} with {extras}" if extras else top
             print(f"building RTL device {label}: ", end="", file=sys.stderr, flush=True)
-            start = time.monotonic()
-            _compile(verilog, flags, library)
-            print(f"{time.monotonic() - start:.0f} s", file=sys.stderr)
+            start, end = time.monotonic(), "failed"
+            try:
+                _compile(verilog, flags, library)
+                end = f"{time.monotonic() - start:.0f} s"
+            finally:
+                print(end, file=sys.stderr)
     return library
 
 
@@ -115,8 +120,8 @@ def _compile(verilog: Path, flags: list[str], library: Path) -> None:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            errors="replace",
         )
         if run.returncode != 0:
-            print("failed", file=sys.stderr)
             raise BuildError("\n".join(run.stdout.strip().splitlines()[-20:]))
-        os.replace(Path(folder, "tile.so"), library)
+        install(Path(folder, "tile.so"), library)

@@ -57,7 +57,7 @@ class RtlDevice:
     max_cycles
         A program that takes longer is taken for hung.
     waves
-        VCD file to write; slower.
+        VCD file to write; slower. It is there when the device is closed.
     verilog
         Another tile than `tegula.tile.tile.Tile(config)`: module `tegula_<name>` of this file.
     recorder
@@ -69,6 +69,8 @@ class RtlDevice:
         If a parameter is out of range; the message quotes it.
     BuildError
         If the tile cannot be compiled.
+    OSError
+        If no waves can be written there.
     """
 
     def __init__(
@@ -110,7 +112,13 @@ class RtlDevice:
         self._start_cycle = 0
 
     def close(self) -> None:
-        """Free the tile and complete the wave file; the device cannot be used after."""
+        """Free the tile and complete the wave file; the device cannot be used after.
+
+        Raises
+        ------
+        OSError
+            If the waves could not be written; `filename` is their file, which is as it was.
+        """
         self._tile.close()
 
     def run(

@@ -1,10 +1,14 @@
 """The compiled harness (`tile_harness.cpp`) as a Python object."""
 
 import ctypes
+import os
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
+
+from tegula.files import replacing
 
 __all__ = ["CHANGE", "FAULT_RESPONSES", "ProtocolError", "TileLibrary"]
 
@@ -16,8 +20,8 @@ FAULT_RESPONSES = {"slverr": 2, "decerr": 3}
 
 _U64 = ctypes.c_uint64
 _SIGNATURES = {
-    "tile_new": (ctypes.c_void_p, [_U64, _U64, _U64, ctypes.c_char_p]),
-    "tile_delete": (None, []),
+    "tile_new": (ctypes.c_void_p, [_U64, _U64, _U64, ctypes.c_int]),
+    "tile_delete": (ctypes.c_int, []),
     "tile_memory": (None, [ctypes.c_void_p, _U64, _U64]),
     "tile_faults": (None, [ctypes.c_void_p, _U64]),
     "tile_write": (ctypes.c_int, [ctypes.c_uint32, ctypes.c_uint32]),
@@ -58,12 +62,14 @@ class TileLibrary:
     seed
         Of the stalls.
     waves
-        VCD file to write, if the library was built for it.
+        VCD file to write, if the library was built for it; it is replaced by `close`.
 
     Raises
     ------
     ValueError
         If a parameter is out of range.
+    OSError
+        If no waves can be written there.
     """
 
     def __init__(
@@ -82,15 +88,26 @@ class TileLibrary:
             function.restype = result
             function.argtypes = arguments if name == "tile_new" else [ctypes.c_void_p, *arguments]
         self._memory: np.ndarray | None = None
-        self._handle = self._library.tile_new(
-            mem_latency, int(stall * 2**32), seed, str(waves).encode() if waves else None
-        )
+        self._waves = ExitStack()
+        descriptor = -1
+        if waves is not None:
+            descriptor = self._waves.enter_context(replacing(waves)).fileno()
+        self._handle = self._library.tile_new(mem_latency, int(stall * 2**32), seed, descriptor)
 
     def close(self) -> None:
-        """Free the tile; a wave file is complete only then."""
+        """Free the tile; a wave file is there only then.
+
+        Raises
+        ------
+        OSError
+            If the waves could not be written.
+        """
         if self._handle is not None:
-            self._library.tile_delete(self._handle)
+            error = self._library.tile_delete(self._handle)
             self._handle = None
+            with self._waves:
+                if error:
+                    raise OSError(error, os.strerror(error))
 
     def __del__(self):
         self.close()

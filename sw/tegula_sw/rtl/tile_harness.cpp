@@ -9,6 +9,10 @@
 #include "trace_log.h"
 #include "verilated.h"
 #if VM_TRACE
+#include <unistd.h>
+
+#include <cerrno>
+
 #include "verilated_vcd_c.h"
 #endif
 
@@ -17,15 +21,41 @@ namespace {
 constexpr uint64_t kRegisterCycles = 10000;  // an AXI4-Lite access that takes longer hangs
 constexpr int kResetCycles = 4;
 
+#if VM_TRACE
+// Waves into a file that is open. What it does not take is dropped, and the first error kept:
+// Verilator itself would abort the process.
+class WaveFile : public VerilatedVcdFile {
+   public:
+    explicit WaveFile(int descriptor) : descriptor_(descriptor) {}
+    bool open(const std::string&) override { return true; }
+    void close() override {}
+    ssize_t write(const char* bytes, ssize_t size) override {
+        if (error_) return size;
+        const ssize_t written = ::write(descriptor_, bytes, size);
+        if (written >= 0 || errno == EINTR || errno == EAGAIN) return written;
+        error_ = errno;
+        return size;
+    }
+    int error() const { return error_; }
+
+   private:
+    int descriptor_;
+    int error_ = 0;
+};
+#endif
+
 class Tile {
    public:
-    Tile(uint64_t latency_cycles, uint64_t stall, uint64_t seed, const char* waves)
+    Tile(uint64_t latency_cycles, uint64_t stall, uint64_t seed, int waves)
         : memory(latency_cycles, stall, seed), top_(&context_) {
 #if VM_TRACE
         context_.traceEverOn(true);
-        waves_ = std::make_unique<VerilatedVcdC>();
+        wave_file_ = std::make_unique<WaveFile>(waves);
+        waves_ = std::make_unique<VerilatedVcdC>(wave_file_.get());
         top_.trace(waves_.get(), 99);
-        waves_->open(waves);
+        waves_->open("waves");
+#else
+        (void)waves;
 #endif
         top_.S_AXIL(bready) = top_.S_AXIL(rready) = 1;
         top_.rst = 1;
@@ -33,11 +63,16 @@ class Tile {
         top_.rst = 0;
         tick();
     }
-    ~Tile() {
+    ~Tile() { top_.final(); }
+
+    // Completes the waves; 0, or the error number of what could not be written.
+    int close_waves() {
 #if VM_TRACE
         waves_->close();
+        return wave_file_->error();
+#else
+        return 0;
 #endif
-        top_.final();
     }
 
     void tick() {
@@ -112,6 +147,7 @@ class Tile {
     VerilatedContext context_;
     Vtile top_;
 #if VM_TRACE
+    std::unique_ptr<WaveFile> wave_file_;
     std::unique_ptr<VerilatedVcdC> waves_;
 #endif
     bool written_ = false, answered_ = false;
@@ -131,10 +167,14 @@ int guarded(Tile* tile, Action action) {
 }  // namespace
 
 extern "C" {
-Tile* tile_new(uint64_t latency, uint64_t stall, uint64_t seed, const char* waves) {
+Tile* tile_new(uint64_t latency, uint64_t stall, uint64_t seed, int waves) {
     return new Tile(latency, stall, seed, waves);
 }
-void tile_delete(Tile* tile) { delete tile; }
+int tile_delete(Tile* tile) {
+    const int error = tile->close_waves();
+    delete tile;
+    return error;
+}
 void tile_memory(Tile* tile, uint8_t* bytes, uint64_t size, uint64_t base) {
     tile->memory.attach(bytes, size, base);
 }
