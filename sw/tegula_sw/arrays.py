@@ -1,19 +1,30 @@
 """Users' arrays in and out: the dtypes that are taken, and floats to codes, rounded once."""
 
+import io
+import math
+import warnings
 from pathlib import Path
+from types import SimpleNamespace
+from typing import BinaryIO
+from zipfile import ZIP_STORED, ZipFile
 
 import numpy as np
 
 from tegula.formats import FloatFormat
 from tegula_golden.cast import cast
 from tegula_golden.codes import code_dtype
+from tegula_sw.inputs import opened
+from tegula_sw.outputs import open_output
 
 __all__ = [
+    "archive_bytes",
     "codes_from_array",
     "float_codes",
     "fp32_bits",
     "load_array",
     "odd_fp32_bits",
+    "read_array",
+    "read_member",
     "save_array",
 ]
 
@@ -23,6 +34,7 @@ _FP64_BIAS = 1023
 _FP32_BIAS = 127
 _FP32_INFINITY = 0x7F80_0000
 _FP32_NAN = 0x7FC0_0000
+_CHUNK_BYTES = 1 << 24
 
 
 def odd_fp32_bits(values: np.ndarray) -> np.ndarray:
@@ -158,27 +170,111 @@ def codes_from_array(name: str, array: np.ndarray, fmt: FloatFormat) -> np.ndarr
     return np.ascontiguousarray(float_codes(name, array, fmt))
 
 
-def load_array(path: str) -> np.ndarray:
-    """The array in an .npy file.
+def load_array(path: Path | str) -> np.ndarray:
+    """The array in an .npy file; see `read_array`.
 
     Raises
     ------
     ValueError
-        If it is no .npy file, or needs pickle (which could run code).
-    OSError
-        If it cannot be read.
+        If the file cannot be read, or does not hold an array of numbers.
     """
-    with Path(path).open("rb") as file:
-        try:
-            array = np.lib.format.read_array(file, allow_pickle=False)
-        except ValueError as error:
-            if "allow_pickle" in str(error):
-                raise ValueError(f"{path} holds Python objects, which are refused") from None
-            raise ValueError(f"{path} is not a readable .npy file: {error}") from None
-    return array
+    with opened(path) as file:
+        return read_array(path, file)
 
 
-def save_array(path: str, array: np.ndarray) -> None:
-    """Write an .npy file to exactly this path."""
-    with Path(path).open("wb") as file:
-        np.lib.format.write_array(file, array, allow_pickle=False)
+def read_array(path: Path | str, file: BinaryIO) -> np.ndarray:
+    """The array in the next bytes of a file in the .npy format (NEP 1, versions 1 and 2).
+
+    Order and byte order may be any. Nothing is allocated that the file does not fill.
+
+    Parameters
+    ----------
+    path
+        What messages call the file.
+
+    Raises
+    ------
+    ValueError
+        If it is damaged or shorter than its header says, has fields, or needs pickle (which could
+        run code).
+    """
+    shape, in_fortran_order, dtype = _read_header(path, file)
+    if dtype.hasobject:
+        raise ValueError(f"{path} holds Python objects, which are refused")
+    if dtype.names is not None or dtype.subdtype is not None or not dtype.itemsize:
+        raise ValueError(f"{path} has dtype {_cut(dtype)}: it must hold plain numbers")
+    count = math.prod(shape)
+    data = _read_exactly(path, file, count * dtype.itemsize)
+    try:
+        flat = np.ndarray(count, dtype, data)
+        return flat.reshape(shape, order="F" if in_fortran_order else "C")
+    except (ValueError, OverflowError) as error:
+        raise ValueError(f"{path} is not a readable .npy file: {error}") from None
+
+
+def read_member(archive: ZipFile, name: str) -> np.ndarray:
+    """An array in an .npz file that is not compressed, so that none is larger than the file.
+
+    Raises
+    ------
+    ValueError
+        If it is compressed, or is none; see `read_array`.
+    Exception
+        What `zipfile` raises where the archive is damaged, which is not specified.
+    """
+    info = archive.getinfo(f"{name}.npy")
+    if info.compress_type != ZIP_STORED:
+        raise ValueError(f"its {name} is compressed")
+    with archive.open(info) as file:
+        return read_array(f"its {name}", file)
+
+
+def archive_bytes(**arrays: np.ndarray) -> memoryview:
+    """The content of an .npz file that is not compressed."""
+    file = io.BytesIO()
+    np.savez(file, **arrays)
+    return file.getbuffer()
+
+
+def _cut(value: object) -> str:
+    text = " ".join(str(value).split()) or type(value).__name__
+    return text if len(text) <= 100 else f"{text[:100]} ..."
+
+
+def _read_header(path: Path | str, file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Shape, whether it is in Fortran's order, and dtype."""
+    readers = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }
+    try:
+        version = np.lib.format.read_magic(file)
+        if version not in readers:  # version 3 differs in the names of fields only
+            raise ValueError(f"its version is {version[0]}.{version[1]}, not 1.0 or 2.0")
+        with warnings.catch_warnings(action="ignore"):
+            shape, in_fortran_order, dtype = readers[version](file)
+        for size in shape:
+            if isinstance(size, bool) or not 0 <= size < 1 << 63:
+                raise ValueError(f"its shape is {shape}")
+    except OSError:
+        raise
+    except Exception as error:  # the header is parsed as Python: what is raised is not specified
+        raise ValueError(f"{path} is not a readable .npy file: {_cut(error)}") from None
+    return shape, in_fortran_order, dtype
+
+
+def _read_exactly(path: Path | str, file: BinaryIO, size: int) -> bytearray:
+    """The next bytes of a file, which may be a pipe."""
+    data = bytearray()
+    while chunk := file.read(min(_CHUNK_BYTES, size - len(data))):
+        data += chunk
+    if len(data) < size:
+        raise ValueError(f"{path} ends after {len(data)} of the {size} bytes of its array")
+    return data
+
+
+def save_array(path: Path | str, array: np.ndarray) -> None:
+    """Write an .npy file to exactly this path; see `outputs.open_output`."""
+    with open_output(path) as file:
+        # Of a true file numpy would take the descriptor, and lose the cause of an error.
+        np.lib.format.write_array(SimpleNamespace(write=file.write), array, allow_pickle=False)
