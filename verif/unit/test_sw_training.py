@@ -193,7 +193,10 @@ def test_an_interrupted_run_resumes_to_the_same_bits(tmp_path, monkeypatch, few_
     assert resumed.epochs == whole.epochs
     logs = [json.loads((tmp_path / name / "log.json").read_text()) for name in ("whole", "cut")]
     assert logs[0] == logs[1]
-    saved = [np.load(tmp_path / name / "weights.npz") for name in ("whole", "cut")]
+    saved = []
+    for name in ("whole", "cut"):
+        with np.load(tmp_path / name / "weights.npz") as file:
+            saved.append(dict(file))
     for name in ("w1", "b1", "w2", "b2"):
         np.testing.assert_array_equal(saved[0][name], saved[1][name])
 

@@ -1,19 +1,36 @@
 """What a run leaves in its folder: log, weights, state, picture."""
 
+import io
 import json
-import os
-from dataclasses import asdict, dataclass, field
+import reprlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
-from tempfile import TemporaryFile
-from zipfile import BadZipFile
+from zipfile import ZipFile
 
 import numpy as np
 
+from tegula.files import write_bytes
+from tegula_sw.arrays import archive_bytes, read_member
+from tegula_sw.inputs import read_bytes, read_text
+from tegula_sw.outputs import Outputs, explained, json_text, make_folder, save_figure
 from tegula_sw.training.parameters import TrainingSettings
 
-__all__ = ["Epoch", "Record"]
+__all__ = ["FILES", "Epoch", "Record", "read_log"]
 
-_LOG, _STATE, _WEIGHTS, _PICTURE = "log.json", "state.npz", "weights.npz", "curves.png"
+FILES = _LOG, _STATE, _WEIGHTS, _PICTURE = "log.json", "state.npz", "weights.npz", "curves.png"
+"""Names of the files in the folder of a run."""
+
+_KINDS = {
+    "settings": dict,
+    "device": str,
+    "preset": str,
+    "epochs": list,
+    "losses": list,
+    "cycles": list,
+}
+"""What a log has, and of which type."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +96,7 @@ class Record:
         """
         if any((folder / name).exists() for name in (_STATE, _LOG)):
             raise ValueError(f"{folder} has a run already: resume it, or choose another folder")
-        _make_writable(folder)
+        make_folder(folder)
         return cls(folder=folder, settings=settings, device=device, preset=preset)
 
     @classmethod
@@ -99,7 +116,7 @@ class Record:
         if not (folder / _STATE).exists():
             raise ValueError(f"{folder} has no run to resume")
         state, log = _load(folder / _STATE)
-        _make_writable(folder)
+        make_folder(folder)
         now = {"preset": preset, **asdict(settings)}
         before = {"preset": log["preset"], **log["settings"]}
         for name in now.keys() - {"epochs"}:
@@ -114,12 +131,35 @@ class Record:
             preset=preset,
             losses=log["losses"],
             cycles=log["cycles"],
-            epochs=[Epoch(**epoch) for epoch in log["epochs"]],
+            epochs=log["epochs"],
         )
         return record, state
 
+    @contextmanager
+    def resuming(self, steps_per_epoch: int) -> Iterator[None]:
+        """Check the log; in the block the state is used, and what is wrong with it is the file's.
+
+        Raises
+        ------
+        ValueError
+            If the log has more or fewer steps than its epochs, or the block raises one.
+        """
+        steps, whole = len(self.losses), len(self.epochs) * steps_per_epoch
+        try:
+            if not whole <= steps <= whole + steps_per_epoch:
+                raise ValueError(f"its log has {len(self.epochs)} epochs and {steps} losses")
+            yield
+        except ValueError as error:
+            raise _damaged(self.folder / _STATE, error) from None
+
     def save(self, state: np.ndarray, weights: dict[str, np.ndarray]) -> None:
-        """Write log, state and weights. The state is whole, or as it was, whatever happens."""
+        """Write state, weights and log, each of which is whole, or as it was, whatever happens.
+
+        Raises
+        ------
+        OSError
+            If one cannot be written; the others are.
+        """
         log = {
             "settings": asdict(self.settings),
             "device": self.device,
@@ -128,13 +168,25 @@ class Record:
             "losses": self.losses,
             "cycles": self.cycles,
         }
-        text = json.dumps(log, indent=1)
-        _replace(self.folder / _STATE, state=state, log=np.array(text))
-        _replace(self.folder / _WEIGHTS, **weights)
-        (self.folder / _LOG).write_text(text + "\n")
+        text = json_text(log, indent=1)
+        contents = {
+            _STATE: archive_bytes(state=state, log=np.array(text)),
+            _WEIGHTS: archive_bytes(**weights),
+            _LOG: text.encode(),
+        }
+        with Outputs() as outputs:
+            for name, content in contents.items():
+                with outputs.writing(self.folder / name):
+                    write_bytes(self.folder / name, content)
 
     def draw(self) -> None:
-        """Loss of the steps and accuracy of the epochs, as a picture."""
+        """Loss of the steps and accuracy of the epochs, as a picture.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written.
+        """
         from matplotlib.figure import Figure
 
         figure = Figure(figsize=(8, 4.5), layout="constrained")
@@ -142,7 +194,8 @@ class Record:
         steps_per_epoch = len(self.losses) / max(1, len(self.epochs))
         places = (np.arange(len(self.losses)) + 1) / steps_per_epoch
         axes.plot(places, self.losses, color="tab:blue", linewidth=0.6, label="loss of a step")
-        axes.set(xlabel="epoch", ylabel="training loss", yscale="log")
+        scale = "log" if any(loss > 0 for loss in self.losses) else "linear"
+        axes.set(xlabel="epoch", ylabel="training loss", yscale=scale)
         right = axes.twinx()
         right.plot(
             [epoch.epoch for epoch in self.epochs],
@@ -159,30 +212,86 @@ class Record:
             f" {settings.rounding}, on {self.device}: {100 * self.epochs[-1].accuracy:.1f} %"
         )
         figure.legend(loc="outside lower center", ncols=2)
-        figure.savefig(self.folder / _PICTURE, dpi=150)
+        try:
+            save_figure(self.folder / _PICTURE, figure, dpi=150)
+        except OSError as error:
+            error.add_note("state, weights and log are saved")
+            raise
 
 
-def _make_writable(folder: Path) -> None:
-    """Find out before the work whether files can be made there."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise ValueError(f"{folder} is no folder to write to: {error.strerror}") from None
+def _damaged(path: Path, error: Exception) -> ValueError:
+    return ValueError(f"{path} is not what a run saves: {explained(error)}")
 
 
 def _load(path: Path) -> tuple[np.ndarray, dict]:
     """State and log as `Record.save` wrote them."""
+    content = read_bytes(path)
     try:
-        with path.open("rb") as file, np.load(file) as saved:
-            return saved["state"], json.loads(str(saved["log"]))
-    except (ValueError, LookupError, EOFError, TypeError, BadZipFile):
-        raise ValueError(f"{path} is not what a run saves") from None
+        with ZipFile(io.BytesIO(content)) as archive:
+            state, text = (read_member(archive, name) for name in ("state", "log"))
+        if state.dtype != np.uint16 or state.ndim != 2:
+            raise ValueError(f"its state is {state.dtype} {state.shape}")
+        return state, _log(str(text))
+    except Exception as error:  # zipfile does not specify what a damaged archive raises
+        raise _damaged(path, error) from None
 
 
-def _replace(path: Path, **arrays: np.ndarray) -> None:
-    """Write a file beside the old one, then put it in its place."""
-    beside = path.with_suffix(".new.npz")
-    np.savez(beside, **arrays)
-    os.replace(beside, path)
+def read_log(path: Path) -> dict:
+    """The log of a run, with its epochs as `Epoch`.
+
+    Raises
+    ------
+    ValueError
+        If it cannot be read, or is not what a run saves.
+    """
+    text = read_text(path)
+    try:
+        return _log(text)
+    except (ValueError, RecursionError) as error:
+        raise _damaged(path, error) from None
+
+
+def _log(text: str) -> dict:
+    """The content of a log.
+
+    Raises
+    ------
+    ValueError
+        If it is none; the message says why.
+    """
+    log = json.loads(text)
+    if not isinstance(log, dict):
+        raise ValueError("its log is no JSON object")
+    for name, kind in _KINDS.items():
+        if name not in log:
+            raise ValueError(f"its log has no {name}")
+        log[name] = _typed(name, log[name], kind)
+    log["losses"] = [_typed("loss", loss, float) for loss in log["losses"]]
+    log["cycles"] = [_typed("cycles", cycles, int | None) for cycles in log["cycles"]]
+    if len(log["losses"]) != len(log["cycles"]):
+        raise ValueError(f"its log has {len(log['losses'])} losses, {len(log['cycles'])} cycles")
+    if any(cycles is not None and cycles < 1 for cycles in log["cycles"]):
+        raise ValueError("its log has a step of no cycles")
+    log["epochs"] = [_epoch(number, values) for number, values in enumerate(log["epochs"], 1)]
+    return log
+
+
+def _typed(name: str, value: object, kind: type) -> object:
+    """A value of the type that it must have; strings stand for floats that JSON lacks."""
+    if isinstance(value, str) and value in ("NaN", "Infinity", "-Infinity") and kind is float:
+        return float(value)
+    if isinstance(value, bool) or not isinstance(value, kind):
+        raise ValueError(f"its log has {name} {reprlib.repr(value)}")
+    return value
+
+
+def _epoch(number: int, values: object) -> Epoch:
+    """An epoch of a log, the `number`th."""
+    values = _typed("epoch", values, dict)
+    known = {each.name: each for each in fields(Epoch)}
+    missing = [
+        name for name, each in known.items() if each.default is MISSING and name not in values
+    ]
+    if missing or not values.keys() <= known.keys() or values["epoch"] != number:
+        raise ValueError(f"its log has as epoch {number} {reprlib.repr(values)}")
+    return Epoch(**{name: _typed(name, value, known[name].type) for name, value in values.items()})

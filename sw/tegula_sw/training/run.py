@@ -3,7 +3,7 @@
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -93,7 +93,7 @@ def train(
             f"the run in {folder} is in epoch {epoch} already: epochs must be at least {epoch}, not"
             f" {settings.epochs}"
         )
-    with _recorded(recorder, wanted=False):
+    with _recorded(recorder, wanted=False), record.resuming(batches) if resume else nullcontext():
         session = Session(device, settings, INPUTS, CLASSES, state=state)
     interrupts = _Interrupts()
     with interrupts.deferred(), _Progress(settings.epochs * batches, len(record.losses)) as bar:
@@ -110,8 +110,9 @@ def train(
                 if interrupts.wanted:
                     state = session.save()
                     record.save(state, session.classifier.state.weights(state))
-                    bar.note(f"interrupted in epoch {epoch}, and saved: --resume goes on")
-                    raise KeyboardInterrupt
+                    raise KeyboardInterrupt(
+                        f"interrupted in epoch {epoch}, and saved: --resume goes on"
+                    )
             state = session.save()
             weights = session.classifier.state.weights(state)
             accuracy = session.accuracy(test_samples.inputs, test_samples.labels)
@@ -184,9 +185,3 @@ class _Progress:
     def epoch(self, accuracy: float) -> None:
         """An epoch is done."""
         self._accuracy = accuracy
-
-    def note(self, text: str) -> None:
-        """A line that stays."""
-        import sys
-
-        self._bar.write(f"tegula: {text}", file=sys.stderr)
