@@ -82,20 +82,17 @@ def _described(name: str, array: np.ndarray) -> str:
     return f"{name} {array.shape} has dtype {array.dtype}"
 
 
-def fp32_bits(name: str, array: np.ndarray, *, empty: bool = False) -> np.ndarray:
+def fp32_bits(name: str, array: np.ndarray) -> np.ndarray:
     """Bit patterns of a float32 array, or of a uint32 array that holds them already.
 
     Raises
     ------
     ValueError
-        If it is another dtype, or empty and must not be (`empty`); the message calls the array
-        `name`.
+        If it is another dtype; the message calls the array `name`.
     """
     kind = (array.dtype.kind, array.dtype.itemsize)
     if kind not in (("f", 4), ("u", 4)):
         raise ValueError(f"{_described(name, array)}: it must be float32 (or uint32 bit patterns)")
-    if not array.size and not empty:
-        raise ValueError(f"{name} is empty: its shape is {array.shape}")
     native = np.ascontiguousarray(array, array.dtype.newbyteorder("=")).reshape(array.shape)
     return native.view(np.uint32)
 

@@ -4,59 +4,19 @@ import json
 import re
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import numpy as np
 import pytest
+from unit.cli_bench import COMMANDS, assert_error, gemm_arguments
 
-from tegula.formats import BF16, E4M3FN, E5M2
+from tegula.formats import E5M2
 from tegula.isa.assembly import assemble
 from tegula_golden.cast import cast
 from tegula_golden.fp32 import multiply
-from tegula_golden.gemm import gemm
 from tegula_sw.cli import main
 from tegula_sw.evaluate import OPERATIONS
-
-COMMANDS = ("gemm", "profile", "cast", "train", "eval", "info", "asm", "disasm")
-BF16_OUT = ["--format-a", "bf16", "--format-b", "bf16", "--format-out", "bf16"]
-
-
-@pytest.fixture
-def run(tmp_path, monkeypatch, capsys):
-    """Run a command in an empty directory: (exit code, standard output, standard error)."""
-    monkeypatch.chdir(tmp_path)
-
-    def run_command(*arguments):
-        code = main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run_command
-
-
-@pytest.fixture
-def matrices(run, tmp_path):
-    """A.npy (5 x 9) and B.npy (9 x 4), float32."""
-    rng = np.random.default_rng(0)
-    a = rng.standard_normal((5, 9)).astype(np.float32)
-    b = rng.standard_normal((9, 4)).astype(np.float32)
-    np.save(tmp_path / "A.npy", a)
-    np.save(tmp_path / "B.npy", b)
-    return a.view(np.uint32), b.view(np.uint32)
-
-
-def gemm_arguments(*more, a="A.npy", b="B.npy", formats=BF16_OUT):
-    return ["gemm", a, b, "-o", "C.npy", "--device", "golden", *formats, *more]
-
-
-def assert_error(result, *words):
-    """Exit code 2, nothing on stdout, one line that says it all."""
-    code, out, err = result
-    assert code == 2
-    assert out == ""
-    assert err.startswith("tegula: error: ")
-    assert err.count("\n") == 1
-    for word in words:
-        assert word in err
 
 
 @pytest.mark.parametrize("command", [(), *((command,) for command in COMMANDS)], ids=str)
@@ -65,6 +25,14 @@ def test_help_is_printed_for_every_command(command, capsys):
         main([*command, "--help"])
     assert caught.value.code == 0
     assert "usage: tegula" in capsys.readouterr().out
+
+
+def test_the_version_is_that_of_the_package(capsys):
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    with pytest.raises(SystemExit) as caught:
+        main(["--version"])
+    assert caught.value.code == 0
+    assert capsys.readouterr().out == f"tegula {project['version']}\n"
 
 
 def test_help_loads_neither_numpy_nor_amaranth():
@@ -79,102 +47,6 @@ def test_help_loads_neither_numpy_nor_amaranth():
     finished = subprocess.run(command, capture_output=True, text=True, check=False)
     assert finished.returncode == 0, finished.stderr
     assert "--format-out" in finished.stdout
-
-
-def test_gemm_of_float_arrays_writes_codes_and_a_report(run, matrices, tmp_path):
-    formats = ["--format-a", "e4m3fn", "--format-b", "e5m2", "--format-out", "bf16"]
-    code, out, err = run(*gemm_arguments("--json", "r.json", formats=formats))
-    assert (code, out, err) == (0, "", "")
-    a, b = (
-        cast(bits, fmt, saturate=True) for bits, fmt in zip(matrices, (E4M3FN, E5M2), strict=True)
-    )
-    codes = np.load(tmp_path / "C.npy")
-    assert codes.dtype == np.uint16
-    assert np.array_equal(codes, gemm(a, b, E4M3FN, E5M2, BF16))
-    report = json.loads((tmp_path / "r.json").read_text())
-    assert report["shape"] == [5, 4, 9]
-    assert report["macs"] == 180
-    assert report["peak_macs_per_cycle"] == 64
-    assert report["cycles"] is None
-    assert report["utilisation"] is None
-    assert report["preset"] == "small"
-    assert report["device"] == "golden"
-    assert report["read_beats"] > report["write_beats"] > 0
-
-
-def test_profile_prints_a_table_and_writes_trace_picture_and_report(run, matrices, tmp_path):
-    files = ("--trace", "t.json", "--picture", "p.png", "--window", "50:150", "--json", "r.json")
-    arguments = ["profile", "A.npy", "B.npy", "-o", "C.npy", "--preset", "tiny", *BF16_OUT]
-    code, out, _ = run(*arguments, *files)
-    assert code == 0
-    report = json.loads((tmp_path / "r.json").read_text())
-    assert f"{report['cycles']:,} cycles" in out
-    for engine, states in report["engines"].items():
-        assert f"\n{engine}" in out
-        assert sum(states.values()) == report["cycles"]
-        if engine != "control":
-            busy = sum(n for state, n in states.items() if state.startswith("busy"))
-            assert busy == report["counters"][f"{engine.upper()}_BUSY"]
-    a, b = (cast(bits, BF16) for bits in matrices)
-    assert np.array_equal(np.load(tmp_path / "C.npy"), gemm(a, b, BF16, BF16, BF16))
-    events = json.loads((tmp_path / "t.json").read_text())["traceEvents"]
-    assert {event["name"] for event in events} >= {"tensor.matmul", "halt", "thread_name"}
-    assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
-
-
-def test_gemm_writes_a_trace_of_the_rtl(run, matrices, tmp_path):
-    arguments = ["gemm", "A.npy", "B.npy", "-o", "C.npy", "--preset", "tiny", *BF16_OUT]
-    code, out, _ = run(*arguments, "--trace", "t.json", "--json", "r.json")
-    assert (code, out) == (0, "")
-    content = json.loads((tmp_path / "t.json").read_text())
-    assert content["otherData"]["cycles"] == json.loads((tmp_path / "r.json").read_text())["cycles"]
-
-
-def test_traces_and_pictures_that_cannot_be_are_refused_before_the_work(run, matrices):
-    assert_error(run(*gemm_arguments("--trace", "t.json")), "--trace needs --device rtl")
-    profile = ["profile", "A.npy", "B.npy", *BF16_OUT]
-    assert_error(run(*profile, "--trace", "no/t.json"), "no is not a folder")
-    assert_error(run(*profile, "--picture", "p.gif"), "p.gif", ".png, .svg, .pdf")
-    assert_error(run(*profile, "--window", "1:2"), "--window needs --picture")
-    assert_error(run(*profile, "--picture", "p.png", "--window", "2:1"), "FIRST:END", "'2:1'")
-
-
-def test_gemm_of_codes_gives_float32_and_a_report_on_stdout(run, tmp_path):
-    one = np.full((3, 3), 0x3F80, np.uint16)
-    np.save(tmp_path / "A.npy", one)
-    formats = ["--format-a", "bf16", "--format-b", "bf16", "--format-out", "fp32"]
-    code, out, _ = run(
-        *gemm_arguments("--json", "-", "--preset", "tiny", b="A.npy", formats=formats)
-    )
-    assert code == 0
-    assert json.loads(out)["preset"] == "tiny"
-    result = np.load(tmp_path / "C.npy")
-    assert result.dtype == np.float32
-    assert (result == 3).all()
-
-
-def test_gemm_takes_transposed_operands(run, matrices, tmp_path):
-    assert run(*gemm_arguments()) == (0, "", "")
-    plain = np.load(tmp_path / "C.npy")
-    for name in "AB":
-        np.save(tmp_path / f"{name}T.npy", np.load(tmp_path / f"{name}.npy").T)
-    flags = ["--transpose-a", "--transpose-b", "--json", "r.json"]
-    assert run(*gemm_arguments(*flags, a="AT.npy", b="BT.npy")) == (0, "", "")
-    assert np.array_equal(np.load(tmp_path / "C.npy"), plain)
-    report = json.loads((tmp_path / "r.json").read_text())
-    assert report["shape"] == [5, 4, 9]
-    assert (report["transpose_a"], report["transpose_b"]) == (True, True)
-    result = run(*gemm_arguments("--transpose-b", b="B.npy"))
-    assert_error(result, "A.npy (5, 9) and B.npy (9, 4)", "9 columns and 4 columns")
-
-
-@pytest.mark.parametrize(("flags", "code"), [((), 0x7F), (("--saturate",), 0x7E)])
-def test_saturation_is_chosen(run, tmp_path, flags, code):
-    np.save(tmp_path / "A.npy", np.full((2, 4), 448.0))
-    np.save(tmp_path / "B.npy", np.full((4, 2), 448.0))
-    formats = ["--format-a", "e4m3fn", "--format-b", "e4m3fn", "--format-out", "e4m3fn"]
-    assert run(*gemm_arguments(*flags, formats=formats))[0] == 0
-    assert (np.load(tmp_path / "C.npy") == code).all()
 
 
 @pytest.mark.parametrize("rounding", ["rne", "sr"])
@@ -274,45 +146,6 @@ def test_an_output_that_cannot_be_written_is_found_before_the_work(run, matrices
     arguments = gemm_arguments()
     arguments[arguments.index("C.npy")] = "nowhere/C.npy"
     assert_error(run(*arguments), "nowhere")
-
-
-def test_shapes_that_disagree_are_quoted(run, matrices):
-    assert_error(run(*gemm_arguments(b="A.npy")), "A.npy (5, 9)", "9 columns and 5 rows", "on K")
-
-
-@pytest.mark.parametrize(
-    ("option", "value", "words"),
-    [
-        ("--format-a", "fp16", ("--format-a 'fp16'", "bf16, e4m3fn, e5m2")),
-        ("--format-b", "fp32", ("--format-b 'fp32'",)),
-        ("--format-out", "int8", ("bf16, e4m3fn, e5m2, fp32",)),
-        ("--preset", "huge", ("'huge'", "tiny, small, medium")),
-        ("--device", "gpu", ("'gpu'",)),
-        ("--stall", "1.5", ("--stall", "0 to 1", "'1.5'")),
-        ("--stall", "nan", ("--stall",)),
-        ("--mem-latency", "-1", ("--mem-latency", "'-1'")),
-        ("--seed", "x", ("--seed", "'x'")),
-    ],
-)
-def test_option_values_out_of_range_are_quoted(run, matrices, option, value, words):
-    assert_error(run(*gemm_arguments(f"{option}={value}")), *words)
-
-
-@pytest.mark.parametrize(
-    ("array", "words"),
-    [
-        (np.zeros((5, 9), np.int32), ("A.npy (5, 9)", "int32")),
-        (np.zeros((5, 9), np.uint8), ("bf16 codes must be uint16",)),
-        (np.zeros((5, 9), complex), ("complex128",)),
-        (np.zeros(9), ("two-dimensional",)),
-        (np.zeros((0, 9)), ("empty", "(0, 9)")),
-        (np.array([[None] * 9] * 5), ("A.npy", "Python objects")),
-    ],
-    ids=["int", "width", "complex", "vector", "empty", "objects"],
-)
-def test_arrays_that_are_no_operands_are_refused(run, matrices, tmp_path, array, words):
-    np.save(tmp_path / "A.npy", array, allow_pickle=True)
-    assert_error(run(*gemm_arguments()), *words)
 
 
 def test_random_bits_must_fit(run, tmp_path):

@@ -162,8 +162,7 @@ def test_cast_inputs_are_fp32_bits_of_any_shape():
     for wrong in (np.zeros(2), np.zeros(2, np.int32), np.zeros(2, np.float16)):
         with pytest.raises(ValueError, match="must be float32"):
             fp32_bits("X", wrong)
-    with pytest.raises(ValueError, match="empty"):
-        fp32_bits("X", np.zeros((0, 2), np.float32))
+    assert fp32_bits("X", np.zeros((0, 2), np.float32)).shape == (0, 2)
 
 
 def test_files_are_written_to_exactly_their_path(tmp_path):

@@ -5,11 +5,11 @@ The format is that of "Trace Event Format" (Google, 2016): complete events (`ph`
 the states of an engine. The unit of `ts` is a microsecond; here it stands for a cycle.
 """
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tegula.isa.instructions import GRANULE_BYTES
+from tegula_sw.outputs import write_json
 from tegula_sw.profile.recording import Recording
 from tegula_sw.profile.spans import InstructionSpan, State, Track
 from tegula_sw.profile.timeline import timeline
@@ -117,11 +117,11 @@ def chrome_trace(recordings: Sequence[Recording]) -> dict:
 
 
 def write_chrome_trace(recordings: Sequence[Recording], path: Path | str) -> None:
-    """Write a trace file; see `chrome_trace`.
+    """Write a trace file; see `chrome_trace` and `outputs.write_json`.
 
     Raises
     ------
     ValueError
         If there is no recording, or one does not hold a whole program.
     """
-    Path(path).write_text(json.dumps(chrome_trace(recordings), separators=(",", ":")) + "\n")
+    write_json(path, chrome_trace(recordings), indent=None)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tegula_sw.outputs import save_figure
 from tegula_sw.profile.recording import Recording
 from tegula_sw.profile.spans import Condition, InstructionSpan, StateSpans, Timeline
 from tegula_sw.profile.timeline import timeline
@@ -163,4 +164,4 @@ def draw(
         ncols=len(_STATE_COLOURS),
         frameon=False,
     )
-    figure.savefig(path, dpi=110)
+    save_figure(path, figure, dpi=110)

@@ -1,0 +1,61 @@
+"""What commands share: formats, devices, recorders, progress."""
+
+import argparse
+import sys
+
+import numpy as np
+
+from tegula.config import TileConfig
+from tegula.formats import FP32, FloatFormat
+from tegula_sw.device import Device
+from tegula_sw.profile.recording import Recorder
+
+__all__ = ["as_floats", "format_of", "make_device", "make_recorder", "show_progress"]
+
+_TRACE_NEEDS_RTL = "--trace needs --device rtl: golden has no clock"
+
+
+def format_of(option: str, name: str, config: TileConfig, *, fp32: bool = False) -> FloatFormat:
+    """The format called `name`, if the tile has it."""
+    formats = (*config.operand_formats, FP32) if fp32 else config.operand_formats
+    for fmt in formats:
+        if fmt.name == name:
+            return fmt
+    known = ", ".join(fmt.name for fmt in formats)
+    raise ValueError(f"{option} {name!r} is unknown: it must be one of {known}")
+
+
+def make_device(name: str, config: TileConfig, **rtl_options: object) -> Device:
+    """The device; `rtl_options` mean nothing to golden, which has neither clock nor bus."""
+    if name == "golden":
+        from tegula_sw.golden import GoldenDevice
+
+        return GoldenDevice(config)
+    from tegula_sw.rtl.device import RtlDevice
+
+    _note(f"building or finding the RTL of preset {config.name}")
+    return RtlDevice(config, **rtl_options)
+
+
+def show_progress(number: int, total: int) -> None:
+    """Say on a terminal which program is about to run; numbers are from 0 on."""
+    _note(f"running program {number + 1} of {total}")
+
+
+def _note(message: str) -> None:
+    if sys.stderr.isatty():
+        print(f"tegula: {message}", file=sys.stderr)
+
+
+def make_recorder(options: argparse.Namespace, label: str) -> Recorder | None:
+    """What a trace is made from, if one is wanted."""
+    if options.trace is None:
+        return None
+    if options.device != "rtl":
+        raise ValueError(_TRACE_NEEDS_RTL)
+    return Recorder(label=label)
+
+
+def as_floats(codes: np.ndarray, fmt: FloatFormat) -> np.ndarray:
+    """Codes as they are handed out: those of fp32 as float32."""
+    return codes.view(np.float32) if fmt == FP32 else codes

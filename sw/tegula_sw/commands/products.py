@@ -1,0 +1,130 @@
+"""`tegula gemm` and `tegula profile`."""
+
+import argparse
+from dataclasses import asdict
+
+import numpy as np
+
+from tegula.config import TileConfig, preset
+from tegula_sw.arrays import codes_from_array, load_array, save_array
+from tegula_sw.commands.common import (
+    as_floats,
+    format_of,
+    make_device,
+    make_recorder,
+    show_progress,
+)
+from tegula_sw.gemm import GemmReport
+from tegula_sw.gemm import gemm as run_gemm
+from tegula_sw.outputs import STDOUT, Outputs, check_outputs, print_text, write_json
+from tegula_sw.profile.recording import Recorder
+
+__all__ = ["gemm", "profile"]
+
+
+def gemm(options: argparse.Namespace) -> None:
+    """`tegula gemm`."""
+    config = preset(options.preset)
+    _check_formats(options, config)
+    check_outputs(("-o", options.output), ("--json", options.json), ("--trace", options.trace))
+    recorder = make_recorder(options, "gemm")
+    result, report = _run_gemm(options, config, options.device, recorder)
+    with Outputs() as outputs:
+        _write_gemm(outputs, options, result, recorder)
+        if options.json is not None:
+            with outputs.writing(options.json):
+                write_json(options.json, asdict(report))
+
+
+def profile(options: argparse.Namespace) -> None:
+    """`tegula profile`."""
+    from tegula_sw.profile.picture import check_picture, draw
+    from tegula_sw.profile.table import breakdown, profile_table
+
+    config = preset(options.preset)
+    _check_formats(options, config)
+    check_outputs(
+        ("-o", options.output),
+        ("--json", options.json),
+        ("--trace", options.trace),
+        ("--picture", options.picture),
+    )
+    if options.picture is not None:
+        check_picture(options.picture)
+    elif options.window:
+        raise ValueError("--window needs --picture FILE")
+    recorder = Recorder(label="gemm")
+    result, report = _run_gemm(options, config, "rtl", recorder)
+    with Outputs() as outputs:
+        _write_gemm(outputs, options, result, recorder)
+        if options.picture is not None:
+            with outputs.writing(options.picture):
+                draw(recorder.recordings, options.picture, options.window)
+        if options.json is not None:
+            states = breakdown(recorder.recordings).states
+            engines = {
+                engine.name.lower(): {str(state): cycles for state, cycles in found.items()}
+                for engine, found in states.items()
+            }
+            with outputs.writing(options.json):
+                write_json(options.json, asdict(report) | {"engines": engines})
+        if STDOUT not in (options.output, options.json, options.trace):
+            with outputs.writing(STDOUT):
+                print_text(profile_table(recorder.recordings))
+
+
+def _check_formats(options: argparse.Namespace, config: TileConfig) -> None:
+    """Replace the names of the formats in `options` by the formats."""
+    options.format_a = format_of("--format-a", options.format_a, config)
+    options.format_b = format_of("--format-b", options.format_b, config)
+    options.format_out = format_of("--format-out", options.format_out, config, fp32=True)
+
+
+def _run_gemm(
+    options: argparse.Namespace, config: TileConfig, device_name: str, recorder: Recorder | None
+) -> tuple[np.ndarray, GemmReport]:
+    """Load A and B and multiply: C, and what it cost."""
+    a = codes_from_array(options.a, load_array(options.a), options.format_a)
+    b = codes_from_array(options.b, load_array(options.b), options.format_b)
+    axis_a, axis_b = int(not options.transpose_a), int(options.transpose_b)
+    if a.shape[axis_a] != b.shape[axis_b]:
+        axes = ("rows", "columns")
+        raise ValueError(
+            f"{options.a} {a.shape} and {options.b} {b.shape} disagree on K:"
+            f" {a.shape[axis_a]} {axes[axis_a]} and {b.shape[axis_b]} {axes[axis_b]}"
+        )
+    device = make_device(
+        device_name,
+        config,
+        mem_latency=options.mem_latency,
+        stall=options.stall,
+        seed=options.seed,
+        recorder=recorder,
+    )
+    codes, report = run_gemm(
+        device,
+        a,
+        b,
+        options.format_a,
+        options.format_b,
+        options.format_out,
+        saturate=options.saturate,
+        transpose_a=options.transpose_a,
+        transpose_b=options.transpose_b,
+        progress=show_progress,
+    )
+    return as_floats(codes, options.format_out), report
+
+
+def _write_gemm(
+    outputs: Outputs, options: argparse.Namespace, result: np.ndarray, recorder: Recorder | None
+) -> None:
+    """C, and the trace, where they are wanted."""
+    if options.output is not None:
+        with outputs.writing(options.output):
+            save_array(options.output, result)
+    if options.trace is not None:
+        from tegula_sw.profile.chrome import write_chrome_trace
+
+        with outputs.writing(options.trace):
+            write_chrome_trace(recorder.recordings, options.trace)

@@ -1,0 +1,23 @@
+"""What tests of the command line share."""
+
+from tegula_sw.exits import BAD_INPUT
+
+__all__ = ["BF16_OUT", "COMMANDS", "assert_error", "gemm_arguments"]
+
+COMMANDS = ("gemm", "profile", "cast", "train", "eval", "info", "asm", "disasm")
+BF16_OUT = ["--format-a", "bf16", "--format-b", "bf16", "--format-out", "bf16"]
+
+
+def gemm_arguments(*more, a="A.npy", b="B.npy", formats=BF16_OUT):
+    """`tegula gemm` of two files on the golden device, to C.npy."""
+    return ["gemm", a, b, "-o", "C.npy", "--device", "golden", *formats, *more]
+
+
+def assert_error(result, *words, code=BAD_INPUT, label="tegula"):
+    """The exit code, nothing on stdout, one line that begins with `label` and has the words."""
+    found, out, err = result
+    assert (found, out) == (code, ""), err
+    assert err.startswith(f"{label}")
+    assert err.count("\n") == 1 and err.endswith("\n")
+    for word in words:
+        assert word in err

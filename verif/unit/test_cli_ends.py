@@ -1,0 +1,142 @@
+"""How commands end: codes, one line, and what becomes of standard output."""
+
+import io
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from unit.cli_bench import BF16_OUT, COMMANDS, assert_error
+
+from tegula.isa.instructions import Engine
+from tegula.isa.traps import Trap, TrapRecord
+from tegula_sw import commands
+from tegula_sw.cli import main
+from tegula_sw.device import TileTrapError
+from tegula_sw.exits import BAD_INPUT, FAILED, INTERRUPTED, READER_GONE
+
+FORMATS = " ".join(BF16_OUT)
+PRINTING = {
+    "info": "info",
+    "info --json": "info --json -",
+    "disasm": "disasm p.bin",
+    "gemm": f"gemm A.npy B.npy -o C.npy --json - --device golden {FORMATS}",
+    "cast": "cast A.npy -o - --to bf16",
+    "profile": f"profile A.npy B.npy -o C.npy --preset tiny {FORMATS}",
+    "version": "--version",
+}
+
+
+def takes_nothing(kind):
+    """Standard output that is a full disk, a pipe without a reader, or closed."""
+    if kind == "closed":
+        return None
+    if kind == "full":
+        return open("/dev/full", "w")
+    reader, writer = os.pipe()
+    os.close(reader)
+    return open(writer, "w")
+
+
+@pytest.mark.parametrize(
+    ("kind", "code", "message"),
+    [
+        ("full", FAILED, "standard output: No space left on device"),
+        ("reader gone", READER_GONE, ""),
+        ("closed", FAILED, "standard output: Bad file descriptor"),
+    ],
+    ids=["full", "reader gone", "closed"],
+)
+@pytest.mark.parametrize("job", PRINTING)
+def test_standard_output_that_takes_nothing(
+    matrices, folder, monkeypatch, kind, job, code, message
+):
+    (folder / "p.bin").write_bytes(bytes(1600))
+    errors = io.StringIO()
+    with monkeypatch.context() as patch:
+        stdout = takes_nothing(kind)
+        patch.setattr(sys, "stdout", stdout)
+        patch.setattr(sys, "stderr", errors)
+        assert main(PRINTING[job].split()) == code
+        if stdout is not None:
+            stdout.close()
+    line = errors.getvalue()
+    assert message in line and line.count("\n") == bool(message)
+    if "C.npy" in PRINTING[job]:
+        assert np.load(folder / "C.npy").shape == (5, 4)
+        assert not message or "written: C.npy" in line
+
+
+@pytest.mark.parametrize(("kind", "code"), [("full", FAILED), ("reader gone", READER_GONE)])
+def test_help_that_is_not_taken_is_an_error_too(folder, monkeypatch, kind, code):
+    with monkeypatch.context() as patch, takes_nothing(kind) as stdout:
+        patch.setattr(sys, "stdout", stdout)
+        assert main(["--help"]) == code
+
+
+def test_a_process_whose_reader_is_gone_is_silent():
+    """Python itself must not complain when it flushes at its end."""
+    command = [sys.executable, "-m", "tegula_sw.cli", "info"]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    reader, writer = os.pipe()
+    os.close(reader)
+    for stdout, code in ((writer, READER_GONE), (os.open("/dev/full", os.O_WRONLY), FAILED)):
+        process = subprocess.run(command, stdout=stdout, stderr=subprocess.PIPE, env=environment)
+        os.close(stdout)
+        assert process.returncode == code
+        assert process.stderr.count(b"\n") == (code == FAILED), process.stderr
+
+
+ARGUMENTS = {
+    "gemm": f"A.npy B.npy -o OUT {FORMATS}",
+    "profile": f"A.npy B.npy {FORMATS}",
+    "cast": "X.npy -o OUT --to bf16",
+    "train": "digits",
+    "eval": "exp X.npy -o OUT",
+    "info": "",
+    "asm": "p.s -o OUT",
+    "disasm": "p.bin",
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_ends_of_commands_are_codes_and_a_line(run, monkeypatch, command):
+    trap = TrapRecord(cause=Trap.DEADLOCK, engine=Engine.LOAD, pc=16, address=0)
+    for error, code, message in (
+        (KeyboardInterrupt(), INTERRUPTED, "interrupted"),
+        (KeyboardInterrupt("saved"), INTERRUPTED, "saved"),
+        (TileTrapError(trap), FAILED, "the tile trapped: "),
+        (MemoryError(), FAILED, "MemoryError"),
+        (ModuleNotFoundError("No module named 'x'"), FAILED, "No module named 'x'"),
+        (OSError(28, "No space left on device", "build/x"), FAILED, "build/x: No space left"),
+        (ValueError("a\nb"), BAD_INPUT, "a b"),
+    ):
+
+        def end(options, error=error):
+            raise error
+
+        monkeypatch.setattr(commands, command, end)
+        result = run(command, *ARGUMENTS[command].split())
+        assert_error(result, message, code=code, label=f"tegula {command}: {message}")
+
+
+def test_bugs_have_a_traceback(run, monkeypatch):
+    monkeypatch.setattr(commands, "info", lambda options: {}["missing"])
+    with pytest.raises(KeyError):
+        run("info")
+
+
+def test_ctrl_c_ends_a_process_with_one_line(tmp_path):
+    command = [sys.executable, "-m", "tegula_sw.cli", "train", "digits", "--device", "golden"]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    process = subprocess.Popen(
+        [*command, "--out", str(tmp_path / "run")], stderr=subprocess.PIPE, env=environment
+    )
+    while not (tmp_path / "run").exists():
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate()
+    assert process.returncode == INTERRUPTED
+    assert err.startswith(b"tegula train: interrupted") and err.count(b"\n") == 1, err
