@@ -6,7 +6,6 @@ the golden device.
 """
 
 import argparse
-import json
 import os
 import shutil
 import sys
@@ -18,10 +17,16 @@ from pathlib import Path
 import numpy as np
 
 from tegula.config import preset
+from tegula.files import write_text
+from tegula_sw.exits import exit_code
+from tegula_sw.outputs import Outputs, check_outputs, save_figure
 from tegula_sw.training.parameters import TrainingSettings
+from tegula_sw.training.record import read_log
 
 ROOT = Path(__file__).parents[1]
 RUNS = ROOT / "build" / "accuracy"
+PICTURE = ROOT / "docs" / "images" / "rounding.png"
+DOCUMENT = ROOT / "docs" / "accuracy.md"
 SEEDS = range(1, 6)
 
 _SLOW = {"lr": 0.001}
@@ -82,8 +87,7 @@ class Run:
         path = self.folder / "log.json"
         if not path.exists():
             return []
-        epochs = json.loads(path.read_text())["epochs"]
-        found = [epoch["accuracy"] for epoch in epochs]
+        found = [epoch.accuracy for epoch in read_log(path)["epochs"]]
         return found if len(found) == self.settings.epochs else []
 
 
@@ -121,7 +125,7 @@ def draw(path: Path, device: str) -> None:
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.legend(loc="lower right")
     axes.grid(alpha=0.3)
-    figure.savefig(path, dpi=150)
+    save_figure(path, figure, dpi=150)
 
 
 def report(device: str) -> str:
@@ -140,6 +144,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--device", choices=("golden", "rtl"), default="golden")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="runs at a time")
     options = parser.parse_args(arguments)
+    check_outputs(("picture", str(PICTURE)), ("document", str(DOCUMENT)))
     runs = [Run(name, seed, options.device) for seed in SEEDS for name in EXPERIMENTS]
     todo = [run for run in runs if not run.accuracies()]
     print(f"{len(todo)} of {len(runs)} runs to do", flush=True)
@@ -147,10 +152,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for done in as_completed([pool.submit(execute, run) for run in todo]):
             run = done.result()
             print(f"{run.name}, seed {run.seed}: {100 * run.accuracies()[-1]:.2f} %", flush=True)
-    draw(ROOT / "docs" / "images" / "rounding.png", options.device)
-    (ROOT / "docs" / "accuracy.md").write_text(report(options.device))
+    with Outputs() as outputs:
+        with outputs.writing(PICTURE):
+            draw(PICTURE, options.device)
+        with outputs.writing(DOCUMENT):
+            write_text(DOCUMENT, report(options.device))
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code("accuracy", main))

@@ -5,19 +5,20 @@ simulation speed beside them is this machine's. Every result is first compared w
 """
 
 import argparse
-import json
 import sys
 import time
 from pathlib import Path
 
 import numpy as np
-from readme import put_into_readme
+from readme import README, put_into
 
 from tegula.config import PRESETS, preset
 from tegula.formats import format_by_name
 from tegula_golden.gemm import gemm as golden_gemm
 from tegula_golden.stimuli import operands
+from tegula_sw.exits import exit_code
 from tegula_sw.gemm import gemm
+from tegula_sw.outputs import STDOUT, Outputs, check_outputs, print_text, write_json
 from tegula_sw.rtl.device import RtlDevice
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -141,6 +142,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--readme", action="store_true", help="write the table into README.md")
     options = parser.parse_args(arguments)
+    out = ROOT / "build" / "bench" / f"{options.preset}.json"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    check_outputs(("results", str(out)), ("--readme", str(README) if options.readme else None))
     device = RtlDevice(preset(options.preset), mem_latency=options.mem_latency)
     jobs = [(size, *formats, (False, False)) for formats in FORMATS for size in SIZES]
     plain = len(jobs)
@@ -155,16 +159,18 @@ def main(arguments: list[str] | None = None) -> int:
             f" {row['cycles_per_second']:9,.0f} cycles/s",
             file=sys.stderr,
         )
-    out = ROOT / "build" / "bench" / f"{options.preset}.json"
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps({"mem_latency": options.mem_latency, "rows": rows}, indent=1) + "\n")
     text = table(options.preset, options.mem_latency, rows[:plain])
     text += "\n\n" + transposed_table(rows[plain:])
-    print(text)
-    if options.readme:
-        put_into_readme(BEGIN, END, text)
+    with Outputs() as outputs:
+        with outputs.writing(out):
+            write_json(out, {"mem_latency": options.mem_latency, "rows": rows}, indent=1)
+        with outputs.writing(STDOUT):
+            print_text(text + "\n")
+        if options.readme:
+            with outputs.writing(README):
+                put_into(README, BEGIN, END, text)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code("bench", main))

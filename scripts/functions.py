@@ -12,10 +12,13 @@ from pathlib import Path
 
 import numpy as np
 
+from tegula.files import write_text
 from tegula_golden.function_oracle import SPECIAL_RESULTS, bf16_steps, exact, ulp_errors
 from tegula_golden.function_stimuli import arguments
 from tegula_golden.functions import evaluate
+from tegula_sw.exits import exit_code
 from tegula_sw.functions import NAMES, function, pack, records
+from tegula_sw.outputs import check_outputs
 
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "functions.md"
 BATCH = 1 << 16
@@ -253,13 +256,15 @@ def main(arguments_: list[str] | None = None) -> None:
     )
     parser.add_argument("--seed", type=int, default=1, help="default 1")
     options = parser.parse_args(arguments_)
+    if not options.functions:
+        check_outputs(("document", str(DOCUMENT)))
     text = document(options.functions or NAMES, 1 << options.log2_arguments, options.seed)
     if options.functions:
         print(text)
     else:
-        DOCUMENT.write_text(text)
+        write_text(DOCUMENT, text)
         print(f"functions: wrote {DOCUMENT}")
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_code("functions", main))

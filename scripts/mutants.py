@@ -14,6 +14,8 @@ import time
 import tomllib
 from pathlib import Path
 
+from tegula_sw.exits import exit_code
+
 ROOT = Path(__file__).resolve().parents[1]
 COPIED = ("hw", "sw", "verif", "docs", "pyproject.toml")
 PYTEST_FAILED_TESTS = 1
@@ -96,4 +98,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code("mutants", main))

@@ -2,27 +2,26 @@
 
 from pathlib import Path
 
-__all__ = ["put_into", "put_into_readme"]
+from tegula.files import write_text
+from tegula_sw.inputs import read_text
 
-_ROOT = Path(__file__).resolve().parents[1]
+__all__ = ["README", "put_into"]
+
+README = Path(__file__).resolve().parents[1] / "README.md"
 
 
-def put_into(name: str, begin: str, end: str, text: str) -> None:
-    """Replace what stands between the lines `begin` and `end` of a document of the project.
+def put_into(path: Path, begin: str, end: str, text: str) -> None:
+    """Replace what stands between the lines `begin` and `end` of a document.
 
     Raises
     ------
-    SystemExit
-        If they are not there.
+    ValueError
+        If they are not there, or the document cannot be read.
+    OSError
+        If it cannot be written.
     """
-    path = _ROOT / name
-    document = path.read_text()
-    if begin not in document or end not in document:
-        raise SystemExit(f"{path.name} has no markers {begin!r} and {end!r}")
-    head, rest = document.split(begin, 1)
-    path.write_text(f"{head}{begin}\n{text}\n{end}{rest.split(end, 1)[1]}")
-
-
-def put_into_readme(begin: str, end: str, text: str) -> None:
-    """`put_into` the README."""
-    put_into("README.md", begin, end, text)
+    head, _, rest = read_text(path).partition(begin)
+    _, found, tail = rest.partition(end)
+    if not found:
+        raise ValueError(f"{path} has no markers {begin!r} and, behind it, {end!r}")
+    write_text(path, f"{head}{begin}\n{text}\n{end}{tail}")

@@ -4,14 +4,18 @@ Steps of several configurations are counted on the RTL device (H = 64, B = 32, d
 bf16 is also recorded.
 """
 
+import argparse
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from readme import put_into, put_into_readme
+from readme import README, put_into
 
 from tegula.config import preset
 from tegula.isa.instructions import Engine
+from tegula_sw.exits import exit_code
+from tegula_sw.outputs import STDOUT, Outputs, check_outputs, print_text
 from tegula_sw.profile.picture import draw
 from tegula_sw.profile.recording import Recorder
 from tegula_sw.profile.table import Breakdown, breakdown
@@ -22,7 +26,7 @@ from tegula_sw.training.session import Session
 
 ROOT = Path(__file__).resolve().parents[1]
 PRESET = preset("small")
-DOCUMENT = "docs/training.md"
+DOCUMENT = ROOT / "docs" / "training.md"
 PICTURE = ROOT / "docs" / "images" / "training_step.png"
 STEPS = {
     "bf16, SGD": {},
@@ -32,7 +36,7 @@ STEPS = {
 }
 FIGURES = "<!-- figures: written by `make step` -->", "<!-- end of figures -->"
 TABLE = "<!-- table: written by `make step` -->", "<!-- end of table -->"
-README = "<!-- step: written by `make step` -->", "<!-- end of step -->"
+IN_README = "<!-- step: written by `make step` -->", "<!-- end of step -->"
 
 
 @dataclass(frozen=True)
@@ -94,22 +98,30 @@ def engine_table(found: Breakdown, step: Measured) -> str:
     return "\n".join(lines)
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and write."""
+    argparse.ArgumentParser(description=__doc__).parse_args(arguments)
+    check_outputs(*(("an output", str(path)) for path in (PICTURE, DOCUMENT, README)))
     steps = [run_steps(name, TrainingSettings(**more), None) for name, more in STEPS.items()]
     recorder = Recorder(label="training step")
     recorded = run_steps("bf16, SGD", TrainingSettings(), recorder)
     if recorded.cycles != steps[0].cycles:
         raise SystemExit(f"the traced step takes {recorded.cycles} cycles, not {steps[0].cycles}")
-    draw(recorder.recordings, PICTURE)
     rows = ["| step | cycles | array utilisation |", "|---|---|---|", *(s.row() for s in steps)]
     figures = "\n".join(rows)
-    put_into(DOCUMENT, *FIGURES, figures)
-    put_into(DOCUMENT, *TABLE, engine_table(breakdown(recorder.recordings), recorded))
-    put_into_readme(*README, figures)
-    print(figures)
+    details = engine_table(breakdown(recorder.recordings), recorded)
+    with Outputs() as outputs:
+        with outputs.writing(STDOUT):
+            print_text(figures + "\n")
+        with outputs.writing(PICTURE):
+            draw(recorder.recordings, PICTURE)
+        with outputs.writing(DOCUMENT):
+            put_into(DOCUMENT, *FIGURES, figures)
+            put_into(DOCUMENT, *TABLE, details)
+        with outputs.writing(README):
+            put_into(README, *IN_README, figures)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code("step", main))

@@ -15,7 +15,7 @@ from collections import Counter
 from pathlib import Path
 
 from amaranth.lib import wiring
-from readme import put_into_readme
+from readme import README, put_into
 
 from tegula.activation.lane import ActivationLane
 from tegula.array.array import SystolicArray
@@ -23,6 +23,8 @@ from tegula.array.pe import LANES, ProcessingElement
 from tegula.config import PRESETS, TileConfig, preset
 from tegula.emit import cache_root, emit_verilog, run_yosys, tile_verilog
 from tegula.vector.lane import VectorLane
+from tegula_sw.exits import exit_code
+from tegula_sw.outputs import STDOUT, Outputs, check_outputs, print_text, write_json
 
 BEGIN, END = "<!-- synthesis: written by `make synth` -->", "<!-- end of synthesis -->"
 
@@ -167,6 +169,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--pnr", action="store_true", help="place and route parts of the tile")
     options = parser.parse_args(arguments)
     config = preset(options.preset)
+    out = cache_root() / "synth" / f"{config.name}.json"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    check_outputs(("results", str(out)), ("--pnr", str(README) if options.pnr else None))
     start = time.monotonic()
     print(f"synth: tile {config.name} (minutes)", file=sys.stderr, flush=True)
     report = report_tile(config)
@@ -184,15 +189,18 @@ def main(arguments: list[str] | None = None) -> int:
         ):
             print(f"synth: place and route {name}", file=sys.stderr, flush=True)
             figures[name] = place_and_route(component, "block")
-        tables = f"{pe_table(figures)}\n\n{lane_table(figures)}"
-        print(tables)
-        put_into_readme(BEGIN, END, tables)
-    out = cache_root() / "synth" / f"{config.name}.json"
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(report, indent=1) + "\n")
+    with Outputs() as outputs:
+        with outputs.writing(out):
+            write_json(out, report, indent=1)
+        if options.pnr:
+            tables = f"{pe_table(figures)}\n\n{lane_table(figures)}"
+            with outputs.writing(STDOUT):
+                print_text(tables + "\n")
+            with outputs.writing(README):
+                put_into(README, BEGIN, END, tables)
     print(f"synth: {out} ({time.monotonic() - start:.0f} s)", file=sys.stderr)
     return 0 if report["fits_ecp5_85k"] or config.name != "small" else 1
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code("synth", main))

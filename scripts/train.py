@@ -5,13 +5,15 @@ The run of `make train`: preset small, bf16, H = 64, B = 32, 20 epochs, SGD with
 """
 
 import argparse
-import json
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+
+from tegula_sw.exits import exit_code
+from tegula_sw.training.record import read_log
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "build" / "train"
@@ -41,13 +43,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"train: the run on {device} failed: {(errors or b'').decode()}", file=sys.stderr)
             return run.returncode
         seconds[device] = time.monotonic() - started
-    epochs = {
-        device: json.loads((FOLDER / device / "log.json").read_text())["epochs"]
-        for device in DEVICES
-    }
-    hashes = {device: [epoch["sha256"] for epoch in epochs[device]] for device in DEVICES}
+    epochs = {device: read_log(FOLDER / device / "log.json")["epochs"] for device in DEVICES}
+    hashes = {device: [epoch.sha256 for epoch in epochs[device]] for device in DEVICES}
     alike = sum(a == b for a, b in zip(*hashes.values(), strict=True))
-    cycles = sum(epoch["cycles"] for epoch in epochs["rtl"])
+    cycles = sum(epoch.cycles for epoch in epochs["rtl"])
     print(
         f"{alike} of {len(hashes['rtl'])} epochs have the same weights on both devices;"
         f" RTL {seconds['rtl']:.0f} s beside golden, {cycles:,} cycles of training,"
@@ -57,4 +56,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code("train", main))

@@ -1,32 +1,35 @@
 """Write the Verilog of a tile, and lint it."""
 
 import argparse
-import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from tegula.config import PRESETS, preset
 from tegula.emit import cache_root, tile_verilog
+from tegula.files import write_text
+from tegula_sw.exits import exit_code
 from tegula_sw.rtl.build import verilator_command, verilator_environment
 
 _WAIVERS = Path(__file__).resolve().parents[1] / "hw" / "lint.vlt"
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; 1 if the lint finds something."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--preset", choices=PRESETS, default="small", help="default: small")
     parser.add_argument("--output", type=Path, help="default: build/verilog/tegula_PRESET.v")
     parser.add_argument("--lint", action="store_true", help="run Verilator's lint (-Wall) on it")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
 
     top = f"tegula_{options.preset}"
     print(f"verilog: elaborating preset {options.preset}", file=sys.stderr)
     output = options.output or cache_root() / "verilog" / f"{top}.v"
     output.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(tile_verilog(preset(options.preset)), output)
-    modules = sum(line.startswith("module ") for line in output.read_text().splitlines())
+    text = tile_verilog(preset(options.preset)).read_text()
+    write_text(output, text)
+    modules = sum(line.startswith("module ") for line in text.splitlines())
     print(f"verilog: {output}: top module {top}, {modules} modules")
     if not options.lint:
         return 0
@@ -38,4 +41,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code("verilog", main))

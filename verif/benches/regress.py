@@ -18,6 +18,7 @@ from manifest import BENCHES, Bench
 from simulation import ROOT, Outcome, Simulation, prepare_environment
 
 from tegula.config import PRESETS, TileConfig, preset
+from tegula.files import write_bytes
 
 __all__ = ["main"]
 
@@ -166,9 +167,8 @@ def write_junit(rows: list[Row], seed: int) -> None:
             if row.outcome.message:
                 ElementTree.SubElement(case, "failure", message=row.outcome.message)
     ROOT.mkdir(parents=True, exist_ok=True)
-    ElementTree.ElementTree(root).write(
-        ROOT / "results.xml", encoding="utf-8", xml_declaration=True
-    )
+    text = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
+    write_bytes(ROOT / "results.xml", text)
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
