@@ -47,6 +47,25 @@ def test_a_joined_hole_is_as_young_as_its_youngest_part():
     assert space.take("large", 16) == pieces[4]
 
 
+def test_old_neighbours_come_before_a_young_hole_that_is_large_enough():
+    space = Space("words", 48, 1)
+    pieces = [space.take("piece", size) for size in (8, 8, 8, 24)]
+    for number in (0, 1, 3):
+        space.give(pieces[number])
+    assert space.take("large", 16) == pieces[0]
+    assert space.take("large", 24) == pieces[3]
+
+
+def test_of_neighbours_only_as_many_are_taken_as_are_needed():
+    space = Space("words", 32, 1)
+    pieces = [space.take("piece", 8) for _ in range(4)]
+    for number in (1, 2, 3):
+        space.give(pieces[number])
+    assert space.take("large", 12) == pieces[1]
+    assert space.take("rest", 12) == pieces[1] + 12
+    assert space.free == 0
+
+
 def test_the_end_is_behind_the_last_piece_in_use():
     space = Space("words", 32, 1)
     first, second = space.take("first", 8), space.take("second", 8)

@@ -1,5 +1,6 @@
 """Who has which words: the scratchpad and PSUM, handed out in pieces."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 __all__ = ["Space"]
@@ -14,12 +15,16 @@ class _Hole:
     since: int
 
 
+def _size(run: list[_Hole]) -> int:
+    return run[-1].stop - run[0].start
+
+
 class Space:
     """Words 0 .. size - 1 of a storage.
 
     What has been free longest is given first, so that buffers of a loop rotate: an instruction
-    that fills a new one need not wait for those that still read the one before. `order` sees the
-    rest to it.
+    that fills a new one need not wait for those that still read the one before. Neighbours are
+    taken together, and are as young as the youngest of them. `order` sees the rest to it.
 
     Parameters
     ----------
@@ -55,35 +60,33 @@ class Space:
     def take(self, name: str, size: int) -> int:
         """The first of `size` words for `name`."""
         size = -(-size // self._quantum) * self._quantum
-        if not any(hole.stop - hole.start >= size for hole in self._holes):
-            self._join()
-        holes = [hole for hole in self._holes if hole.stop - hole.start >= size]
-        if not holes:
-            largest = max((hole.stop - hole.start for hole in self._holes), default=0)
+        self._holes.sort(key=lambda hole: hole.start)
+        runs = [run for run in self._runs(size) if _size(run) >= size]
+        if not runs:
+            largest = max(map(_size, self._runs(self._size)), default=0)
             raise ValueError(
                 f"{name} does not fit: it needs {size} words of the {self._what}, of whose"
                 f" {self._size} there are {self.free} left, {largest} in one piece"
             )
-        hole = min(holes, key=lambda hole: (hole.since, hole.start))
-        start = hole.start
-        hole.start += size
-        if hole.start == hole.stop:
-            self._holes.remove(hole)
+        run = min(runs, key=lambda run: (max(hole.since for hole in run), run[0].start))
+        start = run[0].start
+        for hole in run:
+            hole.start = min(hole.stop, start + size)
+        self._holes = [hole for hole in self._holes if hole.start < hole.stop]
         self._taken[start] = size
         return start
+
+    def _runs(self, size: int) -> Iterator[list[_Hole]]:
+        """From each hole on, as many neighbours as it takes to have `size` words, or as it has."""
+        for first in range(len(self._holes)):
+            run = self._holes[first : first + 1]
+            for hole in self._holes[first + 1 :]:
+                if _size(run) >= size or hole.start != run[-1].stop:
+                    break
+                run.append(hole)
+            yield run
 
     def give(self, start: int) -> None:
         """Take back the piece that begins at `start`."""
         self._clock += 1
         self._holes.append(_Hole(start, start + self._taken.pop(start), self._clock))
-
-    def _join(self) -> None:
-        """Make one of neighbouring holes; it is as young as the youngest."""
-        self._holes.sort(key=lambda hole: hole.start)
-        joined: list[_Hole] = []
-        for hole in self._holes:
-            if joined and hole.start == joined[-1].stop:
-                joined[-1].stop, joined[-1].since = hole.stop, max(joined[-1].since, hole.since)
-            else:
-                joined.append(hole)
-        self._holes = joined
