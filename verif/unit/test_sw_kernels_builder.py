@@ -95,3 +95,41 @@ def test_buffers_of_a_loop_rotate():
         with b.temporary("buffer", 4, 64, BF16) as buffer:
             places.append(buffer.addr)
     assert len(set(places)) == 4
+
+
+@pytest.mark.parametrize("shape", [(10, 6), (10, 40)], ids=["by turns", "wide"])
+def test_a_product_from_the_last_band_is_the_same_product(shape):
+    """Rows of ten bands that come in the other order, and wait for the last of them."""
+    fmt, (k, columns) = BF16, shape
+    stationary = codes(normal(16, k, 7), fmt)
+    moving = codes(normal(17, k, columns), fmt)
+    results = []
+    for from_last in (False, True):
+        bench = KernelBench()
+        b = bench.builder
+        y = bench.matrix(7, columns, FP32)
+        left, right = bench.bring(stationary, fmt), bench.bring(moving, fmt)
+        for bands, sums in b.product(left, right, from_last=from_last):
+            for number, band in enumerate(bands):
+                part = sums.slice(number * columns, (number + 1) * columns)
+                b.compute(y.band(band), part.top(y.band_rows(band)))
+        bench.fetch(y)
+        results.append(values(bench.run()[0], FP32))
+    np.testing.assert_array_equal(*results)
+    want = values(stationary, fmt).T @ values(moving, fmt)
+    np.testing.assert_allclose(results[0], want, rtol=1e-5, atol=1e-5)
+
+
+def test_a_reduction_is_longer_than_an_instruction():
+    """8191 elements are the most that one instruction takes."""
+    bench = KernelBench()
+    x = np.ones((TINY.n, 1), np.float32)
+    x[2] = -3
+    column = bench.bring(x.view(np.uint32), FP32).strip().repeated(10_000)
+    for reduction in ("sum", "amax"):
+        result = bench.matrix(TINY.n, 1, FP32)
+        bench.builder.reduce(result.strip(), column, reduction=reduction)
+        bench.fetch(result)
+    total, largest = (values(result, FP32)[:, 0].tolist() for result in bench.run())
+    assert total == [10_000, 10_000, -30_000, 10_000]
+    assert largest == [1, 1, 3, 1]

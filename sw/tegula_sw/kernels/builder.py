@@ -28,6 +28,7 @@ from tegula_sw.kernels.operands import (
     scalar_addr,
     vector_fields,
 )
+from tegula_sw.kernels.passes import array_pass
 from tegula_sw.kernels.scratchpad import Scratchpad
 from tegula_sw.kernels.space import Space
 from tegula_sw.kernels.transfers import (
@@ -43,7 +44,6 @@ from tegula_sw.tiling import load_period_cycles
 __all__ = ["KernelBuilder"]
 
 # Estimates for `merge`: cycles beyond an element each, and from the last element to the signal.
-_TENSOR_LATENCY = 40
 _VECTOR_OVERHEAD, _VECTOR_LATENCY, _REDUCTION_LATENCY = 28, 24, 70
 _ACTIVATION_OVERHEAD, _ACTIVATION_LATENCY = 4, 40
 
@@ -114,6 +114,7 @@ class KernelBuilder:
         columns: tuple[int, int] | None = None,
         *,
         together: int = 1,
+        from_last: bool = False,
     ) -> Iterator[tuple[range, Strip]]:
         """``stationary.T @ moving``, some bands of n rows of the result after the other.
 
@@ -126,6 +127,9 @@ class KernelBuilder:
         together
             Bands that come at a time; fewer where PSUM would not hold twice as many, and more
             where they are so narrow that the array works on several by turns.
+        from_last
+            Whether the rows of the operands are taken from the last band to the first: the sums
+            begin when all of `moving` is complete, and are not in the way of those who make it.
 
         Yields
         ------
@@ -148,18 +152,16 @@ class KernelBuilder:
         for first in range(0, bands, size):
             chosen = range(first, min(first + size, bands))
             addr = self._psum.take(f"a product of {width} columns", len(chosen) * width)
-            passes = product(range(stationary.bands), chosen)
+            steps = range(stationary.bands)[:: -1 if from_last else 1]
+            passes = product(steps, chosen)
             if not by_turns:
-                passes = ((step, band) for band, step in product(chosen, range(stationary.bands)))
+                passes = ((step, band) for band, step in product(chosen, steps))
             for step, band in passes:
-                self._pass(
-                    stationary,
-                    moving,
-                    step,
-                    band,
-                    start,
-                    psum_strip(n, width, addr + (band - first) * width),
-                )
+                part = psum_strip(n, width, addr + (band - first) * width)
+                held, moved = stationary.band(step), moving.band(step).slice(start, stop)
+                held = held.slice(band * n, min((band + 1) * n, stationary.columns))
+                accumulate = step != steps[0]
+                self._ops += array_pass(self.config, held, moved, part, accumulate=accumulate)
             full = range(first, min(chosen.stop, whole))
             for part in (full, range(max(first, whole), chosen.stop)):
                 if part:
@@ -167,30 +169,6 @@ class KernelBuilder:
                     start_of_part = addr + (part.start - first) * width
                     yield part, psum_strip(rows, len(part) * width, start_of_part)
             self._psum.give(addr)
-
-    def _pass(
-        self, stationary: Matrix, moving: Matrix, step: int, band: int, start: int, sums: Strip
-    ) -> None:
-        """A stationary block, and the columns that move past it."""
-        rows = stationary.band_rows(step)
-        columns = min(self.config.n, stationary.columns - band * self.config.n)
-        held = stationary.band(step).slice(band * self.config.n, band * self.config.n + columns)
-        fields = {"rows": rows, "format": held.fmt.code, "columns": columns}
-        self._ops.append(
-            Op("tensor.load", fields | {"addr": held.addr, "stride": held.stride}, cycles=1)
-        )
-        moved = moving.band(step).slice(start, start + sums.columns)
-        fields = {
-            "rows": rows,
-            "format": moved.fmt.code,
-            "accumulate": int(step > 0),
-            "columns": sums.columns,
-            "addr": moved.addr,
-            "stride": moved.stride,
-            "psum_addr": sums.addr,
-        }
-        cycles = max(sums.columns, load_period_cycles(self.config))
-        self._ops.append(Op("tensor.matmul", fields, cycles, _TENSOR_LATENCY))
 
     # --- vector engine
 
@@ -242,14 +220,18 @@ class KernelBuilder:
         """
         rows = dst.rows if dst else x.rows
         check_operands(rows, x.columns, x, steps)
-        fields = vector_fields(x, steps, rows, 0, x.columns) | {
-            "format": dst.fmt.code if dst else FP32.code,
-            "reduction": Reduction[reduction.upper()],
-            "proceed": int(proceed),
-            "finish": int(dst is not None),
-            "dst": dst.addr if dst else 0,
-        }
-        self._vector("vector.compute", fields, x.columns, 0 if dst is None else _REDUCTION_LATENCY)
+        for start in range(0, x.columns, _MAX_COLUMNS):
+            stop = min(x.columns, start + _MAX_COLUMNS)
+            finish = dst is not None and stop == x.columns
+            fields = vector_fields(x, steps, rows, start, stop) | {
+                "format": dst.fmt.code if dst else FP32.code,
+                "reduction": Reduction[reduction.upper()],
+                "proceed": int(proceed or start > 0),
+                "finish": int(finish),
+                "dst": dst.addr if dst else 0,
+            }
+            latency = _REDUCTION_LATENCY if finish else 0
+            self._vector("vector.compute", fields, stop - start, latency)
 
     def transpose(
         self,

@@ -107,6 +107,11 @@ class Matrix:
         """Words of each partition that it occupies."""
         return self.bands * self.pitch
 
+    @property
+    def is_packed(self) -> bool:
+        """Whether bands are one behind the other."""
+        return self.pitch == self.columns * self.words
+
     def band_rows(self, band: int) -> int:
         """Rows of a band."""
         return min(self.n, self.rows - band * self.n)
@@ -133,7 +138,7 @@ class Matrix:
         """
         if len(bands) == 1:
             return self.band(bands.start)
-        if self.pitch != self.columns * self.words or bands.stop * self.n > self.rows:
+        if not self.is_packed or bands.stop * self.n > self.rows:
             raise ValueError(f"bands {bands.start} to {bands.stop} of {self.name} are no strip")
         return replace(self.band(bands.start), columns=len(bands) * self.columns)
 
