@@ -9,11 +9,22 @@ from tegula_golden.codes import code_dtype, decode
 from tegula_sw.builder import MemoryImage
 from tegula_sw.functions.loading import TableRecords
 from tegula_sw.golden import GoldenDevice
+from tegula_sw.kernels import loss
 from tegula_sw.kernels.builder import KernelBuilder
 from tegula_sw.kernels.matrix import Matrix
+from tegula_sw.kernels.optimizers import Optimizer
 from tegula_sw.rtl.device import RtlDevice
 
-__all__ = ["TINY", "KernelBench", "codes", "normal", "repeated", "values"]
+__all__ = [
+    "TINY",
+    "KernelBench",
+    "codes",
+    "normal",
+    "repeated",
+    "run_optimizer",
+    "run_softmax",
+    "values",
+]
 
 TINY = preset("tiny")
 
@@ -56,9 +67,11 @@ class KernelBench:
         if functions:
             self.builder.load_functions()
 
-    def matrix(self, rows: int, columns: int, fmt: FloatFormat, name: str = "result") -> Matrix:
+    def matrix(
+        self, rows: int, columns: int, fmt: FloatFormat, name: str = "result", **more: bool
+    ) -> Matrix:
         """Space for a matrix."""
-        return self.builder.scratchpad.matrix(name, rows, columns, fmt)
+        return self.builder.scratchpad.matrix(name, rows, columns, fmt, **more)
 
     def bring(self, content: np.ndarray, fmt: FloatFormat, name: str = "operand") -> Matrix:
         """A matrix of codes of `fmt`, loaded."""
@@ -94,3 +107,65 @@ class KernelBench:
             self.image.read(memory, address, code_dtype(m.fmt), (m.rows, m.columns))
             for address, m in self._results
         ]
+
+
+def run_softmax(
+    z: np.ndarray, labels: np.ndarray, *, packed: bool = True
+) -> tuple[np.ndarray, float]:
+    """Gradient (batch, classes) and mean loss of float32 logits, in float64.
+
+    Parameters
+    ----------
+    packed
+        Whether bands of the one-hot labels are one behind the other.
+    """
+    bench = KernelBench(loss.FUNCTIONS)
+    z_matrix = bench.bring(z.view(np.uint32), FP32)
+    patterns = np.array([[loss.label_pattern(int(label))] for label in labels], np.uint32)
+    labels_matrix = bench.bring(patterns, FP32)
+    dz = bench.matrix(*z.shape, FP32)
+    losses = bench.matrix(TINY.n, z_matrix.bands, FP32)
+    onehot = bench.matrix(*z.shape, FP32, packed=packed)
+    loss.one_hot(bench.builder, labels_matrix, onehot)
+    with loss.softmax_gradient(bench.builder, z_matrix, onehot, dz) as softmax:
+        loss.mean_loss(bench.builder, softmax, losses)
+    address = bench.image.reserve(4 + 4 * TINY.n)
+    loss.total(bench.builder, losses, address)
+    total = bench.matrix(1, 1, FP32)
+    bench.builder.load(total, address)
+    bench.fetch(dz)
+    bench.fetch(total)
+    gradient, mean = (values(result, FP32) for result in bench.run())
+    return gradient, float(mean[0, 0])
+
+
+def run_optimizer(
+    optimizer: Optimizer,
+    weight_fmt: FloatFormat,
+    gradients: list[np.ndarray],
+    rounding: str = "nearest",
+) -> dict[str, np.ndarray]:
+    """What steps with these gradients, (n, columns), make of a weight: start, end, and slots."""
+    shape = gradients[0].shape
+    start = codes(normal(13, *shape, scale=0.5), weight_fmt)
+    bench = KernelBench(optimizer.functions)
+    b = bench.builder
+    weight = bench.bring(start, weight_fmt)
+    zeros = np.zeros(shape, np.uint32)
+    slots = {name: bench.bring(zeros, FP32) for name in optimizer.slots}
+    strips = {name: slot.strip() for name, slot in slots.items()}
+    scalars = {
+        name: bench.bring(repeated([value]), FP32).strip()
+        for name, value in optimizer.scalars.items()
+    }
+    for gradient in gradients:
+        optimizer.begin(b, scalars)
+        optimizer.decay(b, strips)
+        grad = bench.bring(gradient.astype(np.float32).view(np.uint32), FP32).strip()
+        optimizer.accumulate(b, strips, grad, ())
+        optimizer.apply(b, weight.strip(), strips, scalars, rounding)
+    for matrix in (weight, *slots.values()):
+        bench.fetch(matrix)
+    end, *kept = bench.run()
+    found = {name: values(slot, FP32) for name, slot in zip(slots, kept, strict=True)}
+    return {"start": values(start, weight_fmt), "end": values(end, weight_fmt)} | found

@@ -6,10 +6,19 @@ rounding of the kernel's own operations only, which the bounds follow.
 
 import numpy as np
 import pytest
-from unit.kernel_bench import TINY, KernelBench, codes, normal, repeated, values
+from unit.kernel_bench import (
+    TINY,
+    KernelBench,
+    codes,
+    normal,
+    repeated,
+    run_optimizer,
+    run_softmax,
+    values,
+)
 
 from tegula.formats import BF16, E4M3FN, E5M2, FP32
-from tegula_sw.kernels import loss, optimizers, scaling
+from tegula_sw.kernels import optimizers, scaling
 from tegula_sw.kernels.linear import bias_grad, input_grad, linear, weight_grad
 from tegula_sw.kernels.pointwise import gelu, gelu_grad, relu, relu_grad, transpose
 
@@ -127,6 +136,34 @@ def test_relu_and_its_gradient():
     )
 
 
+def test_what_relu_does_not_pass_has_no_gradient():
+    """Selected, not multiplied by zero: an infinity or a NaN behind does not come through."""
+    y = codes(np.array([[0.0, 0.0, 0.0, 2.0, 2.0, 2.0]] * 3), BF16)
+    dy = codes(np.array([[np.inf, -np.inf, np.nan, np.inf, -np.inf, np.nan]] * 3), BF16)
+    bench = KernelBench()
+    dx = bench.matrix(3, 6, BF16)
+    relu_grad(bench.builder, bench.bring(y, BF16), bench.bring(dy, BF16), dx)
+    bench.fetch(dx)
+    (dx,) = bench.run()
+    np.testing.assert_array_equal(values(dx, BF16), [[0, 0, 0, np.inf, -np.inf, np.nan]] * 3)
+
+
+def test_gelu_of_large_numbers_and_of_none():
+    x = np.array([[20.0, -20.0, 1e38, -1e38, np.inf, -np.inf, np.nan, 0.0]])
+    bench = KernelBench(("gelu", "gelu_grad"))
+    x_matrix = bench.bring(codes(x, BF16), BF16)
+    dy = bench.bring(codes(np.full_like(x, -3.0), BF16), BF16)
+    y, dx = bench.matrix(1, 8, FP32), bench.matrix(1, 8, FP32)
+    gelu(bench.builder, x_matrix, y)
+    gelu_grad(bench.builder, x_matrix, dy, dx)
+    bench.fetch(y)
+    bench.fetch(dx)
+    y, dx = (values(result, FP32)[0] for result in bench.run())
+    x = values(codes(x, BF16), BF16)[0]
+    np.testing.assert_array_equal(y, np.where(x > 0, x, np.where(np.isnan(x), np.nan, 0)))
+    np.testing.assert_array_equal(dx, [-3, 0, -3, 0, -3, 0, np.nan, -1.5])
+
+
 def test_gelu_and_its_gradient():
     from scipy.special import erf
 
@@ -156,23 +193,7 @@ def test_softmax_cross_entropy(shape):
     z = normal(11, *shape, scale=4).astype(np.float32)
     z[0] += 200  # exp of this overflows
     labels = np.random.default_rng(12).integers(0, classes, batch)
-    bench = KernelBench(loss.FUNCTIONS)
-    z_matrix = bench.bring(z.view(np.uint32), FP32)
-    patterns = np.array([[loss.label_pattern(int(label))] for label in labels], np.uint32)
-    labels_matrix = bench.bring(patterns, FP32)
-    dz = bench.matrix(*shape, FP32)
-    losses = bench.matrix(TINY.n, z_matrix.bands, FP32)
-    onehot = bench.matrix(*shape, FP32)
-    loss.one_hot(bench.builder, labels_matrix, onehot)
-    with loss.softmax_gradient(bench.builder, z_matrix, onehot, dz) as softmax:
-        loss.mean_loss(bench.builder, softmax, losses)
-    address = bench.image.reserve(4 + 4 * TINY.n)
-    loss.total(bench.builder, losses, address)
-    total = bench.matrix(1, 1, FP32)
-    bench.builder.load(total, address)
-    bench.fetch(dz)
-    bench.fetch(total)
-    dz, total = (values(result, FP32) for result in bench.run())
+    dz, total = run_softmax(z, labels)
 
     def reference(z):
         highest = z.max(1, keepdims=True)
@@ -189,53 +210,73 @@ def test_softmax_cross_entropy(shape):
     np.testing.assert_allclose(dz, finite_differences(reference, z), rtol=0, atol=1e-6)
 
 
-def run_optimizer(optimizer, weight_fmt, steps, rounding="nearest", seed=13):
-    """Weights after `steps` of random gradients: of the kernel, and the gradients."""
-    rows, columns = TINY.n, 37
-    rng = np.random.default_rng(seed)
-    start = codes(rng.normal(0, 0.5, (rows, columns)), weight_fmt)
-    gradients = [rng.normal(0, 1, (rows, columns)).astype(np.float32) for _ in range(steps)]
-    bench = KernelBench(optimizer.functions)
-    b = bench.builder
-    weight = bench.bring(start, weight_fmt)
-    zeros = np.zeros((rows, columns), np.uint32)
-    slots = {name: bench.bring(zeros, FP32).strip() for name in optimizer.slots}
-    scalars = {
-        name: bench.bring(repeated([value]), FP32).strip()
-        for name, value in optimizer.scalars.items()
-    }
-    for gradient in gradients:
-        optimizer.begin(b, scalars)
-        optimizer.decay(b, slots)
-        grad = bench.bring(gradient.view(np.uint32), FP32).strip()
-        optimizer.accumulate(b, slots, grad, ())
-        optimizer.apply(b, weight.strip(), slots, scalars, rounding)
-    bench.fetch(weight)
-    (result,) = bench.run()
-    return values(start, weight_fmt), gradients, values(result, weight_fmt)
+def random_gradients(count):
+    return [normal(30 + step, TINY.n, 37).astype(np.float32) for step in range(count)]
 
 
 def test_sgd_with_momentum():
     optimizer = optimizers.Momentum(lr=0.05, momentum=0.9)
-    w, gradients, got = run_optimizer(optimizer, FP32, steps=6)
-    u = np.zeros_like(w)
+    gradients = random_gradients(6)
+    found = run_optimizer(optimizer, FP32, gradients)
+    w, u = found["start"], np.zeros_like(found["start"])
     for gradient in gradients:
         u = 0.9 * u + gradient
         w = w - 0.05 * u
-    np.testing.assert_allclose(got, w, rtol=0, atol=6 * 8 * EPS32)
+    np.testing.assert_allclose(found["end"], w, rtol=0, atol=6 * 8 * EPS32)
 
 
-def test_adamw():
-    optimizer = optimizers.AdamW(lr=0.01, weight_decay=0.1)
-    w, gradients, got = run_optimizer(optimizer, FP32, steps=5)
+def adamw(w, gradients, lr, weight_decay):
+    """Weights after these gradients, in float64."""
     m, v = np.zeros_like(w), np.zeros_like(w)
     for t, gradient in enumerate(gradients, 1):
         g = gradient.astype(np.float64)
         m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
         step = (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
-        w = (1 - 0.01 * 0.1) * w - 0.01 * step
+        w = (1 - lr * weight_decay) * w - lr * step
+    return w
+
+
+@pytest.mark.parametrize("magnitude", [1.0, 2e19, 5.7e20, 1e-20, 1e-30])
+def test_adamw(magnitude):
+    """From gradients whose square underflows to those whose share in v just does not overflow."""
+    optimizer = optimizers.AdamW(lr=0.01, weight_decay=0.1)
+    gradients = [np.clip(g, -1, 1) * magnitude for g in random_gradients(5)]
+    gradients = [gradient.astype(np.float32) for gradient in gradients]
+    if magnitude > 1e20:
+        gradients = gradients[:1]
+        gradients[0][0, 0] = magnitude
+    found = run_optimizer(optimizer, FP32, gradients)
+    assert np.isfinite(found["square"]).all()
     # 1 - beta^t cancels in fp32: a few 2^-24 of 0.999 out of 0.001 t are 1e-4 of the correction.
-    np.testing.assert_allclose(got, w, rtol=0, atol=2e-5)
+    want = adamw(found["start"], gradients, 0.01, 0.1)
+    np.testing.assert_allclose(found["end"], want, rtol=0, atol=2e-5)
+
+
+def test_a_square_that_overflows_stays_visible():
+    """The weight does not show it: a step over an infinite root is zero."""
+    gradient = np.ones((TINY.n, 8), np.float32)
+    gradient[1, 2] = 6e20
+    found = run_optimizer(optimizers.AdamW(lr=0.01), FP32, [gradient])
+    assert np.isfinite(found["end"]).all()
+    assert np.argwhere(~np.isfinite(found["square"])).tolist() == [[1, 2]]
+    assert optimizers.AdamW.hidden_overflow == ("square",)
+
+
+@pytest.mark.parametrize("kind", [optimizers.Momentum, optimizers.AdamW])
+@pytest.mark.parametrize("bad", [np.inf, -np.inf, np.nan])
+def test_a_gradient_that_is_not_finite_leaves_no_finite_weight(kind, bad):
+    gradient = np.ones((TINY.n, 8), np.float32)
+    gradient[3, 5] = bad
+    found = run_optimizer(kind(lr=1e-3), FP32, [gradient])
+    assert np.argwhere(~np.isfinite(found["end"])).tolist() == [[3, 5]]
+
+
+def test_momentum_that_overflows_leaves_no_finite_weight():
+    """The second step's momentum, or at a large rate the product of the first."""
+    gradient = np.full((TINY.n, 8), 2e38, np.float32)
+    for lr, steps in ((1e-3, 2), (2.0, 1)):
+        found = run_optimizer(optimizers.Momentum(lr=lr), FP32, [gradient] * steps)
+        assert not np.isfinite(found["end"]).any()
 
 
 def test_bf16_weights_round_stochastically_without_bias():

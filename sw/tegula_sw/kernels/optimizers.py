@@ -4,6 +4,7 @@ What does not need the gradient (`decay`) is a call of its own, so that a progra
 the vector engine has nothing else to do.
 """
 
+import math
 from dataclasses import dataclass
 
 from tegula.formats import FP32
@@ -23,12 +24,15 @@ class Optimizer:
         Names of the fp32 matrices that it keeps for each parameter, zero at first.
     scalars
         Name -> first value of the numbers that it keeps for all of them.
+    hidden_overflow
+        Slots that may overflow while the weights stay finite: to be checked by themselves.
     functions
         What the activation engine's table must have.
     """
 
     slots: tuple[str, ...]
     scalars: dict[str, float]
+    hidden_overflow: tuple[str, ...] = ()
     functions: tuple[str, ...] = ()
 
     def begin(self, b: KernelBuilder, scalars: dict[str, Strip]) -> None:
@@ -106,6 +110,10 @@ class AdamW(Optimizer):
     ``m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g g``;
     ``w = (1 - lr decay) w - lr (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + epsilon)``. The powers of
     b1 and b2 are kept on the tile, a value of each partition.
+
+    The order of products is such that nothing overflows before the results do: the square is that
+    of ``sqrt(1 - b2) g``, and the root of v is corrected, not v. v overflows from a gradient of
+    5.8e20 on; a weight does not show that, for it no longer moves then.
     """
 
     lr: float
@@ -115,16 +123,17 @@ class AdamW(Optimizer):
     weight_decay: float = 0.01
     slots = ("mean", "square")
     scalars = {"power1": 1.0, "power2": 1.0, "step size": 0.0, "correction2": 0.0}  # noqa: RUF012
-    functions = ("recip", "sqrt")
+    hidden_overflow = ("square",)
+    functions = ("recip", "rsqrt", "sqrt")
 
     def begin(self, b: KernelBuilder, scalars: dict[str, Strip]) -> None:
-        """``power = power * beta``; ``step size = -lr / (1 - power1)``; ``1 / (1 - power2)``."""
+        """``power = power * beta``; ``-lr / (1 - power1)``; ``1 / sqrt(1 - power2)``."""
         for number, beta in ((1, self.beta1), (2, self.beta2)):
             b.compute(scalars[f"power{number}"], scalars[f"power{number}"], Step("mul", beta))
         size, correction = scalars["step size"], scalars["correction2"]
         b.apply(size, scalars["power1"], "recip", scale=-1.0, bias=1.0)
         b.compute(size, size, Step("mul", -self.lr))
-        b.apply(correction, scalars["power2"], "recip", scale=-1.0, bias=1.0)
+        b.apply(correction, scalars["power2"], "rsqrt", scale=-1.0, bias=1.0)
 
     def decay(self, b: KernelBuilder, slots: dict[str, Strip]) -> None:
         """``m = b1 m; v = b2 v``."""
@@ -132,25 +141,22 @@ class AdamW(Optimizer):
         b.compute(slots["square"], slots["square"], Step("mul", self.beta2))
 
     def accumulate(self, b, slots, grad, scaled) -> None:
-        """``v = v + (1 - b2) g g; m = m + (1 - b1) g``."""
-        m, v = slots["mean"], slots["square"]
-        with (
-            b.temporary("gradient", grad.rows, grad.columns, FP32) as g_matrix,
-            b.temporary("its square", grad.rows, grad.columns, FP32, skew=3) as square_matrix,
-        ):
-            g, square = g_matrix.strip(), square_matrix.strip()
-            b.compute(g, grad, *scaled)
-            b.compute(square, g, Step("mul", SELF), Step("mul", 1.0 - self.beta2))
-            b.compute(v, square, Step("add", v))
-            b.compute(m, g, Step("mul", 1.0 - self.beta1), Step("add", m))
+        """``s = sqrt(1 - b2) g; v = v + s s; m = m + (1 - b1) / sqrt(1 - b2) s``."""
+        m, v, root = slots["mean"], slots["square"], math.sqrt(1.0 - self.beta2)
+        with b.temporary("gradient", grad.rows, grad.columns, FP32) as scaled_gradient:
+            s = scaled_gradient.strip()
+            b.compute(s, grad, *scaled, Step("mul", root))
+            b.compute(v, s, Step("mul", SELF), Step("add", v))
+            b.compute(m, s, Step("mul", (1.0 - self.beta1) / root), Step("add", m))
 
     def apply(self, b, weight, slots, scalars, rounding) -> None:
         """The rest, in the order of the formula."""
         m, v = slots["mean"], slots["square"]
         with b.temporary("root", v.rows, v.columns, FP32, skew=3) as root_matrix:
             root = root_matrix.strip()
-            b.apply(root, v, "sqrt", scale=PerPartition(scalars["correction2"]))
-            b.apply(root, root, "recip", bias=self.epsilon)
+            b.apply(root, v, "sqrt")
+            correction = PerPartition(scalars["correction2"])
+            b.apply(root, root, "recip", scale=correction, bias=self.epsilon)
             b.compute(root, root, Step("mul", m), Step("mul", PerPartition(scalars["step size"])))
             kept = Step("mul", 1.0 - self.lr * self.weight_decay)
             b.compute(weight, weight, kept, Step("add", root), rounding=rounding)

@@ -23,7 +23,7 @@ def relu(b: KernelBuilder, x: Matrix, y: Matrix, band: int | None = None) -> Non
 
 
 def relu_grad(b: KernelBuilder, y: Matrix, dy: Matrix, dx: Matrix, band: int | None = None) -> None:
-    """``dx = dy`` where the output y of `relu` is not zero, else +0."""
+    """``dx = dy`` where the output y of `relu` is not zero, else +0, whatever dy is there."""
     for chosen in _bands(y, band):
         b.compute(dx.band(chosen), y.band(chosen), Step("select", dy.band(chosen)))
 
@@ -35,7 +35,7 @@ def gelu(b: KernelBuilder, x: Matrix, y: Matrix, band: int | None = None) -> Non
 
 
 def gelu_grad(b: KernelBuilder, x: Matrix, dy: Matrix, dx: Matrix, band: int | None = None) -> None:
-    """``dx = dy * (Phi(x) + x phi(x))`` for the input x of `gelu`."""
+    """``dx = dy * (Phi(x) + x phi(x))`` for the input x of `gelu`: a product, also with zero."""
     for chosen in _bands(x, band):
         rows = x.band_rows(chosen)
         with b.temporary("GELU's slope", rows, x.columns, FP32) as slope:
