@@ -177,7 +177,8 @@ class Classifier:
         b.load(labels, at.labels)
         samples = temporary(b, stack, "samples", batch, self.inputs, settings.forward_format)
         b.load(samples, at.samples)
-        onehot = temporary(b, stack, "one-hot labels", batch, self.classes, FP32, skew=1)
+        shape = batch, self.classes
+        onehot = temporary(b, stack, "one-hot labels", *shape, FP32, packed=True, skew=1)
         loss.one_hot(b, labels, onehot)
 
         layer = self._hidden(b, stack, samples_t)
