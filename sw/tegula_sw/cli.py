@@ -147,6 +147,7 @@ def _add_train(subparsers: argparse._SubParsersAction) -> None:
         ("hidden", 64, "units of the hidden layer"),
         ("batch", 32, "samples of a step"),
         ("epochs", 20, "passes over the data"),
+        ("history", 16, "steps whose largest magnitudes make a scale of fp8"),
         ("seed", 1, "of the split, first weights, order of samples, stochastic rounding"),
     ):
         parser.add_argument(

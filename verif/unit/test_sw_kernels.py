@@ -18,7 +18,7 @@ from unit.kernel_bench import (
 )
 
 from tegula.formats import BF16, E4M3FN, E5M2, FP32
-from tegula_sw.kernels import optimizers, scaling
+from tegula_sw.kernels import optimizers
 from tegula_sw.kernels.linear import bias_grad, input_grad, linear, weight_grad
 from tegula_sw.kernels.pointwise import gelu, gelu_grad, relu, relu_grad, transpose
 
@@ -301,34 +301,6 @@ def test_bf16_weights_round_stochastically_without_bias():
     # A weight is 1 or some steps of 2^-8 less: variance of a draw below 2^-12 * 2^-8.
     deviation = np.sqrt(steps * 2.0**-20 / (rows * columns))
     assert abs(results["stochastic"].mean() - want) < 5 * deviation
-
-
-@pytest.mark.parametrize("rows", [8, 10, 3])
-@pytest.mark.parametrize("magnitude", [3e-6, 1.0, 200.0, 0.0])
-@pytest.mark.parametrize("row", [0, -1], ids=["first row", "last row"])
-def test_delayed_scaling(rows, magnitude, row):
-    x = normal(14, rows, 9)
-    x *= magnitude / np.abs(x).max() / 16
-    x[row, 3] = -magnitude
-    bench = KernelBench(scaling.FUNCTIONS)
-    b = bench.builder
-    tensor = scaling.ScaledTensor(
-        fmt=E4M3FN,
-        scale=bench.bring(repeated([1.0]), FP32),
-        inverse=bench.bring(repeated([1.0]), FP32),
-        largest=bench.bring(repeated([123.0], BF16), BF16),
-    )
-    scaling.largest_magnitude(b, bench.bring(codes(x, FP32), FP32), tensor)
-    scaling.update_scale(b, tensor)
-    bench.fetch(tensor.scale)
-    bench.fetch(tensor.inverse)
-    scale, inverse = (values(result, FP32) for result in bench.run())
-    assert (scale == scale[0, 0]).all() and (inverse == 1 / scale).all()
-    if magnitude:
-        assert 448 / 3.51 <= magnitude * scale[0, 0] <= 448 / 1.74
-        assert np.log2(scale[0, 0]) % 1 == 0
-    else:
-        assert np.isfinite(scale[0, 0]) and scale[0, 0] > 0
 
 
 @pytest.mark.parametrize("fmt", [BF16, FP32], ids=lambda fmt: fmt.name)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from unit.training_bench import RUNS, SMALL, TINY, batches
 
 from tegula.config import preset
 from tegula.formats import BF16
@@ -21,37 +22,13 @@ from tegula_sw.training.record import Record
 from tegula_sw.training.run import train
 from tegula_sw.training.session import Session, weights_hash
 
-TINY, SMALL = preset("tiny"), preset("small")
 STEPS = 10
-
-RUNS = {
-    "bf16": {},
-    "fp8": {"format": "fp8"},
-    "bf16 weights, stochastic": {"weights": "bf16", "rounding": "sr", "lr": 0.01},
-    "adamw, gelu": {"optimizer": "adamw", "activation": "gelu"},
-    "fp8, uneven": {
-        "format": "fp8",
-        "optimizer": "adamw",
-        "weights": "bf16",
-        "rounding": "sr",
-        "batch": 29,
-        "hidden": 37,
-    },
-}
-
-
-def batches(settings, count):
-    samples, _ = digits(settings.seed)
-    rng = np.random.default_rng(7)
-    for _ in range(count):
-        chosen = rng.permutation(len(samples))[: settings.batch]
-        yield samples.inputs[chosen], samples.labels[chosen]
 
 
 def train_steps(device, settings, count=STEPS):
-    session = Session(device, settings, INPUTS, CLASSES)
-    results = [session.step(*batch) for batch in batches(settings, count)]
-    return session, results
+    trained = Session(device, settings, INPUTS, CLASSES)
+    results = [trained.step(*batch) for batch in batches(settings, count)]
+    return trained, results
 
 
 @pytest.mark.parametrize("name", RUNS)
@@ -318,7 +295,9 @@ def test_batches_of_other_shapes_or_classes_are_refused():
         ({"format": "int8"}, "format must be one of bf16, fp8, not 'int8'"),
         ({"hidden": 0}, "hidden must be 1 to 4096, not 0"),
         ({"seed": 1 << 32}, "seed must be 0 to 4294967295, not 4294967296"),
+        ({"history": 0}, "history must be 1 to 1024, not 0"),
         ({"lr": -1.0}, "lr must be greater than 0"),
+        ({"lr": 1e-39}, r"lr must be at least 2\*\*-126 \(fp32's normal numbers\), not 1e-39"),
         ({"rounding": "sr"}, "rounding sr needs weights bf16"),
     ],
 )

@@ -33,7 +33,7 @@ def linear(
     bias: Matrix,
     y: Matrix,
     *,
-    scale: Strip | None = None,
+    scale: Strip | Matrix | None = None,
     relu: bool = False,
     then: Callable[[int], None] | None = None,
 ) -> None:
@@ -50,7 +50,8 @@ def linear(
     y
         (batch, outputs), of any format.
     scale
-        fp32, a value of each partition: the inverse of the operands' scales. None: 1.
+        The inverse of the operands' scales: fp32, a value of each partition, or a matrix (batch,
+        1). None: 1.
     then
         Called with each band of y behind its last instruction, for what follows on it.
     """
@@ -62,7 +63,8 @@ def linear(
             if scale is None:
                 b.compute(dst, sums, added, *positive)
             else:
-                b.compute(dst, sums, *scaled_by(scale), added)
+                factor = scale.band(band) if isinstance(scale, Matrix) else scale
+                b.compute(dst, sums, *scaled_by(factor), added)
                 if relu:
                     b.compute(dst, dst, *positive)
             if then is not None and stop == w.columns:

@@ -13,14 +13,14 @@ from tegula.formats import BF16, FP32
 from tegula_sw.functions.loading import TableRecords
 from tegula_sw.kernels import loss, pointwise, scaling
 from tegula_sw.kernels.builder import KernelBuilder
-from tegula_sw.kernels.linear import bias_grad, input_grad, linear, weight_grad
+from tegula_sw.kernels.linear import input_grad, linear
 from tegula_sw.kernels.matrix import Matrix, Strip
-from tegula_sw.kernels.operands import scaled_by
-from tegula_sw.kernels.pointwise import gelu, gelu_grad, relu_grad, transpose
-from tegula_sw.kernels.scaling import ScaledTensor
+from tegula_sw.kernels.pointwise import gelu, gelu_grad, relu_grad
+from tegula_sw.kernels.scaling import RowScales, ScaledTensor
 from tegula_sw.training.parameters import TrainingSettings
-from tegula_sw.training.parts import HiddenLayer, Operand, Parameter, temporary
+from tegula_sw.training.parts import HiddenLayer, Inverses, Operand, temporary
 from tegula_sw.training.state import ClassifierState
+from tegula_sw.training.updates import Updates, copy_weight, transpose_weight
 
 __all__ = ["Addresses", "Classifier"]
 
@@ -39,6 +39,9 @@ class Addresses:
         Image of the scratchpad, `ClassifierState.size_bytes`.
     samples
         (batch, inputs), codes of the forward format, row by row.
+    inverses
+        (batch,) float32, in fp8: what the codes of each sample are multiplied by; in a step one for
+        all.
     labels
         (batch,) uint32, `kernels.loss.label_pattern`.
     loss
@@ -50,6 +53,7 @@ class Addresses:
     functions: TableRecords
     state: int
     samples: int
+    inverses: int
     labels: int
     loss: int
     logits: int
@@ -123,12 +127,15 @@ class Classifier:
     def prepare_program(self, at: Addresses) -> bytes:
         """Before the first step: scales of the weights, and their copies for the array."""
         b = self._builder(at)
-        for parameter in (self.state.w1, self.state.w2):
-            if parameter.scaled is not None:
-                scaling.largest_magnitude(b, parameter.value, parameter.scaled)
-                scaling.update_scale(b, parameter.scaled)
+        weights = self.state.w1, self.state.w2
+        if self.state.scales is not None:
+            for parameter in weights:
+                scaling.largest_magnitude(b, parameter.value, parameter.scaled.largest)
+            scaling.update_scales(b, self.state.scales)
+        for parameter in weights:
             for bands in parameter.value.spans():
-                self._copy(b, parameter, bands)
+                copy_weight(b, parameter, bands)
+            transpose_weight(b, parameter)
         return b.assemble()
 
     def save_program(self, at: Addresses) -> bytes:
@@ -139,12 +146,29 @@ class Classifier:
         return b.assemble()
 
     def evaluate_program(self, at: Addresses) -> bytes:
-        """Logits of a batch."""
-        b = self._builder(at)
+        """Logits of a batch; those of a sample depend on no other sample, nor on a step's scales.
+
+        In fp8 each sample and each row of the hidden layer has a scale of its own.
+        """
+        b, fmt = self._builder(at), self.settings.forward_format
         with ExitStack() as stack:
-            layer = self._hidden(b, stack, self._load_transposed(b, stack, at))
-            logits = self._logits(b, stack, layer.operand)
-            b.store(logits, at.logits)
+            rows, inverses = None, Inverses()
+            if self._fp8:
+                batch = self.settings.batch
+                samples, scale, inverse = (
+                    temporary(b, stack, f"{name} of each sample", batch, 1, FP32)
+                    for name in ("inverse scale", "hidden scale", "inverse hidden scale")
+                )
+                b.load(samples, at.inverses)
+                rows = RowScales(fmt, scale, inverse)
+                inverses = Inverses(
+                    samples=samples,
+                    w1=self.state.w1.scaled.inverse,
+                    w2=self.state.w2.scaled.inverse,
+                    hidden=inverse,
+                )
+            layer = self._hidden(b, stack, self._load_transposed(b, stack, at), rows, inverses)
+            b.store(self._logits(b, stack, layer.operand, inverses), at.logits)
         return b.assemble()
 
     def step_program(self, at: Addresses) -> bytes:
@@ -170,9 +194,10 @@ class Classifier:
 
         The order within an engine is the order here, so what others wait for comes first.
         """
-        settings = self.settings
+        settings, state = self.settings, self.state
         batch, hidden = settings.batch, settings.hidden
         samples_t = self._load_transposed(b, stack, at)
+        inverses = self._update_scales(b, stack, at)
         labels = temporary(b, stack, "labels", batch, 1, FP32)
         b.load(labels, at.labels)
         samples = temporary(b, stack, "samples", batch, self.inputs, settings.forward_format)
@@ -181,19 +206,22 @@ class Classifier:
         onehot = temporary(b, stack, "one-hot labels", *shape, FP32, packed=True, skew=1)
         loss.one_hot(b, labels, onehot)
 
-        layer = self._hidden(b, stack, samples_t)
-        self._optimizer.begin(b, self.state.scalars)
-        for parameter in (self.state.w1, self.state.w2, self.state.b1, self.state.b2):
-            for bands in parameter.value.spans():
-                self._optimizer.decay(b, parameter.slot_strips(bands))
-        logits = self._logits(b, stack, layer.operand)
+        # Decay fills the time in which the vector engine would wait for the hidden layer's first
+        # band, and that in which the array computes the logits.
+        updates = Updates(b, state, self._optimizer, settings.weight_rounding)
+        updates.begin()
+        updates.decay(state.w2, state.b1, state.b2)
+        layer = self._hidden(b, stack, samples_t, state.hidden_scale, inverses)
+        updates.decay(state.w1)
+        layer.operand.observe()
+        logits = self._logits(b, stack, layer.operand, inverses)
         dz = temporary(b, stack, "logits' gradient", batch, self.classes, BF16)
         dh = temporary(b, stack, "hidden gradient", batch, hidden, BF16)
         da = temporary(b, stack, "gradient before the activation", batch, hidden, BF16)
         with loss.softmax_gradient(b, logits, onehot, dz) as softmax:
-            dz_operand = Operand(b, stack, dz, self.state.dz_scale)
+            dz_operand = Operand(b, stack, dz, state.dz_scale)
             dz_operand.make_all()
-            da_operand = Operand(b, stack, da, self.state.da_scale, transposes=False)
+            da_operand = Operand(b, stack, da, state.da_scale, transposes=False)
 
             def through_activation(band: int) -> None:
                 if settings.activation == "relu":
@@ -202,27 +230,53 @@ class Classifier:
                     gelu_grad(b, layer.before, dh, da, band)
                 da_operand.make(band)
 
-            scale = self._inverse(b, stack, self.state.dz_scale, self.state.w2)
-            dz_t = dz_operand.transposed
-            input_grad(b, dz_t, self.state.w2.operand_t, dh, scale=scale, then=through_activation)
+            scale = self._factor(b, stack, inverses.dz, inverses.w2)
+            dz_t, w2_t = dz_operand.transposed, state.w2.operand_t
+            input_grad(b, dz_t, w2_t, dh, scale=scale, then=through_activation)
             losses = temporary(b, stack, "losses", self.config.n, logits.bands, FP32)
             loss.mean_loss(b, softmax, losses)
-            loss.total(b, losses, at.loss)
 
-        for parameter in (self.state.w1, self.state.w2):
-            if parameter.scaled is not None:
-                scaling.update_scale(b, parameter.scaled)
-        inverse = self._inverse(b, stack, self.state.hidden_scale, self.state.dz_scale)
-        self._update_weight(b, self.state.w2, layer.operand.plain, dz_operand.plain, inverse)
-        inverse_dz = self._inverse(b, stack, self.state.dz_scale)
-        self._update_bias(b, self.state.b2, dz_operand.plain, inverse_dz)
-        inverse_da = self._inverse(b, stack, self.state.da_scale)
-        self._update_bias(b, self.state.b1, da_operand.plain, inverse_da)
-        self._update_weight(b, self.state.w1, samples, da_operand.plain, inverse_da)
-        for operand in (layer.operand, dz_operand, da_operand):
-            operand.observe()
+            def update_w2() -> None:
+                inverse = self._factor(b, stack, inverses.hidden, inverses.dz)
+                updates.weight(state.w2, layer.operand.plain, dz_operand.plain, inverse)
 
-    def _hidden(self, b: KernelBuilder, stack: ExitStack, samples_t: Matrix) -> HiddenLayer:
+            loss.total(b, losses, at.loss, update_w2)
+
+        dz_operand.observe()
+        da_operand.observe()
+        inverse = self._factor(b, stack, inverses.samples, inverses.da)
+        updates.weight(state.w1, samples, da_operand.plain, inverse)
+        updates.bias(state.b1, da_operand.plain, inverses.da)
+        updates.bias(state.b2, dz_operand.plain, inverses.dz)
+        updates.finish()
+
+    def _update_scales(self, b: KernelBuilder, stack: ExitStack, at: Addresses) -> Inverses:
+        """New scales, beside those of the weights as they are; in bf16 none."""
+        scales = self.state.scales
+        if scales is None:
+            return Inverses()
+        samples = temporary(b, stack, "inverse scale of the samples", self.config.n, 1, FP32)
+        b.load_repeated(samples, at.inverses)
+        held = temporary(b, stack, "inverse scales of the weights", self.config.n, 2, FP32).strip()
+        b.compute(held, scales.inverse.strip().slice(0, 2))
+        scaling.update_scales(b, scales)
+        return Inverses(
+            samples=samples.strip(),
+            w1=held.slice(0, 1),
+            w2=held.slice(1, 2),
+            hidden=self.state.hidden_scale.inverse,
+            dz=self.state.dz_scale.inverse,
+            da=self.state.da_scale.inverse,
+        )
+
+    def _hidden(
+        self,
+        b: KernelBuilder,
+        stack: ExitStack,
+        samples_t: Matrix,
+        scaled: ScaledTensor | RowScales | None,
+        inverses: Inverses,
+    ) -> HiddenLayer:
         """The hidden layer, as an operand too."""
         shape = samples_t.columns, self.settings.hidden
         activated = temporary(b, stack, "hidden layer", *shape, BF16)
@@ -230,102 +284,35 @@ class Classifier:
         before = activated
         if not is_relu:
             before = temporary(b, stack, "before the activation", *shape, BF16)
-        operand = Operand(b, stack, activated, self.state.hidden_scale)
+        operand = Operand(b, stack, activated, scaled)
 
         def activate(band: int) -> None:
             if not is_relu:
                 gelu(b, before, activated, band)
             operand.make(band)
 
-        linear(
-            b,
-            samples_t,
-            self.state.w1.operand,
-            self.state.b1.value,
-            before,
-            scale=self.state.w1.scaled.inverse.strip() if self._fp8 else None,
-            relu=is_relu,
-            then=activate,
-        )
+        w1, b1 = self.state.w1.operand, self.state.b1.value
+        scale = self._factor(b, stack, inverses.samples, inverses.w1)
+        linear(b, samples_t, w1, b1, before, scale=scale, relu=is_relu, then=activate)
         return HiddenLayer(before, activated, operand)
 
-    def _logits(self, b: KernelBuilder, stack: ExitStack, hidden: Operand) -> Matrix:
+    def _logits(
+        self, b: KernelBuilder, stack: ExitStack, hidden: Operand, inverses: Inverses
+    ) -> Matrix:
         hidden_t = hidden.transposed
         logits = temporary(b, stack, "logits", hidden_t.columns, self.classes, FP32)
-        scale = self._inverse(b, stack, self.state.hidden_scale, self.state.w2)
+        scale = self._factor(b, stack, inverses.hidden, inverses.w2)
         linear(b, hidden_t, self.state.w2.operand, self.state.b2.value, logits, scale=scale)
         return logits
 
-    def _inverse(
-        self,
-        b: KernelBuilder,
-        stack: ExitStack,
-        first: ScaledTensor | None,
-        second: ScaledTensor | Parameter | None = None,
-    ) -> Strip | None:
-        """The factor that takes the scales of one or two operands out of their product."""
-        if first is None:
+    def _factor(
+        self, b: KernelBuilder, stack: ExitStack, one: Strip | Matrix | None, two: Strip | None
+    ) -> Strip | Matrix | None:
+        """What takes the scales of two operands out of their product; None in bf16."""
+        if one is None:
             return None
-        if isinstance(second, Parameter):
-            second = second.scaled
-        if second is None:
-            return first.inverse.strip()
-        factor = temporary(b, stack, "inverse scales", self.config.n, 1, FP32).strip()
-        scaling.product_of_inverses(b, factor, first, second)
-        return factor
-
-    # --- updates
-
-    def _update_weight(
-        self, b: KernelBuilder, parameter: Parameter, x: Matrix, dy: Matrix, scale: Strip | None
-    ) -> None:
-        """Each part's slots as it arises; its weights behind the slots of the next.
-
-        So an instruction does not need what the one before it has still to write.
-        """
-        value = parameter.value
-        waiting: list[tuple[range, tuple[int, int] | None]] = []
-
-        def apply() -> None:
-            for bands, part in waiting:
-                weight = value.span(bands)
-                self._optimizer.apply(
-                    b,
-                    weight if part is None else weight.slice(*part),
-                    parameter.slot_strips(bands, part),
-                    self.state.scalars,
-                    self.settings.weight_rounding,
-                )
-            for bands, part in waiting:
-                if part is None or part[1] == value.columns:
-                    self._copy(b, parameter, bands)
-            waiting.clear()
-
-        for bands, columns, sums, steps in weight_grad(b, x, dy, scale=scale):
-            part = None if columns == (0, value.columns) else columns
-            slots = parameter.slot_strips(bands, part)
-            self._optimizer.accumulate(b, slots, sums, steps)
-            apply()
-            waiting.append((bands, part))
-        apply()
-        if parameter.scaled is not None:
-            scaling.largest_magnitude(b, value, parameter.scaled)
-
-    def _copy(self, b: KernelBuilder, parameter: Parameter, bands: range) -> None:
-        """Bands of a weight, as the array wants them."""
-        value, operand = parameter.value, parameter.operand
-        scale = parameter.scaled.scale.strip() if parameter.scaled else None
-        if operand is not value:
-            b.compute(operand.span(bands), value.span(bands), *scaled_by(scale), saturate=True)
-        if parameter.operand_t is not None:
-            for band in bands:
-                transpose(b, value, parameter.operand_t, scale=scale, saturate=True, band=band)
-
-    def _update_bias(
-        self, b: KernelBuilder, parameter: Parameter, dy: Matrix, scale: Strip | None
-    ) -> None:
-        for columns, sums, steps in bias_grad(b, self.state.ones, dy, scale=scale):
-            slots = parameter.slot_strips(range(1), columns)
-            self._optimizer.accumulate(b, slots, sums, steps)
-            value = parameter.value.strip().slice(*columns)
-            self._optimizer.apply(b, value, slots, self.state.scalars, "nearest")
+        rows = one.rows if isinstance(one, Matrix) else self.config.n
+        factor = temporary(b, stack, "inverse scale of a product", rows, 1, FP32)
+        dst = factor if isinstance(one, Matrix) else factor.strip()
+        scaling.product_of_inverses(b, dst, one, two)
+        return dst

@@ -15,6 +15,8 @@ _CHOICES = {
     "activation": ("relu", "gelu"),
 }
 _LEARNING_RATES = {"sgd": 0.1, "adamw": 0.002}
+_SMALLEST_RATE = 2.0**-126
+"""Below fp32's normal numbers a rate loses digits, and is zero at last."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +39,8 @@ class TrainingSettings:
         Units of the hidden layer, samples of a step, passes over the data.
     lr
         Learning rate; None: the optimizer's default (sgd 0.1, adamw 0.002).
+    history
+        Steps whose largest magnitudes make a scale, in fp8.
     seed
         Of initial weights, order of the samples, and stochastic rounding; 0 to 2**32 - 1.
 
@@ -55,6 +59,7 @@ class TrainingSettings:
     batch: int = 32
     epochs: int = 20
     lr: float | None = None
+    history: int = 16
     seed: int = 1
 
     def __post_init__(self) -> None:
@@ -67,6 +72,7 @@ class TrainingSettings:
             ("hidden", 1, 4096),
             ("batch", 1, 512),
             ("epochs", 1, 100_000),
+            ("history", 1, 1024),
             ("seed", 0, (1 << 32) - 1),
         ):
             value = getattr(self, name)
@@ -78,6 +84,8 @@ class TrainingSettings:
             object.__setattr__(self, "lr", _LEARNING_RATES[self.optimizer])
         if not 0 < self.lr < 2.0**60:
             raise ValueError(f"lr must be greater than 0 and less than 2**60, not {self.lr}")
+        if self.lr < _SMALLEST_RATE:
+            raise ValueError(f"lr must be at least 2**-126 (fp32's normal numbers), not {self.lr}")
 
     @property
     def forward_format(self) -> FloatFormat:

@@ -8,7 +8,7 @@ from tegula_sw.kernels import scaling
 from tegula_sw.kernels.builder import KernelBuilder
 from tegula_sw.kernels.matrix import Matrix, Strip
 from tegula_sw.kernels.pointwise import convert, transpose
-from tegula_sw.kernels.scaling import ScaledTensor
+from tegula_sw.kernels.scaling import RowScales, ScaledTensor
 
 __all__ = ["HiddenLayer", "Operand", "Parameter", "temporary"]
 
@@ -64,14 +64,15 @@ class Operand:
     x
         The matrix, which arises band by band.
     scaled
-        Its scale; None: it stays bf16.
+        Its scale, or those of its rows, which are found as they arise; None: it stays bf16. What
+        overflows saturates, but in rows that have scales of their own.
     transposes
         Whether it is needed transposed too.
 
     Attributes
     ----------
     plain, transposed
-        The operands.
+        The operands. With scales of rows there is no plain one: a sum over rows has no inverse.
     """
 
     def __init__(
@@ -79,15 +80,14 @@ class Operand:
         b: KernelBuilder,
         stack: ExitStack,
         x: Matrix,
-        scaled: ScaledTensor | None,
+        scaled: ScaledTensor | RowScales | None,
         *,
         transposes: bool = True,
     ):
         self._b, self._x, self._scaled = b, x, scaled
         fmt = x.fmt if scaled is None else scaled.fmt
-        self._scale = None if scaled is None else scaled.scale.strip()
-        self.plain, self.transposed = x, None
-        if scaled is not None:
+        self.plain, self.transposed = None if isinstance(scaled, RowScales) else x, None
+        if isinstance(scaled, ScaledTensor):
             self.plain = temporary(b, stack, f"{x.name}, scaled", x.rows, x.columns, fmt)
         if transposes:
             name = f"{x.name}, transposed"
@@ -95,11 +95,17 @@ class Operand:
 
     def make(self, band: int) -> None:
         """From a band of the matrix."""
-        b, x, how = self._b, self._x, {"scale": self._scale, "saturate": True}
+        b, x, scaled = self._b, self._x, self._scaled
+        how = {"band": band}
+        if isinstance(scaled, RowScales):
+            scaling.scale_rows(b, x, scaled, band)
+            how |= {"scale": scaled.scale.band(band)}
+        elif scaled is not None:
+            how |= {"scale": scaled.scale, "saturate": True}
         if self.transposed is not None:
-            transpose(b, x, self.transposed, band=band, **how)
-        if self._scaled is not None:
-            convert(b, x, self.plain, band=band, **how)
+            transpose(b, x, self.transposed, **how)
+        if isinstance(scaled, ScaledTensor):
+            convert(b, x, self.plain, **how)
 
     def make_all(self) -> None:
         """From all bands."""
@@ -107,10 +113,9 @@ class Operand:
             self.make(band)
 
     def observe(self) -> None:
-        """Let the matrix decide the scale of the next step."""
-        if self._scaled is not None:
-            scaling.largest_magnitude(self._b, self._x, self._scaled)
-            scaling.update_scale(self._b, self._scaled)
+        """Let the matrix decide the scale of the steps to come."""
+        if isinstance(self._scaled, ScaledTensor):
+            scaling.largest_magnitude(self._b, self._x, self._scaled.largest)
 
 
 @dataclass(frozen=True)
@@ -120,3 +125,21 @@ class HiddenLayer:
     before: Matrix
     activated: Matrix
     operand: Operand
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inverses:
+    """What takes the scales of tensors out of products with them; all None in bf16.
+
+    Attributes
+    ----------
+    samples, w1, w2, hidden, dz, da
+        fp32, (n, 1), or of each sample (batch, 1).
+    """
+
+    samples: Strip | Matrix | None = None
+    w1: Strip | None = None
+    w2: Strip | None = None
+    hidden: Strip | Matrix | None = None
+    dz: Strip | None = None
+    da: Strip | None = None

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tegula_sw.arrays import float_codes
 from tegula_sw.builder import MemoryImage
 from tegula_sw.device import Device, RunResult, run_well
 from tegula_sw.functions.loading import TableRecords
 from tegula_sw.kernels.loss import label_pattern
 from tegula_sw.training.classifier import Addresses, Classifier
 from tegula_sw.training.parameters import TrainingSettings
+from tegula_sw.training.staging import scaled_codes
 
 __all__ = ["Session", "StepResult", "weights_hash"]
 
@@ -79,6 +79,7 @@ class Session:
             functions=TableRecords.add(device.config, model.functions, image),
             state=image.add(initial if state is None else state),
             samples=image.reserve(sample_bytes),
+            inverses=image.reserve(4 * settings.batch),
             labels=image.reserve(4 * settings.batch),
             loss=image.reserve(model.loss_bytes),
             logits=image.reserve(4 * settings.batch * classes),
@@ -103,9 +104,10 @@ class Session:
         raw = np.ascontiguousarray(content).reshape(-1).view(np.uint8)
         self._memory[address : address + raw.size] = raw
 
-    def _put_samples(self, inputs: np.ndarray) -> None:
-        codes = float_codes("samples", inputs, self.settings.forward_format)
+    def _put_samples(self, inputs: np.ndarray, *, each: bool) -> None:
+        codes, inverses = scaled_codes(inputs, self.settings.forward_format, each=each)
         self._put(self._at.samples, codes)
+        self._put(self._at.inverses, inverses)
 
     def step(self, inputs: np.ndarray, labels: np.ndarray) -> StepResult:
         """Train on a batch: float32 (batch, inputs), and class numbers (batch,)."""
@@ -119,7 +121,7 @@ class Session:
             raise ValueError(
                 f"labels must be 0 to {model.classes - 1}, not {labels.min()} to {labels.max()}"
             )
-        self._put_samples(inputs)
+        self._put_samples(inputs, each=False)
         patterns = [label_pattern(int(label)) for label in labels]
         self._put(self._at.labels, np.array(patterns, np.uint32))
         cycles = self._run("step").cycles
@@ -134,7 +136,7 @@ class Session:
             part = inputs[start : start + batch]
             padded = np.zeros((batch, model.inputs), np.float32)
             padded[: len(part)] = part
-            self._put_samples(padded)
+            self._put_samples(padded, each=True)
             self._run("evaluate")
             shape = batch, model.classes
             logits = self._image.read(self._memory, self._at.logits, np.float32, shape)
@@ -142,8 +144,10 @@ class Session:
         return np.concatenate(parts)
 
     def accuracy(self, inputs: np.ndarray, labels: np.ndarray) -> float:
-        """Share of the samples whose largest logit is at their label."""
-        return float(np.mean(self.logits(inputs).argmax(1) == labels))
+        """Share of the samples whose largest logit is at their label; with a NaN there is none."""
+        logits = self.logits(inputs)
+        right = (logits.argmax(1) == labels) & ~np.isnan(logits).any(1)
+        return float(np.mean(right))
 
     def save(self) -> np.ndarray:
         """Image of the state: uint16, (n, words)."""

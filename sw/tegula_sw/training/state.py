@@ -8,7 +8,7 @@ from tegula.streams import stream_states
 from tegula_sw.arrays import float_codes
 from tegula_sw.kernels.matrix import Matrix
 from tegula_sw.kernels.optimizers import Optimizer
-from tegula_sw.kernels.scaling import ScaledTensor
+from tegula_sw.kernels.scaling import ScaledTensor, Scales
 from tegula_sw.kernels.scratchpad import Scratchpad
 from tegula_sw.training.parameters import TrainingSettings
 from tegula_sw.training.parts import Parameter
@@ -48,8 +48,10 @@ class ClassifierState:
         (batch, n), all 1.
     generators
         The states of the random generators, while they are in the scratchpad.
+    scales
+        In fp8 those of w1, w2, the hidden layer and both gradients, else None.
     hidden_scale, dz_scale, da_scale
-        In fp8 the scales of the hidden layer and of both gradients, else None.
+        The last three of them, or None.
 
     Raises
     ------
@@ -75,8 +77,13 @@ class ClassifierState:
     def _allocate(self) -> None:
         """Everything that outlives a step."""
         hidden, settings = self._settings.hidden, self._settings
-        self.w1 = self._weight("w1", self._inputs, hidden, transposed=False)
-        self.w2 = self._weight("w2", hidden, self._classes, transposed=True)
+        self.scales = self.hidden_scale = self.dz_scale = self.da_scale = None
+        weight_scales: list[ScaledTensor | None] = [None, None]
+        if settings.format == "fp8":
+            self._allocate_scales()
+            *weight_scales, self.hidden_scale, self.dz_scale, self.da_scale = self.scales.tensors()
+        self.w1 = self._weight("w1", self._inputs, hidden, weight_scales[0], transposed=False)
+        self.w2 = self._weight("w2", hidden, self._classes, weight_scales[1], transposed=True)
         self.b1 = self._bias("b1", hidden)
         self.b2 = self._bias("b2", self._classes)
         self.scalars = {
@@ -86,33 +93,42 @@ class ClassifierState:
         n = self._config.n
         self.ones = self._constant("ones", settings.batch, n, settings.forward_format, 1.0)
         self.generators = self.scratchpad.matrix("generators", n, 8, BF16)
-        self.hidden_scale = self.dz_scale = self.da_scale = None
-        if self._settings.format == "fp8":
-            forward, gradient = settings.forward_format, settings.gradient_format
-            self.hidden_scale = self._scaled("hidden", forward, _HIDDEN_SCALE)
-            self.dz_scale = self._scaled("logits' gradient", gradient, _GRADIENT_SCALE)
-            self.da_scale = self._scaled("hidden gradient", gradient, _GRADIENT_SCALE)
         self.words = self.scratchpad.end
 
     def _constant(
-        self, name: str, rows: int, columns: int, fmt: FloatFormat, value: float, **more: int
+        self,
+        name: str,
+        rows: int,
+        columns: int,
+        fmt: FloatFormat,
+        value: float | np.ndarray,
+        **more: int,
     ) -> Matrix:
-        """A matrix of equal elements at first."""
+        """A matrix with this content, or of equal elements, at first."""
         matrix = self.scratchpad.matrix(name, rows, columns, fmt, **more)
         content = np.full((rows, columns), value, np.float32)
         self._initial.append((matrix, float_codes(name, content, fmt)))
         return matrix
 
-    def _scaled(self, name: str, fmt: FloatFormat, scale: float) -> ScaledTensor:
-        n = self._config.n
-        return ScaledTensor(
-            fmt=fmt,
-            scale=self._constant(f"scale of {name}", n, 1, FP32, scale),
-            inverse=self._constant(f"inverse scale of {name}", n, 1, FP32, 1 / scale),
-            largest=self._constant(f"largest magnitude of {name}", n, 1, BF16, 0.0),
-        )
+    def _allocate_scales(self) -> None:
+        forward, gradient = self._settings.forward_format, self._settings.gradient_format
+        first = [(forward, 1.0), (forward, 1.0), (forward, _HIDDEN_SCALE)]
+        first += [(gradient, _GRADIENT_SCALE)] * 2
 
-    def _weight(self, name: str, rows: int, columns: int, *, transposed: bool) -> Parameter:
+        def place(name: str, content: np.ndarray) -> Matrix:
+            return self._constant(name, *content.shape, FP32, content)
+
+        self.scales = Scales.make(self._config.n, first, self._settings.history, place)
+
+    def _weight(
+        self,
+        name: str,
+        rows: int,
+        columns: int,
+        scaled: ScaledTensor | None,
+        *,
+        transposed: bool,
+    ) -> Parameter:
         settings = self._settings
         value = self.scratchpad.matrix(name, rows, columns, settings.weight_format, packed=True)
         slots = self._slots(name, rows, columns)
@@ -126,7 +142,6 @@ class ClassifierState:
         if transposed:
             title = f"{name} transposed"
             operand_t = self.scratchpad.matrix(title, columns, rows, fmt)
-        scaled = self._scaled(name, fmt, 1.0) if self._settings.format == "fp8" else None
         return Parameter(
             value=value, slots=slots, operand=operand, operand_t=operand_t, scaled=scaled
         )
@@ -141,6 +156,11 @@ class ClassifierState:
             title = f"{slot} of {name}"
             slots[slot] = self._constant(title, rows, columns, FP32, 0.0, packed=True, skew=skew)
         return slots
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """All of them."""
+        return self.w1, self.w2, self.b1, self.b2
 
     @property
     def size_bytes(self) -> int:

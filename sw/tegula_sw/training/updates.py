@@ -1,0 +1,101 @@
+"""Updates of a classifier's parameters as their gradients arise."""
+
+from tegula_sw.kernels import scaling
+from tegula_sw.kernels.builder import KernelBuilder
+from tegula_sw.kernels.linear import bias_grad, weight_grad
+from tegula_sw.kernels.matrix import Matrix, Strip
+from tegula_sw.kernels.operands import scaled_by
+from tegula_sw.kernels.optimizers import Optimizer
+from tegula_sw.kernels.pointwise import transpose
+from tegula_sw.training.parts import Parameter
+from tegula_sw.training.state import ClassifierState
+
+__all__ = ["Updates", "copy_weight", "transpose_weight"]
+
+
+def copy_weight(b: KernelBuilder, parameter: Parameter, bands: range) -> None:
+    """Bands of a weight, as the array wants them."""
+    value, operand = parameter.value, parameter.operand
+    scale = parameter.scaled.scale if parameter.scaled else None
+    if operand is not value:
+        b.compute(operand.span(bands), value.span(bands), *scaled_by(scale), saturate=True)
+
+
+def transpose_weight(b: KernelBuilder, parameter: Parameter) -> None:
+    """All of a weight transposed, where the array wants it so too."""
+    scale = parameter.scaled.scale if parameter.scaled else None
+    if parameter.operand_t is not None:
+        transpose(b, parameter.value, parameter.operand_t, scale=scale, saturate=True)
+
+
+class Updates:
+    """The optimizer's part of a step.
+
+    Parameters
+    ----------
+    state
+        What is updated.
+    rounding
+        Of bf16 weights.
+    """
+
+    def __init__(
+        self, b: KernelBuilder, state: ClassifierState, optimizer: Optimizer, rounding: str
+    ):
+        self._b, self._state, self._optimizer, self._rounding = b, state, optimizer, rounding
+
+    def begin(self) -> None:
+        """What is done once a step, for all parameters."""
+        self._optimizer.begin(self._b, self._state.scalars)
+
+    def decay(self, *parameters: Parameter) -> None:
+        """What some parameters need before their gradients are there."""
+        for parameter in parameters:
+            for bands in parameter.value.spans():
+                self._optimizer.decay(self._b, parameter.slot_strips(bands))
+
+    def weight(self, parameter: Parameter, x: Matrix, dy: Matrix, scale: Strip | None) -> None:
+        """Each part's slots as it arises; its weights behind the slots of the next.
+
+        So an instruction does not need what the one before it has still to write.
+        """
+        b, value = self._b, parameter.value
+        waiting: list[tuple[range, tuple[int, int] | None]] = []
+
+        def apply() -> None:
+            for bands, part in waiting:
+                weight = value.span(bands)
+                self._optimizer.apply(
+                    b,
+                    weight if part is None else weight.slice(*part),
+                    parameter.slot_strips(bands, part),
+                    self._state.scalars,
+                    self._rounding,
+                )
+            for bands, part in waiting:
+                if part is None or part[1] == value.columns:
+                    copy_weight(b, parameter, bands)
+            waiting.clear()
+
+        for bands, columns, sums, steps in weight_grad(b, x, dy, scale=scale):
+            part = None if columns == (0, value.columns) else columns
+            self._optimizer.accumulate(b, parameter.slot_strips(bands, part), sums, steps)
+            apply()
+            waiting.append((bands, part))
+        apply()
+        if parameter.scaled is not None:
+            scaling.largest_magnitude(b, value, parameter.scaled.largest)
+
+    def bias(self, parameter: Parameter, dy: Matrix, scale: Strip | None) -> None:
+        """The same of a bias."""
+        b = self._b
+        for columns, sums, steps in bias_grad(b, self._state.ones, dy, scale=scale):
+            slots = parameter.slot_strips(range(1), columns)
+            self._optimizer.accumulate(b, slots, sums, steps)
+            value = parameter.value.strip().slice(*columns)
+            self._optimizer.apply(b, value, slots, self._state.scalars, "nearest")
+
+    def finish(self) -> None:
+        """What only the next step needs."""
+        for parameter in (self._state.w1, self._state.w2):
+            transpose_weight(self._b, parameter)

@@ -1,0 +1,56 @@
+"""Runs of training for tests: configurations, batches, devices."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+
+from tegula.config import preset
+from tegula_sw.golden import GoldenDevice
+from tegula_sw.rtl.device import RtlDevice
+from tegula_sw.training.data import CLASSES, INPUTS, digits
+from tegula_sw.training.parameters import TrainingSettings
+from tegula_sw.training.session import Session
+
+__all__ = ["RUNS", "SMALL", "TINY", "batches", "rtl_session", "session"]
+
+TINY, SMALL = preset("tiny"), preset("small")
+
+RUNS = {
+    "bf16": {},
+    "fp8": {"format": "fp8"},
+    "bf16 weights, stochastic": {"weights": "bf16", "rounding": "sr", "lr": 0.01},
+    "adamw, gelu": {"optimizer": "adamw", "activation": "gelu"},
+    "fp8, uneven": {
+        "format": "fp8",
+        "optimizer": "adamw",
+        "weights": "bf16",
+        "rounding": "sr",
+        "batch": 29,
+        "hidden": 37,
+    },
+}
+"""Configurations that between them have every option."""
+
+
+def batches(settings: TrainingSettings, count: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Samples and labels of steps."""
+    samples, _ = digits(settings.seed)
+    rng = np.random.default_rng(7)
+    chosen = [rng.permutation(len(samples))[: settings.batch] for _ in range(count)]
+    return [(samples.inputs[c], samples.labels[c]) for c in chosen]
+
+
+def session(settings: TrainingSettings, config=SMALL) -> Session:
+    """A classifier of the digits on golden."""
+    return Session(GoldenDevice(config), settings, INPUTS, CLASSES)
+
+
+@contextmanager
+def rtl_session(settings: TrainingSettings, config=SMALL, **options) -> Iterator[Session]:
+    """The same on RTL."""
+    device = RtlDevice(config, **{"mem_latency": 20, "max_cycles": 400_000} | options)
+    try:
+        yield Session(device, settings, INPUTS, CLASSES)
+    finally:
+        device.close()
