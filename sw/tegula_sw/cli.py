@@ -148,6 +148,7 @@ def _add_train(subparsers: argparse._SubParsersAction) -> None:
         ("batch", 32, "samples of a step"),
         ("epochs", 20, "passes over the data"),
         ("history", 16, "steps whose largest magnitudes make a scale of fp8"),
+        ("max-skips", 16, "skipped steps in a row (not finite) that end the run"),
         ("seed", 1, "of the split, first weights, order of samples, stochastic rounding"),
     ):
         parser.add_argument(

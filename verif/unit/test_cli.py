@@ -119,6 +119,15 @@ def test_operands_of_eval_must_fit(run, tmp_path):
     assert not (tmp_path / "Z.npy").exists()
 
 
+def test_options_of_training_out_of_range_are_quoted(run):
+    for option, words in (
+        ("--history=0", ("history must be 1 to 1024, not 0",)),
+        ("--max-skips=0", ("max_skips must be 1 to 1000000, not 0",)),
+        ("--max-skips=x", ("--max-skips", "'x'")),
+    ):
+        assert_error(run("train", "digits", "--device", "golden", option), *words)
+
+
 def test_info_is_text_or_json(run):
     code, out, _ = run("info", "--preset", "medium")
     assert code == 0

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import signal
 
 import numpy as np
@@ -129,3 +130,15 @@ def test_a_trace_that_fails_is_told_behind_the_interruption(run, monkeypatch):
     assert code == INTERRUPTED
     assert err.splitlines()[-1].startswith(f"{LABEL}interrupted in epoch 1, and saved: ")
     assert "; /dev/full: No space left on device; written: run/step.png, standard output" in err
+
+
+def test_a_run_of_training_that_has_to_stop_gives_1(run, tmp_path):
+    settings = ("--device", "golden", "--preset", "tiny", "--hidden", "16", "--batch", "64")
+    arguments = ("train", "digits", "--out", "run", *settings, "--lr", "1e15", "--max-skips", "2")
+    code, out, err = run(*arguments)
+    assert (code, out) == (1, "")
+    assert re.match(r"tegula train: stopped in epoch \d+: 2 steps in a row gave a loss", err)
+    assert err.count("\n") == 1
+    log = json.loads((tmp_path / "run" / "log.json").read_text(), parse_constant=pytest.fail)
+    assert log["skipped"] == [len(log["losses"]) - 1, len(log["losses"])]
+    assert (tmp_path / "run" / "weights.npz").exists()

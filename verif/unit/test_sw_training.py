@@ -296,6 +296,7 @@ def test_batches_of_other_shapes_or_classes_are_refused():
         ({"hidden": 0}, "hidden must be 1 to 4096, not 0"),
         ({"seed": 1 << 32}, "seed must be 0 to 4294967295, not 4294967296"),
         ({"history": 0}, "history must be 1 to 1024, not 0"),
+        ({"max_skips": 0}, "max_skips must be 1 to 1000000, not 0"),
         ({"lr": -1.0}, "lr must be greater than 0"),
         ({"lr": 1e-39}, r"lr must be at least 2\*\*-126 \(fp32's normal numbers\), not 1e-39"),
         ({"rounding": "sr"}, "rounding sr needs weights bf16"),

@@ -108,7 +108,7 @@ def test_large_pixels_are_not_clipped_in_training(name):
         trained = type(first)(first.device, settings, 64, 10, state=state)
         inputs = np.zeros((settings.batch, 64), np.float32)
         inputs[:, 30] = pixel
-        trained.step(inputs, labels)
+        assert not trained.step(inputs, labels).skipped
         slot = trained.classifier.state.w1.slots["momentum"]
         momenta.append(slot.codes(trained.save()).view(np.float32))
     assert momenta[0][30].any()

@@ -43,9 +43,10 @@ def train(options: argparse.Namespace) -> None:
             if recorder is not None and recorder.recordings:
                 _write_step(outputs, recorder, options.trace, picture)
         last = record.epochs[-1]
-        lines = [
-            f"epoch {last.epoch}: loss {last.loss:.4f}, test accuracy {100 * last.accuracy:.2f} %"
-        ]
+        loss = "none" if last.loss is None else f"{last.loss:.4f}"
+        lines = [f"epoch {last.epoch}: loss {loss}, test accuracy {100 * last.accuracy:.2f} %"]
+        if record.skipped:
+            lines.append(f"skipped steps: {len(record.skipped)} of {len(record.losses)}")
         if last.utilisation is not None:
             lines.append(f"utilisation of the array: {100 * last.utilisation:.1f} %")
         lines.append(f"sha256 of the weights: {last.sha256}")

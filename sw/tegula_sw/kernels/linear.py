@@ -7,13 +7,14 @@ memory by the layout of the transfer, from PSUM by the vector engine's transpose
 Matrices lie with the batch, or the inputs, along the partitions; a bias lies in every partition.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 from tegula_sw.kernels.builder import KernelBuilder
 from tegula_sw.kernels.matrix import Matrix, Strip
 from tegula_sw.kernels.operands import Step, scaled_by
 
-__all__ = ["bias_grad", "input_grad", "linear", "weight_grad"]
+__all__ = ["bias_grad", "check_layers", "input_grad", "linear", "weight_grad"]
 
 _TOGETHER = 2
 """Bands of a gradient at a time: longer instructions for the optimizer, and still a pipeline."""
@@ -141,6 +142,34 @@ def bias_grad(
     """
     for _, columns, sums, steps in weight_grad(b, ones, dy, scale=scale):
         yield columns, sums, steps
+
+
+def check_layers(
+    b: KernelBuilder, zeros: Matrix, layers: Sequence[tuple[Matrix, Matrix]], result: Strip
+) -> None:
+    """0 if all weights and biases of some layers are finite, else NaN.
+
+    All are multiplied by zero: by the contract (docs/numerics.md, 3.4 and 5.2) zero times an
+    infinity or a NaN is NaN. The array does this in the time of n samples; the vector engine sees
+    one number for each output.
+
+    Parameters
+    ----------
+    zeros
+        (n, n), all 0, of the format of an operand.
+    layers
+        Of each the weights, (inputs, outputs), as the array takes them (what was saturated is
+        finite), and the biases, fp32, (n, outputs).
+    result
+        fp32, (n, 1), every row the same.
+    """
+    parts = [(w, bias, part) for w, bias in layers for part in _columns(b, w.columns)]
+    for number, (w, bias, columns) in enumerate(parts, 1):
+        sample = replace(zeros, rows=w.rows, pitch=0)
+        for _, sums in b.product(sample, w, columns, from_last=True):
+            by_zero = Step("mul", bias.strip().slice(*columns))
+            dst = result if number == len(parts) else None
+            b.reduce(dst, sums, by_zero, reduction="amax", proceed=number > 1)
 
 
 def _each_band(products: Iterator[tuple[range, Strip]]) -> Iterator[tuple[int, Strip]]:

@@ -46,6 +46,8 @@ class Addresses:
         (batch,) uint32, `kernels.loss.label_pattern`.
     loss
         fp32; with room for `Classifier.loss_bytes`.
+    report
+        float32, `Classifier.report_size` numbers that are finite after a good step.
     logits
         (batch, classes) float32.
     """
@@ -56,6 +58,7 @@ class Addresses:
     inverses: int
     labels: int
     loss: int
+    report: int
     logits: int
 
 
@@ -104,6 +107,13 @@ class Classifier:
     def loss_bytes(self) -> int:
         """Room behind `Addresses.loss`."""
         return 4 + 4 * self.config.n
+
+    @property
+    def report_size(self) -> int:
+        """Numbers that a step reports beside the loss."""
+        state = self.state
+        magnitudes = state.scales.largest.columns if state.scales else 0
+        return self.config.n * (state.report.columns + magnitudes)
 
     @property
     def step_macs(self) -> int:
@@ -172,7 +182,7 @@ class Classifier:
         return b.assemble()
 
     def step_program(self, at: Addresses) -> bytes:
-        """A step of training: samples and labels in, loss out."""
+        """A step of training: samples and labels in, loss and report out."""
         b = self._builder(at)
         with ExitStack() as stack:
             self._step(b, stack, at)
@@ -249,6 +259,7 @@ class Classifier:
         updates.bias(state.b1, da_operand.plain, inverses.da)
         updates.bias(state.b2, dz_operand.plain, inverses.dz)
         updates.finish()
+        self._report(b, at)
 
     def _update_scales(self, b: KernelBuilder, stack: ExitStack, at: Addresses) -> Inverses:
         """New scales, beside those of the weights as they are; in bf16 none."""
@@ -268,6 +279,13 @@ class Classifier:
             dz=self.state.dz_scale.inverse,
             da=self.state.da_scale.inverse,
         )
+
+    def _report(self, b: KernelBuilder, at: Addresses) -> None:
+        """What tells whether the step was good."""
+        report, scales = self.state.report, self.state.scales
+        b.store(report, at.report)
+        if scales is not None:
+            b.store(scales.largest, at.report + 4 * report.rows * report.columns)
 
     def _hidden(
         self,

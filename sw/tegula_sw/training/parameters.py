@@ -41,6 +41,8 @@ class TrainingSettings:
         Learning rate; None: the optimizer's default (sgd 0.1, adamw 0.002).
     history
         Steps whose largest magnitudes make a scale, in fp8.
+    max_skips
+        Skipped steps in a row that end a run.
     seed
         Of initial weights, order of the samples, and stochastic rounding; 0 to 2**32 - 1.
 
@@ -60,6 +62,7 @@ class TrainingSettings:
     epochs: int = 20
     lr: float | None = None
     history: int = 16
+    max_skips: int = 16
     seed: int = 1
 
     def __post_init__(self) -> None:
@@ -73,6 +76,7 @@ class TrainingSettings:
             ("batch", 1, 512),
             ("epochs", 1, 100_000),
             ("history", 1, 1024),
+            ("max_skips", 1, 1_000_000),
             ("seed", 0, (1 << 32) - 1),
         ):
             value = getattr(self, name)

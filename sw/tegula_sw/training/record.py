@@ -19,6 +19,9 @@ from tegula_sw.training.parameters import TrainingSettings
 
 __all__ = ["FILES", "Epoch", "Record", "read_log"]
 
+_VERSION = 2
+"""Of what a run saves."""
+
 FILES = _LOG, _STATE, _WEIGHTS, _PICTURE = "log.json", "state.npz", "weights.npz", "curves.png"
 """Names of the files in the folder of a run."""
 
@@ -29,6 +32,7 @@ _KINDS = {
     "epochs": list,
     "losses": list,
     "cycles": list,
+    "skipped": list,
 }
 """What a log has, and of which type."""
 
@@ -42,7 +46,9 @@ class Epoch:
     epoch
         Its number, from 1 on.
     loss
-        Mean of its steps' losses.
+        Mean of its steps' losses, but for those that were skipped; None if all were.
+    skipped
+        How many were.
     accuracy
         Share of the test samples that are right after it.
     cycles
@@ -54,7 +60,8 @@ class Epoch:
     """
 
     epoch: int
-    loss: float
+    loss: float | None
+    skipped: int
     accuracy: float
     cycles: int | None
     utilisation: float | None
@@ -72,7 +79,9 @@ class Record:
     settings, device, preset
         What runs on what.
     losses, cycles
-        Of each step.
+        Of each step; a loss that is not finite is None.
+    skipped
+        Numbers of the steps, from 1 on, that were skipped.
     epochs
         Those that are complete.
     """
@@ -81,8 +90,9 @@ class Record:
     settings: TrainingSettings
     device: str
     preset: str
-    losses: list[float] = field(default_factory=list)
+    losses: list[float | None] = field(default_factory=list)
     cycles: list[int | None] = field(default_factory=list)
+    skipped: list[int] = field(default_factory=list)
     epochs: list[Epoch] = field(default_factory=list)
 
     @classmethod
@@ -105,7 +115,8 @@ class Record:
     ) -> tuple["Record", np.ndarray]:
         """A run as its last `save` left it, and its state.
 
-        Only the number of epochs, and the device, may be others than they were.
+        Only the numbers of epochs and of skips that end a run, and the device, may be others than
+        they were.
 
         Raises
         ------
@@ -119,7 +130,7 @@ class Record:
         make_folder(folder)
         now = {"preset": preset, **asdict(settings)}
         before = {"preset": log["preset"], **log["settings"]}
-        for name in now.keys() - {"epochs"}:
+        for name in now.keys() - {"epochs", "max_skips"}:
             if now[name] != before.get(name):
                 raise ValueError(
                     f"the run in {folder} has {name} {before.get(name)}, not {now[name]}"
@@ -131,9 +142,18 @@ class Record:
             preset=preset,
             losses=log["losses"],
             cycles=log["cycles"],
+            skipped=log["skipped"],
             epochs=log["epochs"],
         )
         return record, state
+
+    @property
+    def skips_in_a_row(self) -> int:
+        """Steps that were skipped since the last that was not."""
+        taken = len(self.losses)
+        while taken and taken in self.skipped:
+            taken -= 1
+        return len(self.losses) - taken
 
     @contextmanager
     def resuming(self, steps_per_epoch: int) -> Iterator[None]:
@@ -161,12 +181,14 @@ class Record:
             If one cannot be written; the others are.
         """
         log = {
+            "version": _VERSION,
             "settings": asdict(self.settings),
             "device": self.device,
             "preset": self.preset,
             "epochs": [asdict(epoch) for epoch in self.epochs],
             "losses": self.losses,
             "cycles": self.cycles,
+            "skipped": self.skipped,
         }
         text = json_text(log, indent=1)
         contents = {
@@ -193,8 +215,9 @@ class Record:
         axes = figure.add_subplot()
         steps_per_epoch = len(self.losses) / max(1, len(self.epochs))
         places = (np.arange(len(self.losses)) + 1) / steps_per_epoch
-        axes.plot(places, self.losses, color="tab:blue", linewidth=0.6, label="loss of a step")
-        scale = "log" if any(loss > 0 for loss in self.losses) else "linear"
+        losses = np.array(self.losses, float)  # None becomes NaN: a gap
+        axes.plot(places, losses, color="tab:blue", linewidth=0.6, label="loss of a step")
+        scale = "log" if np.any(losses > 0) else "linear"
         axes.set(xlabel="epoch", ylabel="training loss", yscale=scale)
         right = axes.twinx()
         right.plot(
@@ -259,14 +282,20 @@ def _log(text: str) -> dict:
     ValueError
         If it is none; the message says why.
     """
-    log = json.loads(text)
+    log = json.loads(text, parse_constant=_refuse)
     if not isinstance(log, dict):
         raise ValueError("its log is no JSON object")
+    version = log.get("version", 1)
+    if version != _VERSION:
+        raise ValueError(f"it has version {version} of the format, not {_VERSION}: begin again")
     for name, kind in _KINDS.items():
         if name not in log:
             raise ValueError(f"its log has no {name}")
         log[name] = _typed(name, log[name], kind)
-    log["losses"] = [_typed("loss", loss, float) for loss in log["losses"]]
+    log["losses"] = [_typed("loss", loss, float | None) for loss in log["losses"]]
+    log["skipped"] = [_typed("skipped step", step, int) for step in log["skipped"]]
+    if any(not 1 <= step <= len(log["losses"]) for step in log["skipped"]):
+        raise ValueError(f"its log has {len(log['losses'])} steps, skipped {log['skipped']}")
     log["cycles"] = [_typed("cycles", cycles, int | None) for cycles in log["cycles"]]
     if len(log["losses"]) != len(log["cycles"]):
         raise ValueError(f"its log has {len(log['losses'])} losses, {len(log['cycles'])} cycles")
@@ -276,10 +305,12 @@ def _log(text: str) -> dict:
     return log
 
 
+def _refuse(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
 def _typed(name: str, value: object, kind: type) -> object:
-    """A value of the type that it must have; strings stand for floats that JSON lacks."""
-    if isinstance(value, str) and value in ("NaN", "Infinity", "-Infinity") and kind is float:
-        return float(value)
+    """A value of the type that it must have."""
     if isinstance(value, bool) or not isinstance(value, kind):
         raise ValueError(f"its log has {name} {reprlib.repr(value)}")
     return value

@@ -1,5 +1,6 @@
 """Train on the digits: epochs, progress, interruption and resumption."""
 
+import math
 import signal
 import threading
 from collections.abc import Iterator
@@ -13,9 +14,13 @@ from tegula_sw.profile.recording import Recorder
 from tegula_sw.training.data import CLASSES, INPUTS, digits
 from tegula_sw.training.parameters import TrainingSettings
 from tegula_sw.training.record import Epoch, Record
-from tegula_sw.training.session import Session, weights_hash
+from tegula_sw.training.session import Session, StepResult, weights_hash
 
-__all__ = ["train"]
+__all__ = ["TrainingStoppedError", "train"]
+
+
+class TrainingStoppedError(RuntimeError):
+    """A run that ended because too many steps in a row were skipped."""
 
 
 class _Interrupts:
@@ -59,7 +64,8 @@ def train(
     """Train a classifier of the digits.
 
     An interruption (SIGINT) ends the run behind the step that is under way; what was reached is
-    saved, and a resumed run goes on to the same bits.
+    saved, and a resumed run goes on to the same bits. A step whose results are not all finite is
+    skipped (`Session`); too many in a row end the run, too.
 
     Parameters
     ----------
@@ -80,6 +86,8 @@ def train(
         If the classifier does not fit the tile, or the folder not the settings.
     KeyboardInterrupt
         After an interruption, when all is saved.
+    TrainingStoppedError
+        After `max_skips` skipped steps in a row, when all is saved.
     """
     train_samples, test_samples = digits(settings.seed)
     if settings.batch > len(train_samples):
@@ -104,12 +112,22 @@ def train(
                     result = session.step(
                         train_samples.inputs[chosen], train_samples.labels[chosen]
                     )
-                record.losses.append(result.loss)
+                record.losses.append(result.loss if math.isfinite(result.loss) else None)
                 record.cycles.append(result.cycles)
-                bar.step(result.loss, result.cycles)
-                if interrupts.wanted:
+                if result.skipped:
+                    record.skipped.append(len(record.losses))
+                bar.step(result, len(record.skipped))
+                stopped = result.skipped and record.skips_in_a_row >= settings.max_skips
+                if interrupts.wanted or stopped:
                     state = session.save()
                     record.save(state, session.classifier.state.weights(state))
+                if stopped:
+                    raise TrainingStoppedError(
+                        f"stopped in epoch {epoch}: {record.skips_in_a_row} steps in a row gave a"
+                        f" loss, a gradient or a weight that is not finite; {folder} has the state"
+                        " before them"
+                    )
+                if interrupts.wanted:
                     raise KeyboardInterrupt(
                         f"interrupted in epoch {epoch}, and saved: --resume goes on"
                     )
@@ -142,12 +160,16 @@ def _epoch(
     accuracy: float,
     weights: dict[str, np.ndarray],
 ) -> Epoch:
+    steps = range(len(record.losses) - batches + 1, len(record.losses) + 1)
+    skipped = set(record.skipped).intersection(steps)
+    losses = [record.losses[step - 1] for step in steps if step not in skipped]
     cycles = None if None in record.cycles[-batches:] else sum(record.cycles[-batches:])
     macs = batches * session.classifier.step_macs
     peak = session.device.config.peak_macs_per_cycle
     return Epoch(
         epoch=epoch,
-        loss=float(np.mean(record.losses[-batches:])),
+        loss=float(np.mean(losses)) if losses else None,
+        skipped=len(skipped),
         accuracy=accuracy,
         cycles=cycles,
         utilisation=None if cycles is None else macs / (cycles * peak),
@@ -156,7 +178,7 @@ def _epoch(
 
 
 class _Progress:
-    """A bar with loss, accuracy, and cycles a second; on a terminal only."""
+    """A bar with loss, accuracy, skipped steps, and cycles a second; on a terminal only."""
 
     def __init__(self, steps: int, done: int):
         from tqdm import tqdm
@@ -170,10 +192,12 @@ class _Progress:
     def __exit__(self, *_: object) -> None:
         self._bar.close()
 
-    def step(self, loss: float, cycles: int | None) -> None:
-        """A step is done."""
-        self._cycles += cycles or 0
-        shown = {"loss": f"{loss:.3f}"}
+    def step(self, result: StepResult, skipped: int) -> None:
+        """A step is done; so many of all were skipped."""
+        self._cycles += result.cycles or 0
+        shown = {"loss": f"{result.loss:.3f}"}
+        if skipped:
+            shown["skipped"] = str(skipped)
         if self._accuracy is not None:
             shown["accuracy"] = f"{100 * self._accuracy:.1f} %"
         elapsed = self._bar.format_dict["elapsed"]

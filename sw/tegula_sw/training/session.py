@@ -16,12 +16,28 @@ from tegula_sw.training.staging import scaled_codes
 __all__ = ["Session", "StepResult", "weights_hash"]
 
 
+_SAVE_EVERY = 64
+"""Steps that are done again at most when one is undone."""
+
+
 @dataclass(frozen=True)
 class StepResult:
-    """Loss of a step, and the cycles it took; None on a device without a clock."""
+    """Outcome of a step.
+
+    Attributes
+    ----------
+    loss
+        Mean loss of the batch, finite or not.
+    cycles
+        Those of the step's program; None on a device without a clock.
+    skipped
+        Whether the loss, or what the step made of the state, was not finite: then the state is as
+        it was before.
+    """
 
     loss: float
     cycles: int | None
+    skipped: bool = False
 
 
 def weights_hash(weights: dict[str, np.ndarray]) -> str:
@@ -33,11 +49,24 @@ def weights_hash(weights: dict[str, np.ndarray]) -> str:
     return digest.hexdigest()
 
 
+@dataclass(frozen=True)
+class _Batch:
+    """What a step finds in memory."""
+
+    codes: np.ndarray
+    inverses: np.ndarray
+    labels: np.ndarray
+
+
 class Session:
     """A device with a classifier in its scratchpad.
 
     The host does no arithmetic on the way: it puts codes of samples and class numbers into memory,
     starts programs, and reads losses and logits.
+
+    A step whose loss or report is not finite is undone: the state is loaded as it was last saved,
+    and the steps since then are done again, which gives the same bits. The state is saved every 64
+    steps.
 
     Parameters
     ----------
@@ -75,14 +104,16 @@ class Session:
                 f"the state is {state.dtype} {state.shape}, but this classifier's is"
                 f" {initial.dtype} {initial.shape}"
             )
+        batch = settings.batch
         self._at = Addresses(
             functions=TableRecords.add(device.config, model.functions, image),
             state=image.add(initial if state is None else state),
             samples=image.reserve(sample_bytes),
-            inverses=image.reserve(4 * settings.batch),
-            labels=image.reserve(4 * settings.batch),
+            inverses=image.reserve(4 * batch),
+            labels=image.reserve(4 * batch),
             loss=image.reserve(model.loss_bytes),
-            logits=image.reserve(4 * settings.batch * classes),
+            report=image.reserve(4 * model.report_size),
+            logits=image.reserve(4 * batch * classes),
         )
         programs = {
             "restore": model.restore_program(self._at),
@@ -93,9 +124,11 @@ class Session:
         }
         self._programs = {name: (image.add(code), len(code)) for name, code in programs.items()}
         self._image, self._memory = image, image.build()
+        self._steps: list[_Batch] = []
         self._run("restore")
         if state is None:
             self._run("prepare")
+            self._save()
 
     def _run(self, name: str) -> RunResult:
         return run_well(self.device, self._memory, *self._programs[name])
@@ -104,10 +137,26 @@ class Session:
         raw = np.ascontiguousarray(content).reshape(-1).view(np.uint8)
         self._memory[address : address + raw.size] = raw
 
-    def _put_samples(self, inputs: np.ndarray, *, each: bool) -> None:
-        codes, inverses = scaled_codes(inputs, self.settings.forward_format, each=each)
+    def _put_samples(self, codes: np.ndarray, inverses: np.ndarray) -> None:
         self._put(self._at.samples, codes)
         self._put(self._at.inverses, inverses)
+
+    def _run_step(self, batch: _Batch) -> RunResult:
+        self._put_samples(batch.codes, batch.inverses)
+        self._put(self._at.labels, batch.labels)
+        return self._run("step")
+
+    def _save(self) -> None:
+        """Put the state into memory, from where steps are done again."""
+        self._run("save")
+        self._steps.clear()
+
+    def _undo(self) -> None:
+        """Take the last step back."""
+        self._run("restore")
+        for batch in self._steps:
+            self._run_step(batch)
+        self._save()
 
     def step(self, inputs: np.ndarray, labels: np.ndarray) -> StepResult:
         """Train on a batch: float32 (batch, inputs), and class numbers (batch,)."""
@@ -121,12 +170,19 @@ class Session:
             raise ValueError(
                 f"labels must be 0 to {model.classes - 1}, not {labels.min()} to {labels.max()}"
             )
-        self._put_samples(inputs, each=False)
-        patterns = [label_pattern(int(label)) for label in labels]
-        self._put(self._at.labels, np.array(patterns, np.uint32))
-        cycles = self._run("step").cycles
-        loss = self._image.read(self._memory, self._at.loss, np.float32, (1,))
-        return StepResult(loss=float(loss[0]), cycles=cycles)
+        codes, inverses = scaled_codes(inputs, self.settings.forward_format, each=False)
+        patterns = np.array([label_pattern(int(label)) for label in labels], np.uint32)
+        staged = _Batch(codes, inverses, patterns)
+        cycles = self._run_step(staged).cycles
+        loss = float(self._image.read(self._memory, self._at.loss, np.float32, (1,))[0])
+        report = self._image.read(self._memory, self._at.report, np.float32, (model.report_size,))
+        if not (np.isfinite(loss) and np.isfinite(report).all()):
+            self._undo()
+            return StepResult(loss, cycles, skipped=True)
+        self._steps.append(staged)
+        if len(self._steps) == _SAVE_EVERY:
+            self._save()
+        return StepResult(loss, cycles)
 
     def logits(self, inputs: np.ndarray) -> np.ndarray:
         """float32 (count, classes) for float32 (count, inputs), any count."""
@@ -136,7 +192,7 @@ class Session:
             part = inputs[start : start + batch]
             padded = np.zeros((batch, model.inputs), np.float32)
             padded[: len(part)] = part
-            self._put_samples(padded, each=True)
+            self._put_samples(*scaled_codes(padded, self.settings.forward_format, each=True))
             self._run("evaluate")
             shape = batch, model.classes
             logits = self._image.read(self._memory, self._at.logits, np.float32, shape)
@@ -151,7 +207,7 @@ class Session:
 
     def save(self) -> np.ndarray:
         """Image of the state: uint16, (n, words)."""
-        self._run("save")
+        self._save()
         model = self.classifier
         shape = model.config.n, model.state.size_bytes // 2 // model.config.n
         return self._image.read(self._memory, self._at.state, np.uint16, shape)

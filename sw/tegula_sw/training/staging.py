@@ -17,7 +17,7 @@ def scaled_codes(
     bf16 has the range of float32 and a scale of 1. In an 8-bit format the scale is that of
     `kernels.scaling` for the largest finite magnitude, and 1 for zeros: no finite number saturates,
     but those beyond the format's largest times ``2 ** LIMIT_EXPONENT``, which become NaN, as
-    infinities do: nothing is clipped without a word.
+    infinities do. A step with a NaN is skipped: nothing is clipped without a word.
 
     Parameters
     ----------

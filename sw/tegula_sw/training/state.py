@@ -6,7 +6,7 @@ from tegula.config import TileConfig
 from tegula.formats import BF16, FP32, FloatFormat
 from tegula.streams import stream_states
 from tegula_sw.arrays import float_codes
-from tegula_sw.kernels.matrix import Matrix
+from tegula_sw.kernels.matrix import Matrix, Strip
 from tegula_sw.kernels.optimizers import Optimizer
 from tegula_sw.kernels.scaling import ScaledTensor, Scales
 from tegula_sw.kernels.scratchpad import Scratchpad
@@ -46,6 +46,11 @@ class ClassifierState:
         The optimizer's.
     ones
         (batch, n), all 1.
+    zeros
+        (n, n), all 0.
+    report
+        What tells whether a step was good, fp32 (n, columns): a column for the layers, and one for
+        each slot that overflows by itself.
     generators
         The states of the random generators, while they are in the scratchpad.
     scales
@@ -93,6 +98,9 @@ class ClassifierState:
         n = self._config.n
         self.ones = self._constant("ones", settings.batch, n, settings.forward_format, 1.0)
         self.generators = self.scratchpad.matrix("generators", n, 8, BF16)
+        self.zeros = self._constant("zeros", n, n, settings.forward_format, 0.0)
+        checks = len(self.parameters) * len(self._optimizer.hidden_overflow)
+        self.report = self._constant("report", n, 1 + checks, FP32, 0.0)
         self.words = self.scratchpad.end
 
     def _constant(
@@ -161,6 +169,13 @@ class ClassifierState:
     def parameters(self) -> tuple[Parameter, ...]:
         """All of them."""
         return self.w1, self.w2, self.b1, self.b2
+
+    def slot_checks(self, parameter: Parameter) -> list[tuple[Matrix, Strip]]:
+        """Slots of a parameter that may overflow while it stays finite, and their columns."""
+        names = self._optimizer.hidden_overflow
+        first = 1 + self.parameters.index(parameter) * len(names)
+        columns = (self.report.strip().slice(c, c + 1) for c in range(first, first + len(names)))
+        return list(zip((parameter.slots[name] for name in names), columns, strict=True))
 
     @property
     def size_bytes(self) -> int:

@@ -1,8 +1,8 @@
-"""Updates of a classifier's parameters as their gradients arise."""
+"""Updates of a classifier's parameters as their gradients arise, and whether they went well."""
 
 from tegula_sw.kernels import scaling
 from tegula_sw.kernels.builder import KernelBuilder
-from tegula_sw.kernels.linear import bias_grad, weight_grad
+from tegula_sw.kernels.linear import bias_grad, check_layers, weight_grad
 from tegula_sw.kernels.matrix import Matrix, Strip
 from tegula_sw.kernels.operands import scaled_by
 from tegula_sw.kernels.optimizers import Optimizer
@@ -82,6 +82,7 @@ class Updates:
             self._optimizer.accumulate(b, parameter.slot_strips(bands, part), sums, steps)
             apply()
             waiting.append((bands, part))
+        self._check_slots(parameter)
         apply()
         if parameter.scaled is not None:
             scaling.largest_magnitude(b, value, parameter.scaled.largest)
@@ -92,10 +93,23 @@ class Updates:
         for columns, sums, steps in bias_grad(b, self._state.ones, dy, scale=scale):
             slots = parameter.slot_strips(range(1), columns)
             self._optimizer.accumulate(b, slots, sums, steps)
+            if columns[1] == parameter.value.columns:
+                self._check_slots(parameter)
             value = parameter.value.strip().slice(*columns)
             self._optimizer.apply(b, value, slots, self._state.scalars, "nearest")
 
     def finish(self) -> None:
-        """What only the next step needs."""
-        for parameter in (self._state.w1, self._state.w2):
-            transpose_weight(self._b, parameter)
+        """What only the next step needs, and whether all is finite, for the report."""
+        b, state = self._b, self._state
+        for parameter in (state.w1, state.w2):
+            transpose_weight(b, parameter)
+        # The weights that are complete first come first.
+        layers = [
+            (w.operand, bias.value) for w, bias in ((state.w2, state.b2), (state.w1, state.b1))
+        ]
+        check_layers(b, state.zeros, layers, state.report.strip().slice(0, 1))
+
+    def _check_slots(self, parameter: Parameter) -> None:
+        """Whether those are finite that overflow by themselves: while the weights are computed."""
+        for slot, result in self._state.slot_checks(parameter):
+            scaling.largest_magnitude(self._b, slot, result)
