@@ -2,7 +2,7 @@
 
 All that a step needs from the step before stays in the scratchpad: weights, the optimizer's state,
 scales, and the weights once more as operands of the array, where they are stored in another format
-or transposed. A step loads samples and labels and stores its loss; nothing else moves.
+or transposed. A step loads samples and labels and stores its loss and a report; nothing else moves.
 """
 
 from contextlib import ExitStack
