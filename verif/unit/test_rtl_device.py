@@ -8,6 +8,7 @@ from unit.rogue_tile import BEATS, RogueTile, Rule
 
 from tegula.config import TileConfig
 from tegula.emit import cache_root, emit_verilog
+from tegula_sw.rtl.coupling import AddressCoupling, Coupling, OrderCoupling
 from tegula_sw.rtl.device import HangError, ProtocolError, RtlDevice
 
 CONFIG = TileConfig(name="rogue")
@@ -74,6 +75,45 @@ def test_stalls_take_time_and_are_replayed_from_the_seed(make_device):
     assert cycles(1, 0.5) == cycles(1, 0.5)
     assert cycles(1, 0.5) != cycles(2, 0.5)
     assert sum(cycles(1, 0.5)) > sum(cycles(1, 0.0))
+
+
+@pytest.mark.parametrize(
+    "coupling",
+    [
+        *(Coupling(order=order) for order in OrderCoupling),
+        Coupling(address=AddressCoupling.BEFORE_DATA),
+        Coupling(interleave=True),
+        Coupling(spells=True),
+    ],
+    ids=str,
+)
+def test_a_coupled_memory_is_read_and_written_as_any_other(make_device, coupling):
+    device, memory = make_device(coupling=coupling, stall=0.3), fresh_memory()
+    expected = memory.copy()
+    expected[TARGET - BASE :][:BYTES] = expected[SOURCE - BASE :][:BYTES]
+    for _ in range(3):
+        copy(device, memory)
+    assert np.array_equal(memory, expected)
+
+
+@pytest.mark.parametrize("address", [AddressCoupling.WITH_DATA, AddressCoupling.AFTER_DATA])
+def test_a_tile_whose_data_wait_for_the_address_hangs_where_the_address_waits(make_device, address):
+    device = make_device(coupling=Coupling(address=address), max_cycles=2000)
+    with pytest.raises(HangError):
+        copy(device, fresh_memory())
+    assert device.coupled > 1500
+
+
+def test_spells_are_long(make_device):
+    device = make_device(coupling=Coupling(spells=True))
+    cycles = [copy(device, fresh_memory()).cycles for _ in range(20)]
+    assert 200 < np.mean(cycles) < 2000
+    assert 0.5 * sum(cycles) < device.coupled < sum(cycles)
+
+
+def test_late_responses_are_late(make_device):
+    late, usual = make_device(coupling=Coupling(late=3000)), make_device()
+    assert copy(late, fresh_memory()).cycles - copy(usual, fresh_memory()).cycles == 3000
 
 
 def test_a_write_lands_with_its_response_and_no_earlier(make_device):
@@ -194,6 +234,12 @@ def test_waves_into_no_folder_are_refused_with_the_name(make_device, tmp_path):
 def test_options_out_of_range_are_quoted(make_device, option, message):
     with pytest.raises(ValueError, match=message):
         make_device(**option)
+
+
+@pytest.mark.parametrize("late", [-1, (1 << 20) + 1])
+def test_a_delay_out_of_range_is_quoted(late):
+    with pytest.raises(ValueError, match=f"late must be 0 to 1048576 cycles, not {late}"):
+        Coupling(late=late)
 
 
 @pytest.mark.parametrize(

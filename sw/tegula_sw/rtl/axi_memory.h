@@ -2,7 +2,8 @@
 //
 // It answers at the extremes that AXI allows, so that a missing dependency shows: a read sees memory
 // as it is when its address is accepted, a write lands when its response is given. Bursts complete in
-// order. Whatever the tile does against the protocol is thrown as std::runtime_error.
+// order, and each channel moves by itself, but for what its `Coupling` says. Whatever the tile does
+// against the protocol is thrown as std::runtime_error.
 #pragma once
 
 #include <algorithm>
@@ -15,6 +16,7 @@
 #include <vector>
 
 #include "Vtile.h"
+#include "coupling.h"
 
 // How Verilator spells the ports m_axi__... and s_axil__... (it encodes double underscores).
 #define M_AXI(name) m_axi___05F##name
@@ -31,13 +33,14 @@ class AxiMemory {
    public:
     static constexpr uint64_t kBeatBytes = sizeof(Vtile::M_AXI(rdata));
     static constexpr size_t kMaxBursts = 64;     // accepted and not answered, a direction
-    static constexpr size_t kMaxEarlyBeats = 64; // write beats accepted before their address
+    static constexpr size_t kMaxEarlyBeats = 256; // write beats accepted before their address
 
     // `stall` of 2^32: the chance that a channel does nothing in a cycle.
-    AxiMemory(uint64_t latency_cycles, uint64_t stall, uint64_t seed)
+    AxiMemory(uint64_t latency_cycles, uint64_t stall, uint64_t seed, const Coupling& coupling)
         : latency_(std::max<uint64_t>(latency_cycles, 1)),
           stall_(stall),
-          random_(seed * 0x9E3779B97F4A7C15u | 1) {}
+          random_(seed),
+          coupler_(coupling, seed) {}
 
     void attach(uint8_t* bytes, uint64_t size, uint64_t base) {
         bytes_ = bytes, size_ = size, base_ = base;
@@ -46,13 +49,15 @@ class AxiMemory {
 
     // Set the tile's inputs for the coming cycle.
     void drive(Vtile& tile) {
-        tile.M_AXI(arready) = reads_.size() < kMaxBursts && !stalled();
-        tile.M_AXI(awready) = writes_.size() + responses_.size() < kMaxBursts && !stalled();
-        tile.M_AXI(wready) = early_.size() < kMaxEarlyBeats && !stalled();
-        if (!tile.M_AXI(rvalid) && !reads_.empty() && reads_.front().due <= cycle_ && !stalled())
+        const Grants may = coupler_.grants(situation(tile));
+        tile.M_AXI(arready) = reads_.size() < kMaxBursts && !stalled() && may.ar;
+        tile.M_AXI(awready) =
+            writes_.size() + responses_.size() < kMaxBursts && !stalled() && may.aw;
+        tile.M_AXI(wready) = early_.size() < kMaxEarlyBeats && !stalled() && may.w;
+        if (!tile.M_AXI(rvalid) && may.r && coupler_.choose(reads_, cycle_, chosen_) && !stalled())
             present_read(tile);
-        if (!tile.M_AXI(bvalid) && !responses_.empty() && responses_.front().due <= cycle_ &&
-            !stalled())
+        if (!tile.M_AXI(bvalid) && may.b && !responses_.empty() &&
+            responses_.front().due <= cycle_ && !stalled())
             present_response(tile);
     }
 
@@ -72,7 +77,8 @@ class AxiMemory {
     void retire(Vtile& tile) {
         if (retired_read_) {
             tile.M_AXI(rvalid) = 0;
-            if (++reads_.front().done == reads_.front().beats) reads_.pop_front();
+            if (++reads_[chosen_].done == reads_[chosen_].beats)
+                reads_.erase(reads_.begin() + chosen_);
         }
         if (retired_response_) {
             tile.M_AXI(bvalid) = 0;
@@ -87,6 +93,7 @@ class AxiMemory {
         return reads_.size() + writes_.size() + responses_.size() + early_.size();
     }
     void clear_counts() { read_beats_ = write_beats_ = 0; }
+    uint64_t coupled() const { return coupler_.held(); }
     // Whether anything was transferred since the last call.
     bool take_moved() { return std::exchange(moved_, false); }
 
@@ -136,10 +143,19 @@ class AxiMemory {
         }
     };
 
-    bool stalled() {  // xorshift64* (Vigna 2016), high half
-        if (stall_ == 0) return false;
-        random_ ^= random_ >> 12, random_ ^= random_ << 25, random_ ^= random_ >> 27;
-        return (random_ * 0x2545F4914F6CDD1Du) >> 32 < stall_;
+    bool stalled() { return stall_ != 0 && random_.next() < stall_; }
+
+    Situation situation(Vtile& tile) const {
+        const bool complete = !early_.empty() && early_.back().last;
+        return {!reads_.empty(),
+                !writes_.empty() || !early_.empty() || !responses_.empty(),
+                !writes_.empty(),
+                complete,
+                !responses_.empty(),
+                tile.M_AXI(arvalid) != 0,
+                tile.M_AXI(awvalid) != 0,
+                tile.M_AXI(wvalid) != 0,
+                cycle_};
     }
 
     void check_address(const char* name, const Address& a) const {
@@ -188,7 +204,7 @@ class AxiMemory {
     }
 
     void present_read(Vtile& tile) {
-        const Read& read = reads_.front();
+        const Read& read = reads_[chosen_];
         std::memcpy(&tile.M_AXI(rdata), &read.data[read.done * kBeatBytes], kBeatBytes);
         tile.M_AXI(rid) = read.id;
         tile.M_AXI(rresp) = read.response[read.done];
@@ -238,7 +254,7 @@ class AxiMemory {
                 violation("WLAST is wrong at beat " + std::to_string(write.data.size()) + " of " +
                           std::to_string(write.beats));
             if (write.data.back().last) {
-                write.due = cycle_ + latency_;
+                write.due = cycle_ + latency_ + coupler_.late();
                 responses_.push_back(std::move(write));
                 writes_.pop_front();
             }
@@ -266,7 +282,9 @@ class AxiMemory {
     }
 
     const uint64_t latency_, stall_;
-    uint64_t random_;
+    Random random_;
+    Coupler coupler_;
+    size_t chosen_ = 0;  // whose beat is on R
     uint8_t* bytes_ = nullptr;
     uint64_t size_ = 0, base_ = 0;
     std::vector<Fault> faults_;

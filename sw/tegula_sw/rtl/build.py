@@ -18,7 +18,8 @@ from tegula.files import install
 __all__ = ["BuildError", "build_library", "verilator_command", "verilator_environment"]
 
 _HARNESS = tuple(
-    Path(__file__).with_name(name) for name in ("tile_harness.cpp", "axi_memory.h", "trace_log.h")
+    Path(__file__).with_name(name)
+    for name in ("tile_harness.cpp", "axi_memory.h", "coupling.h", "trace_log.h")
 )
 
 _VERILATOR_FLAGS = (

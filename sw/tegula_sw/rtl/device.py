@@ -15,6 +15,7 @@ from tegula.trace import PORTS
 from tegula_sw.device import RunResult
 from tegula_sw.profile.recording import Recorder, Recording
 from tegula_sw.rtl.build import build_library
+from tegula_sw.rtl.coupling import Coupling
 from tegula_sw.rtl.library import FAULT_RESPONSES, ProtocolError, TileLibrary
 
 __all__ = ["HangError", "ProtocolError", "RtlDevice"]
@@ -50,12 +51,14 @@ class RtlDevice:
     stall
         Probability that a memory channel does nothing in a cycle, 0 to below 1.
     seed
-        Of the stalls.
+        Of the stalls and of what is random in `coupling`.
     errors
         (first byte, last byte, "slverr" or "decerr"): reads and writes there fail. Bytes outside of
         a run's memory answer DECERR anyway.
     max_cycles
         A program that takes longer is taken for hung.
+    coupling
+        How the channels of the memory wait for each other; default: not at all.
     waves
         VCD file to write; slower. It is there when the device is closed.
     verilog
@@ -82,6 +85,7 @@ class RtlDevice:
         seed: int = 0,
         errors: Sequence[tuple[int, int, str]] = (),
         max_cycles: int = 1_000_000_000,
+        coupling: Coupling | None = None,
         waves: Path | str | None = None,
         verilog: Path | None = None,
         recorder: Recorder | None = None,
@@ -106,6 +110,7 @@ class RtlDevice:
             mem_latency=mem_latency,
             stall=stall,
             seed=seed,
+            coupling=Coupling() if coupling is None else coupling,
             waves=None if waves is None else Path(waves),
         )
         self._tile.set_faults(errors)
@@ -218,6 +223,11 @@ class RtlDevice:
     def step(self, cycles: int) -> None:
         """Let `cycles` clock cycles pass."""
         self._tile.step(cycles)
+
+    @property
+    def coupled(self) -> int:
+        """Cycles in which something waited for the coupling, and beats that overtook others."""
+        return self._tile.coupled
 
     @property
     def irq(self) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from tegula.files import replacing
+from tegula_sw.rtl.coupling import Coupling
 
 __all__ = ["CHANGE", "FAULT_RESPONSES", "ProtocolError", "TileLibrary"]
 
@@ -20,7 +21,7 @@ FAULT_RESPONSES = {"slverr": 2, "decerr": 3}
 
 _U64 = ctypes.c_uint64
 _SIGNATURES = {
-    "tile_new": (ctypes.c_void_p, [_U64, _U64, _U64, ctypes.c_int]),
+    "tile_new": (ctypes.c_void_p, [_U64, _U64, _U64, ctypes.c_void_p, ctypes.c_int]),
     "tile_delete": (ctypes.c_int, []),
     "tile_memory": (None, [ctypes.c_void_p, _U64, _U64]),
     "tile_faults": (None, [ctypes.c_void_p, _U64]),
@@ -34,6 +35,7 @@ _SIGNATURES = {
     "tile_cycle": (_U64, []),
     "tile_read_beats": (_U64, []),
     "tile_write_beats": (_U64, []),
+    "tile_coupled": (_U64, []),
     "tile_trace_start": (None, []),
     "tile_trace_stop": (None, []),
     "tile_trace_size": (_U64, []),
@@ -60,7 +62,9 @@ class TileLibrary:
     stall
         Probability that a channel of the memory does nothing in a cycle, 0 to below 1.
     seed
-        Of the stalls.
+        Of the stalls and of what is random in `coupling`.
+    coupling
+        How the memory's channels wait for each other.
     waves
         VCD file to write, if the library was built for it; it is replaced by `close`.
 
@@ -73,7 +77,14 @@ class TileLibrary:
     """
 
     def __init__(
-        self, path: Path, *, mem_latency: int, stall: float, seed: int, waves: Path | None
+        self,
+        path: Path,
+        *,
+        mem_latency: int,
+        stall: float,
+        seed: int,
+        coupling: Coupling,
+        waves: Path | None,
     ):
         self._handle = None
         if not 1 <= mem_latency <= 1 << 20:
@@ -92,7 +103,10 @@ class TileLibrary:
         descriptor = -1
         if waves is not None:
             descriptor = self._waves.enter_context(replacing(waves)).fileno()
-        self._handle = self._library.tile_new(mem_latency, int(stall * 2**32), seed, descriptor)
+        words = np.array(coupling.words(), np.uint64)
+        self._handle = self._library.tile_new(
+            mem_latency, int(stall * 2**32), seed, words.ctypes.data, descriptor
+        )
 
     def close(self) -> None:
         """Free the tile; a wave file is there only then.
@@ -165,6 +179,11 @@ class TileLibrary:
         """Read and write beats transferred since `clear_counts`."""
         library, handle = self._library, self._handle
         return library.tile_read_beats(handle), library.tile_write_beats(handle)
+
+    @property
+    def coupled(self) -> int:
+        """Cycles in which something waited for the coupling, and beats that overtook others."""
+        return self._library.tile_coupled(self._handle)
 
     def start_trace(self) -> None:
         """Forget the changes that were kept; keep them from here on, if the library can."""

@@ -46,8 +46,9 @@ class WaveFile : public VerilatedVcdFile {
 
 class Tile {
    public:
-    Tile(uint64_t latency_cycles, uint64_t stall, uint64_t seed, int waves)
-        : memory(latency_cycles, stall, seed), top_(&context_) {
+    Tile(uint64_t latency_cycles, uint64_t stall, uint64_t seed, const Coupling& coupling,
+         int waves)
+        : memory(latency_cycles, stall, seed, coupling), top_(&context_) {
 #if VM_TRACE
         context_.traceEverOn(true);
         wave_file_ = std::make_unique<WaveFile>(waves);
@@ -167,8 +168,9 @@ int guarded(Tile* tile, Action action) {
 }  // namespace
 
 extern "C" {
-Tile* tile_new(uint64_t latency, uint64_t stall, uint64_t seed, int waves) {
-    return new Tile(latency, stall, seed, waves);
+Tile* tile_new(uint64_t latency, uint64_t stall, uint64_t seed, const Coupling* coupling,
+               int waves) {
+    return new Tile(latency, stall, seed, *coupling, waves);
 }
 int tile_delete(Tile* tile) {
     const int error = tile->close_waves();
@@ -202,6 +204,7 @@ void tile_clear_counts(Tile* tile) { tile->memory.clear_counts(); }
 uint64_t tile_cycle(Tile* tile) { return tile->memory.cycle(); }
 uint64_t tile_read_beats(Tile* tile) { return tile->memory.read_beats(); }
 uint64_t tile_write_beats(Tile* tile) { return tile->memory.write_beats(); }
+uint64_t tile_coupled(Tile* tile) { return tile->memory.coupled(); }
 void tile_trace_start(Tile* tile) { tile->trace.start(); }
 void tile_trace_stop(Tile* tile) { tile->trace.stop(); }
 uint64_t tile_trace_size(Tile* tile) { return tile->trace.size(); }

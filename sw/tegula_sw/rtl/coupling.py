@@ -1,0 +1,70 @@
+"""Ways in which the compiled tile's memory makes channels of its AXI4 port wait for each other."""
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+__all__ = ["AddressCoupling", "Coupling", "OrderCoupling"]
+
+
+class OrderCoupling(IntEnum):
+    """How reads and writes wait for each other."""
+
+    FREE = 0
+    READS_FIRST = 1
+    """No write beat is taken and no write is answered while a read is unanswered."""
+
+    WRITES_FIRST = 2
+    """No read beat is given while a write is unanswered."""
+
+    ONE_AT_A_TIME = 3
+    """One transaction at a time, from its address to its answer, reads and writes in turn."""
+
+
+class AddressCoupling(IntEnum):
+    """How the address of a write waits for its data, or the data for the address."""
+
+    FREE = 0
+    WITH_DATA = 1
+    """An address is accepted only in a cycle with a valid beat."""
+
+    AFTER_DATA = 2
+    """An address is accepted only after the last of its beats."""
+
+    BEFORE_DATA = 3
+    """A beat is accepted only after the address of its burst."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Coupling:
+    """What a memory may do besides waiting: docs/bus.md allows all of it, in any combination.
+
+    Attributes
+    ----------
+    order, address
+        Which channels wait for which.
+    interleave
+        Beats of read bursts of different IDs come in random order.
+    spells
+        Each channel rests 95 % of the time, for up to 600 cycles at once.
+    late
+        Cycles by which each write response comes later.
+
+    Raises
+    ------
+    ValueError
+        If `late` is negative or above 2**20.
+    """
+
+    order: OrderCoupling = OrderCoupling.FREE
+    address: AddressCoupling = AddressCoupling.FREE
+    interleave: bool = False
+    spells: bool = False
+    late: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.late <= 1 << 20:
+            raise ValueError(f"late must be 0 to {1 << 20} cycles, not {self.late}")
+
+    def words(self) -> tuple[int, ...]:
+        """The members of the C++ `struct Coupling`, in order."""
+        return self.order, self.address, int(self.interleave), int(self.spells), self.late
