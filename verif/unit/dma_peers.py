@@ -123,10 +123,14 @@ class StoreBench(Bench):
 
     A read sees memory as it is when its address is accepted, a write lands with its answer.
     `effects` counts the bytes of bursts that are answered; `read_bursts` are (address, beats - 1).
+    With `reads_first` no write beat is taken while a read is not answered; `held_back` counts the
+    cycles in which one waited for that.
     """
 
     read_latency = 3
     outstanding_reads = 16
+    reads_first = False
+    held_back = 0
 
     def make(self):
         self.reads = deque()  # (cycle of the answer, words)
@@ -158,7 +162,7 @@ class StoreBench(Bench):
     def drive(self, ctx):
         dut = self.dut
         self.read_ready, self.aw_ready = int(self.lucky()), int(self.lucky())
-        self.w_ready = int(self.lucky())
+        self.w_ready = int(self.lucky() and not (self.reads_first and self.beats))
         ctx.set(dut.read.ready, self.read_ready)
         ctx.set(dut.aw.ready, self.aw_ready)
         ctx.set(dut.w.ready, self.w_ready)
@@ -190,7 +194,9 @@ class StoreBench(Bench):
             for index, value in landing:
                 self.memory[index] = value
             self.outcome.effects += len(landing)
-        if self.r_valid and r_ready:
+        self.held_back += bool(self.reads_first and self.beats and w & 1)
+        if self.r_valid:
+            assert r_ready, "a beat was requested without room for it"
             self.r_valid = 0
             self.beats.popleft()
         if self.hold("ar", ar & 1, self.ar_ready, ar):

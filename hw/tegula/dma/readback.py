@@ -1,5 +1,7 @@
 """What a store will add to is read, burst by burst, before the burst may be written."""
 
+from itertools import pairwise
+
 from amaranth.hdl import Cat, Const, Module, Mux, ResetInserter, Signal
 from amaranth.lib import enum, stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -28,9 +30,10 @@ class ReadBack(wiring.Component):
 
     One burst is read at a time, and only when the address of the one before was accepted: so what
     is written never waits for a read behind it, whatever order memory serves requests in. The
-    request waits until a quarter of a burst is left in `beats`. A run that accumulates is read
-    when all writes before it are acknowledged, or if it lies above each that is not. A read that
-    fails turns its burst into an item of kind TRAP.
+    request waits until at most a quarter of the longest burst is held, and there is room for both:
+    a beat is taken in the cycle in which it comes, so a memory may take no write beat before. A run
+    that accumulates is read when all writes before it are acknowledged, or if it lies above each
+    that is not. A read that fails turns its burst into an item of kind TRAP.
 
     Parameters
     ----------
@@ -45,6 +48,7 @@ class ReadBack(wiring.Component):
     addressed : In(1)
         No burst that was given waits for memory to accept its address.
     ar : Out(stream of `axi_request_layout`), r : In(stream of `axi_read_data_layout`)
+        `r.ready` is always high.
     beats : Out(stream of data)
         Beats of the bursts that accumulate, in order.
     cause : Out(4)
@@ -81,29 +85,23 @@ class ReadBack(wiring.Component):
         config = self._config
         lane_bits = exact_log2(config.bus_bytes)
         m.submodules.stage = stage = StreamStage(axi_request_layout(config))
-        depth = config.max_burst_beats
-        queue = StreamQueue(config.axi_data_width, depth)
-        m.submodules.beats = ResetInserter(self.flush)(queue)
         wiring.connect(m, stage.o, wiring.flipped(self.ar))
-        wiring.connect(m, queue.o, wiring.flipped(self.beats))
 
         burst, state = self.i.payload, Signal(_State)
         clear = self._watch_order(m, lane_bits)
-        held = Signal(range(depth + 1))
+        room = self._hold_beats(m)
         reads, ask, taken = Signal(), Signal(), Signal()
         m.d.comb += [
             reads.eq((burst.accumulate != Accumulate.NONE) & (burst.kind == ItemKind.RUN)),
             ask.eq(
                 (self.i.valid & reads & (state == _State.ASK) & ~self.failed & ~self.flush)
-                & (self.addressed & clear & (held <= depth // 4))
+                & (self.addressed & clear & room)
             ),
             stage.i.valid.eq(ask),
             stage.i.payload.addr.eq(Cat(Const(0, lane_bits), burst.addr[lane_bits:])),
             stage.i.payload.len.eq(burst.len),
-            self.r.ready.eq(queue.i.ready | self.flush | self.failed),
-            taken.eq(self.r.valid & self.r.ready),
-            queue.i.valid.eq(self.r.valid & ~self.flush & ~self.failed),
-            queue.i.payload.eq(self.r.payload.data),
+            self.r.ready.eq(1),
+            taken.eq(self.r.valid),
         ]
         through = Signal()
         m.d.comb += [
@@ -128,11 +126,35 @@ class ReadBack(wiring.Component):
             with m.Case(_State.PASS):
                 with m.If(self.flush | (self.o.valid & self.o.ready)):
                     m.d.sync += state.eq(_State.ASK)
-        gains, loses = queue.i.valid & queue.i.ready, queue.o.valid & queue.o.ready
-        m.d.sync += held.eq(held + gains - loses)
         with m.If(self.flush):
-            m.d.sync += [held.eq(0), self.failed.eq(0)]
+            m.d.sync += self.failed.eq(0)
         return m
+
+    def _hold_beats(self, m):
+        """Hold the beats that come; whether all of another burst have room.
+
+        In two queues, one behind the other: one of both depths would take twice the distributed
+        RAM of the first.
+        """
+        config = self._config
+        extra = config.max_burst_beats // 4
+        depths = [config.max_burst_beats, extra] if extra else [config.max_burst_beats]
+        queues = [StreamQueue(config.axi_data_width, depth) for depth in depths]
+        for number, queue in enumerate(queues):
+            m.submodules[f"beats_{number}"] = ResetInserter(self.flush)(queue)
+        for queue, behind in pairwise(queues):
+            wiring.connect(m, queue.o, behind.i)
+        first, last = queues[0].i, queues[-1].o
+        wiring.connect(m, last, wiring.flipped(self.beats))
+        m.d.comb += [
+            first.valid.eq(self.r.valid & ~self.flush & ~self.failed),
+            first.payload.eq(self.r.payload.data),
+        ]
+        held = Signal(range(sum(depths) + 1))
+        m.d.sync += held.eq(held + first.valid - (last.valid & last.ready))
+        with m.If(self.flush):
+            m.d.sync += held.eq(0)
+        return held <= extra
 
     def _watch_order(self, m, lane_bits):
         """Whether no write that is under way can lie in the burst that is next."""
