@@ -70,7 +70,9 @@ class Device(Protocol):
         program, program_bytes
             Address (a multiple of 64) and size (a multiple of 16) of the program.
         window
-            First and last byte that the tile may access; default: all of `memory`.
+            First and last byte that the tile may access; default: all of `memory`. Bytes inside the
+            window that `memory` does not hold answer DECERR; where it goes beyond `memory`, that
+            must begin or end with a beat of the bus.
         watchdog
             Cycles without progress that count as a deadlock; default: the configuration's.
 

@@ -2,109 +2,32 @@
 
 Whole descriptors are moved with index arrays, those that accumulate run by run: runs may meet at
 their destination. Runs are checked in order, and each is moved before the next is checked, as far
-as anybody can tell.
+as anybody can tell. What a bus error leaves behind is in docs/traps.md.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
-from operator import itemgetter
+from itertools import chain, dropwhile, takewhile
 
 import numpy as np
 
-from tegula.config import TileConfig
 from tegula.formats import BF16
 from tegula.isa.instructions import Layout
 from tegula.isa.operations import Accumulate
 from tegula.isa.traps import Trap
+from tegula_golden.bus import Burst, Bus, FailedWrite
 from tegula_golden.cast import cast
 from tegula_golden.fp32 import add, decode_pattern
-from tegula_golden.tile_state import Check, TileState, first_fault, sbuf_check
+from tegula_golden.tile_state import Check, EngineTrap, TileState, first_fault, sbuf_check
 
-__all__ = ["Bus", "dma_load", "dma_store"]
+__all__ = ["dma_load", "dma_store", "unsettled_bursts"]
 
 _ADDRESS_MASK = (1 << 48) - 1
 """Trap records hold memory addresses as 48 bits."""
 
 _CHUNK_ELEMENTS = 1 << 20
 """Elements that are moved at a time: bounds the memory that index arrays take."""
-
-
-class Bus:
-    """A tile's memory, the window in it, and the beats that crossed the bus.
-
-    Bytes that are in the window but not in the array answer DECERR, beats that touch a range of
-    `errors` as that says.
-
-    Parameters
-    ----------
-    memory
-        uint8, one-dimensional; byte i is at address `base + i`.
-    window
-        First and last byte that may be accessed. Addresses that `axi_addr_width` bits cannot
-        express are never inside.
-    errors
-        (first byte, last byte, BUS_SLVERR or BUS_DECERR).
-    """
-
-    def __init__(
-        self,
-        config: TileConfig,
-        memory: np.ndarray,
-        base: int,
-        window: tuple[int, int],
-        errors: Sequence[tuple[int, int, Trap]] = (),
-    ):
-        self.beat_bytes = config.bus_bytes
-        self.burst_bytes = config.max_burst_beats * config.bus_bytes
-        self.memory = memory
-        self.words = memory[: len(memory) // 2 * 2].view("<u2")
-        self.base = base
-        self.end = base + len(memory)
-        self.first = window[0]
-        self.last = min(window[1], (1 << config.axi_addr_width) - 1)
-        self.errors = tuple(errors)
-        self.read_beats = 0
-        self.write_beats = 0
-
-    def beats(self, addresses: np.ndarray, size: int) -> int:
-        """Beats of runs of `size` bytes: the aligned bus words that each touches."""
-        last = (addresses + size - 1) // self.beat_bytes
-        return int((last - addresses // self.beat_bytes + 1).sum())
-
-    def in_window(self, address: int, size: int) -> bool:
-        """Whether `size` bytes from `address` on are inside the window."""
-        return self.first <= address and address + size - 1 <= self.last
-
-    def may_fail(self, addresses: np.ndarray, size: int) -> np.ndarray:
-        """Whether memory does not answer runs of `size` bytes with OKAY throughout."""
-        fails = (addresses < self.base) | (addresses + size > self.end)
-        for first, last, _ in self.errors:
-            first_beat = addresses // self.beat_bytes
-            last_beat = (addresses + size - 1) // self.beat_bytes
-            fails |= (first_beat <= last // self.beat_bytes) & (
-                last_beat >= first // self.beat_bytes
-            )
-        return fails
-
-    def first_failure(self, address: int, size: int) -> tuple[int, Trap] | None:
-        """Address and cause of the first beat of a run that memory does not answer with OKAY."""
-        failures = []
-        run_beat = address // self.beat_bytes
-        for first, last, cause in self.errors:
-            beat = max(first // self.beat_bytes, run_beat)
-            if beat <= min(last, address + size - 1) // self.beat_bytes:
-                failures.append((beat, cause))
-        if address < self.base or address + size > self.end:
-            byte = address if not self.base <= address < self.end else self.end
-            failures.append((byte // self.beat_bytes, Trap.BUS_DECERR))
-        if not failures:
-            return None
-        beat, cause = min(failures, key=itemgetter(0))
-        return beat * self.beat_bytes, cause
-
-    def burst(self, address: int, beat: int) -> int:
-        """Address of the burst of a run at `address` that holds the beat at `beat`."""
-        return max(address, beat // self.burst_bytes * self.burst_bytes)
 
 
 @dataclass(frozen=True)
@@ -125,23 +48,57 @@ class _Transfer:
     def __init__(self, state: TileState, bus: Bus, fields: dict[str, int], *, store: bool):
         self.state, self.bus, self.fields, self.store = state, bus, fields, store
         self.run = fields["run"]
+        self.total = fields["count1"] * fields["count2"] * fields["count3"]
         self.element_bytes = 1 if fields["bytes1"] else 2
         self.by_partition = fields["layout"] == Layout.PARTITION
         self.accumulate = Accumulate(fields["accumulate"])
 
     def execute(self) -> None:
-        total = self.fields["count1"] * self.fields["count2"] * self.fields["count3"]
         chunk = max(1, _CHUNK_ELEMENTS // self.run)
-        for first in range(0, total, chunk):
-            runs = self._runs(np.arange(first, min(first + chunk, total)))
-            good, trap = first_fault(self._checks(runs))
+        for first in range(0, self.total, chunk):
+            runs = self._runs(np.arange(first, min(first + chunk, self.total)))
+            good, trap = first_fault(self._run_checks(runs) + self._bus_checks(runs))
             if good:
                 self._move(runs[:good], self.run)
             if trap is None:
                 continue
             if trap.cause in (Trap.BUS_SLVERR, Trap.BUS_DECERR):
-                self._move_until_error(runs[good : good + 1])
+                self._move_until_error(first + good, trap.address)
+                if self.store and not self.accumulate:
+                    self.bus.failed_write = FailedWrite(self.fields, first + good, trap.address)
             raise trap
+
+    def bursts(self, first_run: int) -> Iterator[Burst]:
+        """Bursts that a store writes from run `first_run` on, in order.
+
+        Raises `EngineTrap` at a run that fails its checks, and at a burst that cannot be read.
+        """
+        for index in range(first_run, self.total):
+            runs = self._runs(np.array([index]))
+            _, trap = first_fault(self._run_checks(runs))
+            if trap is not None:
+                raise trap
+            address, size = int(runs.memory[0]), self.run * self.element_bytes
+            failure = self.bus.first_failure(address, size) if self.accumulate else None
+            if failure is not None:
+                size = self.bus.burst(address, failure[0]) - address
+            data = self._store_bytes(runs, size // self.element_bytes)
+            while data:
+                head = self.bus.burst_bytes - address % self.bus.burst_bytes
+                yield Burst(address, data[:head])
+                address, data = address + head, data[head:]
+            if failure is not None:
+                raise EngineTrap(failure[1], address)
+
+    def _store_bytes(self, run: _Runs, elements: int) -> bytes:
+        """What the first `elements` elements of a run of a store write."""
+        words = self.state.sbuf.reshape(-1)[self._sbuf_words(run, elements)[0]]
+        if self.element_bytes == 1:
+            return words.astype(np.uint8).tobytes()
+        if self.accumulate:
+            held = self.bus.memory[int(run.memory[0]) - self.bus.base :][: 2 * elements]
+            words = self._sums(held.copy().view("<u2"), words)
+        return words.astype("<u2").tobytes()
 
     def _runs(self, index: np.ndarray) -> _Runs:
         """The runs with these numbers, axis 1 counting fastest."""
@@ -163,7 +120,7 @@ class _Transfer:
             partition=walk(fields["partition"], "partition_stride"),
         )
 
-    def _checks(self, runs: _Runs) -> list[Check]:
+    def _run_checks(self, runs: _Runs) -> list[Check]:
         bus, config = self.bus, self.state.config
         last_byte = runs.memory + self.run * self.element_bytes - 1
         outside = (runs.memory < bus.first) | (last_byte > bus.last)
@@ -188,30 +145,40 @@ class _Transfer:
             size = 4 if self.accumulate == Accumulate.FP32 else 2
             where = runs.memory & _ADDRESS_MASK
             checks.append(Check(Trap.MEMORY_ALIGNMENT, runs.memory % size != 0, where))
-
-        if (fails := bus.may_fail(runs.memory, self.run * self.element_bytes)).any():
-            checks += self._bus_check(runs, int(fails.argmax()))
         return checks
 
-    def _bus_check(self, runs: _Runs, index: int) -> list[Check]:
+    def _bus_checks(self, runs: _Runs) -> list[Check]:
         """The check that the first run that fails on the bus fails; later ones do not matter."""
+        size = self.run * self.element_bytes
+        fails = self.bus.may_fail(runs.memory, size)
+        if not fails.any():
+            return []
+        index = int(fails.argmax())
         address = int(runs.memory[index])
-        beat, cause = self.bus.first_failure(address, self.run * self.element_bytes)
+        beat, cause = self.bus.first_failure(address, size)
         bad = np.arange(len(runs.memory)) == index
         return [Check(cause, bad, np.where(bad, self.bus.burst(address, beat), 0))]
 
-    def _move_until_error(self, run: _Runs) -> None:
-        """Move what lies before the failing beat; all beats of its burst cross the bus."""
-        address = int(run.memory[0])
-        size = self.run * self.element_bytes
-        beat, _ = self.bus.first_failure(address, size)
-        done = max(beat - address, 0) // self.element_bytes
-        if self.accumulate == Accumulate.FP32:
-            done -= done % 2
-        if done:
-            self._move(run, done, count=False)
-        burst_end = self.bus.burst(address, beat) // self.bus.burst_bytes + 1
-        self._count(run, min(size, burst_end * self.bus.burst_bytes - address))
+    def _move_until_error(self, index: int, failed: int) -> None:
+        """Move what comes before the error in a run, whose burst at `failed` crosses the bus.
+
+        A load: the chunks of a bus width, counted from the run's first byte, whose beats all came.
+        A store: the bursts before.
+        """
+        bus, run = self.bus, self._runs(np.array([index]))
+        address, size = int(run.memory[0]), self.run * self.element_bytes
+        if self.store:
+            with suppress(EngineTrap):
+                for burst in takewhile(lambda burst: burst.address < failed, self.bursts(index)):
+                    at = burst.address - bus.base
+                    bus.memory[at : at + len(burst.data)] = np.frombuffer(burst.data, np.uint8)
+        else:
+            beat, _ = bus.first_failure(address, size)
+            done = max(beat - address, 0) // bus.beat_bytes * bus.beat_bytes
+            if done:
+                self._move(run, done // self.element_bytes, count=False)
+        burst_end = failed // bus.burst_bytes * bus.burst_bytes + bus.burst_bytes
+        self._count(run, min(size, burst_end - address))
 
     def _count(self, runs: _Runs, size: int) -> None:
         beats = self.bus.beats(runs.memory, size)
@@ -296,3 +263,34 @@ def dma_load(state: TileState, bus: Bus, fields: dict[str, int]) -> None:
 def dma_store(state: TileState, bus: Bus, fields: dict[str, int]) -> None:
     """store.dma: scratchpad to memory. Raises `EngineTrap` after the runs that went well."""
     _Transfer(state, bus, fields, store=True).execute()
+
+
+def unsettled_bursts(
+    state: TileState, bus: Bus, following: Iterable[dict[str, int]], limit: int
+) -> list[Burst]:
+    """The failed burst of a store, and those behind it that may be in flight, `limit` in all.
+
+    Memory may have taken any of their bytes when the error came back; `bus.memory` has none.
+
+    Parameters
+    ----------
+    following
+        Fields of the `store.dma` that come after the failed one, in order. Their bytes are those
+        that the scratchpad holds now.
+    """
+    failed = bus.failed_write
+    if failed is None:
+        return []
+    later = (_Transfer(state, bus, fields, store=True).bursts(0) for fields in following)
+    of_failed = _Transfer(state, bus, failed.fields, store=True).bursts(failed.run)
+    bursts = chain(
+        dropwhile(lambda burst: burst.address != failed.address, of_failed),
+        chain.from_iterable(later),
+    )
+    unsettled = []
+    with suppress(EngineTrap):
+        for burst in bursts:
+            unsettled.append(burst)
+            if len(unsettled) == limit:
+                break
+    return unsettled

@@ -5,7 +5,8 @@ is ordered by its semaphores computes the same on any schedule, hence the same a
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -16,7 +17,8 @@ from tegula.isa.codec import Decoded, check, decode
 from tegula.isa.instructions import ENGINES, GRANULE_BYTES, Engine, by_opcode
 from tegula.isa.traps import Trap, TrapRecord
 from tegula_golden.activation import activation_apply, activation_table
-from tegula_golden.dma import Bus, dma_load, dma_store
+from tegula_golden.bus import Burst, Bus
+from tegula_golden.dma import dma_load, dma_store, unsettled_bursts
 from tegula_golden.partial_sums import PartialSums
 from tegula_golden.tensor import tensor_load, tensor_matmul
 from tegula_golden.tile_state import EngineTrap, TileState
@@ -49,11 +51,15 @@ class TileRun:
         None where the program reached `halt`.
     read_beats, write_beats
         AXI data beats, those of the program's fetch included.
+    unsettled
+        Where memory answered a write with an error: the failed burst and those behind it, in order,
+        of which memory may have taken any bytes (docs/traps.md). It was left without them.
     """
 
     trap: TrapRecord | None
     read_beats: int
     write_beats: int
+    unsettled: tuple[Burst, ...] = ()
 
 
 class _Stop(Exception):
@@ -233,7 +239,8 @@ class GoldenTile:
             Address (a multiple of 64) and size (a multiple of 16) of the program.
         window
             First and last byte that the tile may access; default: all of `memory`. Bytes inside the
-            window that `memory` does not hold answer DECERR.
+            window that `memory` does not hold answer DECERR; where it goes beyond `memory`, that
+            must begin or end with a beat of the bus.
         watchdog
             Cycles that count as a deadlock: means nothing here, since a deadlock is seen at once.
 
@@ -249,12 +256,32 @@ class GoldenTile:
         self._state.start()
         self.semaphores = [0] * self.config.semaphores
         self._queues = {engine: deque() for engine in ENGINES}
-        trap = None
+        trap, unsettled = None, []
         try:
-            self._execute(_FrontEnd(self.config, bus, program, program_bytes), bus)
+            front = _FrontEnd(self.config, bus, program, program_bytes)
+            self._execute(front, bus)
         except _Stop as stop:
             trap = stop.record
-        return TileRun(trap=trap, read_beats=bus.read_beats, write_beats=bus.write_beats)
+            if bus.failed_write is not None:
+                stores = self._stores_behind(front)
+                unsettled = unsettled_bursts(self._state, bus, stores, self.config.max_writes)
+        return TileRun(
+            trap=trap,
+            read_beats=bus.read_beats,
+            write_beats=bus.write_beats,
+            unsettled=tuple(unsettled),
+        )
+
+    def _stores_behind(self, front: _FrontEnd) -> Iterator[dict[str, int]]:
+        """Fields of the `store.dma` that are queued, and of those that are not yet dispatched."""
+        for queued in self._queues[Engine.STORE]:
+            if queued.decoded.mnemonic == "store.dma":
+                yield queued.decoded.fields
+        with suppress(_Stop):
+            while (queued := front.peek()).decoded.instruction.engine != Engine.CONTROL:
+                if queued.decoded.mnemonic == "store.dma":
+                    yield queued.decoded.fields
+                front.advance(queued.decoded.size)
 
     def _check_arguments(
         self,
@@ -278,6 +305,14 @@ class GoldenTile:
             raise ValueError(f"program_bytes must be a multiple of 16, not {program_bytes}")
         if not 0 <= window[0] <= window[1] < 1 << 48:
             raise ValueError(f"window must be first <= last, of 48 bits, not {window}")
+        beat = self.config.bus_bytes
+        end = base + memory.size
+        for edge, beyond in ((base, window[0] < base), (end, window[1] >= end)):
+            if beyond and edge % beat:
+                raise ValueError(
+                    f"a window beyond memory needs an edge of memory that is a multiple of {beat},"
+                    f" not {edge:#x}"
+                )
         if watchdog is not None and watchdog < 1:
             raise ValueError(f"watchdog must be at least 1, not {watchdog}")
 

@@ -122,7 +122,8 @@ class StoreBench(Bench):
     """A scratchpad that is read, and a memory that is written, and read where stores accumulate.
 
     A read sees memory as it is when its address is accepted, a write lands with its answer.
-    `effects` counts the bytes of bursts that are answered; `read_bursts` are (address, beats - 1).
+    `effects` counts the bytes of bursts that are answered; `read_bursts` are (address, beats - 1),
+    `written` are the beats (address, strobes, data).
     With `reads_first` no write beat is taken while a read is not answered; `held_back` counts the
     cycles in which one waited for that.
     """
@@ -139,6 +140,7 @@ class StoreBench(Bench):
         self.answers = deque()  # (first cycle, bytes to land as (index, value), bad)
         self.beats = deque()  # (first cycle, data, bad, last) of reads
         self.read_bursts = []
+        self.written = []
         self.ar_ready = self.r_valid = 0
         self.now = 0
         self.read_ready = self.aw_ready = self.w_ready = self.b_valid = 0
@@ -233,6 +235,7 @@ class StoreBench(Bench):
         addr, left, _, _ = burst
         _, data, strb, last = split(beat, [1, config.axi_data_width, config.bus_bytes, 1])
         assert last == (left == 0), "last beat of a burst"
+        self.written.append((addr, strb, data))
         bad = self.is_bad(addr)
         for lane in range(config.bus_bytes):
             if strb >> lane & 1:

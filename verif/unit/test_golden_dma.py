@@ -240,13 +240,13 @@ def run_outside(mnemonic, **fields):
     return result.trap, before, memory, tile.read_sbuf(0, TINY.sbuf_depth)
 
 
-def test_a_read_beyond_memory_keeps_what_came_before_the_failed_beat():
+def test_a_read_beyond_memory_keeps_the_whole_chunks_before_the_failed_beat():
     address = BASE + MEMORY_BYTES - 42
     trap, before, _, sbuf = run_outside("load.dma", mem_addr=address, run=48)
     boundary = BASE + MEMORY_BYTES
     assert (trap.cause, trap.engine, trap.address) == (Trap.BUS_DECERR, Engine.LOAD, boundary)
-    np.testing.assert_array_equal(sbuf[0, :21], before[-42:].view("<u2"))
-    assert not sbuf[0, 21:].any()
+    np.testing.assert_array_equal(sbuf[0, :20], before[-42:-2].view("<u2"))
+    assert not sbuf[0, 20:].any()
 
 
 def test_the_address_of_a_bus_error_is_that_of_its_burst():
@@ -256,7 +256,7 @@ def test_the_address_of_a_bus_error_is_that_of_its_burst():
     assert (trap.cause, trap.address) == (Trap.BUS_DECERR, BASE + MEMORY_BYTES + 33)
 
 
-def test_a_write_beyond_memory_stops_at_the_failed_beat():
+def test_a_write_beyond_memory_stops_before_the_failed_burst():
     trap, before, after, _ = run_outside(
         "store.dma", mem_addr=BASE + MEMORY_BYTES - 16, run=8, count1=4, mem_stride1=16
     )

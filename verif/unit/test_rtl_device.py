@@ -251,6 +251,10 @@ def test_a_delay_out_of_range_is_quoted(late):
         ({"program": 32}, "program must be a multiple of 64 .* not 32"),
         ({"program_bytes": 8}, "program_bytes must be a multiple of 16, not 8"),
         ({"window": (9, 8)}, r"window must be first <= last, of 48 bits, not \(9, 8\)"),
+        (
+            {"memory": np.zeros(1000, np.uint8), "window": (0, 1000)},
+            "an edge of memory that is a multiple of 16, not 0x3e8",
+        ),
         ({"watchdog": 0}, "watchdog must be 1 to .* not 0"),
     ],
 )

@@ -50,16 +50,18 @@ def test_a_program_without_halt_ends_behind_its_last_byte(tile, text):
     assert_a_good_program_runs(tile)
 
 
-@pytest.mark.parametrize("bad_bytes", [0, 8, 24])
-def test_a_malformed_program_size_is_illegal(tile, bad_bytes):
-    golden = GoldenTile(SMALL)
-    program = assemble("load.sync\nload.sync\nhalt")
-    for device in (golden, tile):
-        try:
-            result = run(device, program, program_bytes=bad_bytes)
-        except ValueError:
-            continue
-        assert result.trap.cause is Trap.ILLEGAL_FIELD
+def test_an_empty_program_is_illegal(tile):
+    for device in (GoldenTile(SMALL), tile):
+        result = run(device, assemble("halt"), program_bytes=0)
+        assert_trap(result, (Trap.ILLEGAL_FIELD, Engine.CONTROL, 0, 0))
+    assert_a_good_program_runs(tile)
+
+
+@pytest.mark.parametrize("bad_bytes", [8, 24])
+def test_a_program_of_half_a_granule_is_refused(tile, bad_bytes):
+    for device in (GoldenTile(SMALL), tile):
+        with pytest.raises(ValueError, match=f"multiple of 16, not {bad_bytes}"):
+            run(device, assemble("load.sync\nhalt"), program_bytes=bad_bytes)
     assert_a_good_program_runs(tile)
 
 

@@ -39,8 +39,8 @@ class LoadEngine(wiring.Component):
     arrives. From `instr.valid` to `ar.valid` 5 cycles; from a beat to its write 4 cycles, one more
     where the chunk also needs the next beat.
 
-    An error of the bus traps when everything before the failed beat is written; nothing after it
-    is.
+    An error of the bus traps when the chunks whose beats all came before the bad one are written;
+    nothing else of its run is, nor behind it (docs/traps.md).
 
     Parameters
     ----------

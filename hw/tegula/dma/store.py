@@ -39,6 +39,9 @@ class StoreEngine(wiring.Component):
     requested burst gets its beats, with zero strobes after `stop`. From `instr.valid` to `aw.valid`
     5 cycles. An instruction is complete when memory has answered each of its bursts.
 
+    An error of the bus traps when the bursts before it are answered. Behind a burst whose write
+    failed, no more than `max_writes` - 1 have been requested (docs/traps.md).
+
     Parameters
     ----------
     config : TileConfig

@@ -310,5 +310,13 @@ class RtlDevice:
             raise ValueError(f"program_bytes must be a multiple of 16, not {program_bytes}")
         if not 0 <= window[0] <= window[1] < 1 << 48:
             raise ValueError(f"window must be first <= last, of 48 bits, not {window}")
+        beat = self.config.bus_bytes
+        end = base + memory.size
+        for edge, beyond in ((base, window[0] < base), (end, window[1] >= end)):
+            if beyond and edge % beat:
+                raise ValueError(
+                    f"a window beyond memory needs an edge of memory that is a multiple of {beat},"
+                    f" not {edge:#x}"
+                )
         if not 1 <= self._watchdog < 1 << 32:
             raise ValueError(f"watchdog must be 1 to 2**32 - 1, not {self._watchdog}")
