@@ -1,35 +1,22 @@
 """Memory at an AXI4 port: cocotbext-axi's subordinate with latency, pauses, faults and a judge."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import cocotb
 import numpy as np
 from cocotb.queue import Queue
-from cocotb.triggers import RisingEdge, Timer
+from cocotb.triggers import Timer
 from cocotb.utils import get_sim_steps, get_sim_time
-from cocotbext.axi import AxiBus, AxiResp, AxiSlaveRead, AxiSlaveWrite
+from cocotbext.axi import AxiBus, AxiSlaveRead, AxiSlaveWrite
+from memory_content import Beat, MemoryContent, watch_stability
 from testbench import CLOCK_NS
 
 from tegula.config import TileConfig
 
-__all__ = ["AxiMemory", "Fault", "pauses"]
-
-_BURST_INCR = 1
-_UNREAD = 0xA5
-"""Content of read beats that fail."""
+__all__ = ["AxiMemory", "pauses"]
 
 _SPELLS = (1, 1, 1, 2, 4, 15)
 """Lengths of pauses in cycles, equally likely."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Fault:
-    """Beats that touch bytes `first` to `last` answer `response`."""
-
-    first: int
-    last: int
-    response: AxiResp
 
 
 def pauses(rng: np.random.Generator, rate: float) -> Iterator[bool]:
@@ -41,8 +28,8 @@ def pauses(rng: np.random.Generator, rate: float) -> Iterator[bool]:
             yield from [True] * int(cycles) if begins else (False,)
 
 
-class AxiMemory:
-    """Memory behind the tile's AXI4 port.
+class AxiMemory(MemoryContent):
+    """Memory behind the tile's AXI4 port, whose channels move independently.
 
     It answers at one of two extremes that AXI allows. Patient: a read sees memory as it is when
     its address is accepted, a write lands with its response. Eager: a read sees memory when its
@@ -59,31 +46,19 @@ class AxiMemory:
 
     Attributes
     ----------
-    content
-        The memory, uint8; may be changed from outside.
-    faults
-        Ranges that answer with an error.
     reads_eager, writes_eager
         The extreme of each direction.
-    read_beats, write_beats
-        Beats that were transferred (of reads: that were put on their way).
-    most_reads, most_writes
-        Largest number of bursts that were accepted and not complete.
     """
 
     def __init__(self, dut, config: TileConfig, size_bytes: int, base: int = 0, latency: int = 0):
+        super().__init__(config, size_bytes, base)
         bus = AxiBus.from_prefix(dut, "m_axi", bus_separator="__")
-        self.config = config
-        self.base = base
         self.latency = latency
-        self.content = np.zeros(size_bytes, np.uint8)
-        self.faults: list[Fault] = []
         self.reads_eager = self.writes_eager = False
-        self.read_beats = self.write_beats = self.most_reads = self.most_writes = 0
         self._reads, self._writes = _Reads(bus.read, dut.clk), _Writes(bus.write, dut.clk)
         self._reads.serve(self)
         self._writes.serve(self)
-        cocotb.start_soon(_watch_stability(dut))
+        cocotb.start_soon(watch_stability(dut))
 
     def pause(self, rng: np.random.Generator, rate: float) -> None:
         """Let each of the five channels rest in a share `rate` of the cycles; 0: never."""
@@ -96,49 +71,6 @@ class AxiMemory:
             channel.pause = False
             if rate > 0:
                 channel.set_pause_generator(pauses(rng, rate))
-
-    def check_burst(self, address: int, beats: int, size: int, burst: int) -> None:
-        """What a burst of this tile must look like."""
-        width = self.config.bus_bytes
-        span = width * self.config.max_burst_beats
-        last = address + beats * width - 1
-        assert 1 << size == width, f"burst at {address:#x} has beats of {1 << size} bytes"
-        assert burst == _BURST_INCR, f"burst at {address:#x} is not INCR"
-        assert address % width == 0, f"burst at {address:#x} does not begin on a beat"
-        assert address // 4096 == last // 4096, f"burst at {address:#x} crosses 4 KiB"
-        assert address // span == last // span, f"burst at {address:#x} is longer than it may be"
-
-    def response(self, address: int) -> AxiResp:
-        """How the beat at `address` is answered."""
-        last = address + self.config.bus_bytes - 1
-        for fault in self.faults:
-            if address <= fault.last and last >= fault.first:
-                return fault.response
-        inside = self.base <= address and last < self.base + len(self.content)
-        return AxiResp.OKAY if inside else AxiResp.DECERR
-
-    def read(self, address: int) -> tuple[int, AxiResp]:
-        """Data and response of a read beat."""
-        width, response = self.config.bus_bytes, self.response(address)
-        if response != AxiResp.OKAY:
-            return int.from_bytes(bytes([_UNREAD]) * width, "little"), response
-        start = address - self.base
-        return int.from_bytes(self.content[start : start + width].tobytes(), "little"), response
-
-    def write(self, address: int, data: int, strobe: int) -> AxiResp:
-        """Write the bytes of a beat whose strobes are set; the response."""
-        width, response = self.config.bus_bytes, self.response(address)
-        if response != AxiResp.OKAY:
-            return response if strobe else AxiResp.OKAY
-        start = address - self.base
-        if strobe == (1 << width) - 1:
-            content = np.frombuffer(data.to_bytes(width, "little"), np.uint8)
-            self.content[start : start + width] = content
-        else:
-            for lane in range(width):
-                if strobe >> lane & 1:
-                    self.content[start + lane] = data >> 8 * lane & 0xFF
-        return response
 
 
 def _due(memory: AxiMemory) -> int:
@@ -204,58 +136,21 @@ class _Writes(AxiSlaveWrite):
             memory.check_burst(address, beats, int(aw.awsize), int(aw.awburst))
             self._pending += 1
             memory.most_writes = max(memory.most_writes, self._pending)
-            data = []
+            data, early = [], [] if memory.writes_eager else None
             for beat in range(beats):
                 w = await self.w_channel.recv()
                 memory.write_beats += 1
                 assert bool(w.wlast) == (beat == beats - 1), f"WLAST of burst {address:#x}"
-                data.append((address + beat * self.byte_lanes, int(w.wdata), int(w.wstrb)))
-                if memory.writes_eager:
-                    data[-1] = memory.write(*data[-1])
-            self._complete.put_nowait((_due(memory), int(aw.awid), data))
+                data.append(Beat(address + beat * self.byte_lanes, int(w.wdata), int(w.wstrb)))
+                if early is not None:
+                    early.append(memory.write(data[-1]))
+            self._complete.put_nowait((_due(memory), int(aw.awid), data, early))
 
     async def _answer(self) -> None:
         while True:
-            due, identifier, data = await self._complete.get()
+            due, identifier, data, early = await self._complete.get()
             await _wait_until(due)
-            responses = [
-                beat if isinstance(beat, AxiResp) else self._memory.write(*beat) for beat in data
-            ]
             b = self.b_channel._transaction_obj()
-            b.bid, b.bresp = identifier, max(responses)
+            b.bid, b.bresp = identifier, self._memory.answer(data, early)
             await self.b_channel.send(b)
             self._pending -= 1
-
-
-async def _watch_stability(dut) -> None:
-    """What the tile offers stays as it is until it is taken (IHI 0022H, A3.2.1)."""
-    payloads = {
-        "ar": ("araddr", "arlen", "arid"),
-        "aw": ("awaddr", "awlen", "awid"),
-        "w": ("wdata", "wstrb", "wlast"),
-    }
-    channels = [
-        (
-            name,
-            getattr(dut, f"m_axi__{name}valid"),
-            getattr(dut, f"m_axi__{name}ready"),
-            [getattr(dut, f"m_axi__{port}") for port in ports],
-        )
-        for name, ports in payloads.items()
-    ]
-    waiting: dict[str, list[int]] = {}
-    edge = RisingEdge(dut.clk)
-    while True:
-        await edge
-        for name, valid, ready, ports in channels:
-            if not valid.value:
-                assert name not in waiting, f"{name}valid fell before {name}ready"
-                continue
-            if ready.value and name not in waiting:
-                continue
-            now = [int(port.value) for port in ports]
-            assert waiting.get(name, now) == now, f"{name} changed while it waited"
-            if ready.value:
-                waiting.pop(name, None)
-            else:
-                waiting[name] = now

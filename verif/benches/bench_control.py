@@ -2,11 +2,12 @@
 
 import cocotb
 import numpy as np
-from axi_memory import AxiMemory, Fault
+from axi_memory import AxiMemory
 from cocotb.triggers import ClockCycles
 from cocotbext.axi import AxiResp
 from fake_engine import Accepted, FakeEngine, Journal
 from host import Host, ProgramOutcome
+from memory_content import Fault
 from sync_programs import SyncProgram, random_sync_program
 from testbench import config, random_source, start
 

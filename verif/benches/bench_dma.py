@@ -5,10 +5,11 @@ from dataclasses import replace
 
 import cocotb
 import numpy as np
-from axi_memory import AxiMemory, Fault
+from axi_memory import AxiMemory
 from cocotb.triggers import RisingEdge
 from cocotbext.axi import AxiResp
 from engine_port import EnginePort, QueueItem
+from memory_content import Fault
 from random_ops import random_descriptor
 from testbench import config, random_source, start
 

@@ -163,17 +163,27 @@ class GoldenTile:
     """
 
     def __init__(self, config: TileConfig, *, errors: Sequence[tuple[int, int, str]] = ()):
+        self.config = config
+        self.set_errors(errors)
+        self.semaphores = [0] * config.semaphores
+        self._state = TileState(config)
+        self._queues: dict[Engine, deque[_Queued]] = {}
+
+    def set_errors(self, errors: Sequence[tuple[int, int, str]]) -> None:
+        """Let these beats of memory fail from the next program on, and no others.
+
+        Raises
+        ------
+        ValueError
+            If `errors` is malformed.
+        """
         for first, last, response in errors:
             if not 0 <= first <= last or response not in _ERROR_TRAPS:
                 raise ValueError(
                     "errors must be (first, last >= first, 'slverr' or 'decerr'), not"
                     f" {(first, last, response)}"
                 )
-        self.config = config
         self._errors = [(first, last, _ERROR_TRAPS[name]) for first, last, name in errors]
-        self.semaphores = [0] * config.semaphores
-        self._state = TileState(config)
-        self._queues: dict[Engine, deque[_Queued]] = {}
 
     def read_sbuf(self, addr: int, columns: int) -> np.ndarray:
         """Scratchpad words `addr` to `addr + columns - 1` of every partition: uint16, N x columns.
