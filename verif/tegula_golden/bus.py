@@ -110,6 +110,19 @@ class Bus:
         beat, cause = min(failures, key=itemgetter(0))
         return beat * self.beat_bytes, cause
 
+    def write_failure(self, address: int, size: int, beat: int) -> Trap:
+        """Cause of the failure of a run's burst that holds the failing beat at `beat`.
+
+        Memory answers a write once a burst: with DECERR if it would any of its beats.
+        """
+        end = min(address + size, (beat // self.burst_bytes + 1) * self.burst_bytes)
+        start, causes = max(address, beat), []
+        while start < end and (failure := self.first_failure(start, end - start)) is not None:
+            beat, cause = failure
+            causes.append(cause)
+            start = beat + self.beat_bytes
+        return max(causes)
+
     def burst(self, address: int, beat: int) -> int:
         """Address of the burst of a run at `address` that holds the beat at `beat`."""
         return max(address, beat // self.burst_bytes * self.burst_bytes)

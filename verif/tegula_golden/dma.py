@@ -156,6 +156,8 @@ class _Transfer:
         index = int(fails.argmax())
         address = int(runs.memory[index])
         beat, cause = self.bus.first_failure(address, size)
+        if self.store and not self.accumulate:
+            cause = self.bus.write_failure(address, size, beat)
         bad = np.arange(len(runs.memory)) == index
         return [Check(cause, bad, np.where(bad, self.bus.burst(address, beat), 0))]
 

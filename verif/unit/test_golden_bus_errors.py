@@ -21,15 +21,19 @@ CONFIGS = {
 both = pytest.mark.parametrize("engine", [Engine.LOAD, Engine.STORE], ids=lambda e: e.name.lower())
 
 
-def execute(config, engine, descriptors, bad, seed):
-    """Run descriptors on the simulator; its outcome, the tile, and memory and scratchpad before."""
+def execute(config, engine, descriptors, errors, seed):
+    """Run descriptors; the outcome, and memory and scratchpad after and before.
+
+    `errors`: as the simulator takes them, or one byte that fails.
+    """
+    errors = [(errors, errors, "slverr")] if isinstance(errors, int) else errors
     rng = np.random.default_rng(seed)
     code = b"".join(encode(f"{engine.name.lower()}.dma", config, **d) for d in descriptors)
     code += encode("halt")
     program = BASE + DATA_BYTES
     memory = rng.integers(0, 256, DATA_BYTES + 1024).astype(np.uint8)
     memory[DATA_BYTES:][: len(code)] = np.frombuffer(code, np.uint8)
-    tile = GoldenTile(config, errors=[(bad, bad, "slverr")])
+    tile = GoldenTile(config, errors=errors)
     tile.write_sbuf(0, rng.integers(0, 1 << 16, (config.n, config.sbuf_depth)).astype(np.uint16))
     before = memory.copy(), tile.read_sbuf(0, config.sbuf_depth)
     result = tile.run(memory, program=program, program_bytes=len(code), base=BASE)
@@ -118,3 +122,21 @@ def test_nothing_is_unsettled_without_a_failed_write(trap):
     result, *_ = execute(config, engine, [fields, store()], BASE, 0)
     assert result.trap is not None
     assert result.unsettled == ()
+
+
+@pytest.mark.parametrize(
+    ("engine", "accumulate", "cause"),
+    [
+        (Engine.LOAD, 0, Trap.BUS_SLVERR),
+        (Engine.STORE, 1, Trap.BUS_SLVERR),
+        (Engine.STORE, 0, Trap.BUS_DECERR),
+    ],
+)
+def test_a_read_fails_as_its_first_bad_beat_and_a_write_as_its_worst(engine, accumulate, cause):
+    config = CONFIGS["small"]
+    errors = [(BASE + 17, BASE + 17, "slverr"), (BASE + 32, BASE + 32, "decerr")]
+    fields = store(run=40, accumulate=accumulate)
+    assert execute(config, engine, [fields], errors, 0)[0].trap.cause is cause
+    assert execute(config, engine, [fields | {"run": 16}], errors, 0)[0].trap.cause is (
+        Trap.BUS_SLVERR
+    )
