@@ -124,19 +124,22 @@ class StoreBench(Bench):
     A read sees memory as it is when its address is accepted, a write lands with its answer.
     `effects` counts the bytes of bursts that are answered; `read_bursts` are (address, beats - 1),
     `written` are the beats (address, strobes, data).
-    With `reads_first` no write beat is taken while a read is not answered; `held_back` counts the
-    cycles in which one waited for that.
+    With `reads_first` no write beat is taken while a read is not answered; with `address_last` no
+    address before the last beat of its burst; with `data_last` no beat before the address, which
+    is taken in a tenth of the cycles.
+    `held_back` counts the cycles in which one waited for that.
     """
 
     read_latency = 3
     outstanding_reads = 16
-    reads_first = False
+    reads_first = address_last = data_last = False
     held_back = 0
 
     def make(self):
         self.reads = deque()  # (cycle of the answer, words)
         self.bursts = deque()  # [addr, beats left, bytes, bad] requested, beats not all sent
         self.early = deque()  # W beats that are here before their burst's request is taken
+        self.whole = 0  # last beats among them
         self.answers = deque()  # (first cycle, bytes to land as (index, value), bad)
         self.beats = deque()  # (first cycle, data, bad, last) of reads
         self.read_bursts = []
@@ -163,8 +166,14 @@ class StoreBench(Bench):
 
     def drive(self, ctx):
         dut = self.dut
-        self.read_ready, self.aw_ready = int(self.lucky()), int(self.lucky())
-        self.w_ready = int(self.lucky() and not (self.reads_first and self.beats))
+        self.read_ready = int(self.lucky())
+        self.address_waits = self.address_last and not self.whole
+        self.data_waits = (self.reads_first and bool(self.beats)) or (
+            self.data_last and not self.bursts
+        )
+        slow = self.data_last and self.rng.random() > 0.1
+        self.aw_ready = int(self.lucky() and not self.address_waits and not slow)
+        self.w_ready = int(self.lucky() and not self.data_waits)
         ctx.set(dut.read.ready, self.read_ready)
         ctx.set(dut.aw.ready, self.aw_ready)
         ctx.set(dut.w.ready, self.w_ready)
@@ -196,7 +205,7 @@ class StoreBench(Bench):
             for index, value in landing:
                 self.memory[index] = value
             self.outcome.effects += len(landing)
-        self.held_back += bool(self.reads_first and self.beats and w & 1)
+        self.held_back += bool((self.data_waits and w & 1) or (self.address_waits and aw & 1))
         if self.r_valid:
             assert r_ready, "a beat was requested without room for it"
             self.r_valid = 0
@@ -215,6 +224,7 @@ class StoreBench(Bench):
         if self.hold("w", w & 1, self.w_ready, w):
             self.outcome.beats += 1
             self.early.append(w)
+            self.whole += w >> (config.axi_data_width + config.bus_bytes + 1)
         while self.early and self.bursts:
             self.write(self.early.popleft())
 
@@ -246,5 +256,6 @@ class StoreBench(Bench):
         burst[3] = burst[3] or bad
         burst[0], burst[1] = addr + config.bus_bytes, left - 1
         if last:
+            self.whole -= 1
             self.bursts.popleft()
             self.answers.append((self.now + self.latency - 1, burst[2], burst[3]))
