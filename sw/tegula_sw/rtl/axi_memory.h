@@ -150,6 +150,7 @@ class AxiMemory {
         return {!reads_.empty(),
                 !writes_.empty() || !early_.empty() || !responses_.empty(),
                 !writes_.empty(),
+                !early_.empty(),
                 complete,
                 !responses_.empty(),
                 tile.M_AXI(arvalid) != 0,

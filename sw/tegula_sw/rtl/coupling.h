@@ -29,7 +29,8 @@ struct Coupling {
 // What the memory holds, and what the tile offers in the coming cycle.
 struct Situation {
     bool reading, writing;     // a read, a write is accepted, in whole or in part, and not answered
-    bool addressed, complete;  // a write whose data are missing; data of a write without its address
+    bool addressed;            // a write whose data are missing
+    bool started, complete;    // some, all of the data of a write without its address
     bool answering;            // a write is complete and not answered
     bool ar, aw, w;            // valid
     uint64_t cycle;
@@ -56,7 +57,7 @@ class Coupler {
             may.aw = writes_turn_ && !now.reading && !now.answering && !now.addressed;
             may.w = writes_turn_ && !now.reading && !now.answering && !now.complete;
         }
-        if (coupling_.address == Coupling::kWithData) may.aw &= now.w;
+        if (coupling_.address == Coupling::kWithData) may.aw &= now.w || now.started;
         if (coupling_.address == Coupling::kAfterData) may.aw &= now.complete;
         if (coupling_.address == Coupling::kBeforeData) may.w &= now.addressed;
         if (coupling_.spells) {

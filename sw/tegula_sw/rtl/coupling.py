@@ -25,7 +25,7 @@ class AddressCoupling(IntEnum):
 
     FREE = 0
     WITH_DATA = 1
-    """An address is accepted only in a cycle with a valid beat."""
+    """An address is accepted only when its first beat is valid, or was accepted."""
 
     AFTER_DATA = 2
     """An address is accepted only after the last of its beats."""
