@@ -2,74 +2,22 @@
 
 import cocotb
 import numpy as np
+from gemm_runs import run_gemm
 from memory_map import BASE
 from random_programs import random_program
 from testbench import config, random_source
 from tile_bench import TileBench
 
-from tegula.formats import BF16, E4M3FN, E5M2, FP32, FloatFormat
+from tegula.formats import BF16, E4M3FN, E5M2, FP32
 from tegula_golden.cast import cast
 from tegula_golden.codes import code_dtype
-from tegula_golden.gemm import gemm
-from tegula_golden.stimuli import KINDS, PAIR_KINDS, cast_inputs, pair
+from tegula_golden.stimuli import KINDS, PAIR_KINDS, cast_inputs
 from tegula_sw.builder import MemoryImage
 from tegula_sw.casts import CastAddresses, build_cast
-from tegula_sw.gemm_kernel import build_gemm
-from tegula_sw.gemm_map import GemmAddresses
-from tegula_sw.gemm_shape import GemmShape
 
 OPERAND_FORMATS = (BF16, E4M3FN, E5M2)
 RESULT_FORMATS = (*OPERAND_FORMATS, FP32)
 LATENCIES = (0, 1, 20, 100)
-
-
-async def run_gemm(
-    bench: TileBench,
-    rng: np.random.Generator,
-    shape: tuple[int, int, int],
-    formats: tuple[FloatFormat, FloatFormat, FloatFormat],
-    *,
-    kind: str,
-    saturate: bool,
-    swapped: bool | None = None,
-) -> None:
-    """One GEMM of M x N x K with noise around every buffer; the result, and all else, compared."""
-    (m, n, k), (fmt_a, fmt_b, fmt_out) = shape, formats
-    a, b = pair(rng, (k, m, n), fmt_a, fmt_b, kind)
-    a = np.ascontiguousarray(a.T)
-    image = MemoryImage(BASE)
-    guards = [image.reserve(64)]
-    places = {}
-    for name, size_bytes in (
-        ("a", a.nbytes),
-        ("b", b.nbytes),
-        ("c", m * n * fmt_out.width // 8),
-    ):
-        places[name] = image.reserve(size_bytes)
-        guards.append(image.reserve(64))
-    program, _ = build_gemm(
-        bench.config,
-        GemmShape.whole(m, n, k, fmt_a, fmt_b, fmt_out),
-        GemmAddresses(**places),
-        saturate=saturate,
-        swapped=swapped,
-    )
-    start = image.reserve(len(program))
-    memory = bench.noise(image.size_bytes)
-    for address, content in (
-        (places["a"], a.tobytes()),
-        (places["b"], b.tobytes()),
-        (start, program),
-    ):
-        memory[address - BASE :][: len(content)] = np.frombuffer(content, np.uint8)
-    after, _ = await bench.run(memory, start, len(program))
-    result = image.read(after, places["c"], code_dtype(fmt_out), (m, n))
-    want = gemm(a, b, fmt_a, fmt_b, fmt_out, saturate=saturate, rows=bench.config.n)
-    assert (result == want).all()
-    c_first = places["c"] - BASE
-    c_last = c_first + result.nbytes
-    assert (after[:c_first] == memory[:c_first]).all()
-    assert (after[c_last:] == memory[c_last:]).all()
 
 
 async def random_gemms(dut, name: str, rate: float, count: int) -> None:

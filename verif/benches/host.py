@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from axi_memory import pauses
-from cocotb.triggers import RisingEdge, with_timeout
+from cocotb.triggers import RisingEdge, SimTimeoutError, with_timeout
 from cocotbext.axi import AxiLiteBus, AxiLiteMaster, AxiResp
 from testbench import CLOCK_NS
 
@@ -56,6 +56,12 @@ class Host:
         assert answer.resp == AxiResp.OKAY
         return int.from_bytes(answer.data, "little")
 
+    async def refuses(self, offset: int) -> bool:
+        """Whether reading and writing at `offset` answers SLVERR."""
+        read = await self._master.read(offset, 4)
+        write = await self._master.write(offset, bytes(4))
+        return read.resp == write.resp == AxiResp.SLVERR
+
     async def _write_wide(self, name: str, value: int) -> None:
         await self.write(f"{name}_LOW", value & 0xFFFF_FFFF)
         await self.write(f"{name}_HIGH", value >> 32)
@@ -78,7 +84,10 @@ class Host:
     async def wait(self, budget_cycles: int) -> None:
         """Wait for the interrupt, at most `budget_cycles` cycles."""
         if not self._dut.irq.value:
-            await with_timeout(RisingEdge(self._dut.irq), budget_cycles * CLOCK_NS, "ns")
+            try:
+                await with_timeout(RisingEdge(self._dut.irq), budget_cycles * CLOCK_NS, "ns")
+            except SimTimeoutError:
+                raise AssertionError(f"no interrupt within {budget_cycles} cycles") from None
 
     async def outcome(self) -> ProgramOutcome:
         """Read how the program ended, and clear the interrupt."""

@@ -70,6 +70,9 @@ class MemoryContent:
         Bursts in the order in which they were answered.
     """
 
+    slowness = 1
+    """Factor by which programs may take longer than with channels that are independent."""
+
     def __init__(self, config: TileConfig, size_bytes: int, base: int):
         self.config = config
         self.base = base
@@ -159,7 +162,7 @@ class MemoryContent:
 
 
 async def watch_stability(dut) -> None:
-    """What the tile offers stays as it is until it is taken (IHI 0022H, A3.2.1)."""
+    """What the tile offers stays as it is until it is taken (IHI 0022H, A3.2.1), or a reset."""
     payloads = {
         "ar": ("araddr", "arlen", "arid"),
         "aw": ("awaddr", "awlen", "awid"),
@@ -178,6 +181,9 @@ async def watch_stability(dut) -> None:
     edge = RisingEdge(dut.clk)
     while True:
         await edge
+        if dut.rst.value:
+            waiting.clear()
+            continue
         for name, valid, ready, ports in channels:
             if not valid.value:
                 assert name not in waiting, f"{name}valid fell before {name}ready"

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from axi_memory import AxiMemory
 from cocotbext.axi import AxiResp
+from coupled_memory import CoupledMemory
 from host import Host, ProgramOutcome
 from memory_content import Fault
 from memory_map import BASE
@@ -33,6 +34,8 @@ class TileBench:
     ----------
     errors
         As `GoldenTile` takes them.
+    memory
+        The tile's memory, empty; default: one whose channels are independent.
 
     Attributes
     ----------
@@ -46,9 +49,10 @@ class TileBench:
         config: TileConfig,
         rng: np.random.Generator,
         errors: Sequence[tuple[int, int, str]] = (),
+        memory: AxiMemory | CoupledMemory | None = None,
     ):
         self.config, self._rng = config, rng
-        self.memory = AxiMemory(dut, config, 0, BASE)
+        self.memory = AxiMemory(dut, config, 0, BASE) if memory is None else memory
         self.host = Host(dut)
         self.golden = GoldenTile(config)
         self.set_errors(errors)
@@ -56,9 +60,9 @@ class TileBench:
         self.programs = self.traps = self.unsettled = 0
 
     @classmethod
-    async def make(cls, dut, config, rng, errors=()) -> "TileBench":
+    async def make(cls, dut, config, rng, errors=(), memory=None) -> "TileBench":
         """A bench around a tile that comes out of reset."""
-        bench = cls(dut, config, rng, errors)
+        bench = cls(dut, config, rng, errors, memory)
         await start(dut)
         return bench
 
@@ -152,4 +156,5 @@ class TileBench:
     def _budget(self, beats: int, watchdog: int) -> int:
         """Cycles after which the tile hangs for certain: 30 a beat, with latency and pauses."""
         per_beat = 30 + self.memory.latency
-        return int((2000 + watchdog + beats * per_beat) / (1 - self._rate) ** 2)
+        cycles = (2000 + watchdog + beats * per_beat) / (1 - self._rate) ** 2
+        return int(cycles * self.memory.slowness)

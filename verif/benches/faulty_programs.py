@@ -1,0 +1,54 @@
+"""Where beats fail in a random program, and what a random program ends in."""
+
+import numpy as np
+
+from tegula.isa.assembly import assemble
+from tegula.isa.codec import decode
+from tegula.isa.instructions import ENGINES, INSTRUCTIONS
+
+__all__ = ["random_errors", "random_tail"]
+
+
+def random_errors(rng: np.random.Generator, code: bytes, start: int) -> list[tuple[int, int, str]]:
+    """One to three ranges of bytes that fail, as `GoldenTile` takes them.
+
+    Each begins in a run of some DMA instruction of the program, often at an end of it, or in the
+    program itself, which lies at `start`.
+    """
+    transfers, offset = [], 0
+    while offset < len(code):
+        decoded = decode(code, offset)
+        if decoded.mnemonic in ("load.dma", "store.dma"):
+            transfers.append(decoded.fields)
+        offset += decoded.size
+    errors = []
+    for _ in range(int(rng.integers(1, 4))):
+        if not transfers or rng.random() < 0.15:
+            first = start + int(rng.integers(len(code)))
+        else:
+            fields = transfers[int(rng.integers(len(transfers)))]
+            size = fields["run"] * (1 if fields["bytes1"] else 2)
+            first = fields["mem_addr"] + int(rng.choice([0, size - 1, rng.integers(size)]))
+            for axis in (1, 2, 3):
+                step = int(rng.integers(fields[f"count{axis}"]))
+                first += step * fields[f"mem_stride{axis}"]
+        last = first + int(rng.choice([0, 0, 3, 40]))
+        errors.append((first, last, str(rng.choice(["slverr", "decerr"]))))
+    return errors
+
+
+def random_tail(rng: np.random.Generator) -> bytes:
+    """Granules that hardly make a program: random bytes, or waits and signals of one engine."""
+    granules = rng.integers(0, 256, (int(rng.integers(1, 12)), 16)).astype(np.uint8)
+    kind = rng.integers(3)
+    if kind == 1:
+        granules[:, 0] = rng.choice([row.opcode for row in INSTRUCTIONS], len(granules))
+    if kind == 2:
+        mnemonic = f"{ENGINES[int(rng.integers(len(ENGINES)))].name.lower()}.sync"
+        parts = ("wait({}>={})", "consume({}>={})", *6 * ("signal({}+={})",))
+        lines = (
+            f"{mnemonic} {rng.choice(parts)}".format(rng.integers(3), rng.integers(1, 4))
+            for _ in granules
+        )
+        return assemble("\n".join(lines)) + granules[: int(rng.integers(2))].tobytes()
+    return granules.tobytes()
