@@ -4,6 +4,7 @@ SEED ?= 1
 COUNT ?= 1000
 TEST ?=
 WAVES ?= 0
+ERRORS ?= 0
 
 PY := .venv/bin/python
 export PATH := $(CURDIR)/scripts/shims:$(CURDIR)/.venv/bin:$(PATH)
@@ -56,8 +57,9 @@ step: .venv/.ready ## where the cycles of a training step go, for docs/training.
 mutants: .venv/.ready ## plant one bug at a time; the tests must find each
 	@$(PY) scripts/mutants.py $(if $(TEST),--mutant '$(TEST)')
 
-fuzz: .venv/.ready ## random programs on RTL and golden; COUNT, SEED, PRESET
-	@$(PY) verif/benches/fuzz.py --preset $(PRESET) --seed $(SEED) --count $(COUNT)
+fuzz: .venv/.ready ## random programs on RTL and golden; COUNT, SEED, PRESET, ERRORS=1 on failing memory
+	@$(PY) verif/benches/fuzz.py --preset $(PRESET) --seed $(SEED) --count $(COUNT) \
+	    $(if $(filter 1,$(ERRORS)),--errors)
 
 docs: .venv/.ready ## regenerate docs/isa.md
 	@$(PY) -m tegula.isa.document docs/isa.md

@@ -13,7 +13,7 @@ from tegula_sw.builder import Program
 from tegula_sw.ordering import assemble_ordered
 from tegula_sw.schedule import Op
 
-__all__ = ["RandomProgram", "random_program"]
+__all__ = ["RandomProgram", "random_program", "serialise_ops"]
 
 
 @dataclass(frozen=True, kw_only=True)
