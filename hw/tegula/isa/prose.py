@@ -95,8 +95,10 @@ address `sbuf_addr` plus the sum of i_a x `sbuf_stride_a`; in layout `free` it l
 
 On the bus, a run is a sequence of INCR bursts of full-width beats from the aligned beat that
 holds its first byte to the one that holds its last, split at multiples of `max_burst_beats`
-beats; no burst crosses 4 KiB. Writes use strobes: nothing outside of the run is changed. Reads
-and writes of different engines are ordered only by semaphores; a program must not change itself.
+beats; no burst crosses 4 KiB. Writes use strobes: nothing outside of the run is changed. What the
+bus must do, and need not, is in [bus.md](bus.md); what a run leaves behind that the bus answers
+with an error, in [traps.md](traps.md). Reads and writes of different engines are ordered only by
+semaphores; a program must not change itself.
 
 With `accumulate`, an element is not copied but added: the destination becomes destination +
 source, both numbers of bf16 or fp32 (numerics.md, section 5.7). `run` counts words: an fp32
