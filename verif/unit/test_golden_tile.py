@@ -347,6 +347,7 @@ def test_the_golden_device_reports_what_the_tile_did():
         ({"program_bytes": 8}, "program_bytes must be a multiple of 16, not 8"),
         ({"program_bytes": -16}, "program_bytes must be a multiple of 16, not -16"),
         ({"window": (8, 7)}, "window must be first <= last"),
+        ({"base": 8, "window": (0, 63)}, "an edge of memory that is a multiple of 16, not 0x8"),
         ({"base": -1}, "base must be 0 to"),
         ({"base": 1 << 40}, "base must be 0 to"),
         ({"watchdog": 0}, "watchdog must be at least 1, not 0"),

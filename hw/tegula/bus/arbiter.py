@@ -29,7 +29,7 @@ class ReadArbiter(wiring.Component):
 
     A request that is offered is never withdrawn or changed, so the others wait for one that is
     already on the bus. No latency; one request and one beat a cycle. A client that does not
-    take its beats holds up the other's.
+    take its beats holds up the other's: only the load engine does, and only for the scratchpad.
 
     Parameters
     ----------
