@@ -69,4 +69,4 @@ functions: .venv/.ready ## measure the functions against MPFR and regenerate doc
 
 clean: ## remove what was generated (not .venv)
 	rm -rf build sim_build results.xml .pytest_cache .ruff_cache .hypothesis
-	find hw sw verif scripts -name __pycache__ -prune -exec rm -rf {} +
+	find hw model sw verif scripts -name __pycache__ -prune -exec rm -rf {} +

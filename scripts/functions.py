@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 
 from tegula.files import write_text
-from tegula_golden.function_oracle import SPECIAL_RESULTS, bf16_steps, exact, ulp_errors
-from tegula_golden.function_stimuli import arguments
-from tegula_golden.functions import evaluate
+from tegula_golden.numerics.functions import evaluate
 from tegula_sw.exits import exit_code
 from tegula_sw.functions import NAMES, function, pack, records
 from tegula_sw.outputs import check_outputs
+from verif.oracles.mpfr import SPECIAL_RESULTS, bf16_steps, exact, ulp_errors
+from verif.stimuli.functions import arguments
 
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "functions.md"
 BATCH = 1 << 16

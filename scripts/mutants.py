@@ -17,7 +17,7 @@ from pathlib import Path
 from tegula_sw.exits import exit_code
 
 ROOT = Path(__file__).resolve().parents[1]
-COPIED = ("hw", "sw", "verif", "docs", "pyproject.toml")
+COPIED = ("hw", "model", "sw", "verif", "docs", "pyproject.toml")
 PYTEST_FAILED_TESTS = 1
 
 

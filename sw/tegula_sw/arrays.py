@@ -11,8 +11,8 @@ from zipfile import ZIP_STORED, ZipFile
 import numpy as np
 
 from tegula.formats import FloatFormat
-from tegula_golden.cast import cast
-from tegula_golden.codes import code_dtype
+from tegula_golden.numerics.cast import cast
+from tegula_golden.numerics.codes import code_dtype
 from tegula_sw.inputs import opened
 from tegula_sw.outputs import open_output
 

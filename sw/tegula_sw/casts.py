@@ -12,7 +12,7 @@ from tegula.config import TileConfig
 from tegula.formats import FP32, RAW16, FloatFormat
 from tegula.isa.instructions import Engine
 from tegula.isa.operations import Rounding, Source
-from tegula_golden.codes import code_dtype
+from tegula_golden.numerics.codes import code_dtype
 from tegula_sw.builder import MemoryImage, Program
 from tegula_sw.device import Device, run_well
 from tegula_sw.schedule import Op, emit_merged

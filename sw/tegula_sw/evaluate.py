@@ -14,8 +14,8 @@ from tegula.config import TileConfig
 from tegula.formats import FP32, RAW32
 from tegula.isa.instructions import Engine
 from tegula.isa.operations import Operand, Operation, Source
-from tegula_golden.fp32 import operate
-from tegula_golden.functions import evaluate
+from tegula_golden.numerics.fp32 import operate
+from tegula_golden.numerics.functions import evaluate
 from tegula_sw.builder import MemoryImage
 from tegula_sw.device import Device, run_well
 from tegula_sw.functions import NAMES, pack

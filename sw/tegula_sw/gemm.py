@@ -9,7 +9,7 @@ import numpy as np
 from tegula.config import TileConfig
 from tegula.formats import FloatFormat
 from tegula.isa.instructions import GRANULE_BYTES
-from tegula_golden.codes import code_dtype
+from tegula_golden.numerics.codes import code_dtype
 from tegula_sw.builder import MAX_GRANULES, MemoryImage
 from tegula_sw.device import Device, device_name, run_well
 from tegula_sw.gemm_kernel import build_gemm

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tegula.config import TileConfig
-from tegula_golden.tile import GoldenTile
+from tegula_golden.tile.simulator import GoldenTile
 from tegula_sw.device import RunResult
 
 __all__ = ["GoldenDevice"]

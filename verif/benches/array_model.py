@@ -9,8 +9,8 @@ from testbench import split
 from tegula.array.array import WORD_IN_CYCLES, result_cycles, swap_cycles
 from tegula.config import TileConfig
 from tegula.formats import FORMATS, FloatFormat
-from tegula_golden.accumulate import PartialSums, accumulate
-from tegula_golden.codes import code_dtype
+from tegula_golden.numerics.accumulate import PartialSums, accumulate
+from tegula_golden.numerics.codes import code_dtype
 
 __all__ = ["ArrayDriver", "ArrayMonitor", "Pass", "Segment", "shortest_pass"]
 

@@ -16,10 +16,10 @@ from tegula.formats import FP32
 from tegula.isa.instructions import Engine
 from tegula.isa.operations import TableKind
 from tegula.isa.traps import Trap
-from tegula_golden.activation import activation_apply, activation_table
-from tegula_golden.function_stimuli import arguments, random_words
-from tegula_golden.tile_state import TileState
+from tegula_golden.tile.activation import activation_apply, activation_table
+from tegula_golden.tile.state import TileState
 from tegula_sw.schedule import Op
+from verif.stimuli.functions import arguments, random_words
 
 GOLDEN = {"activation.apply": activation_apply, "activation.table": activation_table}
 ENTRIES, DESCRIPTORS = 64, 256

@@ -7,7 +7,7 @@ from testbench import config, random_source, start
 
 from tegula.config import TileConfig
 from tegula.formats import BF16, E4M3FN, E5M2, FloatFormat
-from tegula_golden.stimuli import KINDS, PAIR_KINDS, pair
+from verif.stimuli.operands import KINDS, PAIR_KINDS, pair
 
 FP8_PAIRINGS = ((E4M3FN, E4M3FN), (E4M3FN, E5M2), (E5M2, E5M2))
 PAIRINGS = (*FP8_PAIRINGS, (BF16, BF16), (BF16, E5M2), (E4M3FN, BF16), (E5M2, E4M3FN))

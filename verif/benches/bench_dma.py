@@ -17,9 +17,9 @@ from tegula.config import TileConfig
 from tegula.isa.codec import decode, encode
 from tegula.isa.instructions import Engine, Layout
 from tegula.isa.traps import Trap, TrapRecord
-from tegula_golden.bus import Bus
-from tegula_golden.dma import dma_load, dma_store
-from tegula_golden.tile_state import EngineTrap, TileState
+from tegula_golden.tile.bus import Bus
+from tegula_golden.tile.dma import dma_load, dma_store
+from tegula_golden.tile.state import EngineTrap, TileState
 
 BASE = 0x7_F000
 HALF_BYTES = 0x2400

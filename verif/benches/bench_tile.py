@@ -9,11 +9,11 @@ from testbench import config, random_source
 from tile_bench import TileBench
 
 from tegula.formats import BF16, E4M3FN, E5M2, FP32
-from tegula_golden.cast import cast
-from tegula_golden.codes import code_dtype
-from tegula_golden.stimuli import KINDS, PAIR_KINDS, cast_inputs
+from tegula_golden.numerics.cast import cast
+from tegula_golden.numerics.codes import code_dtype
 from tegula_sw.builder import MemoryImage
 from tegula_sw.casts import CastAddresses, build_cast
+from verif.stimuli.operands import KINDS, PAIR_KINDS, cast_inputs
 
 OPERAND_FORMATS = (BF16, E4M3FN, E5M2)
 RESULT_FORMATS = (*OPERAND_FORMATS, FP32)

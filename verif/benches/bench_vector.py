@@ -14,8 +14,8 @@ from tegula.formats import BF16, FORMATS, RAW32
 from tegula.isa.instructions import Engine
 from tegula.isa.operations import Operand, Operation, Reduction, Rounding, Source
 from tegula.isa.traps import Trap
-from tegula_golden.tile_state import TileState
-from tegula_golden.vector import vector_compute, vector_generator
+from tegula_golden.tile.state import TileState
+from tegula_golden.tile.vector import vector_compute, vector_generator
 
 GOLDEN = {"vector.compute": vector_compute, "vector.generator": vector_generator}
 START_CYCLES = 110

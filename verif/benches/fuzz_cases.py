@@ -13,7 +13,7 @@ from random_programs import serialise_ops
 from tegula.config import TileConfig
 from tegula.formats import FP32
 from tegula.isa.instructions import Engine
-from tegula_golden.tile import GoldenTile
+from tegula_golden.tile.simulator import GoldenTile
 from tegula_sw.kernels.transfers import image_transfer
 from tegula_sw.ordering import assemble_ordered
 from tegula_sw.rtl.coupling import AddressCoupling, Coupling, OrderCoupling

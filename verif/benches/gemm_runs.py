@@ -5,13 +5,13 @@ from memory_map import BASE
 from tile_bench import TileBench
 
 from tegula.formats import FloatFormat
-from tegula_golden.codes import code_dtype
-from tegula_golden.gemm import gemm
-from tegula_golden.stimuli import pair
+from tegula_golden.numerics.codes import code_dtype
+from tegula_golden.numerics.gemm import gemm
 from tegula_sw.builder import MemoryImage
 from tegula_sw.gemm_kernel import build_gemm
 from tegula_sw.gemm_map import GemmAddresses
 from tegula_sw.gemm_shape import GemmShape
+from verif.stimuli.operands import pair
 
 __all__ = ["run_gemm"]
 

@@ -16,7 +16,7 @@ from tegula.formats import FP32, RAW32
 from tegula.isa.codec import decode, encode
 from tegula.isa.instructions import Engine
 from tegula.isa.traps import Trap, TrapRecord
-from tegula_golden.tile_state import EngineTrap, TileState
+from tegula_golden.tile.state import EngineTrap, TileState
 from tegula_sw.aliasing import overwrites_operand
 from tegula_sw.builder import Program
 from tegula_sw.ordering import order

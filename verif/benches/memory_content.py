@@ -8,7 +8,7 @@ from cocotb.triggers import RisingEdge
 from cocotbext.axi import AxiResp
 
 from tegula.config import TileConfig
-from tegula_golden.bus import Burst
+from tegula_golden.tile.bus import Burst
 
 __all__ = ["Beat", "Fault", "MemoryContent", "WrittenBurst", "watch_stability"]
 

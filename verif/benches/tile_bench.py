@@ -14,7 +14,7 @@ from testbench import start
 
 from tegula.config import TileConfig
 from tegula.isa.instructions import Engine
-from tegula_golden.tile import GoldenTile
+from tegula_golden.tile.simulator import GoldenTile
 from tegula_sw.kernels.transfers import image_transfer
 from tegula_sw.ordering import assemble_ordered
 from tegula_sw.schedule import Op

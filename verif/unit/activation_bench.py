@@ -9,9 +9,9 @@ from unit.engine_bench import EnginePlayer, Item, check, pack, run
 from tegula.activation.engine import ActivationEngine
 from tegula.activation.layouts import beats
 from tegula.config import preset
-from tegula_golden.activation import activation_apply, activation_table
-from tegula_golden.function_stimuli import arguments, random_words
-from tegula_golden.tile_state import TileState
+from tegula_golden.tile.activation import activation_apply, activation_table
+from tegula_golden.tile.state import TileState
+from verif.stimuli.functions import arguments, random_words
 
 __all__ = [
     "CONFIG",

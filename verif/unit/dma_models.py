@@ -18,8 +18,8 @@ from tegula.isa.instructions import Engine, Layout, by_mnemonic
 from tegula.isa.operations import Accumulate
 from tegula.isa.traps import Trap
 from tegula.signatures import PC_BITS
-from tegula_golden import fp32
-from tegula_golden.cast import cast
+from tegula_golden.numerics import fp32
+from tegula_golden.numerics.cast import cast
 
 BASE = 0x1000
 """First byte of the modelled memory."""

@@ -13,7 +13,7 @@ from tegula.config import TileConfig
 from tegula.isa.codec import decode, encode
 from tegula.isa.traps import Trap
 from tegula.memory.scratchpad import READ_CYCLES
-from tegula_golden.tile_state import EngineTrap, TileState
+from tegula_golden.tile.state import EngineTrap, TileState
 
 __all__ = ["EnginePlayer", "Item", "Observed", "check", "pack", "run"]
 

@@ -4,8 +4,8 @@ import numpy as np
 
 from tegula.config import TileConfig, preset
 from tegula.formats import FP32, FloatFormat
-from tegula_golden.cast import cast
-from tegula_golden.codes import code_dtype, decode
+from tegula_golden.numerics.cast import cast
+from tegula_golden.numerics.codes import code_dtype, decode
 from tegula_sw.builder import MemoryImage
 from tegula_sw.functions.loading import TableRecords
 from tegula_sw.golden import GoldenDevice

@@ -8,8 +8,8 @@ from unit.unit_bench import stream_through
 
 from tegula.activation.argument import Argument
 from tegula.formats import FP32
-from tegula_golden.function_stimuli import arguments
-from tegula_golden.reference import value
+from verif.oracles.numerics import value
+from verif.stimuli.functions import arguments
 
 SEED = 21
 _LOG2_E = 0xB_8AA3_B296

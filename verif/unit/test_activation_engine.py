@@ -19,9 +19,9 @@ from unit.engine_bench import Item
 from tegula.activation.layouts import beats
 from tegula.config import preset
 from tegula.isa.traps import Trap
-from tegula_golden.function_stimuli import SPECIALS, arguments
-from tegula_golden.tile_state import TileState
+from tegula_golden.tile.state import TileState
 from tegula_sw.functions import NAMES, pack, records
+from verif.stimuli.functions import SPECIALS, arguments
 
 LARGE = preset("tiny", sbuf_depth=2048)
 N, DEPTH = CONFIG.n, CONFIG.sbuf_depth

@@ -8,7 +8,7 @@ from unit.unit_bench import stream_through
 from tegula.activation.cubic import VALUE_BITS
 from tegula.activation.finish import Finish
 from tegula.formats import FP32
-from tegula_golden.reference import round_value, value
+from verif.oracles.numerics import round_value, value
 
 SEED = 23
 _QUIET_NAN = 0x7FC0_0000

@@ -7,7 +7,7 @@ from unit.unit_bench import simulate
 
 from tegula.activation.table import FunctionTable
 from tegula.config import preset
-from tegula_golden.function_stimuli import random_words
+from verif.stimuli.functions import random_words
 
 CONFIG = preset("tiny", activation_entries=256)
 DEPTH = CONFIG.activation_entries

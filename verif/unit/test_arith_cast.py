@@ -7,7 +7,7 @@ from amaranth.sim import Simulator
 from tegula.arith.cast import Cast
 from tegula.config import preset
 from tegula.formats import BF16, E3M4, E4M3, E4M3FN, E5M2, FP32
-from tegula_golden.cast import cast
+from tegula_golden.numerics.cast import cast
 
 NARROW = (E4M3FN, E5M2, E4M3, E3M4)
 FORMATS = (BF16, FP32, *NARROW)

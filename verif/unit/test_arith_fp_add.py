@@ -5,8 +5,8 @@ import pytest
 from unit.fp_bench import SEED, check_core
 
 from tegula.arith.fp_add import FpAdd
-from tegula_golden.fp32 import add
-from tegula_golden.fp32_stimuli import SUM_KINDS, addends, special_pairs, specials
+from tegula_golden.numerics.fp32 import add
+from verif.stimuli.fp32 import SUM_KINDS, addends, special_pairs, specials
 
 VECTORS = 6000
 

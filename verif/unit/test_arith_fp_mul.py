@@ -5,8 +5,8 @@ import pytest
 from unit.fp_bench import SEED, check_core
 
 from tegula.arith.fp_mul import FpMul
-from tegula_golden.fp32 import multiply
-from tegula_golden.fp32_stimuli import PRODUCT_KINDS, factors, special_pairs, specials
+from tegula_golden.numerics.fp32 import multiply
+from verif.stimuli.fp32 import PRODUCT_KINDS, factors, special_pairs, specials
 
 VECTORS = 6000
 

@@ -7,7 +7,7 @@ from amaranth.sim import Simulator
 
 from tegula.arith.generator import Generator
 from tegula.streams import MAX_SEED, stream_states
-from tegula_golden.generator import Generators
+from tegula_golden.numerics.generator import Generators
 
 MOVEMENTS = ("step", "load", "rotate")
 SEED = 11

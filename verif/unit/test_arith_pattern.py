@@ -9,8 +9,8 @@ from amaranth.sim import Simulator
 from tegula.arith.pattern import PatternDecode
 from tegula.config import preset
 from tegula.formats import BF16, E3M4, E4M3, E4M3FN, E5M2, FP32, RAW16, RAW32
-from tegula_golden import reference
-from tegula_golden.fp32 import decode_pattern
+from tegula_golden.numerics.fp32 import decode_pattern
+from verif.oracles import numerics as reference
 
 NARROW = (E4M3FN, E5M2, E4M3, E3M4)
 SETS = {"all": NARROW, "fn and e5m2": (E4M3FN, E5M2), "e3m4": (E3M4,), "none": ()}

@@ -7,9 +7,9 @@ from amaranth.sim import Simulator
 from tegula.array.array import WORD_IN_CYCLES, SystolicArray, result_cycles
 from tegula.config import preset
 from tegula.formats import BF16, E4M3FN, E5M2
-from tegula_golden.accumulate import PartialSums, accumulate
-from tegula_golden.codes import FINITE, MINUS_INF, PLUS_INF, operand_table
-from tegula_golden.stimuli import KINDS, operands
+from tegula_golden.numerics.accumulate import PartialSums, accumulate
+from tegula_golden.numerics.codes import FINITE, MINUS_INF, PLUS_INF, operand_table
+from verif.stimuli.operands import KINDS, operands
 
 
 def pack_operands(codes, fmt):

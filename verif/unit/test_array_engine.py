@@ -15,8 +15,8 @@ from tegula.isa.instructions import by_mnemonic
 from tegula.isa.traps import Trap
 from tegula.memory.psum import Psum, WrittenMap, reuse_cycles
 from tegula.memory.scratchpad import Scratchpad
-from tegula_golden.accumulate import PartialSums, accumulate
-from tegula_golden.stimuli import operands
+from tegula_golden.numerics.accumulate import PartialSums, accumulate
+from verif.stimuli.operands import operands
 
 TINY = preset("tiny")
 SMALL = preset("small")

@@ -13,8 +13,8 @@ from unit.cli_bench import COMMANDS, assert_error, gemm_arguments
 
 from tegula.formats import E5M2
 from tegula.isa.assembly import assemble
-from tegula_golden.cast import cast
-from tegula_golden.fp32 import multiply
+from tegula_golden.numerics.cast import cast
+from tegula_golden.numerics.fp32 import multiply
 from tegula_sw.cli import main
 from tegula_sw.evaluate import OPERATIONS
 

@@ -7,8 +7,8 @@ import pytest
 from unit.cli_bench import BF16_OUT, assert_error, gemm_arguments
 
 from tegula.formats import BF16, E4M3FN, E5M2
-from tegula_golden.cast import cast
-from tegula_golden.gemm import gemm
+from tegula_golden.numerics.cast import cast
+from tegula_golden.numerics.gemm import gemm
 
 
 def test_gemm_of_float_arrays_writes_codes_and_a_report(run, matrices, tmp_path):

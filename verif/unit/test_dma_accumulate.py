@@ -25,7 +25,7 @@ from tegula.dma.accumulate import chunk_steps
 from tegula.isa.instructions import Engine
 from tegula.isa.operations import Accumulate
 from tegula.isa.traps import Trap
-from tegula_golden.fp32_stimuli import SUM_KINDS, addends, special_pairs
+from verif.stimuli.fp32 import SUM_KINDS, addends, special_pairs
 
 BENCHES = {Engine.LOAD: LoadBench, Engine.STORE: StoreBench}
 FORMATS = (Accumulate.BF16, Accumulate.FP32)

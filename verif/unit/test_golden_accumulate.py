@@ -1,4 +1,4 @@
-"""tegula_golden.accumulate and PSUM words against the reference on Python integers."""
+"""tegula_golden.numerics.accumulate and PSUM words against the reference on Python integers."""
 
 from fractions import Fraction
 from functools import partial as bind
@@ -10,9 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tegula.formats import BF16, E3M4, E4M3, E4M3FN, E5M2, FP32
-from tegula_golden import reference
-from tegula_golden.accumulate import PartialSums, accumulate, accumulate_passes, to_fp32_bits
-from tegula_golden.stimuli import KINDS, PAIR_KINDS, pair
+from tegula_golden.numerics.accumulate import (
+    PartialSums,
+    accumulate,
+    accumulate_passes,
+    to_fp32_bits,
+)
+from verif.oracles import numerics as reference
+from verif.stimuli.operands import KINDS, PAIR_KINDS, pair
 
 PAIRINGS = [(BF16, BF16), (E4M3FN, E4M3FN), (E4M3FN, E5M2), (E5M2, E5M2), (BF16, E5M2)]
 ALL_KINDS = sorted(KINDS.keys() | PAIR_KINDS.keys())

@@ -11,7 +11,7 @@ from tegula.config import preset
 from tegula.isa.codec import encode
 from tegula.isa.instructions import Engine
 from tegula.isa.traps import Trap
-from tegula_golden.tile import GoldenTile
+from tegula_golden.tile.simulator import GoldenTile
 
 DATA_BYTES = 4096
 CONFIGS = {

@@ -1,4 +1,4 @@
-"""tegula_golden.cast against ml_dtypes, gfloat, gmpy2 and the Fraction definition."""
+"""tegula_golden.numerics.cast against ml_dtypes, gfloat, gmpy2 and the Fraction definition."""
 
 from fractions import Fraction
 
@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tegula.formats import BF16, E3M4, E4M3, E4M3FN, E5M2, FORMATS, FP32
-from tegula_golden import reference
-from tegula_golden.cast import cast, float_to_bits
-from tegula_golden.codes import code_dtype, decode
-from tegula_golden.stimuli import cast_boundaries, cast_inputs
+from tegula_golden.numerics.cast import cast, float_to_bits
+from tegula_golden.numerics.codes import code_dtype, decode
+from verif.oracles import numerics as reference
+from verif.stimuli.operands import cast_boundaries, cast_inputs
 
 ROUNDING = tuple(fmt for fmt in FORMATS if fmt is not FP32)
 NARROW = (E4M3FN, E5M2, E4M3, E3M4)

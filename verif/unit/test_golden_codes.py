@@ -1,4 +1,4 @@
-"""tegula_golden.codes against ml_dtypes, gfloat and Fraction, over every code."""
+"""tegula_golden.numerics.codes against ml_dtypes, gfloat and Fraction, over every code."""
 
 from fractions import Fraction
 
@@ -14,8 +14,7 @@ from gfloat.formats import (
 )
 
 from tegula.formats import BF16, E3M4, E4M3, E4M3FN, E5M2, FORMATS, FP32
-from tegula_golden import reference
-from tegula_golden.codes import (
+from tegula_golden.numerics.codes import (
     FINITE,
     MINUS_INF,
     NAN,
@@ -25,6 +24,7 @@ from tegula_golden.codes import (
     operand_table,
     to_operand,
 )
+from verif.oracles import numerics as reference
 
 NARROW = (E4M3FN, E5M2, E4M3, E3M4)
 OPERANDS = (BF16, *NARROW)

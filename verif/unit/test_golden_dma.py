@@ -13,9 +13,9 @@ from tegula.isa.codec import encode
 from tegula.isa.instructions import Engine
 from tegula.isa.operations import Accumulate
 from tegula.isa.traps import Trap
-from tegula_golden import reference
-from tegula_golden.fp32_stimuli import SUM_KINDS, addends, special_pairs
-from tegula_golden.tile import GoldenTile
+from tegula_golden.tile.simulator import GoldenTile
+from verif.oracles import numerics as reference
+from verif.stimuli.fp32 import SUM_KINDS, addends, special_pairs
 
 TINY = preset("tiny", sbuf_depth=64)
 BASE = 0x10000
@@ -214,7 +214,7 @@ def test_random_descriptors_meet_every_outcome():
 def test_a_long_descriptor_is_moved_in_pieces(monkeypatch):
     fields = {**ROW, "run": 5, "count1": 7, "mem_stride1": 10, "sbuf_stride1": 8, "bytes1": 0}
     whole = execute(fields, store=False)
-    monkeypatch.setattr("tegula_golden.dma._CHUNK_ELEMENTS", 11)
+    monkeypatch.setattr("tegula_golden.tile.dma._CHUNK_ELEMENTS", 11)
     pieces = execute(fields, store=False)
     assert whole[:2] == pieces[:2]
     np.testing.assert_array_equal(whole[3][1], pieces[3][1])

@@ -8,11 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tegula.formats import BF16, E4M3FN, E5M2
-from tegula_golden import reference
-from tegula_golden.accumulate import PartialSums, accumulate, accumulate_passes, to_fp32_bits
-from tegula_golden.codes import decode
-from tegula_golden.gemm import gemm
-from tegula_golden.stimuli import operands, pair
+from tegula_golden.numerics.accumulate import (
+    PartialSums,
+    accumulate,
+    accumulate_passes,
+    to_fp32_bits,
+)
+from tegula_golden.numerics.codes import decode
+from tegula_golden.numerics.gemm import gemm
+from verif.oracles import numerics as reference
+from verif.stimuli.operands import operands, pair
 
 EXACT = {(E4M3FN, E4M3FN): -18, (E4M3FN, E5M2): -25}
 """Pairing -> z: every product is an integer multiple of 2**z."""

@@ -1,4 +1,4 @@
-"""tegula_golden.fp32 against MPFR, exact fractions and the words of the contract."""
+"""tegula_golden.numerics.fp32 against MPFR, exact fractions and the words of the contract."""
 
 from fractions import Fraction
 
@@ -10,16 +10,10 @@ from hypothesis import strategies as st
 
 from tegula.formats import BF16, E3M4, E4M3, E4M3FN, E5M2, FORMATS, FP32
 from tegula.isa.operations import Operation, Reduction
-from tegula_golden import fp32, reference
-from tegula_golden.fp32 import QNAN, RAW16, RAW32
-from tegula_golden.fp32_stimuli import (
-    PRODUCT_KINDS,
-    SUM_KINDS,
-    addends,
-    factors,
-    special_pairs,
-    specials,
-)
+from tegula_golden.numerics import fp32
+from tegula_golden.numerics.fp32 import QNAN, RAW16, RAW32
+from verif.oracles import numerics as reference
+from verif.stimuli.fp32 import PRODUCT_KINDS, SUM_KINDS, addends, factors, special_pairs, specials
 
 SEED = 20_250
 MPFR = gmpy2.context(precision=24, emin=-148, emax=128, subnormalize=True)

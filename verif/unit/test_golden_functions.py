@@ -1,13 +1,13 @@
-"""tegula_golden.functions against the number-by-number reference, and directed cases."""
+"""tegula_golden.numerics.functions against the number-by-number reference, and directed cases."""
 
 from dataclasses import fields
 
 import numpy as np
 import pytest
 
-from tegula_golden.function_stimuli import SPECIALS, arguments, random_function, random_words
-from tegula_golden.functions import Function, Gain, Table, evaluate
-from tegula_golden.reference_functions import evaluate_one
+from tegula_golden.numerics.functions import Function, Gain, Table, evaluate
+from verif.oracles.functions import evaluate_one
+from verif.stimuli.functions import SPECIALS, arguments, random_function, random_words
 
 SEED = 31_500
 ONE = 1 << 30

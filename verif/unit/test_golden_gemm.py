@@ -1,4 +1,4 @@
-"""tegula_golden.gemm: passes, blocks and casts of a whole product."""
+"""tegula_golden.numerics.gemm: passes, blocks and casts of a whole product."""
 
 import time
 
@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tegula.formats import BF16, E4M3FN, E5M2, FP32
-from tegula_golden import reference
-from tegula_golden.accumulate import PartialSums, accumulate, to_fp32_bits
-from tegula_golden.cast import cast, float_to_bits
-from tegula_golden.codes import decode
-from tegula_golden.gemm import gemm
-from tegula_golden.stimuli import operands, pair
+from tegula_golden.numerics.accumulate import PartialSums, accumulate, to_fp32_bits
+from tegula_golden.numerics.cast import cast, float_to_bits
+from tegula_golden.numerics.codes import decode
+from tegula_golden.numerics.gemm import gemm
+from verif.oracles import numerics as reference
+from verif.stimuli.operands import operands, pair
 
 OPERANDS = (BF16, E4M3FN, E5M2)
 OUTPUTS = (*OPERANDS, FP32)

@@ -14,8 +14,8 @@ import pytest
 
 from tegula.formats import BF16, E4M3FN
 from tegula.streams import MAX_LANES, MAX_SEED, stream_states
-from tegula_golden.cast import cast
-from tegula_golden.generator import Generators
+from tegula_golden.numerics.cast import cast
+from tegula_golden.numerics.generator import Generators
 
 MARSAGLIA = (3701687786, 458299110, 2500872618, 3633119408, 516391518)
 """The first numbers of xor128 from the state that the paper gives."""

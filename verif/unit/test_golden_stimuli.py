@@ -1,4 +1,4 @@
-"""tegula_golden.stimuli: each kind is what it says, for the same seed always the same."""
+"""verif.stimuli.operands: each kind is what it says, for the same seed always the same."""
 
 from fractions import Fraction
 from itertools import pairwise
@@ -7,17 +7,10 @@ import numpy as np
 import pytest
 
 from tegula.formats import BF16, E3M4, E4M3, E4M3FN, E5M2, FP32
-from tegula_golden import reference
-from tegula_golden.accumulate import PartialSums, accumulate, to_fp32_bits
-from tegula_golden.codes import FINITE, code_dtype, decode, to_operand
-from tegula_golden.stimuli import (
-    KINDS,
-    PAIR_KINDS,
-    cast_boundaries,
-    cast_inputs,
-    operands,
-    pair,
-)
+from tegula_golden.numerics.accumulate import PartialSums, accumulate, to_fp32_bits
+from tegula_golden.numerics.codes import FINITE, code_dtype, decode, to_operand
+from verif.oracles import numerics as reference
+from verif.stimuli.operands import KINDS, PAIR_KINDS, cast_boundaries, cast_inputs, operands, pair
 
 OPERANDS = (BF16, E4M3FN, E5M2, E4M3, E3M4)
 SHAPE = (64, 40)

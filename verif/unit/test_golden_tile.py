@@ -8,11 +8,11 @@ from tegula.formats import BF16, E4M3FN, E5M2, FP32, format_by_name
 from tegula.isa.assembly import assemble
 from tegula.isa.instructions import Engine
 from tegula.isa.traps import Trap
-from tegula_golden.accumulate import PartialSums, accumulate
-from tegula_golden.cast import cast
-from tegula_golden.codes import code_dtype
-from tegula_golden.gemm import gemm
-from tegula_golden.tile import GoldenTile
+from tegula_golden.numerics.accumulate import PartialSums, accumulate
+from tegula_golden.numerics.cast import cast
+from tegula_golden.numerics.codes import code_dtype
+from tegula_golden.numerics.gemm import gemm
+from tegula_golden.tile.simulator import GoldenTile
 from tegula_sw.golden import GoldenDevice
 
 SMALL = preset("small")

@@ -22,7 +22,7 @@ from unit.trap_programs import (
 from tegula.isa.assembly import assemble
 from tegula.isa.instructions import Engine
 from tegula.isa.traps import Trap
-from tegula_golden.tile import GoldenTile
+from tegula_golden.tile.simulator import GoldenTile
 
 
 @pytest.mark.parametrize("name", TRAPS)

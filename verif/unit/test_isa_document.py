@@ -10,9 +10,9 @@ from tegula.isa.assembly import assemble
 from tegula.isa.instructions import INSTRUCTIONS
 from tegula.isa.registers import REGISTERS
 from tegula.isa.traps import Trap
-from tegula_golden.cast import cast
-from tegula_golden.gemm import gemm
-from tegula_golden.tile import GoldenTile
+from tegula_golden.numerics.cast import cast
+from tegula_golden.numerics.gemm import gemm
+from tegula_golden.tile.simulator import GoldenTile
 
 
 def test_the_committed_document_is_up_to_date():

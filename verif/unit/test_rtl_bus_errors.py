@@ -11,7 +11,7 @@ from tegula.isa.assembly import assemble
 from tegula.isa.codec import encode
 from tegula.isa.instructions import Engine
 from tegula.isa.traps import Trap
-from tegula_golden.tile import GoldenTile
+from tegula_golden.tile.simulator import GoldenTile
 from tegula_sw.kernels.transfers import image_transfer
 from tegula_sw.ordering import assemble_ordered
 from tegula_sw.rtl.device import RtlDevice

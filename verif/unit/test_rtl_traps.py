@@ -20,7 +20,7 @@ from tegula.isa.assembly import assemble
 from tegula.isa.instructions import Engine
 from tegula.isa.registers import CONTROL_ABORT
 from tegula.isa.traps import Trap
-from tegula_golden.tile import GoldenTile
+from tegula_golden.tile.simulator import GoldenTile
 from tegula_sw.rtl.device import RtlDevice
 
 

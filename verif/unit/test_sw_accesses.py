@@ -15,12 +15,12 @@ from tegula.config import preset
 from tegula.isa.codec import decode, encode
 from tegula.isa.instructions import ENGINES, Engine
 from tegula.isa.operations import Operation
-from tegula_golden.activation import activation_apply, activation_table
-from tegula_golden.bus import Bus
-from tegula_golden.dma import dma_load, dma_store
-from tegula_golden.tensor import tensor_load, tensor_matmul
-from tegula_golden.tile_state import TileState
-from tegula_golden.vector import vector_compute, vector_generator
+from tegula_golden.tile.activation import activation_apply, activation_table
+from tegula_golden.tile.bus import Bus
+from tegula_golden.tile.dma import dma_load, dma_store
+from tegula_golden.tile.state import TileState
+from tegula_golden.tile.tensor import tensor_load, tensor_matmul
+from tegula_golden.tile.vector import vector_compute, vector_generator
 from tegula_sw.accesses import Storage, accesses, memory_span
 
 COMPUTE = {

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from tegula.formats import BF16, E4M3FN, E5M2, FP32
-from tegula_golden.cast import cast
-from tegula_golden.codes import code_dtype, decode
+from tegula_golden.numerics.cast import cast
+from tegula_golden.numerics.codes import code_dtype, decode
 from tegula_sw.arrays import codes_from_array, fp32_bits, load_array, odd_fp32_bits, save_array
 
 

@@ -5,12 +5,12 @@ import pytest
 
 from tegula.config import TileConfig, preset
 from tegula.formats import BF16, E4M3FN, E5M2, FP32
-from tegula_golden.cast import cast
-from tegula_golden.stimuli import cast_inputs
+from tegula_golden.numerics.cast import cast
 from tegula_sw import casts
 from tegula_sw.casts import CastAddresses, build_cast, cast_on_device
 from tegula_sw.check import check_program
 from tegula_sw.golden import GoldenDevice
+from verif.stimuli.operands import cast_inputs
 
 CONFIGS = [preset("tiny"), preset("small", queue_depth=2), TileConfig(n=32, sbuf_depth=1024)]
 FORMATS = (BF16, E4M3FN, E5M2, FP32)

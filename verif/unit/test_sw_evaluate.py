@@ -4,16 +4,6 @@ import numpy as np
 import pytest
 
 from tegula.config import TileConfig, preset
-from tegula_golden.fp32_stimuli import (
-    PRODUCT_KINDS,
-    SUM_KINDS,
-    addends,
-    factors,
-    special_pairs,
-    specials,
-)
-from tegula_golden.function_oracle import exact, ulp_errors
-from tegula_golden.function_stimuli import arguments
 from tegula_sw import evaluate as module
 from tegula_sw.builder import MemoryImage
 from tegula_sw.check import check_program
@@ -30,6 +20,9 @@ from tegula_sw.functions import NAMES
 from tegula_sw.functions.loading import TableRecords
 from tegula_sw.golden import GoldenDevice
 from tegula_sw.rtl.device import RtlDevice
+from verif.oracles.mpfr import exact, ulp_errors
+from verif.stimuli.fp32 import PRODUCT_KINDS, SUM_KINDS, addends, factors, special_pairs, specials
+from verif.stimuli.functions import arguments
 
 SEED = 51_900
 TINY = preset("tiny")

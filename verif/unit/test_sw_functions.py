@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tegula_golden.function_oracle import (
+from tegula_golden.numerics.functions import Table, evaluate
+from tegula_sw.functions import NAMES, function, pack, records
+from verif.oracles.mpfr import (
     SPECIAL_RESULTS,
     bf16_steps,
     exact,
@@ -18,9 +20,7 @@ from tegula_golden.function_oracle import (
     nearest_fp32,
     ulp_errors,
 )
-from tegula_golden.function_stimuli import arguments
-from tegula_golden.functions import Table, evaluate
-from tegula_sw.functions import NAMES, function, pack, records
+from verif.stimuli.functions import arguments
 
 SEED = 41_700
 DENSE = 1 << 17

@@ -10,8 +10,7 @@ from tegula.config import TileConfig, preset
 from tegula.formats import BF16, E4M3FN, E5M2, FP32
 from tegula.isa.codec import decode
 from tegula.isa.traps import Trap
-from tegula_golden.gemm import gemm as golden_gemm
-from tegula_golden.stimuli import KINDS, PAIR_KINDS, pair
+from tegula_golden.numerics.gemm import gemm as golden_gemm
 from tegula_sw import gemm as gemm_module
 from tegula_sw.check import check_program
 from tegula_sw.device import TileTrapError
@@ -20,6 +19,7 @@ from tegula_sw.gemm_kernel import build_gemm
 from tegula_sw.gemm_map import GemmAddresses
 from tegula_sw.gemm_shape import GemmShape, Span
 from tegula_sw.golden import GoldenDevice
+from verif.stimuli.operands import KINDS, PAIR_KINDS, pair
 
 SMALL = preset("small")
 TIGHT = preset("small", queue_depth=2, max_reads=2, max_writes=2)

@@ -16,7 +16,7 @@ from unit.vector_bench import (
 
 from tegula.isa.operations import Source
 from tegula.isa.traps import Trap
-from tegula_golden.vector import vector_compute
+from tegula_golden.tile.vector import vector_compute
 
 SBUF = Source.SBUF
 N, DEPTH, PSUM_DEPTH = CONFIG.n, CONFIG.sbuf_depth, CONFIG.psum_depth

@@ -9,8 +9,8 @@ from unit.engine_bench import EnginePlayer, Item, check, pack, run
 from tegula.config import TileConfig, preset
 from tegula.isa.operations import Operand, Reduction, Source
 from tegula.vector.engine import VectorEngine
-from tegula_golden.tile_state import TileState
-from tegula_golden.vector import vector_compute, vector_generator
+from tegula_golden.tile.state import TileState
+from tegula_golden.tile.vector import vector_compute, vector_generator
 
 __all__ = [
     "CONFIG",

@@ -27,7 +27,7 @@ def cast(options: argparse.Namespace) -> None:
     elif options.random_bits is not None:
         raise ValueError("--random-bits needs --rounding sr")
     if options.device == "golden":
-        from tegula_golden.cast import cast as cast_golden
+        from tegula_golden.numerics.cast import cast as cast_golden
 
         codes = cast_golden(bits, fmt, saturate=options.saturate, random=random)
     else:

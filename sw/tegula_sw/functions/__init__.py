@@ -7,7 +7,7 @@ What they are worth is in docs/functions.md.
 
 from collections.abc import Sequence
 
-from tegula_golden.functions import Function, Table
+from tegula_golden.numerics.functions import Function, Table
 from tegula_sw.functions.library import NAMES, function
 from tegula_sw.functions.spec import DESCRIPTORS, ENTRIES, FunctionSpec, build_table, place
 

@@ -5,7 +5,7 @@ from typing import Self
 
 import numpy as np
 
-from tegula_golden.functions import Function, Gain, Table
+from tegula_golden.numerics.functions import Function, Gain, Table
 from tegula_sw.functions.cubic import Entry
 
 __all__ = ["DESCRIPTORS", "ENTRIES", "FunctionSpec", "Piece", "build_table", "place"]
@@ -67,7 +67,7 @@ class FunctionSpec:
     pieces
         In the order of its descriptors: of +0, -0, +Inf, -Inf, then those of section 5.5, step 3.
     reduction, low, parity, odd, log
-        See `tegula_golden.functions.Function`.
+        See `tegula_golden.numerics.functions.Function`.
     """
 
     name: str

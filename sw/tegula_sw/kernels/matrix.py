@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tegula.formats import FP32, FloatFormat
-from tegula_golden.codes import code_dtype
+from tegula_golden.numerics.codes import code_dtype
 from tegula_sw.accesses import Storage
 
 __all__ = ["Matrix", "Strip", "element_words", "psum_strip"]

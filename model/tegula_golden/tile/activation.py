@@ -7,11 +7,11 @@ import numpy as np
 from tegula.config import TileConfig
 from tegula.formats import FORMATS, FP32
 from tegula.isa.operations import Operation, Reduction, TableKind
-from tegula_golden.cast import cast
-from tegula_golden.fp32 import combine, decode_pattern, fold, initial_partials, operate
-from tegula_golden.functions import Function, evaluate
-from tegula_golden.tile_state import Check, TileState, first_fault, sbuf_check
-from tegula_golden.vector import operand_checks, read_words, write_words
+from tegula_golden.numerics.cast import cast
+from tegula_golden.numerics.fp32 import combine, decode_pattern, fold, initial_partials, operate
+from tegula_golden.numerics.functions import Function, evaluate
+from tegula_golden.tile.state import Check, TileState, first_fault, sbuf_check
+from tegula_golden.tile.vector import operand_checks, read_words, write_words
 
 __all__ = ["activation_apply", "activation_table"]
 

@@ -9,8 +9,15 @@ from functools import cache
 import numpy as np
 
 from tegula.formats import FloatFormat
-from tegula_golden.codes import FINITE, MINUS_INF, NAN, PLUS_INF, check_codes, operand_table
-from tegula_golden.partial_sums import (
+from tegula_golden.numerics.codes import (
+    FINITE,
+    MINUS_INF,
+    NAN,
+    PLUS_INF,
+    check_codes,
+    operand_table,
+)
+from tegula_golden.numerics.partial_sums import (
     MAX_ANCHOR,
     MIN_ACC_WIDTH,
     PartialSums,

@@ -7,7 +7,7 @@ part, for those round float64 inputs twice (ml_dtypes, torch).
 import numpy as np
 
 from tegula.formats import FloatFormat
-from tegula_golden.codes import code_dtype
+from tegula_golden.numerics.codes import code_dtype
 
 __all__ = ["RANDOM_BITS", "cast", "float_to_bits"]
 

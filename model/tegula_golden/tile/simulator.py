@@ -16,13 +16,13 @@ from tegula.config import TileConfig
 from tegula.isa.codec import Decoded, check, decode
 from tegula.isa.instructions import ENGINES, GRANULE_BYTES, Engine, by_opcode
 from tegula.isa.traps import Trap, TrapRecord
-from tegula_golden.activation import activation_apply, activation_table
-from tegula_golden.bus import Burst, Bus
-from tegula_golden.dma import dma_load, dma_store, unsettled_bursts
-from tegula_golden.partial_sums import PartialSums
-from tegula_golden.tensor import tensor_load, tensor_matmul
-from tegula_golden.tile_state import EngineTrap, TileState
-from tegula_golden.vector import vector_compute, vector_generator
+from tegula_golden.numerics.partial_sums import PartialSums
+from tegula_golden.tile.activation import activation_apply, activation_table
+from tegula_golden.tile.bus import Burst, Bus
+from tegula_golden.tile.dma import dma_load, dma_store, unsettled_bursts
+from tegula_golden.tile.state import EngineTrap, TileState
+from tegula_golden.tile.tensor import tensor_load, tensor_matmul
+from tegula_golden.tile.vector import vector_compute, vector_generator
 
 __all__ = ["GoldenTile", "TileRun"]
 

@@ -9,7 +9,7 @@ around the output's codes.
 import numpy as np
 
 from tegula.formats import FloatFormat
-from tegula_golden.codes import code_dtype, decode
+from tegula_golden.numerics.codes import code_dtype, decode
 
 __all__ = [
     "KINDS",

@@ -8,10 +8,10 @@ import numpy as np
 
 from tegula.formats import FORMATS, FloatFormat
 from tegula.isa.traps import Trap
-from tegula_golden.accumulate import accumulate
-from tegula_golden.codes import code_dtype
-from tegula_golden.partial_sums import PartialSums
-from tegula_golden.tile_state import Check, TileState, first_fault, sbuf_check
+from tegula_golden.numerics.accumulate import accumulate
+from tegula_golden.numerics.codes import code_dtype
+from tegula_golden.numerics.partial_sums import PartialSums
+from tegula_golden.tile.state import Check, TileState, first_fault, sbuf_check
 
 __all__ = ["tensor_load", "tensor_matmul"]
 

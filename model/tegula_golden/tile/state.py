@@ -7,10 +7,10 @@ import numpy as np
 from tegula.config import TileConfig
 from tegula.formats import BF16, FloatFormat
 from tegula.isa.traps import Trap
-from tegula_golden.fp32 import PARTIALS
-from tegula_golden.functions import Table
-from tegula_golden.generator import Generators
-from tegula_golden.partial_sums import PartialSums
+from tegula_golden.numerics.fp32 import PARTIALS
+from tegula_golden.numerics.functions import Table
+from tegula_golden.numerics.generator import Generators
+from tegula_golden.numerics.partial_sums import PartialSums
 
 __all__ = ["Check", "EngineTrap", "TileState", "first_fault", "sbuf_check"]
 

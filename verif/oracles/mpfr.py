@@ -13,7 +13,7 @@ import numpy as np
 from gmpy2 import mpfr
 
 from tegula.formats import BF16, FloatFormat
-from tegula_golden.cast import cast
+from tegula_golden.numerics.cast import cast
 
 __all__ = ["SPECIAL_RESULTS", "bf16_steps", "exact", "nearest_bf16", "nearest_fp32", "ulp_errors"]
 

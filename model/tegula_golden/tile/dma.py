@@ -16,10 +16,10 @@ from tegula.formats import BF16
 from tegula.isa.instructions import Layout
 from tegula.isa.operations import Accumulate
 from tegula.isa.traps import Trap
-from tegula_golden.bus import Burst, Bus, FailedWrite
-from tegula_golden.cast import cast
-from tegula_golden.fp32 import add, decode_pattern
-from tegula_golden.tile_state import Check, EngineTrap, TileState, first_fault, sbuf_check
+from tegula_golden.numerics.cast import cast
+from tegula_golden.numerics.fp32 import add, decode_pattern
+from tegula_golden.tile.bus import Burst, Bus, FailedWrite
+from tegula_golden.tile.state import Check, EngineTrap, TileState, first_fault, sbuf_check
 
 __all__ = ["dma_load", "dma_store", "unsettled_bursts"]
 

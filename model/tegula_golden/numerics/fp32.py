@@ -9,7 +9,7 @@ import numpy as np
 
 from tegula.formats import BF16, FORMATS
 from tegula.isa.operations import Operation, Reduction
-from tegula_golden.codes import code_dtype, decode
+from tegula_golden.numerics.codes import code_dtype, decode
 
 __all__ = [
     "ABS_MASK",

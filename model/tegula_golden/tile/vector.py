@@ -10,8 +10,8 @@ from tegula.config import TileConfig
 from tegula.formats import FORMATS, FP32, RAW16, RAW32
 from tegula.isa.operations import Operand, Operation, Reduction, Rounding, Source
 from tegula.isa.traps import Trap
-from tegula_golden.cast import cast
-from tegula_golden.fp32 import (
+from tegula_golden.numerics.cast import cast
+from tegula_golden.numerics.fp32 import (
     combine,
     decode_pattern,
     fold,
@@ -19,8 +19,8 @@ from tegula_golden.fp32 import (
     keeps,
     operate,
 )
-from tegula_golden.partial_sums import to_fp32_bits
-from tegula_golden.tile_state import Check, TileState, first_fault, sbuf_check
+from tegula_golden.numerics.partial_sums import to_fp32_bits
+from tegula_golden.tile.state import Check, TileState, first_fault, sbuf_check
 
 __all__ = [
     "is_wide",

@@ -3,9 +3,9 @@
 import numpy as np
 
 from tegula.formats import FloatFormat
-from tegula_golden.accumulate import PartialSums, accumulate_passes, to_fp32_bits
-from tegula_golden.cast import cast
-from tegula_golden.codes import check_codes
+from tegula_golden.numerics.accumulate import PartialSums, accumulate_passes, to_fp32_bits
+from tegula_golden.numerics.cast import cast
+from tegula_golden.numerics.codes import check_codes
 
 __all__ = ["gemm"]
 
@@ -36,7 +36,7 @@ def gemm(
     fmt_out
         Format of the result, fp32 included.
     saturate, random
-        See `tegula_golden.cast.cast`; `random` is M x N.
+        See `tegula_golden.numerics.cast.cast`; `random` is M x N.
     acc_width
         W, bits of a partial sum's significand.
     rows

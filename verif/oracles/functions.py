@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 from tegula.formats import FP32
-from tegula_golden.reference import round_value, value
+from verif.oracles.numerics import round_value, value
 
 __all__ = ["evaluate_one"]
 

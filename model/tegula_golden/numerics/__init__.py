@@ -1,0 +1,1 @@
+"""Arithmetic of the contract: codes, casts, sums, functions, random bits."""

@@ -1,0 +1,1 @@
+"""The functional tile: its state, the instructions of each engine, whole programs."""

@@ -1,0 +1,1 @@
+"""What judges the hardware, the golden model and the software."""

@@ -1,0 +1,1 @@
+"""Seeded adversarial inputs, drawn in the units of what is tested."""
