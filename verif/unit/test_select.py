@@ -6,7 +6,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from unit.unit_bench import simulate
 
-from tegula.select import select
+from tegula.lib.mux import select
 
 
 class Selector(wiring.Component):

@@ -5,7 +5,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from tegula.arith.multiply import multiplied
-from tegula.arith.pipeline import delayed, registered
+from tegula.lib.delay import delayed, registered
 
 __all__ = ["Argument", "argument_layout"]
 

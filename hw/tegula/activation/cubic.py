@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from tegula.activation.table import segment_layout
 from tegula.arith.multiply import multiplied
-from tegula.arith.pipeline import delayed, registered
+from tegula.lib.delay import delayed, registered
 
 __all__ = ["VALUE_BITS", "Cubic"]
 

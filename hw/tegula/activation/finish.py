@@ -6,8 +6,8 @@ from amaranth.lib.wiring import In, Out
 
 from tegula.activation.cubic import VALUE_BITS
 from tegula.activation.table import segment_layout
-from tegula.arith.pipeline import delayed, registered
 from tegula.arith.psum_round import PsumRound
+from tegula.lib.delay import delayed, registered
 
 __all__ = ["Finish"]
 

@@ -14,8 +14,8 @@ from tegula.arith.combine import SLOTS
 from tegula.arith.fp_add import FpAdd
 from tegula.arith.fp_mul import FpMul
 from tegula.arith.pattern import PatternDecode
-from tegula.arith.pipeline import delayed, gated, registered
 from tegula.config import TileConfig
+from tegula.lib.delay import delayed, gated, registered
 from tegula.memory.attributes import NO_RW_CHECK
 
 __all__ = ["ActivationLane", "LaneCycles"]

@@ -19,9 +19,8 @@ from tegula.activation.layouts import (
 from tegula.activation.table import function_layout
 from tegula.arith.combine import SLOTS, Combiner
 from tegula.arith.fp_add import FpAdd
-from tegula.arith.pipeline import delayed
 from tegula.config import TileConfig
-from tegula.pipeline import delay
+from tegula.lib.delay import delay, delayed
 
 __all__ = ["ItemPipeline"]
 

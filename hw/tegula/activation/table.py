@@ -5,8 +5,8 @@ from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
 
 from tegula.activation.argument import argument_layout
-from tegula.arith.pipeline import delayed, registered
 from tegula.config import TileConfig
+from tegula.lib.delay import delayed, registered
 from tegula.memory.attributes import NO_RW_CHECK
 
 __all__ = ["FunctionTable", "function_layout", "segment_layout", "table_write_layout"]

@@ -6,9 +6,9 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from tegula.arith.pipeline import delayed, registered
 from tegula.config import TileConfig
 from tegula.formats import BF16, FP32, RAW16, RAW32, FloatFormat
+from tegula.lib.delay import delayed, registered
 
 __all__ = ["Cast"]
 

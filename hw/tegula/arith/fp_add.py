@@ -7,7 +7,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from tegula.arith.normalise import four_shifts, one_minus, spend
-from tegula.arith.pipeline import chosen, delayed, gated, registered
+from tegula.lib.delay import chosen, delayed, gated, registered
 
 __all__ = ["FpAdd"]
 

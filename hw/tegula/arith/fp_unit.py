@@ -6,8 +6,8 @@ from amaranth.lib.wiring import In, Out
 
 from tegula.arith.fp_add import FpAdd
 from tegula.arith.fp_mul import FpMul
-from tegula.arith.pipeline import delayed, gated, registered
 from tegula.isa.operations import Operation
+from tegula.lib.delay import delayed, gated, registered
 
 __all__ = ["FpUnit"]
 

@@ -2,7 +2,7 @@
 
 from amaranth.hdl import Cat, Module, Value
 
-from tegula.arith.pipeline import registered
+from tegula.lib.delay import registered
 
 __all__ = ["multiplied"]
 

@@ -4,7 +4,7 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from tegula.arith.pipeline import delayed, registered
+from tegula.lib.delay import delayed, registered
 
 __all__ = ["PsumRound"]
 

@@ -17,7 +17,7 @@ from tegula.array.pe import (
     tail_layout,
 )
 from tegula.config import TileConfig
-from tegula.pipeline import delay
+from tegula.lib.delay import delay
 
 __all__ = ["WORD_IN_CYCLES", "SystolicArray", "result_cycles", "swap_cycles"]
 

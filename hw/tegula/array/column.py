@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from tegula.array.pe import EXPONENT_CYCLE, FLAGS_CYCLE, SIGNIFICAND_CYCLE
 from tegula.config import TileConfig
-from tegula.pipeline import delay
+from tegula.lib.delay import delay
 
 __all__ = ["EXIT_CYCLES", "ColumnEntry", "ColumnExit"]
 

@@ -6,7 +6,7 @@ from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
 
 from tegula.config import TileConfig
-from tegula.pipeline import delay
+from tegula.lib.delay import delay
 from tegula.signatures import signal_layout
 
 __all__ = ["CompletionSignals"]

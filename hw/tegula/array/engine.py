@@ -12,9 +12,9 @@ from tegula.array.streamer import MovingStreamer
 from tegula.config import TileConfig
 from tegula.isa.instructions import Engine, by_mnemonic
 from tegula.isa.traps import Trap
+from tegula.lib.delay import delay
 from tegula.memory.psum import step_cycles, write_cycles
 from tegula.memory.scratchpad import READ_CYCLES
-from tegula.pipeline import delay
 from tegula.signatures import EngineSignature, payload_layout
 from tegula.trace import Activity
 

@@ -5,7 +5,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from tegula.config import TileConfig
-from tegula.pipeline import delay
+from tegula.lib.delay import delay
 
 __all__ = [
     "EXPONENT_CYCLE",

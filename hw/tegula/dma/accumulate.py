@@ -7,9 +7,9 @@ from amaranth.lib.wiring import In, Out
 from tegula.arith.fp_add import FpAdd
 from tegula.config import TileConfig
 from tegula.dma.layouts import write_layout
-from tegula.dma.stage import StreamStage
 from tegula.isa.operations import Accumulate
-from tegula.select import select
+from tegula.lib.mux import select
+from tegula.lib.stream import StreamStage
 from tegula.signatures import sbuf_read_layout
 
 __all__ = ["ChunkAdder", "LoadAccumulator", "StoreAccumulator", "chunk_steps"]

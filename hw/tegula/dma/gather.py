@@ -15,8 +15,8 @@ from tegula.dma.layouts import (
     tag_layout,
 )
 from tegula.dma.places import PlaceWalker
-from tegula.dma.stage import StreamQueue, StreamStage
 from tegula.isa.instructions import Layout
+from tegula.lib.stream import StreamQueue, StreamStage
 from tegula.signatures import sbuf_read_layout
 
 __all__ = ["Gather", "Packer"]

@@ -9,9 +9,9 @@ from amaranth.utils import exact_log2
 
 from tegula.config import TileConfig
 from tegula.dma.layouts import ItemKind, burst_layout
-from tegula.dma.stage import StreamQueue, StreamStage
 from tegula.isa.operations import Accumulate
 from tegula.isa.traps import Trap
+from tegula.lib.stream import StreamQueue, StreamStage
 from tegula.signatures import axi_read_data_layout, axi_request_layout
 
 __all__ = ["ReadBack"]

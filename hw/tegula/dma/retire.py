@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from tegula.config import TileConfig
 from tegula.dma.layouts import ticket_layout
-from tegula.dma.stage import StreamQueue
+from tegula.lib.stream import StreamQueue
 from tegula.signatures import signal_layout, traced, trap_layout
 
 __all__ = ["Retirement"]

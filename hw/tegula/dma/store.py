@@ -14,10 +14,10 @@ from tegula.dma.layouts import ItemKind
 from tegula.dma.readback import ReadBack
 from tegula.dma.retire import Retirement
 from tegula.dma.runs import RunGenerator
-from tegula.dma.stage import StreamQueue, StreamStage
 from tegula.dma.tracing import trace_dma
 from tegula.isa.instructions import Engine
 from tegula.isa.traps import Trap
+from tegula.lib.stream import StreamQueue, StreamStage
 from tegula.signatures import (
     EngineSignature,
     axi_read_data_layout,

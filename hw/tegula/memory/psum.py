@@ -6,8 +6,8 @@ from amaranth.lib.wiring import In, Out
 
 from tegula.array.array import WORD_IN_CYCLES, result_cycles
 from tegula.config import TileConfig
+from tegula.lib.delay import delay
 from tegula.memory.attributes import NO_RW_CHECK
-from tegula.pipeline import delay
 
 __all__ = ["Psum", "PsumPartition", "WrittenMap", "reuse_cycles", "step_cycles", "write_cycles"]
 

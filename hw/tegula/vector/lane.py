@@ -7,11 +7,11 @@ from amaranth.lib.wiring import In, Out
 from tegula.arith.cast import Cast
 from tegula.arith.fp_unit import FpUnit
 from tegula.arith.pattern import PatternDecode
-from tegula.arith.pipeline import delayed, registered
 from tegula.arith.psum_round import PsumRound
 from tegula.config import TileConfig
+from tegula.lib.delay import delayed, registered
+from tegula.lib.mux import select
 from tegula.memory.scratchpad import READ_CYCLES
-from tegula.select import select
 from tegula.vector.controls import RANDOM_SLOTS, controls_layout
 
 __all__ = ["ENTRY_CYCLES", "UNIT_CYCLES", "VectorLane"]

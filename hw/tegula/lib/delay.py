@@ -1,10 +1,10 @@
-"""Pipeline registers of a datapath: no reset, for their valid bit travels elsewhere."""
+"""Pipeline registers: with a reset for control, without one for a datapath."""
 
 from collections.abc import Iterable
 
 from amaranth.hdl import Const, Module, Signal, Value
 
-__all__ = ["chosen", "delayed", "gated", "registered"]
+__all__ = ["chosen", "delay", "delayed", "gated", "registered"]
 
 
 def registered(m: Module, value: Value, *, name: str) -> Signal:
@@ -43,3 +43,12 @@ def chosen(m: Module, choices: Iterable[tuple[Value, Value]], *, name: str) -> V
     for index, (condition, value) in enumerate(choices):
         result = result | gated(m, value, condition, name=f"{name}_{index}")
     return result
+
+
+def delay(m: Module, value, cycles: int, name: str):
+    """Return `value` as it was `cycles` cycles ago (0 after reset); `name` prefixes registers."""
+    for cycle in range(cycles):
+        held = Signal.like(value, name=f"{name}_{cycle + 1}")
+        m.d.sync += held.eq(value)
+        value = held
+    return value
