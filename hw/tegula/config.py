@@ -52,8 +52,8 @@ class TileConfig:
     watchdog_cycles
         Reset value of the CSR that says how long every engine may wait before it is a deadlock.
     trace
-        Whether the tile has outputs that show what its engines do (`tegula.trace`). They change
-        nothing else; a tile without them has nothing of it.
+        Whether the tile has outputs that show what its engines do (`tegula.engine.trace`). Without
+        them, nothing of it is in the netlist.
 
     Raises
     ------

@@ -32,7 +32,7 @@ ALIGNMENT_BYTES = 64
 """Programs begin at multiples of this (register PROGRAM_LOW); buffers do too."""
 
 MAX_GRANULES = 1 << 20
-"""Longest program: `tegula.signatures.PC_BITS`, restated to stay free of HDL."""
+"""Longest program: `tegula.engine.interface.PC_BITS`, restated to stay free of HDL."""
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ import numpy as np
 from cocotb.triggers import RisingEdge
 
 from tegula.config import TileConfig
+from tegula.engine.interface import PC_BITS, instruction_layout, signal_layout
 from tegula.isa.codec import encode
 from tegula.isa.instructions import Engine
 from tegula.isa.traps import Trap, TrapRecord
-from tegula.signatures import PC_BITS, instruction_layout, signal_layout
 
 __all__ = ["EnginePort", "QueueItem"]
 

@@ -8,9 +8,9 @@ from cocotb.triggers import RisingEdge
 
 from tegula.config import TileConfig
 from tegula.control.semaphores import SIGNAL_PORTS
+from tegula.engine.interface import PC_BITS, instruction_layout, signal_layout
 from tegula.isa.instructions import Engine
 from tegula.isa.traps import Trap
-from tegula.signatures import PC_BITS, instruction_layout, signal_layout
 
 __all__ = ["Accepted", "FakeEngine", "Journal"]
 

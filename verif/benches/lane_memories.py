@@ -7,8 +7,8 @@ from cocotb.triggers import RisingEdge
 from testbench import join, split
 
 from tegula.config import TileConfig
+from tegula.memory.ports import pair_request_layout, row_write_layout, vector_write_layout
 from tegula.memory.scratchpad import READ_CYCLES
-from tegula.signatures import pair_request_layout, row_write_layout, vector_write_layout
 from tegula_golden.tile.state import TileState
 
 __all__ = ["ActivationMemories", "VectorMemories"]

@@ -14,16 +14,12 @@ from tegula.control.control import Control
 from tegula.control.registers import ADDRESS_BITS
 from tegula.control.semaphores import SIGNAL_PORTS
 from tegula.dma.load import LoadEngine
-from tegula.dma.share import ReadShare
 from tegula.dma.store import StoreEngine
+from tegula.engine.interface import EngineSignature
 from tegula.isa.instructions import ENGINES, Engine
+from tegula.memory.ports import pair_request_layout, row_write_layout, vector_write_layout
+from tegula.memory.read_share import ReadShare
 from tegula.memory.scratchpad import Scratchpad
-from tegula.signatures import (
-    EngineSignature,
-    pair_request_layout,
-    row_write_layout,
-    vector_write_layout,
-)
 from tegula.vector.engine import VectorEngine
 
 __all__ = ["ActivationTop", "ArrayTop", "ControlTop", "DmaTop", "VectorTop"]

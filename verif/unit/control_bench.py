@@ -8,11 +8,11 @@ from functools import cache, partial
 from amaranth.sim import Simulator
 
 from tegula.control.control import Control
+from tegula.engine.interface import PC_BITS
 from tegula.isa.codec import encode
 from tegula.isa.instructions import ENGINES, Engine
 from tegula.isa.registers import CONTROL_START, REGISTERS, Status, register_offset
 from tegula.isa.traps import Trap
-from tegula.signatures import PC_BITS
 
 PROGRAM = 0x1_0040
 WINDOW = (0x1_0000, 0x4_FFFF)

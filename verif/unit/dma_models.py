@@ -13,11 +13,11 @@ from amaranth.hdl import Cat
 from amaranth.sim import Simulator
 
 from tegula.config import TileConfig
+from tegula.engine.interface import PC_BITS
 from tegula.formats import BF16
 from tegula.isa.instructions import Engine, Layout, by_mnemonic
 from tegula.isa.operations import Accumulate
 from tegula.isa.traps import Trap
-from tegula.signatures import PC_BITS
 from tegula_golden.numerics import fp32
 from tegula_golden.numerics.cast import cast
 

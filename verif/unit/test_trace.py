@@ -9,7 +9,7 @@ import pytest
 import tegula_sw.rtl
 from tegula.config import preset
 from tegula.emit import tile_verilog
-from tegula.trace import ACTIVITY_DOCS, CONTROL_FIELDS, ENGINE_FIELDS, PORTS, Activity
+from tegula.engine.trace import ACTIVITY_DOCS, CONTROL_FIELDS, ENGINE_FIELDS, PORTS, Activity
 
 TINY = preset("tiny")
 TRACED = replace(TINY, trace=True)

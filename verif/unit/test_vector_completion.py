@@ -7,7 +7,7 @@ import pytest
 from unit.unit_bench import simulate
 
 from tegula.config import preset
-from tegula.vector.completion import CompletionQueue
+from tegula.engine.retirement import CompletionQueue
 
 CONFIG = preset("tiny")
 SEED = 51

@@ -15,9 +15,9 @@ from unit.vector_bench import (
     random_state,
 )
 
+from tegula.engine.retirement import CompletionQueue
 from tegula.formats import BF16, E4M3FN, E5M2, FP32
 from tegula.isa.operations import Operand, Operation, Reduction, Rounding, Source
-from tegula.vector.completion import CompletionQueue
 
 N, DEPTH, PSUM_DEPTH = CONFIG.n, CONFIG.sbuf_depth, CONFIG.psum_depth
 FORMATS = (BF16, E4M3FN, E5M2, FP32)

@@ -10,11 +10,11 @@ from amaranth.lib.wiring import In, Out
 from unit.unit_bench import simulate
 
 from tegula.config import preset
+from tegula.engine.interface import instruction_layout
 from tegula.formats import FP32, RAW32
 from tegula.isa.codec import encode
 from tegula.isa.instructions import Engine
 from tegula.isa.operations import Operand, Operation, Reduction, Rounding, Source
-from tegula.signatures import instruction_layout
 from tegula.vector.work import is_wide, plan_work, work_layout
 
 CONFIG = preset("tiny")

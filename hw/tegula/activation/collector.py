@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 from tegula.activation.layouts import leaving_layout
 from tegula.config import TileConfig
 from tegula.formats import FP32
-from tegula.signatures import row_write_layout
+from tegula.memory.ports import row_write_layout
 
 __all__ = ["ResultCollector"]
 

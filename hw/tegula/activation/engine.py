@@ -10,10 +10,11 @@ from tegula.activation.layouts import beats, item_layout
 from tegula.activation.pipeline import ItemPipeline
 from tegula.activation.sequencer import ColumnSequencer
 from tegula.config import TileConfig
+from tegula.engine.interface import EngineSignature
+from tegula.engine.retirement import CompletionQueue
+from tegula.engine.trace import Activity
 from tegula.isa.instructions import Engine
-from tegula.signatures import EngineSignature, row_write_layout
-from tegula.trace import Activity
-from tegula.vector.completion import CompletionQueue
+from tegula.memory.ports import row_write_layout
 
 __all__ = ["ActivationEngine"]
 

@@ -7,12 +7,12 @@ from amaranth.lib.wiring import In, Out
 from tegula.activation.layouts import Kind, column_layout, exit_layout
 from tegula.activation.table import table_write_layout
 from tegula.config import TileConfig
+from tegula.engine.interface import instruction_layout, payload_layout, trap_layout
+from tegula.engine.retirement import completion_layout
 from tegula.formats import FP32
 from tegula.isa.instructions import Engine, by_mnemonic
 from tegula.isa.operations import TableKind
 from tegula.isa.traps import Trap
-from tegula.signatures import instruction_layout, payload_layout, trap_layout
-from tegula.vector.completion import completion_layout
 
 __all__ = ["ColumnSequencer"]
 

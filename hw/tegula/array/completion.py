@@ -6,8 +6,8 @@ from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
 
 from tegula.config import TileConfig
+from tegula.engine.interface import signal_layout
 from tegula.lib.delay import delay
-from tegula.signatures import signal_layout
 
 __all__ = ["CompletionSignals"]
 

@@ -10,13 +10,13 @@ from tegula.array.completion import CompletionSignals
 from tegula.array.loader import StationaryLoader
 from tegula.array.streamer import MovingStreamer
 from tegula.config import TileConfig
+from tegula.engine.interface import EngineSignature, payload_layout
+from tegula.engine.trace import Activity
 from tegula.isa.instructions import Engine, by_mnemonic
 from tegula.isa.traps import Trap
 from tegula.lib.delay import delay
 from tegula.memory.psum import step_cycles, write_cycles
 from tegula.memory.scratchpad import READ_CYCLES
-from tegula.signatures import EngineSignature, payload_layout
-from tegula.trace import Activity
 
 __all__ = ["MOVING_CYCLES", "TensorEngine", "complete_cycles"]
 

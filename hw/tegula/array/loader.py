@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from tegula.array.array import swap_cycles
 from tegula.config import TileConfig
-from tegula.signatures import PC_BITS, payload_layout
+from tegula.engine.interface import PC_BITS, payload_layout
 
 __all__ = ["StationaryLoader"]
 

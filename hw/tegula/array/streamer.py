@@ -5,9 +5,9 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from tegula.config import TileConfig
+from tegula.engine.interface import PC_BITS, payload_layout
 from tegula.isa.traps import Trap
 from tegula.memory.psum import reuse_cycles
-from tegula.signatures import PC_BITS, payload_layout
 
 __all__ = ["MovingStreamer"]
 

@@ -5,13 +5,16 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
-from tegula.bus.axi import READ_ID_FETCH, READ_ID_LOAD, READ_ID_STORE, Axi4Signature
-from tegula.config import TileConfig
-from tegula.signatures import (
+from tegula.bus.axi import (
+    READ_ID_FETCH,
+    READ_ID_LOAD,
+    READ_ID_STORE,
+    Axi4Signature,
     axi_read_data_layout,
     axi_request_layout,
     axi_write_data_layout,
 )
+from tegula.config import TileConfig
 
 __all__ = ["AxiMaster", "ReadArbiter"]
 

@@ -4,12 +4,21 @@ Members are flat and carry the specification's names in lower case, so that port
 called `m_axi__awvalid` and bus functional models bind to them by prefix.
 """
 
-from amaranth.lib import wiring
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from tegula.config import TileConfig
 
-__all__ = ["READ_ID_FETCH", "READ_ID_LOAD", "READ_ID_STORE", "Axi4LiteSignature", "Axi4Signature"]
+__all__ = [
+    "READ_ID_FETCH",
+    "READ_ID_LOAD",
+    "READ_ID_STORE",
+    "Axi4LiteSignature",
+    "Axi4Signature",
+    "axi_read_data_layout",
+    "axi_request_layout",
+    "axi_write_data_layout",
+]
 
 READ_ID_LOAD = 0
 READ_ID_FETCH = 1
@@ -90,3 +99,18 @@ class Axi4LiteSignature(wiring.Signature):
                 "rready": Out(1),
             }
         )
+
+
+def axi_request_layout(config: TileConfig) -> data.StructLayout:
+    """An AXI burst: `addr` in bytes, `len` in beats minus one. INCR, full-width beats."""
+    return data.StructLayout({"addr": config.axi_addr_width, "len": 8})
+
+
+def axi_read_data_layout(config: TileConfig) -> data.StructLayout:
+    """An AXI read beat."""
+    return data.StructLayout({"data": config.axi_data_width, "resp": 2, "last": 1})
+
+
+def axi_write_data_layout(config: TileConfig) -> data.StructLayout:
+    """An AXI write beat."""
+    return data.StructLayout({"data": config.axi_data_width, "strb": config.bus_bytes, "last": 1})

@@ -4,7 +4,7 @@ from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
-from tegula.bus.axi import Axi4LiteSignature
+from tegula.bus.axi import Axi4LiteSignature, axi_read_data_layout, axi_request_layout
 from tegula.config import TileConfig
 from tegula.control.counters import EVENTS, Counters
 from tegula.control.decoder import Decoder
@@ -14,16 +14,10 @@ from tegula.control.queues import EngineQueue
 from tegula.control.registers import ADDRESS_BITS, RegisterFile
 from tegula.control.semaphores import SIGNAL_PORTS, SemaphoreFile
 from tegula.control.trap_record import TrapRecord, source_layout
+from tegula.engine.interface import PC_BITS, EngineSignature, trace_signature
 from tegula.isa.instructions import ENGINES, GRANULE_BYTES, Engine
 from tegula.isa.registers import CONTROL_ABORT, CONTROL_START, Status
 from tegula.isa.traps import Trap
-from tegula.signatures import (
-    PC_BITS,
-    EngineSignature,
-    axi_read_data_layout,
-    axi_request_layout,
-    trace_signature,
-)
 
 __all__ = ["FETCH_REQUEST_CYCLES", "Control"]
 

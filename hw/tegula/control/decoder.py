@@ -7,9 +7,9 @@ from amaranth.lib.wiring import In, Out
 from tegula.config import TileConfig
 from tegula.control.fetch import granule_layout
 from tegula.control.queues import queue_layout
+from tegula.engine.interface import PC_BITS
 from tegula.isa.instructions import ENGINES, GRANULE_BITS, HEADER, INSTRUCTIONS, Engine, Field
 from tegula.isa.traps import Trap
-from tegula.signatures import PC_BITS
 
 __all__ = ["DECODE_CYCLES", "Decoder"]
 

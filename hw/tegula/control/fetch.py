@@ -5,9 +5,10 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
+from tegula.bus.axi import axi_read_data_layout, axi_request_layout
 from tegula.config import TileConfig
+from tegula.engine.interface import PC_BITS
 from tegula.isa.instructions import GRANULE_BITS, GRANULE_BYTES
-from tegula.signatures import PC_BITS, axi_read_data_layout, axi_request_layout
 
 __all__ = ["FETCH_CYCLES", "GRANULE_CYCLES", "Fetch", "fifo_beats", "granule_layout"]
 

@@ -5,8 +5,8 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from tegula.config import TileConfig
+from tegula.engine.interface import PC_BITS
 from tegula.isa.instructions import ENGINES
-from tegula.signatures import PC_BITS
 
 __all__ = ["DRAINED_CYCLES", "QUIET_CYCLES", "Progress"]
 

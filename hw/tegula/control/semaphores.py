@@ -5,8 +5,8 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from tegula.config import TileConfig
+from tegula.engine.interface import signal_layout
 from tegula.isa.instructions import ENGINES, Engine
-from tegula.signatures import signal_layout
 
 __all__ = ["SIGNAL_CYCLES", "SIGNAL_PORTS", "SemaphoreFile", "wait_layout"]
 

@@ -7,8 +7,8 @@ from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from tegula.engine.interface import PC_BITS
 from tegula.isa.instructions import GRANULE_BYTES
-from tegula.signatures import PC_BITS
 
 __all__ = ["TrapRecord", "source_layout"]
 

@@ -10,7 +10,7 @@ from tegula.dma.layouts import write_layout
 from tegula.isa.operations import Accumulate
 from tegula.lib.mux import select
 from tegula.lib.stream import StreamStage
-from tegula.signatures import sbuf_read_layout
+from tegula.memory.ports import sbuf_read_layout
 
 __all__ = ["ChunkAdder", "LoadAccumulator", "StoreAccumulator", "chunk_steps"]
 

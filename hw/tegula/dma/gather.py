@@ -17,7 +17,7 @@ from tegula.dma.layouts import (
 from tegula.dma.places import PlaceWalker
 from tegula.isa.instructions import Layout
 from tegula.lib.stream import StreamQueue, StreamStage
-from tegula.signatures import sbuf_read_layout
+from tegula.memory.ports import sbuf_read_layout
 
 __all__ = ["Gather", "Packer"]
 

@@ -7,7 +7,7 @@ from amaranth.utils import exact_log2
 from tegula.config import TileConfig
 from tegula.isa.instructions import Layout
 from tegula.isa.operations import Accumulate
-from tegula.signatures import PC_BITS, sbuf_write_layout
+from tegula.memory.ports import sbuf_write_layout
 
 __all__ = [
     "ACCUMULATE_BITS",
@@ -18,7 +18,6 @@ __all__ = [
     "run_layout",
     "subchunks",
     "tag_layout",
-    "ticket_layout",
     "write_layout",
 ]
 
@@ -52,11 +51,6 @@ def subchunks(config: TileConfig) -> dict[tuple[int, int], int]:
         for layout in Layout
         for bytes1 in (0, 1)
     }
-
-
-def ticket_layout(config: TileConfig) -> data.StructLayout:
-    """What is kept of an instruction until it is complete."""
-    return data.StructLayout({"pc": PC_BITS, "signal": 1, "signal_sem": 5, "signal_value": 8})
 
 
 def run_layout(config: TileConfig) -> data.StructLayout:

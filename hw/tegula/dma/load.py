@@ -5,6 +5,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
+from tegula.bus.axi import axi_read_data_layout, axi_request_layout
 from tegula.config import TileConfig
 from tegula.dma.accumulate import LoadAccumulator
 from tegula.dma.align import ReadAligner
@@ -14,17 +15,12 @@ from tegula.dma.retire import Retirement
 from tegula.dma.runs import RunGenerator
 from tegula.dma.scatter import Scatter
 from tegula.dma.tracing import trace_dma
+from tegula.engine.interface import EngineSignature
+from tegula.engine.trace import Activity
 from tegula.isa.instructions import Engine
 from tegula.isa.traps import Trap
 from tegula.lib.stream import StreamQueue, StreamStage
-from tegula.signatures import (
-    EngineSignature,
-    axi_read_data_layout,
-    axi_request_layout,
-    sbuf_read_layout,
-    sbuf_write_layout,
-)
-from tegula.trace import Activity
+from tegula.memory.ports import sbuf_read_layout, sbuf_write_layout
 
 __all__ = ["LoadEngine"]
 

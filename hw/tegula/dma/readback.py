@@ -7,12 +7,12 @@ from amaranth.lib import enum, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
+from tegula.bus.axi import axi_read_data_layout, axi_request_layout
 from tegula.config import TileConfig
 from tegula.dma.layouts import ItemKind, burst_layout
 from tegula.isa.operations import Accumulate
 from tegula.isa.traps import Trap
 from tegula.lib.stream import StreamQueue, StreamStage
-from tegula.signatures import axi_read_data_layout, axi_request_layout
 
 __all__ = ["ReadBack"]
 

@@ -5,9 +5,8 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from tegula.config import TileConfig
-from tegula.dma.layouts import ticket_layout
+from tegula.engine.interface import signal_layout, ticket_layout, traced, trap_layout
 from tegula.lib.stream import StreamQueue
-from tegula.signatures import signal_layout, traced, trap_layout
 
 __all__ = ["Retirement"]
 

@@ -6,11 +6,11 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
 from tegula.config import TileConfig
-from tegula.dma.layouts import ACCUMULATE_BITS, ItemKind, run_layout, ticket_layout
+from tegula.dma.layouts import ACCUMULATE_BITS, ItemKind, run_layout
+from tegula.engine.interface import instruction_layout, payload_layout, ticket_layout
 from tegula.isa.instructions import Engine
 from tegula.isa.operations import Accumulate
 from tegula.isa.traps import Trap
-from tegula.signatures import instruction_layout, payload_layout
 
 __all__ = ["RunGenerator"]
 

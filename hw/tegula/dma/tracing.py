@@ -4,8 +4,8 @@ from amaranth.hdl import Module, Value
 
 from tegula.dma.retire import Retirement
 from tegula.dma.runs import RunGenerator
-from tegula.signatures import EngineInterface
-from tegula.trace import Activity
+from tegula.engine.interface import EngineInterface
+from tegula.engine.trace import Activity
 
 __all__ = ["trace_dma"]
 

@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 from tegula.config import TileConfig
 from tegula.isa.instructions import Layout
 from tegula.lib.mux import select
-from tegula.signatures import pair_request_layout, sbuf_read_layout
+from tegula.memory.ports import pair_request_layout, sbuf_read_layout
 
 __all__ = ["READ_CYCLES", "ScratchpadReads"]
 

@@ -6,15 +6,15 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 
 from tegula.config import TileConfig
 from tegula.memory.bank import ScratchpadBank
-from tegula.memory.reads import READ_CYCLES, ScratchpadReads
-from tegula.memory.writes import ScratchpadWrites
-from tegula.signatures import (
+from tegula.memory.ports import (
     pair_request_layout,
     row_write_layout,
     sbuf_read_layout,
     sbuf_write_layout,
     vector_write_layout,
 )
+from tegula.memory.reads import READ_CYCLES, ScratchpadReads
+from tegula.memory.writes import ScratchpadWrites
 
 __all__ = ["READ_CYCLES", "Scratchpad"]
 

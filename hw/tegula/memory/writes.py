@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from tegula.config import TileConfig
 from tegula.isa.instructions import Layout
-from tegula.signatures import row_write_layout, sbuf_write_layout, vector_write_layout
+from tegula.memory.ports import row_write_layout, sbuf_write_layout, vector_write_layout
 
 __all__ = ["ScratchpadWrites"]
 

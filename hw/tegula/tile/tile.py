@@ -11,11 +11,11 @@ from tegula.bus.axi import Axi4LiteSignature, Axi4Signature
 from tegula.config import TileConfig
 from tegula.control.control import Control
 from tegula.dma.load import LoadEngine
-from tegula.dma.share import ReadShare
 from tegula.dma.store import StoreEngine
+from tegula.engine.interface import trace_signature
 from tegula.memory.psum import Psum, WrittenMap
+from tegula.memory.read_share import ReadShare
 from tegula.memory.scratchpad import Scratchpad
-from tegula.signatures import trace_signature
 from tegula.vector.engine import VectorEngine
 
 __all__ = ["CSR_ADDR_WIDTH", "Tile"]
@@ -43,7 +43,7 @@ class Tile(wiring.Component):
     irq : Out(1)
         High while an interrupt is pending and enabled.
     trace_control, trace_tensor, trace_vector ... : Out
-        What a traced tile shows in each cycle: `tegula.trace`.
+        What a traced tile shows in each cycle: `tegula.engine.trace`.
     """
 
     def __init__(self, config: TileConfig):

@@ -6,11 +6,12 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 
 from tegula.arith.generator import Generator
 from tegula.config import TileConfig
+from tegula.engine.interface import EngineSignature
+from tegula.engine.retirement import CompletionQueue
+from tegula.engine.trace import Activity
 from tegula.isa.instructions import Engine
-from tegula.signatures import EngineSignature, pair_request_layout, vector_write_layout
+from tegula.memory.ports import pair_request_layout, vector_write_layout
 from tegula.streams import stream_states
-from tegula.trace import Activity
-from tegula.vector.completion import CompletionQueue
 from tegula.vector.lane import VectorLane
 from tegula.vector.pipeline import ElementPipeline
 from tegula.vector.sequencer import ElementSequencer

@@ -5,11 +5,12 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from tegula.config import TileConfig
+from tegula.engine.interface import instruction_layout, trap_layout
+from tegula.engine.retirement import completion_layout
 from tegula.isa.instructions import Engine
 from tegula.isa.operations import Operand, Reduction, Rounding, Source
 from tegula.isa.traps import Trap
-from tegula.signatures import instruction_layout, pair_request_layout, trap_layout
-from tegula.vector.completion import completion_layout
+from tegula.memory.ports import pair_request_layout
 from tegula.vector.layouts import Kind, exit_layout, issue_layout
 from tegula.vector.work import COMPUTE, GENERATOR, is_wide, plan_work, work_layout
 

@@ -4,10 +4,10 @@ from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import data
 
 from tegula.config import TileConfig
+from tegula.engine.interface import payload_layout
 from tegula.formats import FP32, RAW32
 from tegula.isa.instructions import by_mnemonic
 from tegula.isa.operations import Operand, Operation, Reduction, Rounding, Source
-from tegula.signatures import payload_layout
 from tegula.vector.layouts import route_layout
 from tegula.vector.routing import INTERVAL_BITS, is_unary, plan_route
 

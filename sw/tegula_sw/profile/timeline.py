@@ -4,8 +4,8 @@ from enum import Enum
 
 import numpy as np
 
+from tegula.engine.trace import ACTIVITY_DOCS, CONTROL_FIELDS, ENGINE_FIELDS, Activity
 from tegula.isa.instructions import ENGINES, GRANULE_BYTES, Engine
-from tegula.trace import ACTIVITY_DOCS, CONTROL_FIELDS, ENGINE_FIELDS, Activity
 from tegula_sw.profile.program_map import map_program
 from tegula_sw.profile.recording import Recording
 from tegula_sw.profile.spans import (

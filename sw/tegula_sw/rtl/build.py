@@ -79,7 +79,7 @@ def build_library(verilog: Path, top: str, *, waves: bool = False, trace: bool =
     waves
         Can write a VCD file (and is slower).
     trace
-        Keeps what a traced tile shows (`tegula.trace`); the tile must be one.
+        Keeps what a traced tile shows (`tegula.engine.trace`); the tile must be one.
 
     Raises
     ------

@@ -8,10 +8,10 @@ import numpy as np
 
 from tegula.config import TileConfig
 from tegula.emit import tile_verilog
+from tegula.engine.trace import PORTS
 from tegula.isa.instructions import ENGINES, Engine
 from tegula.isa.registers import CONTROL_START, Status, register_offset
 from tegula.isa.traps import Trap, TrapRecord
-from tegula.trace import PORTS
 from tegula_sw.device import RunResult
 from tegula_sw.profile.recording import Recorder, Recording
 from tegula_sw.rtl.build import build_library

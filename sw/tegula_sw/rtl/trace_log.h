@@ -15,7 +15,7 @@ struct Change {
 
 class TraceLog {
    public:
-    static constexpr size_t kPorts = 6;  // in the order of tegula.trace.PORTS
+    static constexpr size_t kPorts = 6;  // in the order of tegula.engine.trace.PORTS
 
     void start() {
         for (size_t port = 0; port < kPorts; ++port) changes_[port].clear();

@@ -1,39 +1,35 @@
-"""Payload layouts and port signatures that blocks of the tile share."""
+"""The port between the control front end and an engine, and what travels on it."""
 
 from amaranth.hdl import Shape
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from tegula.config import TileConfig
+from tegula.engine.trace import CONTROL_FIELDS, ENGINE_FIELDS, PORTS
 from tegula.isa.instructions import INSTRUCTIONS, Engine, by_mnemonic
-from tegula.trace import CONTROL_FIELDS, ENGINE_FIELDS, PORTS
 
 __all__ = [
     "PC_BITS",
     "EngineInterface",
     "EngineSignature",
-    "axi_read_data_layout",
-    "axi_request_layout",
-    "axi_write_data_layout",
     "instruction_layout",
-    "pair_request_layout",
     "payload_layout",
-    "row_write_layout",
-    "sbuf_read_layout",
-    "sbuf_write_layout",
     "signal_layout",
+    "ticket_layout",
     "trace_signature",
     "traced",
     "trap_layout",
-    "vector_write_layout",
 ]
 
 PC_BITS = 20
 """Bits of an instruction's position in its program, counted in granules."""
 
+
 _HEADER_BITS = 48
 
+
 _SIGNAL_PORTS = ("signals0", "signals1")
+
 
 _OWN_TRACE = ("begin", "complete", "activity")
 
@@ -90,88 +86,13 @@ def trap_layout(config: TileConfig) -> data.StructLayout:
     return data.StructLayout({"cause": 4, "pc": PC_BITS, "address": 48})
 
 
-def axi_request_layout(config: TileConfig) -> data.StructLayout:
-    """An AXI burst: `addr` in bytes, `len` in beats minus one. INCR, full-width beats."""
-    return data.StructLayout({"addr": config.axi_addr_width, "len": 8})
-
-
-def axi_read_data_layout(config: TileConfig) -> data.StructLayout:
-    """An AXI read beat."""
-    return data.StructLayout({"data": config.axi_data_width, "resp": 2, "last": 1})
-
-
-def axi_write_data_layout(config: TileConfig) -> data.StructLayout:
-    """An AXI write beat."""
-    return data.StructLayout({"data": config.axi_data_width, "strb": config.bus_bytes, "last": 1})
-
-
-def sbuf_write_layout(config: TileConfig) -> data.StructLayout:
-    """A DMA write into the scratchpad, `bus_words` words of 16 bits.
-
-    Layout `free`: word j goes to (`partition`, `addr` + j), `addr` a multiple of `bus_words`.
-    Layout `partition`: word j < `row_words` goes to (`partition` + j, `addr`), `partition` a
-    multiple of `row_words`. Only words whose `mask` bit is 1 are written.
-    """
-    return data.StructLayout(
-        {
-            "layout": 1,
-            "partition": range(config.n),
-            "addr": range(config.sbuf_depth),
-            "data": data.ArrayLayout(16, config.bus_words),
-            "mask": config.bus_words,
-        }
-    )
-
-
-def sbuf_read_layout(config: TileConfig) -> data.StructLayout:
-    """A DMA read request; the words come back in the order of `sbuf_write_layout`'s data."""
-    return data.StructLayout(
-        {"layout": 1, "partition": range(config.n), "addr": range(config.sbuf_depth)}
-    )
-
-
-def pair_request_layout(config: TileConfig) -> data.StructLayout:
-    """A read of one row of the scratchpad or, if `double`, of row `addr` (even) and the next."""
-    return data.StructLayout({"addr": range(config.sbuf_depth), "double": 1})
-
-
-def row_write_layout(config: TileConfig) -> data.StructLayout:
-    """A row for the scratchpad: partitions whose `enable` is 1 take their word at `addr`."""
-    return data.StructLayout(
-        {
-            "addr": range(config.sbuf_depth),
-            "enable": config.n,
-            "words": data.ArrayLayout(16, config.n),
-        }
-    )
-
-
-def vector_write_layout(config: TileConfig) -> data.StructLayout:
-    """Results of the vector engine, a lane a partition; only lanes whose `enable` bit is 1 count.
-
-    Lane p writes the low half of its word to (p, `addr`); if `double` (`addr` is even) also the
-    high half to (p, `addr` + 1). If `line`, it writes the low half to (`partition`, `addr` + p)
-    instead: lanes 0 .. `row_words` - 1 of one line, `addr` a multiple of `row_words`.
-    """
-    return data.StructLayout(
-        {
-            "addr": range(config.sbuf_depth),
-            "enable": config.n,
-            "double": 1,
-            "line": 1,
-            "partition": range(config.n),
-            "words": data.ArrayLayout(32, config.n),
-        }
-    )
-
-
 def traced(config: TileConfig, members: dict[str, wiring.Member]) -> dict[str, wiring.Member]:
     """`members` in a tile that is traced, else none."""
     return members if config.trace else {}
 
 
 def trace_signature(config: TileConfig) -> dict[str, wiring.Member]:
-    """`trace_<port>` of each of `tegula.trace.PORTS`: its word, if the tile is traced."""
+    """`trace_<port>` of each of `tegula.engine.trace.PORTS`: its word, if the tile is traced."""
     return traced(
         config,
         {
@@ -214,7 +135,7 @@ class EngineSignature(wiring.Signature):
     busy, stall : Out(1)
         For the counters: the engine works; the engine has work and cannot proceed. Never both.
     trace : Out({begin, complete, activity})
-        In a traced tile: the engine's own part of `tegula.trace.ENGINE_FIELDS`.
+        In a traced tile: the engine's own part of `tegula.engine.trace.ENGINE_FIELDS`.
     """
 
     def __init__(self, config: TileConfig, engine: Engine, signal_ports: int = 1):
@@ -238,3 +159,8 @@ class EngineSignature(wiring.Signature):
     def create(self, *, path=None, src_loc_at=0) -> EngineInterface:
         """An interface whose signal ports are also listed as `signals`."""
         return EngineInterface(self, path=path, src_loc_at=1 + src_loc_at)
+
+
+def ticket_layout(config: TileConfig) -> data.StructLayout:
+    """What is kept of an instruction until it is complete."""
+    return data.StructLayout({"pc": PC_BITS, "signal": 1, "signal_sem": 5, "signal_value": 8})

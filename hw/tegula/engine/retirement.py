@@ -5,7 +5,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from tegula.config import TileConfig
-from tegula.signatures import signal_layout, traced
+from tegula.engine.interface import signal_layout, traced
 
 __all__ = ["CompletionQueue", "completion_layout"]
 

@@ -5,8 +5,8 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from tegula.config import TileConfig
+from tegula.memory.ports import sbuf_read_layout
 from tegula.memory.reads import READ_CYCLES
-from tegula.signatures import sbuf_read_layout
 
 __all__ = ["ReadShare"]
 

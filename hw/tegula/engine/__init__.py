@@ -1,0 +1,1 @@
+"""What the five engines have alike: their port, their retirement, their trace."""
