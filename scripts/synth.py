@@ -18,10 +18,10 @@ from amaranth.lib import wiring
 from readme import README, put_into
 
 from tegula.activation.lane import ActivationLane
-from tegula.array.array import SystolicArray
-from tegula.array.pe import LANES, ProcessingElement
 from tegula.config import PRESETS, TileConfig, preset
 from tegula.emit import cache_root, emit_verilog, run_yosys, tile_verilog
+from tegula.tensor.pe import LANES, ProcessingElement
+from tegula.tensor.systolic_array import SystolicArray
 from tegula.vector.lane import VectorLane
 from tegula_sw.exits import exit_code
 from tegula_sw.outputs import STDOUT, Outputs, check_outputs, print_text, write_json

@@ -69,10 +69,10 @@ def _latencies(config: TileConfig) -> dict[str, int]:
     from tegula.activation.lane import LaneCycles
     from tegula.activation.layouts import beats
     from tegula.arith.fp_add import FpAdd
-    from tegula.array.array import result_cycles, swap_cycles
-    from tegula.array.engine import complete_cycles
-    from tegula.memory.psum import reuse_cycles
     from tegula.memory.scratchpad import READ_CYCLES
+    from tegula.tensor.engine import complete_cycles
+    from tegula.tensor.psum import reuse_cycles
+    from tegula.tensor.systolic_array import result_cycles, swap_cycles
     from tegula.vector.lane import ENTRY_CYCLES, UNIT_CYCLES, VectorLane
 
     cast = VectorLane.CAST_CYCLES

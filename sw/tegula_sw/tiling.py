@@ -47,7 +47,7 @@ _MAX_STRIDE_BYTES = (1 << 31) - 1
 def load_period_cycles(config: TileConfig) -> int:
     """Period of (tensor.load, tensor.matmul) pairs, below which fewer columns gain nothing.
 
-    `tegula.array.loader` says why; a test compares.
+    `tegula.tensor.stationary` says why; a test compares.
     """
     return 2 * config.n + 3 * config.groups + 1
 

@@ -5,8 +5,6 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from tegula.activation.engine import ActivationEngine
-from tegula.arith.decode import OperandDecode
-from tegula.array.array import SystolicArray
 from tegula.bus.arbiter import AxiMaster
 from tegula.bus.axi import Axi4LiteSignature, Axi4Signature
 from tegula.config import TileConfig
@@ -20,6 +18,8 @@ from tegula.isa.instructions import ENGINES, Engine
 from tegula.memory.ports import pair_request_layout, row_write_layout, vector_write_layout
 from tegula.memory.read_share import ReadShare
 from tegula.memory.scratchpad import Scratchpad
+from tegula.tensor.operand import OperandDecode
+from tegula.tensor.systolic_array import SystolicArray
 from tegula.vector.engine import VectorEngine
 
 __all__ = ["ActivationTop", "ArrayTop", "ControlTop", "DmaTop", "VectorTop"]

@@ -6,9 +6,9 @@ from functools import cache
 import pytest
 from amaranth.sim import Simulator
 
-from tegula.arith.decode import OperandDecode
 from tegula.config import preset
 from tegula.formats import BF16, E3M4, E4M3, E4M3FN, E5M2
+from tegula.tensor.operand import OperandDecode
 
 NARROW = (E4M3FN, E5M2, E4M3, E3M4)
 

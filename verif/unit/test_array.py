@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from amaranth.sim import Simulator
 
-from tegula.array.array import WORD_IN_CYCLES, SystolicArray, result_cycles
 from tegula.config import preset
 from tegula.formats import BF16, E4M3FN, E5M2
+from tegula.tensor.systolic_array import WORD_IN_CYCLES, SystolicArray, result_cycles
 from tegula_golden.numerics.accumulate import PartialSums, accumulate
 from tegula_golden.numerics.codes import FINITE, MINUS_INF, PLUS_INF, operand_table
 from verif.stimuli.operands import KINDS, operands

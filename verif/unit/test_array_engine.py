@@ -6,15 +6,15 @@ from amaranth.hdl import Module
 from amaranth.lib import wiring
 from amaranth.sim import Simulator
 
-from tegula.array.array import swap_cycles
-from tegula.array.engine import TensorEngine, complete_cycles
 from tegula.config import preset
 from tegula.formats import BF16, E4M3FN
 from tegula.isa.codec import encode
 from tegula.isa.instructions import by_mnemonic
 from tegula.isa.traps import Trap
-from tegula.memory.psum import Psum, WrittenMap, reuse_cycles
 from tegula.memory.scratchpad import Scratchpad
+from tegula.tensor.engine import TensorEngine, complete_cycles
+from tegula.tensor.psum import Psum, WrittenMap, reuse_cycles
+from tegula.tensor.systolic_array import swap_cycles
 from tegula_golden.numerics.accumulate import PartialSums, accumulate
 from verif.stimuli.operands import operands
 

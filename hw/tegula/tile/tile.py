@@ -5,7 +5,6 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from tegula.activation.engine import ActivationEngine
-from tegula.array.engine import TensorEngine
 from tegula.bus.arbiter import AxiMaster
 from tegula.bus.axi import Axi4LiteSignature, Axi4Signature
 from tegula.config import TileConfig
@@ -13,9 +12,10 @@ from tegula.control.control import Control
 from tegula.dma.load import LoadEngine
 from tegula.dma.store import StoreEngine
 from tegula.engine.interface import trace_signature
-from tegula.memory.psum import Psum, WrittenMap
 from tegula.memory.read_share import ReadShare
 from tegula.memory.scratchpad import Scratchpad
+from tegula.tensor.engine import TensorEngine
+from tegula.tensor.psum import Psum, WrittenMap
 from tegula.vector.engine import VectorEngine
 
 __all__ = ["CSR_ADDR_WIDTH", "Tile"]

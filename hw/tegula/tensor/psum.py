@@ -4,10 +4,10 @@ from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
 
-from tegula.array.array import WORD_IN_CYCLES, result_cycles
 from tegula.config import TileConfig
 from tegula.lib.delay import delay
 from tegula.memory.attributes import NO_RW_CHECK
+from tegula.tensor.systolic_array import WORD_IN_CYCLES, result_cycles
 
 __all__ = ["Psum", "PsumPartition", "WrittenMap", "reuse_cycles", "step_cycles", "write_cycles"]
 

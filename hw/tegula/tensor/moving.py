@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 from tegula.config import TileConfig
 from tegula.engine.interface import PC_BITS, payload_layout
 from tegula.isa.traps import Trap
-from tegula.memory.psum import reuse_cycles
+from tegula.tensor.psum import reuse_cycles
 
 __all__ = ["MovingStreamer"]
 

@@ -4,9 +4,9 @@ from amaranth.hdl import Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from tegula.array.array import swap_cycles
 from tegula.config import TileConfig
 from tegula.engine.interface import PC_BITS, payload_layout
+from tegula.tensor.systolic_array import swap_cycles
 
 __all__ = ["StationaryLoader"]
 

@@ -4,9 +4,9 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from tegula.array.pe import EXPONENT_CYCLE, FLAGS_CYCLE, SIGNIFICAND_CYCLE
 from tegula.config import TileConfig
 from tegula.lib.delay import delay
+from tegula.tensor.pe import EXPONENT_CYCLE, FLAGS_CYCLE, SIGNIFICAND_CYCLE
 
 __all__ = ["EXIT_CYCLES", "ColumnEntry", "ColumnExit"]
 

@@ -4,9 +4,11 @@ from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from tegula.arith.decode import operand_layout
-from tegula.array.column import EXIT_CYCLES, ColumnEntry, ColumnExit
-from tegula.array.pe import (
+from tegula.config import TileConfig
+from tegula.lib.delay import delay
+from tegula.tensor.column import EXIT_CYCLES, ColumnEntry, ColumnExit
+from tegula.tensor.operand import operand_layout
+from tegula.tensor.pe import (
     EXPONENT_CYCLE,
     LANES,
     OUTPUT_CYCLES,
@@ -16,8 +18,6 @@ from tegula.array.pe import (
     head_layout,
     tail_layout,
 )
-from tegula.config import TileConfig
-from tegula.lib.delay import delay
 
 __all__ = ["WORD_IN_CYCLES", "SystolicArray", "result_cycles", "swap_cycles"]
 

@@ -4,19 +4,19 @@ from amaranth.hdl import Cat, Module, Mux, ResetInserter, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from tegula.arith.decode import OperandDecode, operand_layout
-from tegula.array.array import SystolicArray
-from tegula.array.completion import CompletionSignals
-from tegula.array.loader import StationaryLoader
-from tegula.array.streamer import MovingStreamer
 from tegula.config import TileConfig
 from tegula.engine.interface import EngineSignature, payload_layout
 from tegula.engine.trace import Activity
 from tegula.isa.instructions import Engine, by_mnemonic
 from tegula.isa.traps import Trap
 from tegula.lib.delay import delay
-from tegula.memory.psum import step_cycles, write_cycles
 from tegula.memory.scratchpad import READ_CYCLES
+from tegula.tensor.completion import CompletionSignals
+from tegula.tensor.moving import MovingStreamer
+from tegula.tensor.operand import OperandDecode, operand_layout
+from tegula.tensor.psum import step_cycles, write_cycles
+from tegula.tensor.stationary import StationaryLoader
+from tegula.tensor.systolic_array import SystolicArray
 
 __all__ = ["MOVING_CYCLES", "TensorEngine", "complete_cycles"]
 
