@@ -4,7 +4,7 @@ from dataclasses import fields
 
 from tegula.config import TileConfig
 from tegula.formats import FloatFormat
-from tegula.streams import DEFAULT_STATE
+from tegula.xor128 import DEFAULT_STATE
 
 __all__ = ["describe", "exact_terms", "format_text"]
 

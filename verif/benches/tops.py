@@ -8,7 +8,7 @@ from tegula.activation.engine import ActivationEngine
 from tegula.bus.arbiter import AxiMaster
 from tegula.bus.axi import Axi4LiteSignature, Axi4Signature
 from tegula.config import TileConfig
-from tegula.control.control import Control
+from tegula.control.front_end import Control
 from tegula.control.registers import ADDRESS_BITS
 from tegula.control.semaphores import SIGNAL_PORTS
 from tegula.dma.load import LoadEngine

@@ -7,7 +7,7 @@ from functools import cache, partial
 
 from amaranth.sim import Simulator
 
-from tegula.control.control import Control
+from tegula.control.front_end import Control
 from tegula.engine.interface import PC_BITS
 from tegula.isa.codec import encode
 from tegula.isa.instructions import ENGINES, Engine

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from unit.unit_bench import stream_through
 
-from tegula.activation.argument import Argument
+from tegula.activation.range_reduction import Argument
 from tegula.formats import FP32
 from verif.oracles.numerics import value
 from verif.stimuli.functions import arguments

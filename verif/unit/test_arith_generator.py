@@ -6,7 +6,7 @@ from amaranth.hdl import ResetInserter, Signal
 from amaranth.sim import Simulator
 
 from tegula.arith.generator import Generator
-from tegula.streams import MAX_SEED, stream_states
+from tegula.xor128 import MAX_SEED, stream_states
 from tegula_golden.numerics.generator import Generators
 
 MOVEMENTS = ("step", "load", "rotate")

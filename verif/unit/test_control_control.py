@@ -16,11 +16,11 @@ from unit.control_bench import (
 )
 
 from tegula.config import preset
-from tegula.control.control import FETCH_REQUEST_CYCLES
 from tegula.control.decoder import DECODE_CYCLES
 from tegula.control.fetch import GRANULE_CYCLES
-from tegula.control.progress import DRAINED_CYCLES, QUIET_CYCLES
+from tegula.control.front_end import FETCH_REQUEST_CYCLES
 from tegula.control.queues import QUEUE_CYCLES
+from tegula.control.watchdog import DRAINED_CYCLES, QUIET_CYCLES
 from tegula.isa.codec import encode
 from tegula.isa.instructions import ENGINES, Engine
 from tegula.isa.traps import Trap

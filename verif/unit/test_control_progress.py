@@ -6,7 +6,7 @@ import pytest
 from amaranth.sim import Simulator
 
 from tegula.config import preset
-from tegula.control.progress import DRAINED_CYCLES, QUIET_CYCLES, Progress
+from tegula.control.watchdog import DRAINED_CYCLES, QUIET_CYCLES, Progress
 from tegula.isa.instructions import ENGINES
 
 ALL = (1 << len(ENGINES)) - 1

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from tegula.formats import BF16, E4M3FN
-from tegula.streams import MAX_LANES, MAX_SEED, stream_states
+from tegula.xor128 import MAX_LANES, MAX_SEED, stream_states
 from tegula_golden.numerics.cast import cast
 from tegula_golden.numerics.generator import Generators
 

@@ -7,7 +7,7 @@ import gmpy2
 import numpy as np
 import pytest
 
-from tegula.streams import DEFAULT_STATE, MAX_LANES, MAX_SEED, stream_states
+from tegula.xor128 import DEFAULT_STATE, MAX_LANES, MAX_SEED, stream_states
 
 MARSAGLIA = (3701687786, 458299110, 2500872618, 3633119408, 516391518)
 """The first numbers of xor128 from the state that the paper gives."""

@@ -9,10 +9,10 @@ from unit.unit_bench import simulate
 from tegula.config import preset
 from tegula.isa.operations import Operation, Reduction, Source
 from tegula.memory.scratchpad import READ_CYCLES
+from tegula.vector.control_pipeline import ElementPipeline
 from tegula.vector.controls import RANDOM_SLOTS
 from tegula.vector.lane import ENTRY_CYCLES, UNIT_CYCLES, VectorLane
 from tegula.vector.layouts import Kind
-from tegula.vector.pipeline import ElementPipeline
 
 CONFIG = preset("tiny", sbuf_depth=256)
 SEED = 54

@@ -5,9 +5,9 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from tegula.activation.collector import ResultCollector
+from tegula.activation.control_pipeline import ItemPipeline
 from tegula.activation.lane import ActivationLane
 from tegula.activation.layouts import beats, item_layout
-from tegula.activation.pipeline import ItemPipeline
 from tegula.activation.sequencer import ColumnSequencer
 from tegula.config import TileConfig
 from tegula.engine.interface import EngineSignature

@@ -4,10 +4,10 @@ from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
 
-from tegula.activation.argument import Argument
 from tegula.activation.cubic import Cubic
 from tegula.activation.finish import Finish
 from tegula.activation.layouts import beats, controls_layout
+from tegula.activation.range_reduction import Argument
 from tegula.activation.table import FunctionTable, segment_layout, table_write_layout
 from tegula.arith.cast import Cast
 from tegula.arith.combine import SLOTS

@@ -4,7 +4,7 @@ from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
 
-from tegula.activation.argument import argument_layout
+from tegula.activation.range_reduction import argument_layout
 from tegula.config import TileConfig
 from tegula.lib.delay import delayed, registered
 from tegula.memory.attributes import NO_RW_CHECK

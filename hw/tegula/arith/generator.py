@@ -4,7 +4,7 @@ from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from tegula.streams import State
+from tegula.xor128 import State
 
 __all__ = ["Generator"]
 

@@ -11,11 +11,11 @@ from tegula.engine.retirement import CompletionQueue
 from tegula.engine.trace import Activity
 from tegula.isa.instructions import Engine
 from tegula.memory.ports import pair_request_layout, vector_write_layout
-from tegula.streams import stream_states
+from tegula.vector.control_pipeline import ElementPipeline
 from tegula.vector.lane import VectorLane
-from tegula.vector.pipeline import ElementPipeline
 from tegula.vector.sequencer import ElementSequencer
 from tegula.vector.work import is_wide
+from tegula.xor128 import stream_states
 
 __all__ = ["VectorEngine"]
 

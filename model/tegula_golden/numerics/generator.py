@@ -10,7 +10,7 @@ from functools import cache
 
 import numpy as np
 
-from tegula.streams import stream_states
+from tegula.xor128 import stream_states
 
 __all__ = ["Generators"]
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from tegula.config import TileConfig
 from tegula.formats import BF16, FP32, FloatFormat
-from tegula.streams import stream_states
+from tegula.xor128 import stream_states
 from tegula_sw.arrays import float_codes
 from tegula_sw.kernels.matrix import Matrix, Strip
 from tegula_sw.kernels.optimizers import Optimizer

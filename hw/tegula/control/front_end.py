@@ -9,11 +9,11 @@ from tegula.config import TileConfig
 from tegula.control.counters import EVENTS, Counters
 from tegula.control.decoder import Decoder
 from tegula.control.fetch import Fetch
-from tegula.control.progress import Progress
 from tegula.control.queues import EngineQueue
 from tegula.control.registers import ADDRESS_BITS, RegisterFile
 from tegula.control.semaphores import SIGNAL_PORTS, SemaphoreFile
 from tegula.control.trap_record import TrapRecord, source_layout
+from tegula.control.watchdog import Progress
 from tegula.engine.interface import PC_BITS, EngineSignature, trace_signature
 from tegula.isa.instructions import ENGINES, GRANULE_BYTES, Engine
 from tegula.isa.registers import CONTROL_ABORT, CONTROL_START, Status
