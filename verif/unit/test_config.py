@@ -7,7 +7,7 @@ import pytest
 from tegula.config import PRESETS, TileConfig, preset
 from tegula.emit import emit_rtlil
 from tegula.formats import BF16, E4M3FN, FORMATS, format_by_name
-from tegula.tile.tile import Tile
+from tegula.tile import Tile
 
 
 @pytest.mark.parametrize(

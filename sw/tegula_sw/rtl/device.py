@@ -62,7 +62,7 @@ class RtlDevice:
     waves
         VCD file to write; slower. It is there when the device is closed.
     verilog
-        Another tile than `tegula.tile.tile.Tile(config)`: module `tegula_<name>` of this file.
+        Another tile than `tegula.tile.Tile(config)`: module `tegula_<name>` of this file.
     recorder
         Gets a recording of each program that runs to its end or traps; slower.
 

@@ -1,1 +1,0 @@
-"""The tile: every block, connected."""
