@@ -18,8 +18,8 @@ from amaranth.lib import wiring
 from readme import README, put_into
 
 from tegula.activation.lane import ActivationLane
+from tegula.backend.verilog import cache_root, emit_verilog, run_yosys, tile_verilog
 from tegula.config import PRESETS, TileConfig, preset
-from tegula.emit import cache_root, emit_verilog, run_yosys, tile_verilog
 from tegula.tensor.pe import LANES, ProcessingElement
 from tegula.tensor.systolic_array import SystolicArray
 from tegula.vector.lane import VectorLane

@@ -6,8 +6,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from tegula.backend.verilog import cache_root, tile_verilog
 from tegula.config import PRESETS, preset
-from tegula.emit import cache_root, tile_verilog
 from tegula.files import write_text
 from tegula_sw.exits import exit_code
 from tegula_sw.rtl.build import verilator_command, verilator_environment

@@ -17,8 +17,8 @@ from cocotb_tools.runner import Verilator
 from testbench import CLOCK_NS
 
 import tegula
+from tegula.backend.verilog import emit_verilog, tile_verilog
 from tegula.config import TileConfig
-from tegula.emit import emit_verilog, tile_verilog
 
 __all__ = ["ROOT", "BuildError", "Outcome", "Simulation", "prepare_environment"]
 

@@ -4,8 +4,8 @@ from dataclasses import FrozenInstanceError
 
 import pytest
 
+from tegula.backend.verilog import emit_rtlil
 from tegula.config import PRESETS, TileConfig, preset
-from tegula.emit import emit_rtlil
 from tegula.formats import BF16, E4M3FN, FORMATS, format_by_name
 from tegula.tile import Tile
 

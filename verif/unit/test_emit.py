@@ -6,7 +6,7 @@ from amaranth.hdl import Module, Signal, unsigned
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
-from tegula.emit import YosysError, emit_rtlil, emit_verilog, run_yosys
+from tegula.backend.verilog import YosysError, emit_rtlil, emit_verilog, run_yosys
 
 
 class Leaf(wiring.Component):
@@ -153,7 +153,7 @@ def test_verilog_is_written_once_and_memory_contents_are_loops(tmp_path, monkeyp
     assert len(modules(text)) == 5
     assert "store[0] = 8'h05;\n    for (store_word = 1; store_word <= 3;" in text
     assert "$auto" not in text
-    monkeypatch.setattr("tegula.emit.run_yosys", None)
+    monkeypatch.setattr("tegula.backend.verilog.run_yosys", None)
     again = emit_verilog(Tree(), tmp_path / "again.v", name="tree", about="five branches")
     assert again.read_text() == text
 

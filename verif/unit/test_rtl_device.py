@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from unit.rogue_tile import BEATS, RogueTile, Rule
 
+from tegula.backend.verilog import cache_root, emit_verilog
 from tegula.config import TileConfig
-from tegula.emit import cache_root, emit_verilog
 from tegula_sw.rtl.coupling import AddressCoupling, Coupling, OrderCoupling
 from tegula_sw.rtl.device import HangError, ProtocolError, RtlDevice
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 import tegula_sw.rtl
+from tegula.backend.verilog import tile_verilog
 from tegula.config import preset
-from tegula.emit import tile_verilog
 from tegula.engine.trace import ACTIVITY_DOCS, CONTROL_FIELDS, ENGINE_FIELDS, PORTS, Activity
 
 TINY = preset("tiny")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from tegula.backend.verilog import tile_verilog
 from tegula.config import TileConfig
-from tegula.emit import tile_verilog
 from tegula.engine.trace import PORTS
 from tegula.isa.instructions import ENGINES, Engine
 from tegula.isa.registers import CONTROL_START, Status, register_offset

@@ -1,0 +1,1 @@
+"""Verilog out of Amaranth: equal modules merged, named, cached."""
