@@ -96,9 +96,9 @@ def execute(run: Run) -> Run:
     from tegula_sw.training.run import train
 
     if run.device == "golden":
-        from tegula_sw.golden import GoldenDevice as Device
+        from tegula_sw.devices.golden import GoldenDevice as Device
     else:
-        from tegula_sw.rtl.device import RtlDevice as Device
+        from tegula_sw.devices.rtl.device import RtlDevice as Device
     shutil.rmtree(run.folder, ignore_errors=True)
     train(Device(preset("small")), run.settings, run.folder)
     return run

@@ -14,12 +14,12 @@ from readme import README, put_into
 
 from tegula.config import preset
 from tegula.isa.instructions import Engine
+from tegula_sw.devices.rtl.device import RtlDevice
 from tegula_sw.exits import exit_code
 from tegula_sw.outputs import STDOUT, Outputs, check_outputs, print_text
 from tegula_sw.profile.picture import draw
 from tegula_sw.profile.recording import Recorder
 from tegula_sw.profile.table import Breakdown, breakdown
-from tegula_sw.rtl.device import RtlDevice
 from tegula_sw.training.data import CLASSES, INPUTS, digits
 from tegula_sw.training.parameters import TrainingSettings
 from tegula_sw.training.session import Session

@@ -14,7 +14,7 @@ from tegula.isa.instructions import Engine
 from tegula.isa.operations import Rounding, Source
 from tegula_golden.numerics.codes import code_dtype
 from tegula_sw.builder import MemoryImage, Program
-from tegula_sw.device import Device, run_well
+from tegula_sw.devices.base import Device, run_well
 from tegula_sw.schedule import Op, emit_merged
 from tegula_sw.spread import spread
 

@@ -17,7 +17,7 @@ from tegula.isa.operations import Operand, Operation, Source
 from tegula_golden.numerics.fp32 import operate
 from tegula_golden.numerics.functions import evaluate
 from tegula_sw.builder import MemoryImage
-from tegula_sw.device import Device, run_well
+from tegula_sw.devices.base import Device, run_well
 from tegula_sw.functions import NAMES, pack
 from tegula_sw.functions.loading import TableRecords, apply_fields
 from tegula_sw.ordering import assemble_ordered

@@ -11,7 +11,7 @@ from tegula.formats import FloatFormat
 from tegula.isa.instructions import GRANULE_BYTES
 from tegula_golden.numerics.codes import code_dtype
 from tegula_sw.builder import MAX_GRANULES, MemoryImage
-from tegula_sw.device import Device, device_name, run_well
+from tegula_sw.devices.base import Device, device_name, run_well
 from tegula_sw.gemm_kernel import build_gemm
 from tegula_sw.gemm_map import GemmAddresses
 from tegula_sw.gemm_shape import GemmShape, Span

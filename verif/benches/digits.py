@@ -15,8 +15,8 @@ from sklearn.datasets import load_digits
 from tegula.config import TileConfig
 from tegula.formats import BF16, E4M3FN, FP32, FloatFormat
 from tegula_golden.numerics.gemm import gemm as golden_gemm
+from tegula_sw.devices.rtl.device import RtlDevice
 from tegula_sw.gemm import gemm
-from tegula_sw.rtl.device import RtlDevice
 
 __all__ = ["TESTS", "run"]
 

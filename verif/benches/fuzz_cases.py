@@ -14,10 +14,10 @@ from tegula.config import TileConfig
 from tegula.formats import FP32
 from tegula.isa.instructions import Engine
 from tegula_golden.tile.simulator import GoldenTile
+from tegula_sw.devices.rtl.coupling import AddressCoupling, Coupling, OrderCoupling
+from tegula_sw.devices.rtl.device import HangError, ProtocolError, RtlDevice
 from tegula_sw.kernels.transfers import image_transfer
 from tegula_sw.ordering import assemble_ordered
-from tegula_sw.rtl.coupling import AddressCoupling, Coupling, OrderCoupling
-from tegula_sw.rtl.device import HangError, ProtocolError, RtlDevice
 from tegula_sw.schedule import Op
 
 __all__ = ["Case", "FaultyCase"]

@@ -7,13 +7,13 @@ from tegula.formats import FP32, FloatFormat
 from tegula_golden.numerics.cast import cast
 from tegula_golden.numerics.codes import code_dtype, decode
 from tegula_sw.builder import MemoryImage
+from tegula_sw.devices.golden import GoldenDevice
+from tegula_sw.devices.rtl.device import RtlDevice
 from tegula_sw.functions.loading import TableRecords
-from tegula_sw.golden import GoldenDevice
 from tegula_sw.kernels import loss
 from tegula_sw.kernels.builder import KernelBuilder
 from tegula_sw.kernels.matrix import Matrix
 from tegula_sw.kernels.optimizers import Optimizer
-from tegula_sw.rtl.device import RtlDevice
 
 __all__ = [
     "TINY",

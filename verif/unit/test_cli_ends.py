@@ -14,7 +14,7 @@ from tegula.isa.instructions import Engine
 from tegula.isa.traps import Trap, TrapRecord
 from tegula_sw import commands
 from tegula_sw.cli import main
-from tegula_sw.device import TileTrapError
+from tegula_sw.devices.base import TileTrapError
 from tegula_sw.exits import BAD_INPUT, FAILED, INTERRUPTED, READER_GONE
 
 FORMATS = " ".join(BF16_OUT)

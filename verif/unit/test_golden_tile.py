@@ -13,7 +13,7 @@ from tegula_golden.numerics.cast import cast
 from tegula_golden.numerics.codes import code_dtype
 from tegula_golden.numerics.gemm import gemm
 from tegula_golden.tile.simulator import GoldenTile
-from tegula_sw.golden import GoldenDevice
+from tegula_sw.devices.golden import GoldenDevice
 
 SMALL = preset("small")
 N = SMALL.n

@@ -8,8 +8,8 @@ from unit.rogue_tile import BEATS, RogueTile, Rule
 
 from tegula.backend.verilog import cache_root, emit_verilog
 from tegula.config import TileConfig
-from tegula_sw.rtl.coupling import AddressCoupling, Coupling, OrderCoupling
-from tegula_sw.rtl.device import HangError, ProtocolError, RtlDevice
+from tegula_sw.devices.rtl.coupling import AddressCoupling, Coupling, OrderCoupling
+from tegula_sw.devices.rtl.device import HangError, ProtocolError, RtlDevice
 
 CONFIG = TileConfig(name="rogue")
 BYTES = BEATS * CONFIG.bus_bytes
@@ -159,7 +159,7 @@ def test_a_missing_interrupt_ends_at_the_cycle_limit(make_device):
 
 
 def test_a_bus_without_transfers_ends_before_the_cycle_limit(make_device, monkeypatch):
-    monkeypatch.setattr("tegula_sw.rtl.device._IDLE_CYCLES", 1000)
+    monkeypatch.setattr("tegula_sw.devices.rtl.device._IDLE_CYCLES", 1000)
     with pytest.raises(HangError, match="no AXI4 transfer for 11000 cycles"):
         copy(make_device(max_cycles=10**9), fresh_memory(), Rule.NO_IRQ)
 

@@ -21,7 +21,7 @@ from tegula.isa.instructions import Engine
 from tegula.isa.registers import CONTROL_ABORT
 from tegula.isa.traps import Trap
 from tegula_golden.tile.simulator import GoldenTile
-from tegula_sw.rtl.device import RtlDevice
+from tegula_sw.devices.rtl.device import RtlDevice
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from tegula_golden.numerics.cast import cast
 from tegula_sw import casts
 from tegula_sw.casts import CastAddresses, build_cast, cast_on_device
 from tegula_sw.check import check_program
-from tegula_sw.golden import GoldenDevice
+from tegula_sw.devices.golden import GoldenDevice
 from verif.stimuli.operands import cast_inputs
 
 CONFIGS = [preset("tiny"), preset("small", queue_depth=2), TileConfig(n=32, sbuf_depth=1024)]

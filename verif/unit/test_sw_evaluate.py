@@ -8,6 +8,8 @@ from tegula_sw import evaluate as module
 from tegula_sw.builder import MemoryImage
 from tegula_sw.check import check_program
 from tegula_sw.cli import main
+from tegula_sw.devices.golden import GoldenDevice
+from tegula_sw.devices.rtl.device import RtlDevice
 from tegula_sw.evaluate import (
     BINARY,
     OPERATIONS,
@@ -18,8 +20,6 @@ from tegula_sw.evaluate import (
 )
 from tegula_sw.functions import NAMES
 from tegula_sw.functions.loading import TableRecords
-from tegula_sw.golden import GoldenDevice
-from tegula_sw.rtl.device import RtlDevice
 from verif.oracles.mpfr import exact, ulp_errors
 from verif.stimuli.fp32 import PRODUCT_KINDS, SUM_KINDS, addends, factors, special_pairs, specials
 from verif.stimuli.functions import arguments

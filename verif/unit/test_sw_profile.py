@@ -15,6 +15,7 @@ from tegula.isa.assembly import assemble
 from tegula.isa.codec import decode
 from tegula.isa.instructions import ENGINES, Engine
 from tegula.isa.traps import Trap
+from tegula_sw.devices.rtl.device import RtlDevice
 from tegula_sw.gemm import gemm
 from tegula_sw.profile.chrome import chrome_trace, write_chrome_trace
 from tegula_sw.profile.picture import draw
@@ -22,7 +23,6 @@ from tegula_sw.profile.recording import Recorder
 from tegula_sw.profile.spans import Condition, State
 from tegula_sw.profile.table import breakdown, profile_table
 from tegula_sw.profile.timeline import timeline
-from tegula_sw.rtl.device import RtlDevice
 from verif.stimuli.operands import operands
 
 TINY = preset("tiny")

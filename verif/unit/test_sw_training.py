@@ -12,8 +12,8 @@ from unit.training_bench import RUNS, SMALL, TINY, batches
 from tegula.config import preset
 from tegula.formats import BF16
 from tegula_golden.numerics.codes import decode
-from tegula_sw.golden import GoldenDevice
-from tegula_sw.rtl.device import RtlDevice
+from tegula_sw.devices.golden import GoldenDevice
+from tegula_sw.devices.rtl.device import RtlDevice
 from tegula_sw.training import run
 from tegula_sw.training.classifier import Classifier
 from tegula_sw.training.data import CLASSES, INPUTS, Samples, digits

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from unit.training_bench import RUNS, SMALL, TINY, batches, rtl_session, session
 
-from tegula_sw.golden import GoldenDevice
+from tegula_sw.devices.golden import GoldenDevice
 from tegula_sw.training import run
 from tegula_sw.training import session as session_module
 from tegula_sw.training.data import Samples, digits

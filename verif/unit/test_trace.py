@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-import tegula_sw.rtl
+import tegula_sw.devices.rtl
 from tegula.backend.verilog import tile_verilog
 from tegula.config import preset
 from tegula.engine.trace import ACTIVITY_DOCS, CONTROL_FIELDS, ENGINE_FIELDS, PORTS, Activity
@@ -55,6 +55,6 @@ def test_every_activity_has_its_words_and_fits_its_field():
 
 
 def test_the_harness_samples_the_ports_in_their_order():
-    header = Path(tegula_sw.rtl.__file__).with_name("trace_log.h").read_text()
+    header = Path(tegula_sw.devices.rtl.__file__).with_name("trace_log.h").read_text()
     sampled = re.findall(r"keep\((\d), cycle, tile\.trace_(\w+)\)", header)
     assert sampled == [(str(number), port) for number, port in enumerate(PORTS)]

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 import numpy as np
 
 from tegula.config import preset
-from tegula_sw.golden import GoldenDevice
-from tegula_sw.rtl.device import RtlDevice
+from tegula_sw.devices.golden import GoldenDevice
+from tegula_sw.devices.rtl.device import RtlDevice
 from tegula_sw.training.data import CLASSES, INPUTS, digits
 from tegula_sw.training.parameters import TrainingSettings
 from tegula_sw.training.session import Session

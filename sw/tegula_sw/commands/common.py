@@ -7,7 +7,7 @@ import numpy as np
 
 from tegula.config import TileConfig
 from tegula.formats import FP32, FloatFormat
-from tegula_sw.device import Device
+from tegula_sw.devices.base import Device
 from tegula_sw.profile.recording import Recorder
 
 __all__ = ["as_floats", "format_of", "make_device", "make_recorder", "show_progress"]
@@ -28,10 +28,10 @@ def format_of(option: str, name: str, config: TileConfig, *, fp32: bool = False)
 def make_device(name: str, config: TileConfig, **rtl_options: object) -> Device:
     """The device; `rtl_options` mean nothing to golden, which has neither clock nor bus."""
     if name == "golden":
-        from tegula_sw.golden import GoldenDevice
+        from tegula_sw.devices.golden import GoldenDevice
 
         return GoldenDevice(config)
-    from tegula_sw.rtl.device import RtlDevice
+    from tegula_sw.devices.rtl.device import RtlDevice
 
     _note(f"building or finding the RTL of preset {config.name}")
     return RtlDevice(config, **rtl_options)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tegula_sw.device import Device, device_name
+from tegula_sw.devices.base import Device, device_name
 from tegula_sw.profile.recording import Recorder
 from tegula_sw.training.data import CLASSES, INPUTS, digits
 from tegula_sw.training.parameters import TrainingSettings

@@ -6,7 +6,7 @@ import numpy as np
 
 from tegula.config import TileConfig
 from tegula_golden.tile.simulator import GoldenTile
-from tegula_sw.device import RunResult
+from tegula_sw.devices.base import RunResult
 
 __all__ = ["GoldenDevice"]
 
@@ -14,7 +14,7 @@ __all__ = ["GoldenDevice"]
 class GoldenDevice:
     """Programs on the functional simulator: bit-exact, without a clock.
 
-    Implements `tegula_sw.device.Device`; results have no cycles and no counters.
+    Implements `tegula_sw.devices.base.Device`; results have no cycles and no counters.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ class GoldenDevice:
         window: tuple[int, int] | None = None,
         watchdog: int | None = None,
     ) -> RunResult:
-        """Run a program; see `tegula_sw.device.Device.run`.
+        """Run a program; see `tegula_sw.devices.base.Device.run`.
 
         Raises
         ------

@@ -19,7 +19,7 @@ class Random {  // xorshift64* (Vigna 2016), high half
     uint64_t state_;
 };
 
-// As `tegula_sw.rtl.coupling.Coupling` describes it.
+// As `tegula_sw.devices.rtl.coupling.Coupling` describes it.
 struct Coupling {
     enum Order : uint64_t { kFree, kReadsFirst, kWritesFirst, kOneAtATime };
     enum Address : uint64_t { kAnyTime, kWithData, kAfterData, kBeforeData };

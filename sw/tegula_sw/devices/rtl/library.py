@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from tegula.files import replacing
-from tegula_sw.rtl.coupling import Coupling
+from tegula_sw.devices.rtl.coupling import Coupling
 
 __all__ = ["CHANGE", "FAULT_RESPONSES", "ProtocolError", "TileLibrary"]
 
@@ -55,7 +55,7 @@ class TileLibrary:
     Parameters
     ----------
     path
-        From `tegula_sw.rtl.build.build_library`.
+        From `tegula_sw.devices.rtl.build.build_library`.
     mem_latency
         Cycles from an accepted read address to its first beat, and from the last write beat to its
         response; at least 1.

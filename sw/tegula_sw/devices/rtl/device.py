@@ -12,11 +12,11 @@ from tegula.engine.trace import PORTS
 from tegula.isa.instructions import ENGINES, Engine
 from tegula.isa.registers import CONTROL_START, Status, register_offset
 from tegula.isa.traps import Trap, TrapRecord
-from tegula_sw.device import RunResult
+from tegula_sw.devices.base import RunResult
+from tegula_sw.devices.rtl.build import build_library
+from tegula_sw.devices.rtl.coupling import Coupling
+from tegula_sw.devices.rtl.library import FAULT_RESPONSES, ProtocolError, TileLibrary
 from tegula_sw.profile.recording import Recorder, Recording
-from tegula_sw.rtl.build import build_library
-from tegula_sw.rtl.coupling import Coupling
-from tegula_sw.rtl.library import FAULT_RESPONSES, ProtocolError, TileLibrary
 
 __all__ = ["HangError", "ProtocolError", "RtlDevice"]
 
@@ -36,7 +36,7 @@ class HangError(RuntimeError):
 
 
 class RtlDevice:
-    """Programs on the RTL, compiled by Verilator. Implements `tegula_sw.device.Device`.
+    """Programs on the RTL, compiled by Verilator. Implements `tegula_sw.devices.base.Device`.
 
     The tile is reset once, when the device is made, and never between programs. Its memory has a
     read latency, may stall, and watches the AXI4 protocol.
@@ -136,7 +136,7 @@ class RtlDevice:
         window: tuple[int, int] | None = None,
         watchdog: int | None = None,
     ) -> RunResult:
-        """Run a program; see `tegula_sw.device.Device.run`.
+        """Run a program; see `tegula_sw.devices.base.Device.run`.
 
         Raises
         ------

@@ -1,0 +1,1 @@
+"""Devices that run programs: the golden model, and the compiled RTL."""
