@@ -13,9 +13,9 @@ from tegula.formats import FP32, RAW16, FloatFormat
 from tegula.isa.instructions import Engine
 from tegula.isa.operations import Rounding, Source
 from tegula_golden.numerics.codes import code_dtype
-from tegula_sw.builder import MemoryImage, Program
 from tegula_sw.devices.base import Device, run_well
-from tegula_sw.schedule import Op, emit_merged
+from tegula_sw.program.program import MemoryImage, Program
+from tegula_sw.program.schedule import Op, emit_merged
 from tegula_sw.spread import spread
 
 __all__ = ["CastAddresses", "build_cast", "cast_on_device"]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from tegula.config import TileConfig
 from tegula.isa.instructions import Engine, Layout
-from tegula_sw.schedule import Op, dma_op
+from tegula_sw.program.schedule import Op, dma_op
 
 __all__ = ["Block", "spread"]
 

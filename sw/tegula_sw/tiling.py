@@ -28,7 +28,7 @@ from tegula.config import TileConfig
 from tegula.formats import FP32
 from tegula.isa.instructions import Layout
 from tegula_sw.gemm_shape import GemmShape, Span
-from tegula_sw.schedule import DMA_OVERHEAD
+from tegula_sw.program.schedule import DMA_OVERHEAD
 
 __all__ = [
     "Block",

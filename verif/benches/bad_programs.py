@@ -14,7 +14,7 @@ from tegula.isa.codec import decode
 from tegula.isa.instructions import Engine
 from tegula.isa.traps import Trap
 from tegula_golden.tile.simulator import GoldenTile
-from tegula_sw.aliasing import overwrites_operand
+from tegula_sw.program.aliasing import overwrites_operand
 
 __all__ = ["BadProgram", "bad_programs", "corrupted"]
 

@@ -18,7 +18,7 @@ from tegula.isa.operations import TableKind
 from tegula.isa.traps import Trap
 from tegula_golden.tile.activation import activation_apply, activation_table
 from tegula_golden.tile.state import TileState
-from tegula_sw.schedule import Op
+from tegula_sw.program.schedule import Op
 from verif.stimuli.functions import arguments, random_words
 
 GOLDEN = {"activation.apply": activation_apply, "activation.table": activation_table}

@@ -17,8 +17,8 @@ from tegula_golden.tile.simulator import GoldenTile
 from tegula_sw.devices.rtl.coupling import AddressCoupling, Coupling, OrderCoupling
 from tegula_sw.devices.rtl.device import HangError, ProtocolError, RtlDevice
 from tegula_sw.kernels.transfers import image_transfer
-from tegula_sw.ordering import assemble_ordered
-from tegula_sw.schedule import Op
+from tegula_sw.program.ordering import assemble_ordered
+from tegula_sw.program.schedule import Op
 
 __all__ = ["Case", "FaultyCase"]
 

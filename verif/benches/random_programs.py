@@ -9,9 +9,9 @@ from random_ops import DATA_BYTES, random_ops
 
 from tegula.config import TileConfig
 from tegula.isa.instructions import ENGINES, by_mnemonic
-from tegula_sw.builder import Program
-from tegula_sw.ordering import assemble_ordered
-from tegula_sw.schedule import Op
+from tegula_sw.program.ordering import assemble_ordered
+from tegula_sw.program.program import Program
+from tegula_sw.program.schedule import Op
 
 __all__ = ["RandomProgram", "random_program", "serialise_ops"]
 

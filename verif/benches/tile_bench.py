@@ -16,8 +16,8 @@ from tegula.config import TileConfig
 from tegula.isa.instructions import Engine
 from tegula_golden.tile.simulator import GoldenTile
 from tegula_sw.kernels.transfers import image_transfer
-from tegula_sw.ordering import assemble_ordered
-from tegula_sw.schedule import Op
+from tegula_sw.program.ordering import assemble_ordered
+from tegula_sw.program.schedule import Op
 
 __all__ = ["TileBench"]
 

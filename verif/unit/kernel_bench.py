@@ -6,7 +6,6 @@ from tegula.config import TileConfig, preset
 from tegula.formats import FP32, FloatFormat
 from tegula_golden.numerics.cast import cast
 from tegula_golden.numerics.codes import code_dtype, decode
-from tegula_sw.builder import MemoryImage
 from tegula_sw.devices.golden import GoldenDevice
 from tegula_sw.devices.rtl.device import RtlDevice
 from tegula_sw.functions.loading import TableRecords
@@ -14,6 +13,7 @@ from tegula_sw.kernels import loss
 from tegula_sw.kernels.builder import KernelBuilder
 from tegula_sw.kernels.matrix import Matrix
 from tegula_sw.kernels.optimizers import Optimizer
+from tegula_sw.program.program import MemoryImage
 
 __all__ = [
     "TINY",

@@ -14,7 +14,7 @@ from tegula.isa.traps import Trap
 from tegula_golden.tile.simulator import GoldenTile
 from tegula_sw.devices.rtl.device import RtlDevice
 from tegula_sw.kernels.transfers import image_transfer
-from tegula_sw.ordering import assemble_ordered
+from tegula_sw.program.ordering import assemble_ordered
 
 TINY = preset("tiny")
 DATA_BYTES = 4096

@@ -21,7 +21,7 @@ from tegula_golden.tile.dma import dma_load, dma_store
 from tegula_golden.tile.state import TileState
 from tegula_golden.tile.tensor import tensor_load, tensor_matmul
 from tegula_golden.tile.vector import vector_compute, vector_generator
-from tegula_sw.accesses import Storage, accesses, memory_span
+from tegula_sw.program.footprint import Storage, accesses, memory_span
 
 COMPUTE = {
     "tensor.load": tensor_load,

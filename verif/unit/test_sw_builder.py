@@ -6,7 +6,7 @@ import pytest
 from tegula.config import preset
 from tegula.isa.codec import decode
 from tegula.isa.instructions import INSTRUCTIONS
-from tegula_sw.builder import MemoryImage, Program
+from tegula_sw.program.program import MemoryImage, Program
 
 CONFIG = preset("small", semaphores=4)
 
@@ -95,7 +95,7 @@ def test_values_beyond_the_tile_are_refused():
 
 
 def test_a_program_beyond_the_program_counter_is_refused(monkeypatch):
-    monkeypatch.setattr("tegula_sw.builder.MAX_GRANULES", 2)
+    monkeypatch.setattr("tegula_sw.program.program.MAX_GRANULES", 2)
     program = Program(CONFIG)
     for _ in range(3):
         program.load_sync()

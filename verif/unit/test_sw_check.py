@@ -4,9 +4,9 @@ import pytest
 
 from tegula.config import preset
 from tegula.isa.codec import decode, encode
-from tegula_sw.accesses import accesses
-from tegula_sw.builder import Program
-from tegula_sw.check import check_program
+from tegula_sw.program.footprint import accesses
+from tegula_sw.program.program import Program
+from tegula_sw.program.race_check import check_program
 
 CONFIG = preset("small")
 LOAD = {"mem_addr": 0, "run": 8, "sbuf_addr": 0, "layout": "free"}

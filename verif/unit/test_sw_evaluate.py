@@ -5,8 +5,6 @@ import pytest
 
 from tegula.config import TileConfig, preset
 from tegula_sw import evaluate as module
-from tegula_sw.builder import MemoryImage
-from tegula_sw.check import check_program
 from tegula_sw.cli import main
 from tegula_sw.devices.golden import GoldenDevice
 from tegula_sw.devices.rtl.device import RtlDevice
@@ -20,6 +18,8 @@ from tegula_sw.evaluate import (
 )
 from tegula_sw.functions import NAMES
 from tegula_sw.functions.loading import TableRecords
+from tegula_sw.program.program import MemoryImage
+from tegula_sw.program.race_check import check_program
 from verif.oracles.mpfr import exact, ulp_errors
 from verif.stimuli.fp32 import PRODUCT_KINDS, SUM_KINDS, addends, factors, special_pairs, specials
 from verif.stimuli.functions import arguments

@@ -12,13 +12,13 @@ from tegula.isa.codec import decode
 from tegula.isa.traps import Trap
 from tegula_golden.numerics.gemm import gemm as golden_gemm
 from tegula_sw import gemm as gemm_module
-from tegula_sw.check import check_program
 from tegula_sw.devices.base import TileTrapError
 from tegula_sw.devices.golden import GoldenDevice
 from tegula_sw.gemm import gemm, split_jobs
 from tegula_sw.gemm_kernel import build_gemm
 from tegula_sw.gemm_map import GemmAddresses
 from tegula_sw.gemm_shape import GemmShape, Span
+from tegula_sw.program.race_check import check_program
 from verif.stimuli.operands import KINDS, PAIR_KINDS, pair
 
 SMALL = preset("small")

@@ -6,9 +6,9 @@ import pytest
 from tegula.config import preset
 from tegula.formats import BF16, E4M3FN, E5M2, FP32
 from tegula_golden.numerics.codes import code_dtype
-from tegula_sw.accesses import Storage
 from tegula_sw.kernels.matrix import Matrix, Strip, element_words
 from tegula_sw.kernels.scratchpad import Scratchpad
+from tegula_sw.program.footprint import Storage
 
 N, DEPTH = 4, 512
 FORMATS = (BF16, E4M3FN, E5M2, FP32)

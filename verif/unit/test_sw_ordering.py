@@ -13,11 +13,11 @@ from random_ops import random_ops
 from tegula.config import preset
 from tegula.isa.codec import Decoded, decode
 from tegula.isa.instructions import ENGINES, Engine, by_mnemonic
-from tegula_sw.accesses import Storage, accesses, memory_span
-from tegula_sw.builder import Program
-from tegula_sw.check import check_program
-from tegula_sw.ordering import order
-from tegula_sw.schedule import Op, emit_merged
+from tegula_sw.program.footprint import Storage, accesses, memory_span
+from tegula_sw.program.ordering import order
+from tegula_sw.program.program import Program
+from tegula_sw.program.race_check import check_program
+from tegula_sw.program.schedule import Op, emit_merged
 
 TINY = preset("tiny", sbuf_depth=1024)
 FEW = preset("tiny", sbuf_depth=1024, semaphores=4)

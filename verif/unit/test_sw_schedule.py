@@ -4,8 +4,8 @@ import pytest
 
 from tegula.config import preset
 from tegula.isa.instructions import Engine
-from tegula_sw.builder import Program
-from tegula_sw.schedule import Op, dma_op, merge
+from tegula_sw.program.program import Program
+from tegula_sw.program.schedule import Op, dma_op, merge
 
 
 def names(streams):

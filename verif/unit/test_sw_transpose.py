@@ -5,10 +5,10 @@ import pytest
 
 from tegula.config import TileConfig, preset
 from tegula.isa.traps import Trap
-from tegula_sw.check import check_program
 from tegula_sw.devices.base import TileTrapError
 from tegula_sw.devices.golden import GoldenDevice
 from tegula_sw.devices.rtl.device import RtlDevice
+from tegula_sw.program.race_check import check_program
 from tegula_sw.transpose import TransposeAddresses, build_transpose, transpose_on_device
 
 SEED = 60_300

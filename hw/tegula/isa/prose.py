@@ -70,8 +70,8 @@ nothing else does, not even the order in the program. Within an engine:
   lie at or before their own operands, as in-place work has them, are fine.
 
 A rule that is enough to never deadlock: let a wait be satisfied by signals of instructions that
-come earlier in the program. `tegula_sw.check` verifies it, and that results do not depend on
-timing.
+come earlier in the program. `tegula_sw.program.race_check` verifies it, and that results do not
+depend on timing.
 
 ### Lanes that take no part
 
@@ -174,8 +174,8 @@ the name of the value. Fields with a default may be left out. `#` begins a comme
 
 `tegula.isa.assembly.assemble` and `disassemble` are exact inverses: what is not an instruction
 comes out as `.word`. In Python, `tegula.isa.codec` has `encode`, `decode` and `check`, and
-`tegula_sw.builder.Program` a method for each instruction. `tegula asm` and `tegula disasm` do it
-on files.
+`tegula_sw.program.program.Program` a method for each instruction. `tegula asm` and `tegula disasm`
+do it on files.
 """
 
 EXAMPLE_INTRO = """\

@@ -8,9 +8,9 @@ from tegula.config import TileConfig
 from tegula.isa.instructions import Engine, Layout
 from tegula.isa.operations import TableKind
 from tegula_golden.numerics.functions import Function
-from tegula_sw.builder import MemoryImage
 from tegula_sw.functions import pack, records
-from tegula_sw.schedule import Op, dma_op
+from tegula_sw.program.program import MemoryImage
+from tegula_sw.program.schedule import Op, dma_op
 
 __all__ = ["TableRecords", "apply_fields"]
 

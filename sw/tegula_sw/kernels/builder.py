@@ -37,8 +37,8 @@ from tegula_sw.kernels.transfers import (
     transfers,
     transposed_load,
 )
-from tegula_sw.ordering import assemble_ordered
-from tegula_sw.schedule import Op
+from tegula_sw.program.ordering import assemble_ordered
+from tegula_sw.program.schedule import Op
 from tegula_sw.tiling import load_period_cycles
 
 __all__ = ["KernelBuilder"]

@@ -6,7 +6,7 @@ import numpy as np
 
 from tegula.formats import FP32, FloatFormat
 from tegula_golden.numerics.codes import code_dtype
-from tegula_sw.accesses import Storage
+from tegula_sw.program.footprint import Storage
 
 __all__ = ["Matrix", "Strip", "element_words", "psum_strip"]
 

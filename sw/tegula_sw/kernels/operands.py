@@ -6,8 +6,8 @@ import numpy as np
 
 from tegula.formats import FP32
 from tegula.isa.operations import Operand, Operation, Source
-from tegula_sw.accesses import Storage
 from tegula_sw.kernels.matrix import Strip
+from tegula_sw.program.footprint import Storage
 
 __all__ = [
     "SELF",

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from tegula.config import TileConfig
 from tegula_sw.kernels.matrix import Strip
-from tegula_sw.schedule import Op
+from tegula_sw.program.schedule import Op
 from tegula_sw.tiling import load_period_cycles
 
 __all__ = ["array_pass"]

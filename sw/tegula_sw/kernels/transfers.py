@@ -7,7 +7,7 @@ from tegula.formats import BF16, FP32
 from tegula.isa.instructions import Engine, Layout
 from tegula.isa.operations import Accumulate
 from tegula_sw.kernels.matrix import Matrix
-from tegula_sw.schedule import Op, dma_op
+from tegula_sw.program.schedule import Op, dma_op
 
 __all__ = ["image_transfer", "repeated_load", "transfers", "transposed_load"]
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tegula_sw.builder import MemoryImage
 from tegula_sw.devices.base import Device, RunResult, run_well
 from tegula_sw.functions.loading import TableRecords
 from tegula_sw.kernels.loss import label_pattern
+from tegula_sw.program.program import MemoryImage
 from tegula_sw.training.classifier import Addresses, Classifier
 from tegula_sw.training.parameters import TrainingSettings
 from tegula_sw.training.staging import scaled_codes

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 
 from tegula.isa.codec import FieldValue
 from tegula.isa.instructions import Engine
-from tegula_sw.builder import Program, Signal, Wait
+from tegula_sw.program.program import Program, Signal, Wait
 
 __all__ = ["DMA_LATENCY", "DMA_OVERHEAD", "Op", "dma_op", "emit_merged", "merge"]
 

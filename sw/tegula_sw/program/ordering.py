@@ -19,10 +19,10 @@ import numpy as np
 from tegula.config import TileConfig
 from tegula.isa.codec import Decoded, decode, encode
 from tegula.isa.instructions import ENGINES, Engine, by_mnemonic
-from tegula_sw.accesses import Storage, accesses, memory_span
-from tegula_sw.aliasing import overwrites_operand
-from tegula_sw.builder import Program, Semaphore
-from tegula_sw.schedule import Op, emit_merged
+from tegula_sw.program.aliasing import overwrites_operand
+from tegula_sw.program.footprint import Storage, accesses, memory_span
+from tegula_sw.program.program import Program, Semaphore
+from tegula_sw.program.schedule import Op, emit_merged
 
 __all__ = ["assemble_ordered", "order"]
 

@@ -14,7 +14,7 @@ import numpy as np
 from tegula.config import TileConfig
 from tegula.isa.codec import Decoded, decode
 from tegula.isa.instructions import ENGINES, Engine
-from tegula_sw.accesses import Storage, accesses
+from tegula_sw.program.footprint import Storage, accesses
 
 __all__ = ["check_program"]
 

@@ -1,0 +1,1 @@
+"""Programs: instructions, what they touch, their order, races."""
