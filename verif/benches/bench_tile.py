@@ -11,7 +11,7 @@ from tile_bench import TileBench
 from tegula.formats import BF16, E4M3FN, E5M2, FP32
 from tegula_golden.numerics.cast import cast
 from tegula_golden.numerics.codes import code_dtype
-from tegula_sw.casts import CastAddresses, build_cast
+from tegula_sw.elementwise.cast import CastAddresses, build_cast
 from tegula_sw.program.program import MemoryImage
 from verif.stimuli.operands import KINDS, PAIR_KINDS, cast_inputs
 

@@ -16,7 +16,7 @@ from tegula.isa.assembly import assemble
 from tegula_golden.numerics.cast import cast
 from tegula_golden.numerics.fp32 import multiply
 from tegula_sw.cli import main
-from tegula_sw.evaluate import OPERATIONS
+from tegula_sw.elementwise.evaluate import OPERATIONS
 
 
 @pytest.mark.parametrize("command", [(), *((command,) for command in COMMANDS)], ids=str)

@@ -6,9 +6,9 @@ import pytest
 from tegula.config import TileConfig, preset
 from tegula.formats import BF16, E4M3FN, E5M2, FP32
 from tegula_golden.numerics.cast import cast
-from tegula_sw import casts
-from tegula_sw.casts import CastAddresses, build_cast, cast_on_device
 from tegula_sw.devices.golden import GoldenDevice
+from tegula_sw.elementwise import cast as casts
+from tegula_sw.elementwise.cast import CastAddresses, build_cast, cast_on_device
 from tegula_sw.program.race_check import check_program
 from verif.stimuli.operands import cast_inputs
 

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from tegula.config import TileConfig, preset
-from tegula_sw import evaluate as module
 from tegula_sw.cli import main
 from tegula_sw.devices.golden import GoldenDevice
 from tegula_sw.devices.rtl.device import RtlDevice
-from tegula_sw.evaluate import (
+from tegula_sw.elementwise import evaluate as module
+from tegula_sw.elementwise.evaluate import (
     BINARY,
     OPERATIONS,
     EvaluateAddresses,

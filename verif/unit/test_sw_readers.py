@@ -13,7 +13,7 @@ from tegula.config import preset
 from tegula.formats import BF16, E4M3FN
 from tegula.isa.assembly import assemble, disassemble
 from tegula_sw.arrays import codes_from_array, fp32_bits, load_array
-from tegula_sw.casts import CastAddresses, build_cast
+from tegula_sw.elementwise.cast import CastAddresses, build_cast
 from tegula_sw.inputs import read_bytes, read_text
 
 COUNT = 1500

@@ -8,8 +8,8 @@ from tegula.isa.traps import Trap
 from tegula_sw.devices.base import TileTrapError
 from tegula_sw.devices.golden import GoldenDevice
 from tegula_sw.devices.rtl.device import RtlDevice
+from tegula_sw.elementwise.transpose import TransposeAddresses, build_transpose, transpose_on_device
 from tegula_sw.program.race_check import check_program
-from tegula_sw.transpose import TransposeAddresses, build_transpose, transpose_on_device
 
 SEED = 60_300
 TINY = preset("tiny")

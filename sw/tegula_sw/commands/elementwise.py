@@ -31,7 +31,7 @@ def cast(options: argparse.Namespace) -> None:
 
         codes = cast_golden(bits, fmt, saturate=options.saturate, random=random)
     else:
-        from tegula_sw.casts import cast_on_device
+        from tegula_sw.elementwise.cast import cast_on_device
 
         device = make_device(options.device, config)
         codes = cast_on_device(device, bits, fmt, saturate=options.saturate, random=random)
@@ -49,7 +49,7 @@ def _random_bits(path: str, shape: tuple[int, ...]) -> np.ndarray:
 
 def eval(options: argparse.Namespace) -> None:
     """`tegula eval`."""
-    from tegula_sw.evaluate import check_arity, evaluate_golden, evaluate_on_device
+    from tegula_sw.elementwise.evaluate import check_arity, evaluate_golden, evaluate_on_device
 
     config = preset(options.preset)
     check_arity(options.operation, options.y is not None)

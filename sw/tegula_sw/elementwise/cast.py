@@ -14,9 +14,9 @@ from tegula.isa.instructions import Engine
 from tegula.isa.operations import Rounding, Source
 from tegula_golden.numerics.codes import code_dtype
 from tegula_sw.devices.base import Device, run_well
+from tegula_sw.elementwise.partitioned import spread
 from tegula_sw.program.program import MemoryImage, Program
 from tegula_sw.program.schedule import Op, emit_merged
-from tegula_sw.spread import spread
 
 __all__ = ["CastAddresses", "build_cast", "cast_on_device"]
 

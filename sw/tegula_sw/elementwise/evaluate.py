@@ -17,12 +17,12 @@ from tegula.isa.operations import Operand, Operation, Source
 from tegula_golden.numerics.fp32 import operate
 from tegula_golden.numerics.functions import evaluate
 from tegula_sw.devices.base import Device, run_well
+from tegula_sw.elementwise.partitioned import Block, spread
 from tegula_sw.functions import NAMES, pack
 from tegula_sw.functions.loading import TableRecords, apply_fields
 from tegula_sw.program.ordering import assemble_ordered
 from tegula_sw.program.program import MemoryImage
 from tegula_sw.program.schedule import Op
-from tegula_sw.spread import Block, spread
 
 __all__ = [
     "BINARY",

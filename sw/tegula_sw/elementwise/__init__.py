@@ -1,0 +1,1 @@
+"""Elementwise work on arrays: casts, operations, functions, transposes."""
