@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from tegula.files import write_text
-from tegula_sw.inputs import read_text
+from tegula_sw.files.inputs import read_text
 
 __all__ = ["README", "put_into"]
 

@@ -13,8 +13,8 @@ import numpy as np
 from tegula.formats import FloatFormat
 from tegula_golden.numerics.cast import cast
 from tegula_golden.numerics.codes import code_dtype
-from tegula_sw.inputs import opened
-from tegula_sw.outputs import open_output
+from tegula_sw.files.inputs import opened
+from tegula_sw.files.outputs import open_output
 
 __all__ = [
     "archive_bytes",

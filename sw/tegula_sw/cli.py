@@ -11,8 +11,8 @@ from functools import partial
 from typing import NoReturn
 
 from tegula_sw.exits import exit_code
+from tegula_sw.files.outputs import print_text
 from tegula_sw.options import add_device, add_gemm, add_preset, add_profile, count
-from tegula_sw.outputs import print_text
 
 __all__ = ["main"]
 

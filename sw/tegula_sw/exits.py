@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 
-from tegula_sw.outputs import explained, reader_gone, standard_output
+from tegula_sw.files.outputs import explained, reader_gone, standard_output
 
 __all__ = ["BAD_INPUT", "FAILED", "INTERRUPTED", "READER_GONE", "exit_code"]
 

@@ -148,7 +148,7 @@ def test_what_is_no_program_is_named(run, tmp_path, case):
 def test_files_that_are_too_large_are_refused(run, tmp_path, monkeypatch):
     (tmp_path / "in").write_bytes(bytes(32))
     assert run("disasm", "in")[0] == 0
-    monkeypatch.setattr("tegula_sw.inputs.MAX_BYTES", 31)
+    monkeypatch.setattr("tegula_sw.files.inputs.MAX_BYTES", 31)
     for command in ("asm", "disasm"):
         result = run(*arguments_of(command, "in"))
         assert_error(result, "in has more than 31 bytes", label=f"tegula {command}: ")

@@ -7,7 +7,14 @@ import sys
 
 import pytest
 
-from tegula_sw.outputs import Outputs, explained, json_text, open_output, save_figure, write_json
+from tegula_sw.files.outputs import (
+    Outputs,
+    explained,
+    json_text,
+    open_output,
+    save_figure,
+    write_json,
+)
 
 
 def strictly(text):

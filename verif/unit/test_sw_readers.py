@@ -14,7 +14,7 @@ from tegula.formats import BF16, E4M3FN
 from tegula.isa.assembly import assemble, disassemble
 from tegula_sw.arrays import codes_from_array, fp32_bits, load_array
 from tegula_sw.elementwise.cast import CastAddresses, build_cast
-from tegula_sw.inputs import read_bytes, read_text
+from tegula_sw.files.inputs import read_bytes, read_text
 
 COUNT = 1500
 """Mutations of each file."""

@@ -3,8 +3,8 @@
 import argparse
 
 from tegula.config import preset
-from tegula_sw.inputs import read_bytes, read_text
-from tegula_sw.outputs import STDOUT, check_outputs, open_output, print_text, write_json
+from tegula_sw.files.inputs import read_bytes, read_text
+from tegula_sw.files.outputs import STDOUT, check_outputs, open_output, print_text, write_json
 
 __all__ = ["asm", "disasm", "info"]
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tegula.isa.instructions import GRANULE_BYTES
-from tegula_sw.outputs import write_json
+from tegula_sw.files.outputs import write_json
 from tegula_sw.profile.recording import Recording
 from tegula_sw.profile.spans import InstructionSpan, State, Track
 from tegula_sw.profile.timeline import timeline

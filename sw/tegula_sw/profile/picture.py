@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tegula_sw.outputs import save_figure
+from tegula_sw.files.outputs import save_figure
 from tegula_sw.profile.recording import Recording
 from tegula_sw.profile.spans import Condition, InstructionSpan, StateSpans, Timeline
 from tegula_sw.profile.timeline import timeline

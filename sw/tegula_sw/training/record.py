@@ -13,8 +13,8 @@ import numpy as np
 
 from tegula.files import write_bytes
 from tegula_sw.arrays import archive_bytes, read_member
-from tegula_sw.inputs import read_bytes, read_text
-from tegula_sw.outputs import Outputs, explained, json_text, make_folder, save_figure
+from tegula_sw.files.inputs import read_bytes, read_text
+from tegula_sw.files.outputs import Outputs, explained, json_text, make_folder, save_figure
 from tegula_sw.training.parameters import TrainingSettings
 
 __all__ = ["FILES", "Epoch", "Record", "read_log"]
