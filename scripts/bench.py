@@ -18,7 +18,7 @@ from tegula_golden.numerics.gemm import gemm as golden_gemm
 from tegula_sw.devices.rtl.device import RtlDevice
 from tegula_sw.exits import exit_code
 from tegula_sw.files.outputs import STDOUT, Outputs, check_outputs, print_text, write_json
-from tegula_sw.gemm import gemm
+from tegula_sw.gemm.run import gemm
 from verif.stimuli.operands import operands
 
 ROOT = Path(__file__).resolve().parents[1]

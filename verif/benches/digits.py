@@ -16,7 +16,7 @@ from tegula.config import TileConfig
 from tegula.formats import BF16, E4M3FN, FP32, FloatFormat
 from tegula_golden.numerics.gemm import gemm as golden_gemm
 from tegula_sw.devices.rtl.device import RtlDevice
-from tegula_sw.gemm import gemm
+from tegula_sw.gemm.run import gemm
 
 __all__ = ["TESTS", "run"]
 

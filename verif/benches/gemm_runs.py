@@ -7,9 +7,9 @@ from tile_bench import TileBench
 from tegula.formats import FloatFormat
 from tegula_golden.numerics.codes import code_dtype
 from tegula_golden.numerics.gemm import gemm
-from tegula_sw.gemm_kernel import build_gemm
-from tegula_sw.gemm_map import GemmAddresses
-from tegula_sw.gemm_shape import GemmShape
+from tegula_sw.gemm.addresses import GemmAddresses
+from tegula_sw.gemm.kernel import build_gemm
+from tegula_sw.gemm.shape import GemmShape
 from tegula_sw.program.program import MemoryImage
 from verif.stimuli.operands import pair
 

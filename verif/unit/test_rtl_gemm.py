@@ -13,7 +13,7 @@ from tegula_golden.numerics.cast import cast as golden_cast
 from tegula_golden.numerics.gemm import gemm as golden_gemm
 from tegula_sw.devices.rtl.device import RtlDevice
 from tegula_sw.elementwise.cast import cast_on_device
-from tegula_sw.gemm import gemm
+from tegula_sw.gemm.run import gemm
 from verif.stimuli.operands import KINDS, PAIR_KINDS, cast_inputs, pair
 
 SMALL = preset("small")

@@ -11,13 +11,13 @@ from tegula.formats import BF16, E4M3FN, E5M2, FP32
 from tegula.isa.codec import decode
 from tegula.isa.traps import Trap
 from tegula_golden.numerics.gemm import gemm as golden_gemm
-from tegula_sw import gemm as gemm_module
 from tegula_sw.devices.base import TileTrapError
 from tegula_sw.devices.golden import GoldenDevice
-from tegula_sw.gemm import gemm, split_jobs
-from tegula_sw.gemm_kernel import build_gemm
-from tegula_sw.gemm_map import GemmAddresses
-from tegula_sw.gemm_shape import GemmShape, Span
+from tegula_sw.gemm import run as gemm_module
+from tegula_sw.gemm.addresses import GemmAddresses
+from tegula_sw.gemm.kernel import build_gemm
+from tegula_sw.gemm.run import gemm, split_jobs
+from tegula_sw.gemm.shape import GemmShape, Span
 from tegula_sw.program.race_check import check_program
 from verif.stimuli.operands import KINDS, PAIR_KINDS, pair
 

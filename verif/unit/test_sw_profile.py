@@ -16,7 +16,7 @@ from tegula.isa.codec import decode
 from tegula.isa.instructions import ENGINES, Engine
 from tegula.isa.traps import Trap
 from tegula_sw.devices.rtl.device import RtlDevice
-from tegula_sw.gemm import gemm
+from tegula_sw.gemm.run import gemm
 from tegula_sw.profile.chrome import chrome_trace, write_chrome_trace
 from tegula_sw.profile.picture import draw
 from tegula_sw.profile.recording import Recorder

@@ -6,8 +6,8 @@ import pytest
 from tegula.config import PRESETS, TileConfig, preset
 from tegula.formats import BF16, E4M3FN, FP32
 from tegula.tensor.systolic_array import swap_cycles
-from tegula_sw.gemm_shape import GemmShape, Span
-from tegula_sw.tiling import balanced, load_period_cycles, plan_gemm
+from tegula_sw.gemm.plan import balanced, load_period_cycles, plan_gemm
+from tegula_sw.gemm.shape import GemmShape, Span
 
 SMALL = preset("small")
 

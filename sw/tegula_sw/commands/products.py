@@ -15,8 +15,8 @@ from tegula_sw.commands.common import (
     show_progress,
 )
 from tegula_sw.files.outputs import STDOUT, Outputs, check_outputs, print_text, write_json
-from tegula_sw.gemm import GemmReport
-from tegula_sw.gemm import gemm as run_gemm
+from tegula_sw.gemm.run import GemmReport
+from tegula_sw.gemm.run import gemm as run_gemm
 from tegula_sw.profile.recording import Recorder
 
 __all__ = ["gemm", "profile"]

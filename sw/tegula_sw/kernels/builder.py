@@ -15,6 +15,7 @@ from tegula.formats import BF16, FP32, FloatFormat
 from tegula.isa.instructions import Engine
 from tegula.isa.operations import Reduction, Rounding
 from tegula_sw.functions.loading import TableRecords, apply_fields
+from tegula_sw.gemm.plan import load_period_cycles
 from tegula_sw.kernels.matrix import Matrix, Strip, psum_strip
 from tegula_sw.kernels.operands import (
     Index,
@@ -39,7 +40,6 @@ from tegula_sw.kernels.transfers import (
 )
 from tegula_sw.program.ordering import assemble_ordered
 from tegula_sw.program.schedule import Op
-from tegula_sw.tiling import load_period_cycles
 
 __all__ = ["KernelBuilder"]
 

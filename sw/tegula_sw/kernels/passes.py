@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 
 from tegula.config import TileConfig
+from tegula_sw.gemm.plan import load_period_cycles
 from tegula_sw.kernels.matrix import Strip
 from tegula_sw.program.schedule import Op
-from tegula_sw.tiling import load_period_cycles
 
 __all__ = ["array_pass"]
 

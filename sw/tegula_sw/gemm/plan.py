@@ -27,7 +27,7 @@ from itertools import accumulate
 from tegula.config import TileConfig
 from tegula.formats import FP32
 from tegula.isa.instructions import Layout
-from tegula_sw.gemm_shape import GemmShape, Span
+from tegula_sw.gemm.shape import GemmShape, Span
 from tegula_sw.program.schedule import DMA_OVERHEAD
 
 __all__ = [

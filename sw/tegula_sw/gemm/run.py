@@ -11,11 +11,11 @@ from tegula.formats import FloatFormat
 from tegula.isa.instructions import GRANULE_BYTES
 from tegula_golden.numerics.codes import code_dtype
 from tegula_sw.devices.base import Device, device_name, run_well
-from tegula_sw.gemm_kernel import build_gemm
-from tegula_sw.gemm_map import GemmAddresses
-from tegula_sw.gemm_shape import GemmShape, Span
+from tegula_sw.gemm.addresses import GemmAddresses
+from tegula_sw.gemm.kernel import build_gemm
+from tegula_sw.gemm.plan import plan_gemm
+from tegula_sw.gemm.shape import GemmShape, Span
 from tegula_sw.program.program import MAX_GRANULES, MemoryImage
-from tegula_sw.tiling import plan_gemm
 
 __all__ = ["GemmReport", "gemm", "split_jobs"]
 

@@ -22,11 +22,11 @@ from dataclasses import dataclass
 from tegula.config import TileConfig
 from tegula.formats import FP32, FloatFormat
 from tegula.isa.instructions import Engine, Layout
-from tegula_sw.gemm_map import ChunkWork, GemmAddresses, GemmMap, Piece
-from tegula_sw.gemm_shape import GemmShape, Span
+from tegula_sw.gemm.addresses import ChunkWork, GemmAddresses, GemmMap, Piece
+from tegula_sw.gemm.plan import GemmPlan, load_period_cycles, plan_gemm
+from tegula_sw.gemm.shape import GemmShape, Span
 from tegula_sw.program.program import Program, Wait
 from tegula_sw.program.schedule import Op, dma_op, emit_merged
-from tegula_sw.tiling import GemmPlan, load_period_cycles, plan_gemm
 
 __all__ = ["build_gemm"]
 

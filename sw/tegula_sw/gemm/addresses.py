@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from tegula.formats import FP32
 from tegula.isa.instructions import Layout
-from tegula_sw.gemm_shape import Span
+from tegula_sw.gemm.plan import Block, GemmPlan
+from tegula_sw.gemm.shape import Span
 from tegula_sw.program.program import Program
-from tegula_sw.tiling import Block, GemmPlan
 
 __all__ = ["ChunkWork", "GemmAddresses", "GemmMap", "Piece"]
 

@@ -1,0 +1,1 @@
+"""Matrix products from memory to memory."""
