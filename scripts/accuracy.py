@@ -18,7 +18,7 @@ import numpy as np
 
 from tegula.config import preset
 from tegula.files import write_text
-from tegula_sw.exits import exit_code
+from tegula_sw.cli.exits import exit_code
 from tegula_sw.files.outputs import Outputs, check_outputs, save_figure
 from tegula_sw.training.parameters import TrainingSettings
 from tegula_sw.training.record import read_log

@@ -15,8 +15,8 @@ from readme import README, put_into
 from tegula.config import PRESETS, preset
 from tegula.formats import format_by_name
 from tegula_golden.numerics.gemm import gemm as golden_gemm
+from tegula_sw.cli.exits import exit_code
 from tegula_sw.devices.rtl.device import RtlDevice
-from tegula_sw.exits import exit_code
 from tegula_sw.files.outputs import STDOUT, Outputs, check_outputs, print_text, write_json
 from tegula_sw.gemm.run import gemm
 from verif.stimuli.operands import operands

@@ -14,7 +14,7 @@ import numpy as np
 
 from tegula.files import write_text
 from tegula_golden.numerics.functions import evaluate
-from tegula_sw.exits import exit_code
+from tegula_sw.cli.exits import exit_code
 from tegula_sw.files.outputs import check_outputs
 from tegula_sw.functions import NAMES, function, pack, records
 from verif.oracles.mpfr import SPECIAL_RESULTS, bf16_steps, exact, ulp_errors

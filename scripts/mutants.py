@@ -14,7 +14,7 @@ import time
 import tomllib
 from pathlib import Path
 
-from tegula_sw.exits import exit_code
+from tegula_sw.cli.exits import exit_code
 
 ROOT = Path(__file__).resolve().parents[1]
 COPIED = ("hw", "model", "sw", "verif", "docs", "pyproject.toml")

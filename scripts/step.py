@@ -14,8 +14,8 @@ from readme import README, put_into
 
 from tegula.config import preset
 from tegula.isa.instructions import Engine
+from tegula_sw.cli.exits import exit_code
 from tegula_sw.devices.rtl.device import RtlDevice
-from tegula_sw.exits import exit_code
 from tegula_sw.files.outputs import STDOUT, Outputs, check_outputs, print_text
 from tegula_sw.profile.picture import draw
 from tegula_sw.profile.recording import Recorder

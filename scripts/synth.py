@@ -23,7 +23,7 @@ from tegula.config import PRESETS, TileConfig, preset
 from tegula.tensor.pe import LANES, ProcessingElement
 from tegula.tensor.systolic_array import SystolicArray
 from tegula.vector.lane import VectorLane
-from tegula_sw.exits import exit_code
+from tegula_sw.cli.exits import exit_code
 from tegula_sw.files.outputs import STDOUT, Outputs, check_outputs, print_text, write_json
 
 BEGIN, END = "<!-- synthesis: written by `make synth` -->", "<!-- end of synthesis -->"

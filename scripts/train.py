@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from tegula_sw.exits import exit_code
+from tegula_sw.cli.exits import exit_code
 from tegula_sw.training.record import read_log
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -22,7 +22,7 @@ DEVICES = ("rtl", "golden")
 
 def start(device: str, more: Sequence[str]) -> subprocess.Popen:
     """`tegula train` on a device; the RTL's progress is shown."""
-    command = [sys.executable, "-m", "tegula_sw.cli", "train", "digits", "--device", device]
+    command = [sys.executable, "-m", "tegula_sw.cli.parser", "train", "digits", "--device", device]
     quiet = {} if device == "rtl" else {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
     return subprocess.Popen([*command, "--out", str(FOLDER / device), *more], **quiet)
 

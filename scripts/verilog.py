@@ -9,8 +9,8 @@ from pathlib import Path
 from tegula.backend.verilog import cache_root, tile_verilog
 from tegula.config import PRESETS, preset
 from tegula.files import write_text
+from tegula_sw.cli.exits import exit_code
 from tegula_sw.devices.rtl.build import verilator_command, verilator_environment
-from tegula_sw.exits import exit_code
 
 _WAIVERS = Path(__file__).resolve().parents[1] / "hw" / "lint.vlt"
 

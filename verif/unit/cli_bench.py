@@ -1,6 +1,6 @@
 """What tests of the command line share."""
 
-from tegula_sw.exits import BAD_INPUT
+from tegula_sw.cli.exits import BAD_INPUT
 
 __all__ = ["BF16_OUT", "COMMANDS", "assert_error", "gemm_arguments"]
 

@@ -5,7 +5,7 @@ import resource
 import numpy as np
 import pytest
 
-from tegula_sw.cli import main
+from tegula_sw.cli.parser import main
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from tegula.formats import E5M2
 from tegula.isa.assembly import assemble
 from tegula_golden.numerics.cast import cast
 from tegula_golden.numerics.fp32 import multiply
-from tegula_sw.cli import main
+from tegula_sw.cli.parser import main
 from tegula_sw.elementwise.evaluate import OPERATIONS
 
 
@@ -37,7 +37,7 @@ def test_the_version_is_that_of_the_package(capsys):
 
 def test_help_loads_neither_numpy_nor_amaranth():
     code = (
-        "import sys\nfrom tegula_sw.cli import main\n"
+        "import sys\nfrom tegula_sw.cli.parser import main\n"
         "try: main(['gemm', '--help'])\n"
         "except SystemExit: pass\n"
         "assert not {'numpy', 'amaranth'} & set(sys.modules), 'slow'"

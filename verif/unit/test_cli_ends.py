@@ -12,10 +12,10 @@ from unit.cli_bench import BF16_OUT, COMMANDS, assert_error
 
 from tegula.isa.instructions import Engine
 from tegula.isa.traps import Trap, TrapRecord
-from tegula_sw import commands
-from tegula_sw.cli import main
+from tegula_sw.cli import commands
+from tegula_sw.cli.exits import BAD_INPUT, FAILED, INTERRUPTED, READER_GONE
+from tegula_sw.cli.parser import main
 from tegula_sw.devices.base import TileTrapError
-from tegula_sw.exits import BAD_INPUT, FAILED, INTERRUPTED, READER_GONE
 
 FORMATS = " ".join(BF16_OUT)
 PRINTING = {
@@ -78,7 +78,7 @@ def test_help_that_is_not_taken_is_an_error_too(folder, monkeypatch, kind, code)
 
 def test_a_process_whose_reader_is_gone_is_silent():
     """Python itself must not complain when it flushes at its end."""
-    command = [sys.executable, "-m", "tegula_sw.cli", "info"]
+    command = [sys.executable, "-m", "tegula_sw.cli.parser", "info"]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     reader, writer = os.pipe()
     os.close(reader)
@@ -129,7 +129,15 @@ def test_bugs_have_a_traceback(run, monkeypatch):
 
 
 def test_ctrl_c_ends_a_process_with_one_line(tmp_path):
-    command = [sys.executable, "-m", "tegula_sw.cli", "train", "digits", "--device", "golden"]
+    command = [
+        sys.executable,
+        "-m",
+        "tegula_sw.cli.parser",
+        "train",
+        "digits",
+        "--device",
+        "golden",
+    ]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     process = subprocess.Popen(
         [*command, "--out", str(tmp_path / "run")], stderr=subprocess.PIPE, env=environment

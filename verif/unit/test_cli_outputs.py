@@ -8,8 +8,8 @@ import sys
 import pytest
 from unit.cli_bench import BF16_OUT, assert_error
 
-from tegula_sw.cli import main
-from tegula_sw.exits import BAD_INPUT, FAILED
+from tegula_sw.cli.exits import BAD_INPUT, FAILED
+from tegula_sw.cli.parser import main
 
 FORMATS = " ".join(BF16_OUT)
 JOBS = {

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from unit.cli_bench import assert_error
 
-from tegula_sw.exits import FAILED, INTERRUPTED
+from tegula_sw.cli.exits import FAILED, INTERRUPTED
 from tegula_sw.training.session import Session
 
 TRAIN = ["train", "digits", "--device", "golden", "--preset", "tiny", "--hidden", "4"]

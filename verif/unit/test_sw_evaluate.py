@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tegula.config import TileConfig, preset
-from tegula_sw.cli import main
+from tegula_sw.cli.parser import main
 from tegula_sw.devices.golden import GoldenDevice
 from tegula_sw.devices.rtl.device import RtlDevice
 from tegula_sw.elementwise import evaluate as module

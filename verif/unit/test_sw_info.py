@@ -11,7 +11,7 @@ from unit.engine_bench import Item
 from tegula.config import PRESETS, TileConfig, preset
 from tegula.formats import BF16, E4M3FN, E5M2, FP32
 from tegula_golden.numerics.gemm import gemm
-from tegula_sw.info import describe, exact_terms, format_text
+from tegula_sw.cli.info import describe, exact_terms, format_text
 
 SMALL = preset("small")
 

@@ -10,9 +10,9 @@ from collections.abc import Collection, Sequence
 from functools import partial
 from typing import NoReturn
 
-from tegula_sw.exits import exit_code
+from tegula_sw.cli.exits import exit_code
+from tegula_sw.cli.options import add_device, add_gemm, add_preset, add_profile, count
 from tegula_sw.files.outputs import print_text
-from tegula_sw.options import add_device, add_gemm, add_preset, add_profile, count
 
 __all__ = ["main"]
 
@@ -195,13 +195,13 @@ def _parser() -> tuple[argparse.ArgumentParser, Collection[str]]:
 
 def _run(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> None:
     options = parser.parse_args(arguments)
-    from tegula_sw import commands
+    from tegula_sw.cli import commands
 
     getattr(commands, options.command)(options)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code, one of `tegula_sw.exits`.
+    """Run the command line and return its exit code, one of `tegula_sw.cli.exits`.
 
     Parameters
     ----------

@@ -7,7 +7,7 @@ import numpy as np
 
 from tegula.config import TileConfig, preset
 from tegula_sw.arrays import codes_from_array, load_array, save_array
-from tegula_sw.commands.common import (
+from tegula_sw.cli.commands.common import (
     as_floats,
     format_of,
     make_device,

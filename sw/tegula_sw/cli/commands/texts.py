@@ -11,7 +11,7 @@ __all__ = ["asm", "disasm", "info"]
 
 def info(options: argparse.Namespace) -> None:
     """`tegula info`."""
-    from tegula_sw.info import describe, format_text
+    from tegula_sw.cli.info import describe, format_text
 
     check_outputs(("--json", options.json))
     description = describe(preset(options.preset))

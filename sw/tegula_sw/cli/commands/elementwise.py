@@ -7,7 +7,7 @@ import numpy as np
 
 from tegula.config import preset
 from tegula_sw.arrays import fp32_bits, load_array, save_array
-from tegula_sw.commands.common import as_floats, format_of, make_device, show_progress
+from tegula_sw.cli.commands.common import as_floats, format_of, make_device, show_progress
 from tegula_sw.files.outputs import check_outputs
 
 __all__ = ["cast", "eval"]

@@ -1,0 +1,8 @@
+"""What the commands of `tegula` do: one function each, named as the command."""
+
+from tegula_sw.cli.commands.elementwise import cast, eval
+from tegula_sw.cli.commands.products import gemm, profile
+from tegula_sw.cli.commands.texts import asm, disasm, info
+from tegula_sw.cli.commands.training import train
+
+__all__ = ["asm", "cast", "disasm", "eval", "gemm", "info", "profile", "train"]

@@ -1,8 +1,0 @@
-"""What the commands of `tegula` do: one function each, named as the command."""
-
-from tegula_sw.commands.elementwise import cast, eval
-from tegula_sw.commands.products import gemm, profile
-from tegula_sw.commands.texts import asm, disasm, info
-from tegula_sw.commands.training import train
-
-__all__ = ["asm", "cast", "disasm", "eval", "gemm", "info", "profile", "train"]
