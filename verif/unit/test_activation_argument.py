@@ -4,12 +4,12 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from unit.unit_bench import stream_through
 
 from tegula.activation.range_reduction import Argument
 from tegula.formats import FP32
 from verif.oracles.numerics import value
 from verif.stimuli.functions import arguments
+from verif.support.unit_bench import stream_through
 
 SEED = 21
 _LOG2_E = 0xB_8AA3_B296

@@ -3,12 +3,12 @@
 import random
 
 import pytest
-from unit.unit_bench import simulate
 
 from tegula.activation.collector import ResultCollector
 from tegula.activation.layouts import beats
 from tegula.config import preset
 from tegula.formats import BF16, FP32
+from verif.support.unit_bench import simulate
 
 CONFIGS = {
     "one lane": preset("tiny", sbuf_depth=256, activation_lanes=1),

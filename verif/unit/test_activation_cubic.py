@@ -3,9 +3,9 @@
 import random
 
 import pytest
-from unit.unit_bench import stream_through
 
 from tegula.activation.cubic import VALUE_BITS, Cubic
+from verif.support.unit_bench import stream_through
 
 SEED = 22
 WIDTHS = {"c0": 32, "c1": 32, "c2": 28, "c3": 18}

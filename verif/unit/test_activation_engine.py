@@ -5,7 +5,14 @@ from copy import deepcopy
 
 import numpy as np
 import pytest
-from unit.activation_bench import (
+
+from tegula.activation.layouts import beats
+from tegula.config import preset
+from tegula.isa.traps import Trap
+from tegula_golden.tile.state import TileState
+from tegula_sw.functions import NAMES, pack, records
+from verif.stimuli.functions import SPECIALS, arguments
+from verif.support.activation_bench import (
     CONFIG,
     TABLE,
     apply,
@@ -14,14 +21,7 @@ from unit.activation_bench import (
     random_state,
     run_activation,
 )
-from unit.engine_bench import Item
-
-from tegula.activation.layouts import beats
-from tegula.config import preset
-from tegula.isa.traps import Trap
-from tegula_golden.tile.state import TileState
-from tegula_sw.functions import NAMES, pack, records
-from verif.stimuli.functions import SPECIALS, arguments
+from verif.support.engine_bench import Item
 
 LARGE = preset("tiny", sbuf_depth=2048)
 N, DEPTH = CONFIG.n, CONFIG.sbuf_depth

@@ -3,12 +3,11 @@
 import random
 from fractions import Fraction
 
-from unit.unit_bench import stream_through
-
 from tegula.activation.cubic import VALUE_BITS
 from tegula.activation.finish import Finish
 from tegula.formats import FP32
 from verif.oracles.numerics import round_value, value
+from verif.support.unit_bench import stream_through
 
 SEED = 23
 _QUIET_NAN = 0x7FC0_0000

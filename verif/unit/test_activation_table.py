@@ -3,11 +3,11 @@
 import random
 
 import numpy as np
-from unit.unit_bench import simulate
 
 from tegula.activation.table import FunctionTable
 from tegula.config import preset
 from verif.stimuli.functions import random_words
+from verif.support.unit_bench import simulate
 
 CONFIG = preset("tiny", activation_entries=256)
 DEPTH = CONFIG.activation_entries

@@ -1,9 +1,9 @@
 """Combiner with a memory and an adder that work on expressions: the tree that it builds."""
 
 import pytest
-from unit.unit_bench import simulate
 
 from tegula.arith.combine import SLOTS, Combiner
+from verif.support.unit_bench import simulate
 
 TREE = "(((p0 o p4) o (p2 o p6)) o ((p1 o p5) o (p3 o p7)))"
 """Contract section 5.3."""

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from unit.fp_bench import SEED, check_core
 
 from tegula.arith.fp_add import FpAdd
 from tegula_golden.numerics.fp32 import add
 from verif.stimuli.fp32 import SUM_KINDS, addends, special_pairs, specials
+from verif.support.fp_bench import SEED, check_core
 
 VECTORS = 6000
 

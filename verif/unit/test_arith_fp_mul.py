@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from unit.fp_bench import SEED, check_core
 
 from tegula.arith.fp_mul import FpMul
 from tegula_golden.numerics.fp32 import multiply
 from verif.stimuli.fp32 import PRODUCT_KINDS, factors, special_pairs, specials
+from verif.support.fp_bench import SEED, check_core
 
 VECTORS = 6000
 

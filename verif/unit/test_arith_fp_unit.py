@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 from amaranth.hdl import Cat
-from unit.fp_bench import SEED, check
 
 from tegula.arith.fp_unit import FpUnit
 from tegula.isa.operations import Operation
 from tegula_golden.numerics.fp32 import keeps, operate
 from verif.stimuli.fp32 import PRODUCT_KINDS, addends, factors, special_pairs
+from verif.support.fp_bench import SEED, check
 
 ARITHMETIC = {"add": (Operation.ADD, Operation.SUB, Operation.RSUB), "mul": (Operation.MUL,)}
 SHARED = [op for op in Operation if op not in {*ARITHMETIC["add"], *ARITHMETIC["mul"]}]

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from unit.cli_bench import COMMANDS, assert_error, gemm_arguments
 
 from tegula.formats import E5M2
 from tegula.isa.assembly import assemble
@@ -17,6 +16,7 @@ from tegula_golden.numerics.cast import cast
 from tegula_golden.numerics.fp32 import multiply
 from tegula_sw.cli.parser import main
 from tegula_sw.elementwise.evaluate import OPERATIONS
+from verif.support.cli_bench import COMMANDS, assert_error, gemm_arguments
 
 
 @pytest.mark.parametrize("command", [(), *((command,) for command in COMMANDS)], ids=str)

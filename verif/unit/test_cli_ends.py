@@ -8,7 +8,6 @@ import sys
 
 import numpy as np
 import pytest
-from unit.cli_bench import BF16_OUT, COMMANDS, assert_error
 
 from tegula.isa.instructions import Engine
 from tegula.isa.traps import Trap, TrapRecord
@@ -16,6 +15,7 @@ from tegula_sw.cli import commands
 from tegula_sw.cli.exits import BAD_INPUT, FAILED, INTERRUPTED, READER_GONE
 from tegula_sw.cli.parser import main
 from tegula_sw.devices.base import TileTrapError
+from verif.support.cli_bench import BF16_OUT, COMMANDS, assert_error
 
 FORMATS = " ".join(BF16_OUT)
 PRINTING = {

@@ -4,7 +4,8 @@ import os
 
 import numpy as np
 import pytest
-from unit.cli_bench import BF16_OUT, assert_error
+
+from verif.support.cli_bench import BF16_OUT, assert_error
 
 FORMATS = " ".join(BF16_OUT)
 ARRAY_JOBS = {

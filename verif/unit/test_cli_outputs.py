@@ -6,10 +6,10 @@ import os
 import sys
 
 import pytest
-from unit.cli_bench import BF16_OUT, assert_error
 
 from tegula_sw.cli.exits import BAD_INPUT, FAILED
 from tegula_sw.cli.parser import main
+from verif.support.cli_bench import BF16_OUT, assert_error
 
 FORMATS = " ".join(BF16_OUT)
 JOBS = {

@@ -4,11 +4,11 @@ import json
 
 import numpy as np
 import pytest
-from unit.cli_bench import BF16_OUT, assert_error, gemm_arguments
 
 from tegula.formats import BF16, E4M3FN, E5M2
 from tegula_golden.numerics.cast import cast
 from tegula_golden.numerics.gemm import gemm
+from verif.support.cli_bench import BF16_OUT, assert_error, gemm_arguments
 
 
 def test_gemm_of_float_arrays_writes_codes_and_a_report(run, matrices, tmp_path):

@@ -8,10 +8,10 @@ import signal
 
 import numpy as np
 import pytest
-from unit.cli_bench import assert_error
 
 from tegula_sw.cli.exits import FAILED, INTERRUPTED
 from tegula_sw.training.session import Session
+from verif.support.cli_bench import assert_error
 
 TRAIN = ["train", "digits", "--device", "golden", "--preset", "tiny", "--hidden", "4"]
 LABEL = "tegula train: "

@@ -3,17 +3,6 @@
 import random
 
 import pytest
-from unit.control_bench import (
-    DONE,
-    HALT,
-    NO_TRAP,
-    PROGRAM,
-    TRAPPED,
-    WINDOW,
-    ControlBench,
-    run_good_program,
-    sync,
-)
 
 from tegula.config import preset
 from tegula.control.decoder import DECODE_CYCLES
@@ -24,6 +13,17 @@ from tegula.control.watchdog import DRAINED_CYCLES, QUIET_CYCLES
 from tegula.isa.codec import encode
 from tegula.isa.instructions import ENGINES, Engine
 from tegula.isa.traps import Trap
+from verif.support.control_bench import (
+    DONE,
+    HALT,
+    NO_TRAP,
+    PROGRAM,
+    TRAPPED,
+    WINDOW,
+    ControlBench,
+    run_good_program,
+    sync,
+)
 
 TENSOR, VECTOR, ACTIVATION, LOAD, STORE = ENGINES
 CONFIG = preset("tiny")

@@ -1,7 +1,12 @@
 """The host's side of the front end: starts, aborts, interrupts, addresses, protected registers."""
 
 import pytest
-from unit.control_bench import (
+
+from tegula.config import preset
+from tegula.isa.instructions import Engine
+from tegula.isa.registers import CONTROL_ABORT, CONTROL_START
+from tegula.isa.traps import Trap
+from verif.support.control_bench import (
     DONE,
     HALT,
     NO_TRAP,
@@ -12,11 +17,6 @@ from unit.control_bench import (
     run_good_program,
     sync,
 )
-
-from tegula.config import preset
-from tegula.isa.instructions import Engine
-from tegula.isa.registers import CONTROL_ABORT, CONTROL_START
-from tegula.isa.traps import Trap
 
 CONFIG = preset("tiny")
 WHOLE = (0, (1 << 48) - 1)

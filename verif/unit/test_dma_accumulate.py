@@ -4,8 +4,16 @@ from random import Random
 
 import numpy as np
 import pytest
-from unit.dma_errors import check_failed_write, run_until_error
-from unit.dma_models import (
+
+from tegula.arith.fp_add import FpAdd
+from tegula.config import preset
+from tegula.dma.accumulate import chunk_steps
+from tegula.isa.instructions import Engine
+from tegula.isa.operations import Accumulate
+from tegula.isa.traps import Trap
+from verif.stimuli.fp32 import SUM_KINDS, addends, special_pairs
+from verif.support.dma_errors import check_failed_write, run_until_error
+from verif.support.dma_models import (
     BASE,
     SHAPES,
     Command,
@@ -17,15 +25,7 @@ from unit.dma_models import (
     line_of_runs,
     random_commands,
 )
-from unit.dma_peers import LoadBench, StoreBench
-
-from tegula.arith.fp_add import FpAdd
-from tegula.config import preset
-from tegula.dma.accumulate import chunk_steps
-from tegula.isa.instructions import Engine
-from tegula.isa.operations import Accumulate
-from tegula.isa.traps import Trap
-from verif.stimuli.fp32 import SUM_KINDS, addends, special_pairs
+from verif.support.dma_peers import LoadBench, StoreBench
 
 BENCHES = {Engine.LOAD: LoadBench, Engine.STORE: StoreBench}
 FORMATS = (Accumulate.BF16, Accumulate.FP32)

@@ -4,8 +4,12 @@ from random import Random
 
 import numpy as np
 import pytest
-from unit.dma_errors import check_failed_write, run_until_error
-from unit.dma_models import (
+
+from tegula.config import preset
+from tegula.isa.instructions import Engine
+from tegula.isa.traps import Trap
+from verif.support.dma_errors import check_failed_write, run_until_error
+from verif.support.dma_models import (
     BASE,
     SHAPES,
     Command,
@@ -15,11 +19,7 @@ from unit.dma_models import (
     expect,
     random_descriptor,
 )
-from unit.dma_peers import LoadBench, StoreBench
-
-from tegula.config import preset
-from tegula.isa.instructions import Engine
-from tegula.isa.traps import Trap
+from verif.support.dma_peers import LoadBench, StoreBench
 
 RESPONSES = {2: Trap.BUS_SLVERR, 3: Trap.BUS_DECERR}
 

@@ -4,7 +4,12 @@ from random import Random
 
 import numpy as np
 import pytest
-from unit.dma_models import (
+
+from tegula.config import preset
+from tegula.dma.load import LoadEngine
+from tegula.dma.store import StoreEngine
+from tegula.isa.instructions import Engine
+from verif.support.dma_models import (
     BASE,
     SHAPES,
     TRAPS,
@@ -17,12 +22,7 @@ from unit.dma_models import (
     random_commands,
     trapping,
 )
-from unit.dma_peers import LoadBench, StoreBench
-
-from tegula.config import preset
-from tegula.dma.load import LoadEngine
-from tegula.dma.store import StoreEngine
-from tegula.isa.instructions import Engine
+from verif.support.dma_peers import LoadBench, StoreBench
 
 ENGINES = {Engine.LOAD: LoadEngine, Engine.STORE: StoreEngine}
 BENCHES = {Engine.LOAD: LoadBench, Engine.STORE: StoreBench}

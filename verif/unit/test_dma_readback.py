@@ -1,12 +1,12 @@
 """Reads of what a store adds to: requested with room for every beat, and early enough."""
 
 import pytest
-from unit.dma_models import BASE, Command, check, expect, line_of_runs
-from unit.dma_peers import StoreBench
 
 from tegula.config import preset
 from tegula.dma.accumulate import chunk_steps
 from tegula.isa.instructions import Engine
+from verif.support.dma_models import BASE, Command, check, expect, line_of_runs
+from verif.support.dma_peers import StoreBench
 
 
 def add(config, fields, *, budget, reads_first=True, **options):

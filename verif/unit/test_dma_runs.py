@@ -4,14 +4,6 @@ from random import Random
 
 import pytest
 from amaranth.sim import Simulator
-from unit.dma_models import (
-    BASE,
-    SHAPES,
-    bursts_of,
-    expand,
-    pack_fields,
-    random_descriptor,
-)
 
 from tegula.config import preset
 from tegula.dma.bursts import BurstSplitter
@@ -19,6 +11,7 @@ from tegula.dma.layouts import ItemKind
 from tegula.dma.runs import RunGenerator
 from tegula.isa.instructions import Engine
 from tegula.isa.traps import Trap
+from verif.support.dma_models import BASE, SHAPES, bursts_of, expand, pack_fields, random_descriptor
 
 MEMORY_BYTES = 4096
 WINDOW = (BASE, BASE + MEMORY_BYTES - 1)

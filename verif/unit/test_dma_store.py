@@ -3,11 +3,11 @@
 from random import Random
 
 import pytest
-from unit.dma_models import SHAPES, Command, check, expect, line_of_runs, random_commands
-from unit.dma_peers import StoreBench
 
 from tegula.config import preset
 from tegula.isa.instructions import Engine
+from verif.support.dma_models import SHAPES, Command, check, expect, line_of_runs, random_commands
+from verif.support.dma_peers import StoreBench
 
 COUPLINGS = {
     "reads_first": ("reads_first",),

@@ -4,14 +4,14 @@ from random import Random
 
 import numpy as np
 import pytest
-from unit.dma_errors import run_until_error
-from unit.dma_models import BASE, expand, move, random_descriptor
 
 from tegula.config import preset
 from tegula.isa.codec import encode
 from tegula.isa.instructions import Engine
 from tegula.isa.traps import Trap
 from tegula_golden.tile.simulator import GoldenTile
+from verif.support.dma_errors import run_until_error
+from verif.support.dma_models import BASE, expand, move, random_descriptor
 
 DATA_BYTES = 4096
 CONFIGS = {

@@ -2,7 +2,12 @@
 
 import numpy as np
 import pytest
-from unit.trap_programs import (
+
+from tegula.isa.assembly import assemble
+from tegula.isa.instructions import Engine
+from tegula.isa.traps import Trap
+from tegula_golden.tile.simulator import GoldenTile
+from verif.support.trap_programs import (
     BASE,
     COPY,
     DATA,
@@ -18,11 +23,6 @@ from unit.trap_programs import (
     assert_trap,
     run,
 )
-
-from tegula.isa.assembly import assemble
-from tegula.isa.instructions import Engine
-from tegula.isa.traps import Trap
-from tegula_golden.tile.simulator import GoldenTile
 
 
 @pytest.mark.parametrize("name", TRAPS)

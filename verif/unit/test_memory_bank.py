@@ -2,10 +2,9 @@
 
 import random
 
-from unit.unit_bench import simulate
-
 from tegula.config import preset
 from tegula.memory.bank import ScratchpadBank
+from verif.support.unit_bench import simulate
 
 CONFIG = preset("tiny", sbuf_depth=256)
 DEPTH = CONFIG.sbuf_depth // CONFIG.bus_words

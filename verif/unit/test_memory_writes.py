@@ -4,11 +4,11 @@ import random
 from collections import Counter
 
 import pytest
-from unit.unit_bench import simulate
 
 from tegula.config import preset
 from tegula.isa.instructions import Layout
 from tegula.memory.writes import ScratchpadWrites
+from verif.support.unit_bench import simulate
 
 CONFIGS = {
     "tiny": preset("tiny", sbuf_depth=256),

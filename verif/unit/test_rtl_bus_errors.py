@@ -4,7 +4,6 @@ from random import Random
 
 import numpy as np
 import pytest
-from unit.dma_models import BASE, expand, random_descriptor
 
 from tegula.config import preset
 from tegula.isa.assembly import assemble
@@ -15,6 +14,7 @@ from tegula_golden.tile.simulator import GoldenTile
 from tegula_sw.devices.rtl.device import RtlDevice
 from tegula_sw.kernels.transfers import image_transfer
 from tegula_sw.program.ordering import assemble_ordered
+from verif.support.dma_models import BASE, expand, random_descriptor
 
 TINY = preset("tiny")
 DATA_BYTES = 4096

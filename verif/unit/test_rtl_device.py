@@ -4,12 +4,12 @@ import resource
 
 import numpy as np
 import pytest
-from unit.rogue_tile import BEATS, RogueTile, Rule
 
 from tegula.backend.verilog import cache_root, emit_verilog
 from tegula.config import TileConfig
 from tegula_sw.devices.rtl.coupling import AddressCoupling, Coupling, OrderCoupling
 from tegula_sw.devices.rtl.device import HangError, ProtocolError, RtlDevice
+from verif.support.rogue_tile import BEATS, RogueTile, Rule
 
 CONFIG = TileConfig(name="rogue")
 BYTES = BEATS * CONFIG.bus_bytes

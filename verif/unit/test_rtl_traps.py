@@ -2,7 +2,14 @@
 
 import numpy as np
 import pytest
-from unit.trap_programs import (
+
+from tegula.isa.assembly import assemble
+from tegula.isa.instructions import Engine
+from tegula.isa.registers import CONTROL_ABORT
+from tegula.isa.traps import Trap
+from tegula_golden.tile.simulator import GoldenTile
+from tegula_sw.devices.rtl.device import RtlDevice
+from verif.support.trap_programs import (
     BASE,
     DATA,
     LOAD,
@@ -15,13 +22,6 @@ from unit.trap_programs import (
     assert_trap,
     run,
 )
-
-from tegula.isa.assembly import assemble
-from tegula.isa.instructions import Engine
-from tegula.isa.registers import CONTROL_ABORT
-from tegula.isa.traps import Trap
-from tegula_golden.tile.simulator import GoldenTile
-from tegula_sw.devices.rtl.device import RtlDevice
 
 
 @pytest.fixture(scope="module")

@@ -4,9 +4,9 @@ import pytest
 from amaranth.hdl import Const, Module, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
-from unit.unit_bench import simulate
 
 from tegula.lib.mux import select
+from verif.support.unit_bench import simulate
 
 
 class Selector(wiring.Component):

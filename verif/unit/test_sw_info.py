@@ -4,14 +4,14 @@ import json
 
 import numpy as np
 import pytest
-from unit import activation_bench as activation
-from unit import vector_bench as vector
-from unit.engine_bench import Item
 
 from tegula.config import PRESETS, TileConfig, preset
 from tegula.formats import BF16, E4M3FN, E5M2, FP32
 from tegula_golden.numerics.gemm import gemm
 from tegula_sw.cli.info import describe, exact_terms, format_text
+from verif.support import activation_bench as activation
+from verif.support import vector_bench as vector
+from verif.support.engine_bench import Item
 
 SMALL = preset("small")
 

@@ -6,7 +6,12 @@ rounding of the kernel's own operations only, which the bounds follow.
 
 import numpy as np
 import pytest
-from unit.kernel_bench import (
+
+from tegula.formats import BF16, E4M3FN, E5M2, FP32
+from tegula_sw.kernels import optimizers
+from tegula_sw.kernels.linear import bias_grad, input_grad, linear, weight_grad
+from tegula_sw.kernels.pointwise import gelu, gelu_grad, relu, relu_grad, transpose
+from verif.support.kernel_bench import (
     TINY,
     KernelBench,
     codes,
@@ -16,11 +21,6 @@ from unit.kernel_bench import (
     run_softmax,
     values,
 )
-
-from tegula.formats import BF16, E4M3FN, E5M2, FP32
-from tegula_sw.kernels import optimizers
-from tegula_sw.kernels.linear import bias_grad, input_grad, linear, weight_grad
-from tegula_sw.kernels.pointwise import gelu, gelu_grad, relu, relu_grad, transpose
 
 EPS32 = 2.0**-24
 EPS_BF16 = 2.0**-8

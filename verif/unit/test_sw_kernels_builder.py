@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
-from unit.kernel_bench import TINY, KernelBench, codes, normal, repeated, values
 
 from tegula.formats import BF16, FP32
 from tegula_sw.functions.loading import TableRecords
 from tegula_sw.kernels.builder import KernelBuilder
 from tegula_sw.kernels.operands import PerPartition, Step
 from tegula_sw.program.program import MemoryImage
+from verif.support.kernel_bench import TINY, KernelBench, codes, normal, repeated, values
 
 
 def test_what_does_not_fit_is_said_in_a_sentence():

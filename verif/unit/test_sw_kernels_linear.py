@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from unit.kernel_bench import TINY, KernelBench, codes, normal, values
 
 from tegula.config import preset
 from tegula.formats import BF16, E4M3FN, FP32
 from tegula_sw.kernels.linear import check_layers
+from verif.support.kernel_bench import TINY, KernelBench, codes, normal, values
 
 SHAPES = (10, 37), (37, 3)
 """Inputs and outputs of two layers: no multiples of four partitions, wide and narrow."""

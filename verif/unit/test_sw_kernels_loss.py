@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from unit.kernel_bench import normal, run_softmax
+
+from verif.support.kernel_bench import normal, run_softmax
 
 INF, NAN = np.inf, np.nan
 

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from unit.kernel_bench import TINY, KernelBench, codes, normal, values
 
 from tegula.formats import BF16, E4M3FN, E5M2, FP32
 from tegula_sw.kernels import scaling
 from tegula_sw.kernels.pointwise import convert
+from verif.support.kernel_bench import TINY, KernelBench, codes, normal, values
 
 INF, NAN = np.inf, np.nan
 FIRST = 2.0**4

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from unit.training_bench import RUNS, SMALL, TINY, batches
 
 from tegula.config import preset
 from tegula.formats import BF16
@@ -21,6 +20,7 @@ from tegula_sw.training.parameters import TrainingSettings
 from tegula_sw.training.record import Record
 from tegula_sw.training.run import train
 from tegula_sw.training.session import Session, weights_hash
+from verif.support.training_bench import RUNS, SMALL, TINY, batches
 
 STEPS = 10
 

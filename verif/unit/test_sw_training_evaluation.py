@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
-from unit.training_bench import TINY, batches, rtl_session, session
 
 from tegula.formats import BF16, E4M3FN, E5M2
 from tegula_golden.numerics.codes import decode
 from tegula_sw.training.data import digits
 from tegula_sw.training.parameters import TrainingSettings
 from tegula_sw.training.staging import scaled_codes
+from verif.support.training_bench import TINY, batches, rtl_session, session
 
 
 def settings_of(name, **others):

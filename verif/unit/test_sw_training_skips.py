@@ -6,7 +6,6 @@ import signal
 
 import numpy as np
 import pytest
-from unit.training_bench import RUNS, SMALL, TINY, batches, rtl_session, session
 
 from tegula_sw.devices.golden import GoldenDevice
 from tegula_sw.training import run
@@ -16,6 +15,7 @@ from tegula_sw.training.parameters import TrainingSettings
 from tegula_sw.training.record import Record
 from tegula_sw.training.run import TrainingStoppedError, train
 from tegula_sw.training.session import Session
+from verif.support.training_bench import RUNS, SMALL, TINY, batches, rtl_session, session
 
 
 def with_pixel(batch, pixel):

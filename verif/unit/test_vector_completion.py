@@ -4,10 +4,10 @@ import random
 from collections import deque
 
 import pytest
-from unit.unit_bench import simulate
 
 from tegula.config import preset
 from tegula.engine.retirement import CompletionQueue
+from verif.support.unit_bench import simulate
 
 CONFIG = preset("tiny")
 SEED = 51

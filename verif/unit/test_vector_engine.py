@@ -4,8 +4,12 @@ import random
 
 import numpy as np
 import pytest
-from unit.engine_bench import Item
-from unit.vector_bench import (
+
+from tegula.engine.retirement import CompletionQueue
+from tegula.formats import BF16, E4M3FN, E5M2, FP32
+from tegula.isa.operations import Operand, Operation, Reduction, Rounding, Source
+from verif.support.engine_bench import Item
+from verif.support.vector_bench import (
     CONFIG,
     NARROW,
     SEED,
@@ -14,10 +18,6 @@ from unit.vector_bench import (
     random_program,
     random_state,
 )
-
-from tegula.engine.retirement import CompletionQueue
-from tegula.formats import BF16, E4M3FN, E5M2, FP32
-from tegula.isa.operations import Operand, Operation, Reduction, Rounding, Source
 
 N, DEPTH, PSUM_DEPTH = CONFIG.n, CONFIG.sbuf_depth, CONFIG.psum_depth
 FORMATS = (BF16, E4M3FN, E5M2, FP32)

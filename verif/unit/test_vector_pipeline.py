@@ -4,7 +4,6 @@ import random
 from collections import Counter, defaultdict
 
 import pytest
-from unit.unit_bench import simulate
 
 from tegula.config import preset
 from tegula.isa.operations import Operation, Reduction, Source
@@ -13,6 +12,7 @@ from tegula.vector.control_pipeline import ElementPipeline
 from tegula.vector.controls import RANDOM_SLOTS
 from tegula.vector.lane import ENTRY_CYCLES, UNIT_CYCLES, VectorLane
 from tegula.vector.layouts import Kind
+from verif.support.unit_bench import simulate
 
 CONFIG = preset("tiny", sbuf_depth=256)
 SEED = 54

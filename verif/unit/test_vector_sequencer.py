@@ -5,14 +5,14 @@ from functools import partial
 from itertools import pairwise
 
 import pytest
-from unit.engine_bench import Item
-from unit.unit_bench import simulate
 
 from tegula.config import preset
 from tegula.formats import FP32, RAW32
 from tegula.isa.operations import Operand, Operation, Reduction, Rounding, Source
 from tegula.vector.layouts import Kind
 from tegula.vector.sequencer import ElementSequencer
+from verif.support.engine_bench import Item
+from verif.support.unit_bench import simulate
 
 CONFIG = preset("tiny", sbuf_depth=1024, psum_banks=4, psum_bank_words=32)
 NARROW = preset("small", axi_data_width=64, sbuf_depth=1024, psum_banks=4, psum_bank_words=32)

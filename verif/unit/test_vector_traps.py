@@ -4,8 +4,12 @@ from copy import deepcopy
 
 import numpy as np
 import pytest
-from unit.engine_bench import Item
-from unit.vector_bench import (
+
+from tegula.isa.operations import Source
+from tegula.isa.traps import Trap
+from tegula_golden.tile.vector import vector_compute
+from verif.support.engine_bench import Item
+from verif.support.vector_bench import (
     CONFIG,
     NARROW,
     check_vector,
@@ -13,10 +17,6 @@ from unit.vector_bench import (
     random_state,
     run_vector,
 )
-
-from tegula.isa.operations import Source
-from tegula.isa.traps import Trap
-from tegula_golden.tile.vector import vector_compute
 
 SBUF = Source.SBUF
 N, DEPTH, PSUM_DEPTH = CONFIG.n, CONFIG.sbuf_depth, CONFIG.psum_depth

@@ -7,7 +7,6 @@ import pytest
 from amaranth.hdl import Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
-from unit.unit_bench import simulate
 
 from tegula.config import preset
 from tegula.engine.interface import instruction_layout
@@ -16,6 +15,7 @@ from tegula.isa.codec import encode
 from tegula.isa.instructions import Engine
 from tegula.isa.operations import Operand, Operation, Reduction, Rounding, Source
 from tegula.vector.work import is_wide, plan_work, work_layout
+from verif.support.unit_bench import simulate
 
 CONFIG = preset("tiny")
 SEED = 52

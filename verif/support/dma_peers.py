@@ -3,11 +3,11 @@
 from collections import deque
 
 from amaranth.hdl import Cat, Value
-from unit.dma_models import BASE, Bench, split
 
 from tegula.dma.load import LoadEngine
 from tegula.dma.store import StoreEngine
 from tegula.isa.instructions import Layout
+from verif.support.dma_models import BASE, Bench, split
 
 
 def read_words(bench, item):

@@ -4,13 +4,13 @@ import random
 from typing import ClassVar
 
 import numpy as np
-from unit.engine_bench import EnginePlayer, Item, check, pack, run
 
 from tegula.config import TileConfig, preset
 from tegula.isa.operations import Operand, Reduction, Source
 from tegula.vector.engine import VectorEngine
 from tegula_golden.tile.state import TileState
 from tegula_golden.tile.vector import vector_compute, vector_generator
+from verif.support.engine_bench import EnginePlayer, Item, check, pack, run
 
 __all__ = [
     "CONFIG",

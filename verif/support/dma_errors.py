@@ -1,10 +1,10 @@
 """What a DMA leaves behind where memory answers with an error, as docs/traps.md has it."""
 
 import numpy as np
-from unit.dma_models import BASE, Bench, Run, bursts_of, move
 
 from tegula.config import TileConfig
 from tegula.isa.instructions import Engine
+from verif.support.dma_models import BASE, Bench, Run, bursts_of, move
 
 __all__ = ["burst_start", "check_failed_write", "fails", "run_until_error"]
 

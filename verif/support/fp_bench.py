@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import numpy as np
 from amaranth.hdl import Value
-from unit.unit_bench import stream_through
+
+from verif.support.unit_bench import stream_through
 
 __all__ = ["SEED", "check", "check_core"]
 

@@ -4,7 +4,6 @@ import random
 from typing import ClassVar
 
 import numpy as np
-from unit.engine_bench import EnginePlayer, Item, check, pack, run
 
 from tegula.activation.engine import ActivationEngine
 from tegula.activation.layouts import beats
@@ -12,6 +11,7 @@ from tegula.config import preset
 from tegula_golden.tile.activation import activation_apply, activation_table
 from tegula_golden.tile.state import TileState
 from verif.stimuli.functions import arguments, random_words
+from verif.support.engine_bench import EnginePlayer, Item, check, pack, run
 
 __all__ = [
     "CONFIG",

@@ -1,0 +1,1 @@
+"""Benches, models and peers that unit tests share."""
