@@ -25,7 +25,7 @@ test: .venv/.ready ## unit tests; TEST=word runs those whose name has it
 	@$(PY) -m pytest verif/unit -n auto --dist loadfile $(if $(TEST),-k '$(TEST)')
 
 sim: .venv/.ready ## cocotb regression; PRESET, SEED, TEST, WAVES
-	@$(PY) verif/benches/regress.py --preset $(PRESET) --seed $(SEED) \
+	@$(PY) -m verif.benches.regress --preset $(PRESET) --seed $(SEED) \
 	    $(if $(TEST),--test '$(TEST)') $(if $(filter 1,$(WAVES)),--waves)
 
 lint: .venv/.ready ## ruff, formatting, and Verilator's lint of the tile; PRESET
@@ -58,7 +58,7 @@ mutants: .venv/.ready ## plant one bug at a time; the tests must find each
 	@$(PY) scripts/mutants.py $(if $(TEST),--mutant '$(TEST)')
 
 fuzz: .venv/.ready ## random programs on RTL and golden; COUNT, SEED, PRESET, ERRORS=1 on failing memory
-	@$(PY) verif/benches/fuzz.py --preset $(PRESET) --seed $(SEED) --count $(COUNT) \
+	@$(PY) -m verif.benches.fuzz --preset $(PRESET) --seed $(SEED) --count $(COUNT) \
 	    $(if $(filter 1,$(ERRORS)),--errors)
 
 docs: .venv/.ready ## regenerate docs/isa.md

@@ -4,13 +4,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from cocotb.triggers import ReadWrite, RisingEdge
-from testbench import split
 
 from tegula.config import TileConfig
 from tegula.formats import FORMATS, FloatFormat
 from tegula.tensor.systolic_array import WORD_IN_CYCLES, result_cycles, swap_cycles
 from tegula_golden.numerics.accumulate import PartialSums, accumulate
 from tegula_golden.numerics.codes import code_dtype
+from verif.benches.testbench import split
 
 __all__ = ["ArrayDriver", "ArrayMonitor", "Pass", "Segment", "shortest_pass"]
 

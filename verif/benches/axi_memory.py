@@ -8,10 +8,10 @@ from cocotb.queue import Queue
 from cocotb.triggers import Timer
 from cocotb.utils import get_sim_steps, get_sim_time
 from cocotbext.axi import AxiBus, AxiSlaveRead, AxiSlaveWrite
-from memory_content import Beat, MemoryContent, watch_stability
-from testbench import CLOCK_NS
 
 from tegula.config import TileConfig
+from verif.benches.memory_content import Beat, MemoryContent, watch_stability
+from verif.benches.testbench import CLOCK_NS
 
 __all__ = ["AxiMemory", "pauses"]
 

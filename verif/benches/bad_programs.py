@@ -4,9 +4,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from memory_map import BASE
-from random_ops import DATA_BYTES
-from random_programs import RandomProgram
 
 from tegula.config import TileConfig
 from tegula.isa.assembly import assemble
@@ -15,6 +12,9 @@ from tegula.isa.instructions import Engine
 from tegula.isa.traps import Trap
 from tegula_golden.tile.simulator import GoldenTile
 from tegula_sw.program.aliasing import overwrites_operand
+from verif.benches.memory_map import BASE
+from verif.benches.random_ops import DATA_BYTES
+from verif.benches.random_programs import RandomProgram
 
 __all__ = ["BadProgram", "bad_programs", "corrupted"]
 

@@ -5,10 +5,6 @@ from dataclasses import replace
 
 import cocotb
 import numpy as np
-from engine_port import QueueItem
-from lanes_bench import LanesBench
-from random_ops import random_engine_ops
-from testbench import config, random_source
 
 from tegula.activation.layouts import beats
 from tegula.config import TileConfig
@@ -19,6 +15,10 @@ from tegula.isa.traps import Trap
 from tegula_golden.tile.activation import activation_apply, activation_table
 from tegula_golden.tile.state import TileState
 from tegula_sw.program.schedule import Op
+from verif.benches.engine_port import QueueItem
+from verif.benches.lanes_bench import LanesBench
+from verif.benches.random_ops import random_engine_ops
+from verif.benches.testbench import config, random_source
 from verif.stimuli.functions import arguments, random_words
 
 GOLDEN = {"activation.apply": activation_apply, "activation.table": activation_table}

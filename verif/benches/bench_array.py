@@ -2,11 +2,11 @@
 
 import cocotb
 import numpy as np
-from array_model import ArrayDriver, ArrayMonitor, Pass, Segment, shortest_pass
-from testbench import config, random_source, start
 
 from tegula.config import TileConfig
 from tegula.formats import BF16, E4M3FN, E5M2, FloatFormat
+from verif.benches.array_model import ArrayDriver, ArrayMonitor, Pass, Segment, shortest_pass
+from verif.benches.testbench import config, random_source, start
 from verif.stimuli.operands import KINDS, PAIR_KINDS, pair
 
 FP8_PAIRINGS = ((E4M3FN, E4M3FN), (E4M3FN, E5M2), (E5M2, E5M2))

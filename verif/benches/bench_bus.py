@@ -6,8 +6,14 @@ Each test runs whole programs to golden equality, and sees that its coupling did
 import cocotb
 import numpy as np
 from cocotb.triggers import ClockCycles
-from coupled_memory import CoupledMemory
-from couplings import (
+
+from tegula.formats import BF16, E4M3FN
+from tegula.isa.assembly import assemble
+from tegula.isa.instructions import Engine
+from tegula.isa.registers import CONTROL_ABORT
+from tegula.isa.traps import Trap
+from verif.benches.coupled_memory import CoupledMemory
+from verif.benches.couplings import (
     COUPLINGS,
     AddressAfterData,
     AddressWithData,
@@ -20,20 +26,14 @@ from couplings import (
     Spells,
     WritesFirst,
 )
-from faulty_programs import random_errors, random_tail
-from gemm_runs import run_gemm
-from host import ProgramOutcome
-from memory_map import BASE
-from random_programs import RandomProgram, random_program
-from register_traffic import access_registers
-from testbench import config, random_source
-from tile_bench import TileBench
-
-from tegula.formats import BF16, E4M3FN
-from tegula.isa.assembly import assemble
-from tegula.isa.instructions import Engine
-from tegula.isa.registers import CONTROL_ABORT
-from tegula.isa.traps import Trap
+from verif.benches.faulty_programs import random_errors, random_tail
+from verif.benches.gemm_runs import run_gemm
+from verif.benches.host import ProgramOutcome
+from verif.benches.memory_map import BASE
+from verif.benches.random_programs import RandomProgram, random_program
+from verif.benches.register_traffic import access_registers
+from verif.benches.testbench import config, random_source
+from verif.benches.tile_bench import TileBench
 
 WATCHDOG = 300
 ELEMENTS = 117

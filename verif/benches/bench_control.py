@@ -2,14 +2,8 @@
 
 import cocotb
 import numpy as np
-from axi_memory import AxiMemory
 from cocotb.triggers import ClockCycles
 from cocotbext.axi import AxiResp
-from fake_engine import Accepted, FakeEngine, Journal
-from host import Host, ProgramOutcome
-from memory_content import Fault
-from sync_programs import SyncProgram, random_sync_program
-from testbench import config, random_source, start
 
 from tegula.config import TileConfig
 from tegula.isa.assembly import assemble
@@ -17,6 +11,12 @@ from tegula.isa.codec import decode
 from tegula.isa.instructions import ENGINES, GRANULE_BYTES, Engine
 from tegula.isa.registers import CONTROL_ABORT
 from tegula.isa.traps import Trap, TrapRecord
+from verif.benches.axi_memory import AxiMemory
+from verif.benches.fake_engine import Accepted, FakeEngine, Journal
+from verif.benches.host import Host, ProgramOutcome
+from verif.benches.memory_content import Fault
+from verif.benches.sync_programs import SyncProgram, random_sync_program
+from verif.benches.testbench import config, random_source, start
 
 BASE = 0x4_0000
 MEMORY_BYTES = 0x8000

@@ -5,13 +5,8 @@ from dataclasses import replace
 
 import cocotb
 import numpy as np
-from axi_memory import AxiMemory
 from cocotb.triggers import RisingEdge
 from cocotbext.axi import AxiResp
-from engine_port import EnginePort, QueueItem
-from memory_content import Fault
-from random_ops import random_descriptor
-from testbench import config, random_source, start
 
 from tegula.config import TileConfig
 from tegula.isa.codec import decode, encode
@@ -20,6 +15,11 @@ from tegula.isa.traps import Trap, TrapRecord
 from tegula_golden.tile.bus import Bus
 from tegula_golden.tile.dma import dma_load, dma_store
 from tegula_golden.tile.state import EngineTrap, TileState
+from verif.benches.axi_memory import AxiMemory
+from verif.benches.engine_port import EnginePort, QueueItem
+from verif.benches.memory_content import Fault
+from verif.benches.random_ops import random_descriptor
+from verif.benches.testbench import config, random_source, start
 
 BASE = 0x7_F000
 HALF_BYTES = 0x2400

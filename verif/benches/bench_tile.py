@@ -2,17 +2,17 @@
 
 import cocotb
 import numpy as np
-from gemm_runs import run_gemm
-from memory_map import BASE
-from random_programs import random_program
-from testbench import config, random_source
-from tile_bench import TileBench
 
 from tegula.formats import BF16, E4M3FN, E5M2, FP32
 from tegula_golden.numerics.cast import cast
 from tegula_golden.numerics.codes import code_dtype
 from tegula_sw.elementwise.cast import CastAddresses, build_cast
 from tegula_sw.program.program import MemoryImage
+from verif.benches.gemm_runs import run_gemm
+from verif.benches.memory_map import BASE
+from verif.benches.random_programs import random_program
+from verif.benches.testbench import config, random_source
+from verif.benches.tile_bench import TileBench
 from verif.stimuli.operands import KINDS, PAIR_KINDS, cast_inputs
 
 OPERAND_FORMATS = (BF16, E4M3FN, E5M2)

@@ -5,19 +5,19 @@ The tile is reset once a test. After each bad program a good one runs and is com
 
 import cocotb
 import numpy as np
-from bad_programs import bad_programs, corrupted
 from cocotb.triggers import ClockCycles
-from memory_map import BASE
-from random_ops import DATA_BYTES, random_descriptor
-from random_programs import RandomProgram, random_program
-from testbench import config, random_source
-from tile_bench import TileBench
 
 from tegula.isa.assembly import assemble
 from tegula.isa.codec import encode
 from tegula.isa.instructions import Engine
 from tegula.isa.registers import CONTROL_ABORT, Status
 from tegula.isa.traps import Trap
+from verif.benches.bad_programs import bad_programs, corrupted
+from verif.benches.memory_map import BASE
+from verif.benches.random_ops import DATA_BYTES, random_descriptor
+from verif.benches.random_programs import RandomProgram, random_program
+from verif.benches.testbench import config, random_source
+from verif.benches.tile_bench import TileBench
 
 WATCHDOG = 300
 

@@ -4,10 +4,6 @@ from collections import Counter
 
 import cocotb
 import numpy as np
-from engine_port import QueueItem
-from lanes_bench import LanesBench
-from random_ops import random_engine_ops
-from testbench import config, random_source
 
 from tegula.config import TileConfig
 from tegula.formats import BF16, FORMATS, RAW32
@@ -16,6 +12,10 @@ from tegula.isa.operations import Operand, Operation, Reduction, Rounding, Sourc
 from tegula.isa.traps import Trap
 from tegula_golden.tile.state import TileState
 from tegula_golden.tile.vector import vector_compute, vector_generator
+from verif.benches.engine_port import QueueItem
+from verif.benches.lanes_bench import LanesBench
+from verif.benches.random_ops import random_engine_ops
+from verif.benches.testbench import config, random_source
 
 GOLDEN = {"vector.compute": vector_compute, "vector.generator": vector_generator}
 START_CYCLES = 110

@@ -8,12 +8,12 @@ import cocotb
 import numpy as np
 from cocotb.triggers import RisingEdge
 from cocotbext.axi import AxiResp
-from couplings import Coupling
-from memory_content import Beat, MemoryContent, watch_stability
 
 from tegula.bus.axi import READ_ID_FETCH, READ_ID_LOAD, READ_ID_STORE
 from tegula.config import TileConfig
 from tegula.control.fetch import fifo_beats
+from verif.benches.couplings import Coupling
+from verif.benches.memory_content import Beat, MemoryContent, watch_stability
 
 __all__ = ["CoupledMemory"]
 

@@ -9,7 +9,6 @@ from collections.abc import Callable
 
 import ml_dtypes
 import numpy as np
-from simulation import ROOT, Outcome
 from sklearn.datasets import load_digits
 
 from tegula.config import TileConfig
@@ -17,6 +16,7 @@ from tegula.formats import BF16, E4M3FN, FP32, FloatFormat
 from tegula_golden.numerics.gemm import gemm as golden_gemm
 from tegula_sw.devices.rtl.device import RtlDevice
 from tegula_sw.gemm.run import gemm
+from verif.benches.simulation import ROOT, Outcome
 
 __all__ = ["TESTS", "run"]
 

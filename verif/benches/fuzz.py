@@ -11,11 +11,10 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from fuzz_cases import Case, FaultyCase
-from simulation import Outcome
-
 from tegula.config import PRESETS, TileConfig, preset
 from tegula.isa.assembly import disassemble
+from verif.benches.fuzz_cases import Case, FaultyCase
+from verif.benches.simulation import Outcome
 
 __all__ = ["TESTS", "main", "run", "shrink"]
 

@@ -5,10 +5,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
-from faulty_programs import random_errors
-from memory_map import BASE
-from random_ops import DATA_BYTES, random_ops, written_psum
-from random_programs import serialise_ops
 
 from tegula.config import TileConfig
 from tegula.formats import FP32
@@ -19,6 +15,10 @@ from tegula_sw.devices.rtl.device import HangError, ProtocolError, RtlDevice
 from tegula_sw.kernels.transfers import image_transfer
 from tegula_sw.program.ordering import assemble_ordered
 from tegula_sw.program.schedule import Op
+from verif.benches.faulty_programs import random_errors
+from verif.benches.memory_map import BASE
+from verif.benches.random_ops import DATA_BYTES, random_ops, written_psum
+from verif.benches.random_programs import serialise_ops
 
 __all__ = ["Case", "FaultyCase"]
 

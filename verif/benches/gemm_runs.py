@@ -1,8 +1,6 @@
 """GEMMs on the tile of a bench, compared with the exact product."""
 
 import numpy as np
-from memory_map import BASE
-from tile_bench import TileBench
 
 from tegula.formats import FloatFormat
 from tegula_golden.numerics.codes import code_dtype
@@ -11,6 +9,8 @@ from tegula_sw.gemm.addresses import GemmAddresses
 from tegula_sw.gemm.kernel import build_gemm
 from tegula_sw.gemm.shape import GemmShape
 from tegula_sw.program.program import MemoryImage
+from verif.benches.memory_map import BASE
+from verif.benches.tile_bench import TileBench
 from verif.stimuli.operands import pair
 
 __all__ = ["run_gemm"]

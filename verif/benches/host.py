@@ -3,14 +3,14 @@
 from dataclasses import dataclass
 
 import numpy as np
-from axi_memory import pauses
 from cocotb.triggers import RisingEdge, SimTimeoutError, with_timeout
 from cocotbext.axi import AxiLiteBus, AxiLiteMaster, AxiResp
-from testbench import CLOCK_NS
 
 from tegula.isa.instructions import Engine
 from tegula.isa.registers import CONTROL_START, Status, register_offset
 from tegula.isa.traps import Trap, TrapRecord
+from verif.benches.axi_memory import pauses
+from verif.benches.testbench import CLOCK_NS
 
 __all__ = ["Host", "ProgramOutcome"]
 

@@ -4,12 +4,12 @@ from collections import deque
 
 import numpy as np
 from cocotb.triggers import RisingEdge
-from testbench import join, split
 
 from tegula.config import TileConfig
 from tegula.memory.ports import pair_request_layout, row_write_layout, vector_write_layout
 from tegula.memory.scratchpad import READ_CYCLES
 from tegula_golden.tile.state import TileState
+from verif.benches.testbench import join, split
 
 __all__ = ["ActivationMemories", "VectorMemories"]
 

@@ -7,9 +7,6 @@ from dataclasses import replace
 import cocotb
 import numpy as np
 from cocotb.triggers import RisingEdge
-from engine_port import EnginePort, QueueItem
-from lane_memories import ActivationMemories, VectorMemories
-from testbench import start
 
 from tegula.config import TileConfig
 from tegula.formats import FP32, RAW32
@@ -21,6 +18,9 @@ from tegula_sw.program.aliasing import overwrites_operand
 from tegula_sw.program.ordering import order
 from tegula_sw.program.program import Program
 from tegula_sw.program.schedule import Op
+from verif.benches.engine_port import EnginePort, QueueItem
+from verif.benches.lane_memories import ActivationMemories, VectorMemories
+from verif.benches.testbench import start
 
 __all__ = ["LanesBench"]
 

@@ -3,11 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import digits
-import fuzz
-from simulation import Outcome
-
 from tegula.config import TileConfig
+from verif.benches import digits, fuzz
+from verif.benches.simulation import Outcome
 
 __all__ = ["BENCHES", "Bench"]
 
@@ -49,7 +47,7 @@ BENCHES = (
     Bench(
         name="array",
         top="ArrayTop",
-        module="bench_array",
+        module="verif.benches.bench_array",
         tiny_tests=(
             "every_kind_of_data_in_back_to_back_passes",
             "all_pairs_of_e4m3fn_and_e4m3fn",
@@ -61,7 +59,7 @@ BENCHES = (
     Bench(
         name="vector",
         top="VectorTop",
-        module="bench_vector",
+        module="verif.benches.bench_vector",
         tiny_tests=(
             "random_instructions_without_denied_grants",
             "random_instructions_with_10_percent_denied_grants",
@@ -74,7 +72,7 @@ BENCHES = (
     Bench(
         name="activation",
         top="ActivationTop",
-        module="bench_activation",
+        module="verif.benches.bench_activation",
         tiny_tests=(
             "random_instructions_without_denied_grants",
             "random_instructions_with_10_percent_denied_grants",
@@ -86,7 +84,7 @@ BENCHES = (
     Bench(
         name="dma",
         top="DmaTop",
-        module="bench_dma",
+        module="verif.benches.bench_dma",
         tiny_tests=(
             "transfers_without_pauses",
             "transfers_with_1_percent_pauses",
@@ -103,7 +101,7 @@ BENCHES = (
     Bench(
         name="control",
         top="ControlTop",
-        module="bench_control",
+        module="verif.benches.bench_control",
         preset_tests=(
             "random_programs_keep_order_and_count",
             "traps_of_the_front_end_come_after_all_earlier_work",
@@ -115,7 +113,7 @@ BENCHES = (
     Bench(
         name="tile",
         top="Tile",
-        module="bench_tile",
+        module="verif.benches.bench_tile",
         tiny_tests=(
             "gemms_without_pauses",
             "gemms_with_1_percent_pauses",
@@ -135,7 +133,7 @@ BENCHES = (
     Bench(
         name="traps",
         top="Tile",
-        module="bench_traps",
+        module="verif.benches.bench_traps",
         tiny_tests=(
             "every_cause_is_recorded_and_survived",
             "corrupted_programs_end_as_in_golden",
@@ -152,7 +150,7 @@ BENCHES = (
     Bench(
         name="bus",
         top="Tile",
-        module="bench_bus",
+        module="verif.benches.bench_bus",
         tiny_tests=(
             "reads_are_served_first",
             "writes_are_served_first",

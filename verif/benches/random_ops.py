@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 
 import numpy as np
-from memory_map import BASE
 
 from tegula.config import TileConfig
 from tegula.formats import BF16, FP32, RAW16, RAW32
@@ -12,6 +11,7 @@ from tegula.isa.instructions import ENGINES, Engine, Layout
 from tegula.isa.operations import Accumulate, Operand, Reduction, Rounding, Source, TableKind
 from tegula_sw.program.aliasing import overwrites_operand
 from tegula_sw.program.schedule import Op
+from verif.benches.memory_map import BASE
 
 __all__ = [
     "DATA_BYTES",

@@ -4,14 +4,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from memory_map import BASE
-from random_ops import DATA_BYTES, random_ops
 
 from tegula.config import TileConfig
 from tegula.isa.instructions import ENGINES, by_mnemonic
 from tegula_sw.program.ordering import assemble_ordered
 from tegula_sw.program.program import Program
 from tegula_sw.program.schedule import Op
+from verif.benches.memory_map import BASE
+from verif.benches.random_ops import DATA_BYTES, random_ops
 
 __all__ = ["RandomProgram", "random_program", "serialise_ops"]
 

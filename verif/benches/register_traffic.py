@@ -1,9 +1,9 @@
 """A host that does not leave a running program alone."""
 
 import numpy as np
-from host import Host
 
 from tegula.isa.registers import CONTROL_START, REGISTERS, Status
+from verif.benches.host import Host
 
 __all__ = ["access_registers"]
 

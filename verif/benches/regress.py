@@ -14,11 +14,10 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from xml.etree import ElementTree
 
-from manifest import BENCHES, Bench
-from simulation import ROOT, Outcome, Simulation, prepare_environment
-
 from tegula.config import PRESETS, TileConfig, preset
 from tegula.files import write_bytes
+from verif.benches.manifest import BENCHES, Bench
+from verif.benches.simulation import ROOT, Outcome, Simulation, prepare_environment
 
 __all__ = ["main"]
 

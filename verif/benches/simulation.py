@@ -11,14 +11,14 @@ from importlib.metadata import version
 from pathlib import Path
 from xml.etree import ElementTree
 
-import tops
 from amaranth.lib import wiring
 from cocotb_tools.runner import Verilator
-from testbench import CLOCK_NS
 
 import tegula
 from tegula.backend.verilog import emit_verilog, tile_verilog
 from tegula.config import TileConfig
+from verif.benches import tops
+from verif.benches.testbench import CLOCK_NS
 
 __all__ = ["ROOT", "BuildError", "Outcome", "Simulation", "prepare_environment"]
 

@@ -3,14 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
-from axi_memory import AxiMemory
 from cocotbext.axi import AxiResp
-from coupled_memory import CoupledMemory
-from host import Host, ProgramOutcome
-from memory_content import Fault
-from memory_map import BASE
-from random_ops import settling_ops
-from testbench import start
 
 from tegula.config import TileConfig
 from tegula.isa.instructions import Engine
@@ -18,6 +11,13 @@ from tegula_golden.tile.simulator import GoldenTile
 from tegula_sw.kernels.transfers import image_transfer
 from tegula_sw.program.ordering import assemble_ordered
 from tegula_sw.program.schedule import Op
+from verif.benches.axi_memory import AxiMemory
+from verif.benches.coupled_memory import CoupledMemory
+from verif.benches.host import Host, ProgramOutcome
+from verif.benches.memory_content import Fault
+from verif.benches.memory_map import BASE
+from verif.benches.random_ops import settling_ops
+from verif.benches.testbench import start
 
 __all__ = ["TileBench"]
 

@@ -8,8 +8,6 @@ from copy import deepcopy
 
 import numpy as np
 import pytest
-from memory_map import BASE
-from random_ops import DATA_BYTES, random_engine_ops
 
 from tegula.config import preset
 from tegula.isa.codec import decode, encode
@@ -22,6 +20,8 @@ from tegula_golden.tile.state import TileState
 from tegula_golden.tile.tensor import tensor_load, tensor_matmul
 from tegula_golden.tile.vector import vector_compute, vector_generator
 from tegula_sw.program.footprint import Storage, accesses, memory_span
+from verif.benches.memory_map import BASE
+from verif.benches.random_ops import DATA_BYTES, random_engine_ops
 
 COMPUTE = {
     "tensor.load": tensor_load,

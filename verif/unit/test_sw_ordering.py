@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from random_ops import random_ops
 
 from tegula.config import preset
 from tegula.isa.codec import Decoded, decode
@@ -18,6 +17,7 @@ from tegula_sw.program.ordering import order
 from tegula_sw.program.program import Program
 from tegula_sw.program.race_check import check_program
 from tegula_sw.program.schedule import Op, emit_merged
+from verif.benches.random_ops import random_ops
 
 TINY = preset("tiny", sbuf_depth=1024)
 FEW = preset("tiny", sbuf_depth=1024, semaphores=4)

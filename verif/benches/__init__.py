@@ -1,0 +1,1 @@
+"""cocotb benches on Verilator: `make sim`."""
