@@ -31,31 +31,31 @@ sim: .venv/.ready ## cocotb regression; PRESET, SEED, TEST, WAVES
 lint: .venv/.ready ## ruff, formatting, and Verilator's lint of the tile; PRESET
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check --quiet .
-	@$(PY) scripts/verilog.py --preset $(PRESET) --lint
+	@$(PY) -m scripts.verilog --preset $(PRESET) --lint
 
 format: .venv/.ready ## format the Python sources
 	@.venv/bin/ruff format .
 
 verilog: .venv/.ready ## build/verilog/tegula_PRESET.v
-	@$(PY) scripts/verilog.py --preset $(PRESET)
+	@$(PY) -m scripts.verilog --preset $(PRESET)
 
 synth: .venv/.ready ## ECP5 resources by block, and place and route of parts; PRESET
-	@$(PY) scripts/synth.py --preset $(PRESET) --pnr
+	@$(PY) -m scripts.synth --preset $(PRESET) --pnr
 
 bench: .venv/.ready ## utilisation and speed of GEMMs on the RTL device; PRESET
-	@$(PY) scripts/bench.py --preset $(PRESET) --readme
+	@$(PY) -m scripts.bench --preset $(PRESET) --readme
 
 train: .venv/.ready ## train on the digits on RTL and golden, and compare the weights
-	@$(PY) scripts/train.py
+	@$(PY) -m scripts.train
 
 accuracy: .venv/.ready ## docs/accuracy.md: five seeds of each configuration (an hour)
-	@$(PY) scripts/accuracy.py
+	@$(PY) -m scripts.accuracy
 
 step: .venv/.ready ## where the cycles of a training step go, for docs/training.md and the README
-	@$(PY) scripts/step.py
+	@$(PY) -m scripts.step
 
 mutants: .venv/.ready ## plant one bug at a time; the tests must find each
-	@$(PY) scripts/mutants.py $(if $(TEST),--mutant '$(TEST)')
+	@$(PY) -m scripts.mutants $(if $(TEST),--mutant '$(TEST)')
 
 fuzz: .venv/.ready ## random programs on RTL and golden; COUNT, SEED, PRESET, ERRORS=1 on failing memory
 	@$(PY) -m verif.benches.fuzz --preset $(PRESET) --seed $(SEED) --count $(COUNT) \
@@ -65,7 +65,7 @@ docs: .venv/.ready ## regenerate docs/isa.md
 	@$(PY) -m tegula.isa.document docs/isa.md
 
 functions: .venv/.ready ## measure the functions against MPFR and regenerate docs/functions.md (20 minutes)
-	@$(PY) scripts/functions.py
+	@$(PY) -m scripts.functions
 
 clean: ## remove what was generated (not .venv)
 	rm -rf build sim_build results.xml .pytest_cache .ruff_cache .hypothesis

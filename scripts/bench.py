@@ -10,8 +10,8 @@ import time
 from pathlib import Path
 
 import numpy as np
-from readme import README, put_into
 
+from scripts.readme import README, put_into
 from tegula.config import PRESETS, preset
 from tegula.formats import format_by_name
 from tegula_golden.numerics.gemm import gemm as golden_gemm

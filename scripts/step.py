@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from readme import README, put_into
-
+from scripts.readme import README, put_into
 from tegula.config import preset
 from tegula.isa.instructions import Engine
 from tegula_sw.cli.exits import exit_code

@@ -15,8 +15,8 @@ from collections import Counter
 from pathlib import Path
 
 from amaranth.lib import wiring
-from readme import README, put_into
 
+from scripts.readme import README, put_into
 from tegula.activation.lane import ActivationLane
 from tegula.backend.verilog import cache_root, emit_verilog, run_yosys, tile_verilog
 from tegula.config import PRESETS, TileConfig, preset

@@ -1,0 +1,1 @@
+"""Commands for developers, run as `python -m scripts.<name>` by the Makefile."""
