@@ -23,7 +23,7 @@ class Recording:
     cycles
         Doorbell to interrupt, as the tile counts them.
     changes
-        By port (`tegula.engine.trace.PORTS`): an array with the fields `cycle` and `word` (uint64), in
+        By port (`tegula.engine.trace.PORTS`): an array with fields `cycle` and `word` (uint64), in
         the order of cycles, which count from an arbitrary one on. A word holds from its cycle to
         that of the next. They begin before the program does and end after it.
     label

@@ -199,7 +199,7 @@ class TileLibrary:
         return self._library.tile_trace_size(self._handle)
 
     def trace_changes(self, port: int) -> np.ndarray:
-        """Changes of a port (`tegula.engine.trace.PORTS`), as `CHANGE`; cycles as `cycle` counts."""
+        """Changes of a port (`tegula.engine.trace.PORTS`), as `CHANGE`; counted as `cycle`."""
         start = ctypes.c_void_p()
         count = self._library.tile_trace_changes(self._handle, port, ctypes.byref(start))
         if not count:
