@@ -18,7 +18,9 @@ from amaranth.lib import wiring
 
 from scripts.readme import README, put_into
 from tegula.activation.lane import ActivationLane
-from tegula.backend.verilog import cache_root, emit_verilog, run_yosys, tile_verilog
+from tegula.backend.cache import cache_root
+from tegula.backend.verilog import emit_verilog, tile_verilog
+from tegula.backend.yosys import run_yosys
 from tegula.config import PRESETS, TileConfig, preset
 from tegula.tensor.pe import LANES, ProcessingElement
 from tegula.tensor.systolic_array import SystolicArray

@@ -6,7 +6,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tegula.backend.verilog import cache_root, tile_verilog
+from tegula.backend.cache import cache_root
+from tegula.backend.verilog import tile_verilog
 from tegula.config import PRESETS, preset
 from tegula.files import write_text
 from tegula_sw.cli.exits import exit_code

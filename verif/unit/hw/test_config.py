@@ -4,7 +4,7 @@ from dataclasses import FrozenInstanceError
 
 import pytest
 
-from tegula.backend.verilog import emit_rtlil
+from tegula.backend.rtlil import emit_rtlil
 from tegula.config import PRESETS, TileConfig, preset
 from tegula.formats import BF16, E4M3FN, FORMATS, format_by_name
 from tegula.tile import Tile

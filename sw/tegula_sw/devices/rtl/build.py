@@ -12,7 +12,7 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
-from tegula.backend.verilog import cache_root
+from tegula.backend.cache import cache_root
 from tegula.files import install
 
 __all__ = ["BuildError", "build_library", "verilator_command", "verilator_environment"]

@@ -6,7 +6,9 @@ from amaranth.hdl import Module, Signal, unsigned
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
-from tegula.backend.verilog import YosysError, emit_rtlil, emit_verilog, run_yosys
+from tegula.backend.rtlil import emit_rtlil
+from tegula.backend.verilog import emit_verilog
+from tegula.backend.yosys import YosysError, run_yosys
 
 
 class Leaf(wiring.Component):

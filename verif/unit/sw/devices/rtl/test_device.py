@@ -5,7 +5,8 @@ import resource
 import numpy as np
 import pytest
 
-from tegula.backend.verilog import cache_root, emit_verilog
+from tegula.backend.cache import cache_root
+from tegula.backend.verilog import emit_verilog
 from tegula.config import TileConfig
 from tegula_sw.devices.rtl.coupling import AddressCoupling, Coupling, OrderCoupling
 from tegula_sw.devices.rtl.device import HangError, ProtocolError, RtlDevice
