@@ -62,7 +62,7 @@ fuzz: .venv/.ready ## random programs on RTL and golden; COUNT, SEED, PRESET, ER
 	    $(if $(filter 1,$(ERRORS)),--errors)
 
 docs: .venv/.ready ## regenerate docs/isa.md
-	@$(PY) -m tegula.isa.document docs/isa.md
+	@$(PY) -m scripts.isa_doc
 
 functions: .venv/.ready ## measure the functions against MPFR and regenerate docs/functions.md (20 minutes)
 	@$(PY) -m scripts.functions

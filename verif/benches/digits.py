@@ -16,7 +16,7 @@ from tegula.formats import BF16, E4M3FN, FP32, FloatFormat
 from tegula_golden.numerics.gemm import gemm as golden_gemm
 from tegula_sw.devices.rtl.device import RtlDevice
 from tegula_sw.gemm.run import gemm
-from verif.benches.simulation import ROOT, Outcome
+from verif.benches.simulation import OUTPUT, Outcome
 
 __all__ = ["TESTS", "run"]
 
@@ -66,8 +66,8 @@ TESTS: dict[str, Callable[[RtlDevice, int], int]] = {
 def run(test: str, config: TileConfig, seed: int, waves: bool) -> Outcome:
     """Run a test of `TESTS` on the compiled tile, with memory that pauses now and then."""
     start = time.monotonic()
-    (ROOT / "run").mkdir(parents=True, exist_ok=True)
-    wave_file = ROOT / "run" / f"digits_{test}.vcd" if waves else None
+    (OUTPUT / "run").mkdir(parents=True, exist_ok=True)
+    wave_file = OUTPUT / "run" / f"digits_{test}.vcd" if waves else None
     device = RtlDevice(config, stall=_STALL, seed=seed, max_cycles=_MAX_CYCLES, waves=wave_file)
     try:
         cycles = TESTS[test](device, seed)

@@ -16,8 +16,9 @@ from xml.etree import ElementTree
 
 from tegula.config import PRESETS, TileConfig, preset
 from tegula.files import write_bytes
+from verif import ROOT
 from verif.benches.manifest import BENCHES, Bench
-from verif.benches.simulation import ROOT, Outcome, Simulation, prepare_environment
+from verif.benches.simulation import OUTPUT, Outcome, Simulation, prepare_environment
 
 __all__ = ["main"]
 
@@ -67,7 +68,7 @@ def run(job: Job, seed: int, waves: bool) -> list[Row]:
         try:
             simulation = Simulation(job.bench.top, config, waves=waves)
             outcomes, path = simulation.run(job.bench.module, list(job.tests), seed)
-            log = str(path.relative_to(ROOT.parents[1]))
+            log = str(path.relative_to(ROOT))
         except Exception as error:  # whatever it was, it fails these tests, and no others
             traceback.print_exc()
             outcomes = [failed(test, f"{type(error).__name__}: {error}") for test in job.tests]
@@ -165,9 +166,9 @@ def write_junit(rows: list[Row], seed: int) -> None:
                 ElementTree.SubElement(properties, "property", name=name, value=str(value))
             if row.outcome.message:
                 ElementTree.SubElement(case, "failure", message=row.outcome.message)
-    ROOT.mkdir(parents=True, exist_ok=True)
+    OUTPUT.mkdir(parents=True, exist_ok=True)
     text = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
-    write_bytes(ROOT / "results.xml", text)
+    write_bytes(OUTPUT / "results.xml", text)
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:

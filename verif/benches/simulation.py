@@ -17,13 +17,14 @@ from cocotb_tools.runner import Verilator
 import tegula
 from tegula.backend.verilog import emit_verilog, tile_verilog
 from tegula.config import TileConfig
+from verif import ROOT
 from verif.benches import tops
 from verif.benches.testbench import CLOCK_NS
 
-__all__ = ["ROOT", "BuildError", "Outcome", "Simulation", "prepare_environment"]
+__all__ = ["OUTPUT", "BuildError", "Outcome", "Simulation", "prepare_environment"]
 
-ROOT = Path(__file__).resolve().parents[2] / "build" / "benches"
-"""Where compiled toplevels, logs, waves and results go."""
+OUTPUT = ROOT / "build" / "benches"
+"""Folder of compiled toplevels, logs, waves and results."""
 
 _VERILATOR_ARGS = (
     *("--no-public-flat-rw", "-O3", "--x-assign", "fast", "--x-initial", "fast"),
@@ -58,7 +59,7 @@ def prepare_environment() -> None:
 
     The value of MAKEFLAGS also cuts the ties with the job server of a surrounding `make`.
     """
-    shims = ROOT.parents[1] / "scripts" / "shims"
+    shims = ROOT / "scripts" / "shims"
     os.environ["PATH"] = os.pathsep.join([str(shims), os.environ["PATH"]])
     os.environ["MAKEFLAGS"] = "CFG_CXXFLAGS_PCH_I=-include"
 
@@ -96,7 +97,7 @@ class Simulation:
         package = Path(tegula.__file__).parent
         sources = [file.read_text() for file in sorted(package.rglob("*.py"))]
         key = _digest(repr(self._config), inspect.getsource(tops), version("amaranth"), *sources)
-        path = ROOT / "verilog" / f"{self.name}_{key}.v"
+        path = OUTPUT / "verilog" / f"{self.name}_{key}.v"
         if not path.exists():
             component: Callable[[TileConfig], wiring.Component] = getattr(tops, self._top)
             emit_verilog(component(self._config), path, name=self.name)
@@ -114,7 +115,7 @@ class Simulation:
             verilog, module = self._verilog()
             versions = (version("verilator"), version("cocotb"))
             key = _digest(verilog.read_text(), *versions, *_VERILATOR_ARGS, str(self._waves))
-            folder = ROOT / "sim" / f"{self.name}_{key}"
+            folder = OUTPUT / "sim" / f"{self.name}_{key}"
             if not (folder / ".complete").exists():
                 self._compile(verilog, module, folder)
                 (folder / ".complete").touch()
@@ -124,7 +125,7 @@ class Simulation:
         folder.mkdir(parents=True, exist_ok=True)
         ports = folder / "ports.vlt"
         ports.write_text(f'`verilator_config\npublic_flat_rw -module "{module}" -port "*"\n')
-        runtime = ROOT / "sim" / f"runtime_{version('verilator')}_{int(self._waves)}"
+        runtime = OUTPUT / "sim" / f"runtime_{version('verilator')}_{int(self._waves)}"
         with _lock("runtime"):
             for objects in _runtime_files(runtime):
                 shutil.copy(objects, folder)
@@ -151,7 +152,7 @@ class Simulation:
         Tests that did not come to an end are missing in the outcomes.
         """
         folder = self.build()
-        test_dir = ROOT / "run" / f"{module}_{self._config.name}"
+        test_dir = OUTPUT / "run" / f"{module}_{self._config.name}"
         test_dir.mkdir(parents=True, exist_ok=True)
         log, results = test_dir / "run.log", test_dir / "results.xml"
         results.unlink(missing_ok=True)

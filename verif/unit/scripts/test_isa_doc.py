@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from scripts import isa_doc, isa_prose
 from tegula.config import PRESETS, preset
 from tegula.formats import BF16
-from tegula.isa import document, prose
 from tegula.isa.assembly import assemble
 from tegula.isa.instructions import INSTRUCTIONS
 from tegula.isa.registers import REGISTERS
@@ -16,23 +16,23 @@ from tegula_golden.tile.simulator import GoldenTile
 
 
 def test_the_committed_document_is_up_to_date():
-    assert document.DEFAULT_PATH.read_text(encoding="utf-8") == document.render()
-    assert document.main(["--check"]) == 0
+    assert isa_doc.DEFAULT_PATH.read_text(encoding="utf-8") == isa_doc.render()
+    assert isa_doc.main(["--check"]) == 0
 
 
 def test_a_stale_document_fails_the_check(tmp_path, capsys):
     path = tmp_path / "isa.md"
-    assert document.main([str(path), "--check"]) == 1
+    assert isa_doc.main([str(path), "--check"]) == 1
     assert not path.exists()
-    assert document.main([str(path)]) == 0
-    assert document.main([str(path), "--check"]) == 0
+    assert isa_doc.main([str(path)]) == 0
+    assert isa_doc.main([str(path), "--check"]) == 0
     path.write_text(path.read_text(encoding="utf-8") + "x", encoding="utf-8")
-    assert document.main([str(path), "--check"]) == 1
+    assert isa_doc.main([str(path), "--check"]) == 1
     assert capsys.readouterr().err.count("is out of date") == 2
 
 
 def test_every_instruction_field_register_and_cause_is_described():
-    text = document.render()
+    text = isa_doc.render()
     names = [i.mnemonic for i in INSTRUCTIONS]
     names += [field.name for i in INSTRUCTIONS for field in i.fields]
     names += [register.name for register in REGISTERS]
@@ -51,9 +51,9 @@ def test_named_limits_are_those_of_every_preset(config):
         if not f.formats and f.names is None and f.width > 1
     }
     for field in fields.values():
-        low, high = document._limits(field).removesuffix(", signed").split(" .. ")
+        low, high = isa_doc._limits(field).removesuffix(", signed").split(" .. ")
         for text, value in ((low, field.allowed(config)[0]), (high, field.allowed(config)[-1])):
-            name = document._LIMIT_NAMES.get(text)
+            name = isa_doc._LIMIT_NAMES.get(text)
             assert value == (int(text) if name is None else name(config)), field.name
 
 
@@ -61,7 +61,7 @@ def test_the_worked_example_multiplies():
     config = preset("small")
     rng = np.random.default_rng(0)
     a, b = cast(rng.standard_normal((2, 8, 8)).astype(np.float32).view(np.uint32), BF16)
-    program = assemble(prose.EXAMPLE)
+    program = assemble(isa_prose.EXAMPLE)
     memory = np.zeros(0x2000, np.uint8)
     memory[: len(program)] = np.frombuffer(program, np.uint8)
     memory[0x1000:0x1080] = a.reshape(-1).view(np.uint8)

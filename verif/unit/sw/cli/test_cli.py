@@ -5,7 +5,6 @@ import re
 import subprocess
 import sys
 import tomllib
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +15,7 @@ from tegula_golden.numerics.cast import cast
 from tegula_golden.numerics.fp32 import multiply
 from tegula_sw.cli.parser import main
 from tegula_sw.elementwise.evaluate import OPERATIONS
+from verif import ROOT
 from verif.support.cli_bench import COMMANDS, assert_error, gemm_arguments
 
 
@@ -28,7 +28,7 @@ def test_help_is_printed_for_every_command(command, capsys):
 
 
 def test_the_version_is_that_of_the_package(capsys):
-    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     with pytest.raises(SystemExit) as caught:
         main(["--version"])
     assert caught.value.code == 0

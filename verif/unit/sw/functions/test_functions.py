@@ -5,13 +5,13 @@ neighbours, random fractions. Errors are distances from the exact value, the las
 """
 
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tegula_golden.numerics.functions import Table, evaluate
 from tegula_sw.functions import NAMES, function, pack, records
+from verif import ROOT
 from verif.oracles.mpfr import (
     SPECIAL_RESULTS,
     bf16_steps,
@@ -33,7 +33,7 @@ MAX_ULPS = {
     "sigmoid": 1.5,
     "tanh": 1.5,
 }
-DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "functions.md"
+DOCUMENT = ROOT / "docs" / "functions.md"
 ZERO_OF_GELU_GRAD = -0.751791524693564
 
 

@@ -1,14 +1,14 @@
-"""Write docs/isa.md from the tables: ``python -m tegula.isa.document [PATH] [--check]``."""
+"""Write docs/isa.md from the tables: ``python -m scripts.isa_doc [PATH] [--check]``."""
 
 import argparse
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from scripts import isa_prose as prose
 from tegula.config import TileConfig, preset
 from tegula.files import write_text
 from tegula.formats import FORMATS
-from tegula.isa import prose
 from tegula.isa.assembly import assemble
 from tegula.isa.codec import decode
 from tegula.isa.instructions import GRANULE_BYTES, HEADER, INSTRUCTIONS, Engine, Field, Instruction
@@ -17,7 +17,7 @@ from tegula.isa.traps import TRAP_DOCS, Trap
 
 __all__ = ["main", "render"]
 
-DEFAULT_PATH = Path(__file__).parents[3] / "docs" / "isa.md"
+DEFAULT_PATH = Path(__file__).resolve().parents[1] / "docs" / "isa.md"
 
 _PROBES = (
     preset("tiny", semaphores=8, semaphore_width=7),
@@ -171,7 +171,7 @@ def render() -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write the file, or with `--check` say whether it is up to date (exit code 1 if not)."""
-    parser = argparse.ArgumentParser(prog="tegula.isa.document", description=__doc__)
+    parser = argparse.ArgumentParser(prog="scripts.isa_doc", description=__doc__)
     parser.add_argument("path", nargs="?", type=Path, default=DEFAULT_PATH, metavar="PATH")
     parser.add_argument("--check", action="store_true", help="write nothing, compare")
     options = parser.parse_args(arguments)
