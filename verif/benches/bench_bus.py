@@ -9,7 +9,7 @@ from cocotb.triggers import ClockCycles
 
 from tegula.formats import BF16, E4M3FN
 from tegula.isa.assembly import assemble
-from tegula.isa.instructions import Engine
+from tegula.isa.instructions import ENGINES, Engine
 from tegula.isa.registers import CONTROL_ABORT
 from tegula.isa.traps import Trap
 from verif.benches.coupled_memory import CoupledMemory
@@ -222,11 +222,12 @@ async def random_bytes_end_as_in_golden(dut):
     """Random bytes behind a few good instructions, and alone."""
     bench, rng = await make(dut, "random_bytes_end_as_in_golden")
     causes = set()
+    free_semaphores = range(len(ENGINES), bench.config.semaphores)
     for number in range(60):
         bench.memory.coupling = (Coupling, OneAtATime, Interleaved, ReadsFirst)[number % 4]()
         bench.shape_traffic((0, 0.2)[number % 2], (0, 30)[number // 2 % 2])
         code = random_program(rng, bench.config, 4, serial=True).code if number % 3 else b""
-        outcome = await run(bench, code[:-16] + random_tail(rng))
+        outcome = await run(bench, code[:-16] + random_tail(rng, free_semaphores))
         causes.add(outcome.trap.cause)
     await bench.check_scratchpad()
     assert causes >= {Trap.ILLEGAL_OPCODE, Trap.ILLEGAL_FIELD, Trap.PROGRAM_END, Trap.DEADLOCK}

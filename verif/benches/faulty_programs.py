@@ -37,8 +37,15 @@ def random_errors(rng: np.random.Generator, code: bytes, start: int) -> list[tup
     return errors
 
 
-def random_tail(rng: np.random.Generator) -> bytes:
-    """Granules that hardly make a program: random bytes, or waits and signals of one engine."""
+def random_tail(rng: np.random.Generator, semaphores: range) -> bytes:
+    """Granules that hardly make a program: random bytes, or waits and signals of one engine.
+
+    Parameters
+    ----------
+    semaphores
+        Those that the waits and signals name. The program before the tail must not use them: a
+        signal too many would let its engines run ahead of each other, and races have no result.
+    """
     granules = rng.integers(0, 256, (int(rng.integers(1, 12)), 16)).astype(np.uint8)
     kind = rng.integers(3)
     if kind == 1:
@@ -47,7 +54,7 @@ def random_tail(rng: np.random.Generator) -> bytes:
         mnemonic = f"{ENGINES[int(rng.integers(len(ENGINES)))].name.lower()}.sync"
         parts = ("wait({}>={})", "consume({}>={})", *6 * ("signal({}+={})",))
         lines = (
-            f"{mnemonic} {rng.choice(parts)}".format(rng.integers(3), rng.integers(1, 4))
+            f"{mnemonic} {rng.choice(parts)}".format(rng.choice(semaphores), rng.integers(1, 4))
             for _ in granules
         )
         return assemble("\n".join(lines)) + granules[: int(rng.integers(2))].tobytes()
