@@ -16,7 +16,7 @@ from tegula.arith.fp_mul import FpMul
 from tegula.arith.pattern import PatternDecode
 from tegula.config import TileConfig
 from tegula.lib.delay import delayed, gated, registered
-from tegula.memory.attributes import NO_RW_CHECK
+from tegula.memory.bank import NO_RW_CHECK
 
 __all__ = ["ActivationLane", "LaneCycles"]
 

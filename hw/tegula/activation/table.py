@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 from tegula.activation.range_reduction import argument_layout
 from tegula.config import TileConfig
 from tegula.lib.delay import delayed, registered
-from tegula.memory.attributes import NO_RW_CHECK
+from tegula.memory.bank import NO_RW_CHECK
 
 __all__ = ["FunctionTable", "function_layout", "segment_layout", "table_write_layout"]
 

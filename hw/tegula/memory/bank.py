@@ -5,9 +5,15 @@ from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
 
 from tegula.config import TileConfig
-from tegula.memory.attributes import NO_RW_CHECK
 
-__all__ = ["ScratchpadBank"]
+__all__ = ["NO_RW_CHECK", "ScratchpadBank"]
+
+NO_RW_CHECK = {"no_rw_check": 1}
+"""Attribute of a block RAM: a read of the word that is written in the same cycle is undefined.
+
+Without it Yosys builds a bypass around each memory, so that such a read gives the old word, as the
+Verilog says: 180 LUT4 a partition of PSUM, for a case that does not occur.
+"""
 
 
 class ScratchpadBank(wiring.Component):

@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from tegula.config import TileConfig
 from tegula.lib.delay import delay
-from tegula.memory.attributes import NO_RW_CHECK
+from tegula.memory.bank import NO_RW_CHECK
 from tegula.tensor.systolic_array import WORD_IN_CYCLES, result_cycles
 
 __all__ = ["Psum", "PsumPartition", "WrittenMap", "reuse_cycles", "step_cycles", "write_cycles"]
