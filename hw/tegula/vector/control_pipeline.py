@@ -10,9 +10,8 @@ from tegula.arith.combine import Combiner
 from tegula.config import TileConfig
 from tegula.isa.operations import Operation, Reduction
 from tegula.memory.scratchpad import READ_CYCLES
-from tegula.vector.controls import RANDOM_SLOTS, controls_layout
 from tegula.vector.lane import ENTRY_CYCLES, UNIT_CYCLES, VectorLane
-from tegula.vector.layouts import Kind, exit_layout, issue_layout
+from tegula.vector.layouts import RANDOM_SLOTS, Kind, controls_layout, exit_layout, issue_layout
 
 __all__ = ["ElementPipeline"]
 

@@ -12,7 +12,7 @@ from tegula.config import TileConfig
 from tegula.lib.delay import delayed, registered
 from tegula.lib.mux import select
 from tegula.memory.scratchpad import READ_CYCLES
-from tegula.vector.controls import RANDOM_SLOTS, controls_layout
+from tegula.vector.layouts import RANDOM_SLOTS, controls_layout
 
 __all__ = ["ENTRY_CYCLES", "UNIT_CYCLES", "VectorLane"]
 

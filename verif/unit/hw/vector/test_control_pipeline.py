@@ -9,9 +9,8 @@ from tegula.config import preset
 from tegula.isa.operations import Operation, Reduction, Source
 from tegula.memory.scratchpad import READ_CYCLES
 from tegula.vector.control_pipeline import ElementPipeline
-from tegula.vector.controls import RANDOM_SLOTS
 from tegula.vector.lane import ENTRY_CYCLES, UNIT_CYCLES, VectorLane
-from tegula.vector.layouts import Kind
+from tegula.vector.layouts import RANDOM_SLOTS, Kind
 from verif.support.unit_bench import simulate
 
 CONFIG = preset("tiny", sbuf_depth=256)
