@@ -11,7 +11,7 @@ from amaranth.sim import Simulator
 from tegula.isa.operations import Operation, Reduction
 from tegula.vector.lane import UNIT_CYCLES
 from tegula.vector.layouts import route_layout
-from tegula.vector.routing import INTERVAL_BITS, is_unary, plan_route
+from tegula.vector.work import INTERVAL_BITS, is_unary, plan_route
 
 ADDS = (Operation.ADD, Operation.SUB, Operation.RSUB)
 UNARY = (Operation.PASS, Operation.ABS)
