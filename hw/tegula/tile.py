@@ -118,32 +118,17 @@ class Tile(wiring.Component):
     def _connect_scratchpad(self, m):
         scratchpad, tensor, vector = self._scratchpad, self._tensor, self._vector
         activation, share = self._activation, self._read_share
+        connect(m, tensor.moving, scratchpad.moving)
         connect(m, tensor.stationary, scratchpad.stationary)
         connect(m, vector.x, scratchpad.x)
         connect(m, vector.y, scratchpad.y)
+        connect(m, vector.write, scratchpad.vector_write)
         connect(m, activation.row, scratchpad.activation)
         connect(m, activation.write, scratchpad.activation_write)
         connect(m, self._load.write, scratchpad.load)
         connect(m, self._load.read, share.load)
         connect(m, self._store.read, share.store)
         connect(m, share.read, scratchpad.store)
-        m.d.comb += [
-            scratchpad.moving_addr.eq(tensor.moving_addr),
-            scratchpad.moving_en.eq(tensor.moving_en),
-            tensor.moving_data.eq(scratchpad.moving_data),
-            tensor.row_data.eq(scratchpad.row_data),
-            tensor.row_valid.eq(scratchpad.stationary_valid),
-            vector.x_data.eq(scratchpad.x_data),
-            vector.y_data.eq(scratchpad.y_data),
-            scratchpad.vector_write.eq(vector.write),
-            activation.row_data.eq(scratchpad.row_data),
-            activation.row_valid.eq(scratchpad.activation_valid),
-            share.read_valid.eq(scratchpad.store_valid),
-            self._load.read_data.eq(scratchpad.store_data),
-            self._load.read_valid.eq(share.load_valid),
-            self._store.read_data.eq(scratchpad.store_data),
-            self._store.read_valid.eq(share.store_valid),
-        ]
 
     def _connect_psum(self, m):
         psum, written = self._psum, self._written

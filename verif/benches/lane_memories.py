@@ -76,8 +76,11 @@ class VectorMemories(_Memories):
         """Play all ports, cycle by cycle."""
         dut, edge = self._dut, RisingEdge(self._dut.clk)
         ports = [
-            (*(getattr(dut, f"{name}__{part}") for part in ("valid", "ready", "payload")), answer)
-            for name, answer in (("x", dut.x_data), ("y", dut.y_data))
+            tuple(
+                getattr(dut, f"{name}__{part}")
+                for part in ("request__valid", "request__ready", "request__payload", "data")
+            )
+            for name in ("x", "y")
         ]
         flying = [deque([None] * (READ_CYCLES - 1)) for _ in ports]
         for _, ready, _, answer in ports:
@@ -85,7 +88,7 @@ class VectorMemories(_Memories):
         dut.psum_data.value = 0
         while True:
             await edge
-            self._take(int(dut.write.value))
+            self._take(int(dut.write__payload.value))
             for (valid, ready, payload, answer), queue in zip(ports, flying, strict=True):
                 words = self._pair_words(payload) if self._count(valid, ready) else None
                 queue.append(words)
@@ -139,21 +142,22 @@ class ActivationMemories(_Memories):
         """Play both ports, cycle by cycle."""
         dut, edge = self._dut, RisingEdge(self._dut.clk)
         flying = deque([None] * (READ_CYCLES - 1))
-        dut.row__ready.value = dut.write__ready.value = dut.row_valid.value = 0
+        request = dut.row__request__valid, dut.row__request__ready
+        dut.row__request__ready.value = dut.write__ready.value = dut.row__valid.value = 0
         while True:
             await edge
             if self._count(dut.write__valid, dut.write__ready):
                 self._take(int(dut.write__payload.value))
             row = None
-            if self._count(dut.row__valid, dut.row__ready):
-                addr = int(dut.row__payload.value)
+            if self._count(*request):
+                addr = int(dut.row__request__payload.value)
                 row = self._read(slice(addr, addr + 1)).astype("<u2").tobytes()
             flying.append(row)
             row = flying.popleft()
-            dut.row_valid.value = int(row is not None)
+            dut.row__valid.value = int(row is not None)
             if row is not None:
-                dut.row_data.value = int.from_bytes(row, "little")
-            dut.row__ready.value = self._grants()
+                dut.row__data.value = int.from_bytes(row, "little")
+            dut.row__request__ready.value = self._grants()
             dut.write__ready.value = self._grants()
             self._cycle += 1
 

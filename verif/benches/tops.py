@@ -15,7 +15,12 @@ from tegula.dma.load import LoadEngine
 from tegula.dma.store import StoreEngine
 from tegula.engine.interface import EngineSignature
 from tegula.isa.instructions import ENGINES, Engine
-from tegula.memory.ports import pair_request_layout, row_write_layout, vector_write_layout
+from tegula.memory.ports import (
+    PairReadSignature,
+    RowReadSignature,
+    VectorWriteSignature,
+    row_write_layout,
+)
 from tegula.memory.read_share import ReadShare
 from tegula.memory.scratchpad import Scratchpad
 from tegula.tensor.operand import OperandDecode
@@ -145,13 +150,6 @@ class DmaTop(wiring.Component):
         connect(m, load.read, share.load)
         connect(m, store.read, share.store)
         connect(m, share.read, scratchpad.store)
-        m.d.comb += [
-            share.read_valid.eq(scratchpad.store_valid),
-            load.read_data.eq(scratchpad.store_data),
-            load.read_valid.eq(share.load_valid),
-            store.read_data.eq(scratchpad.store_data),
-            store.read_valid.eq(share.store_valid),
-        ]
         return m
 
 
@@ -220,14 +218,12 @@ class VectorTop(wiring.Component):
         The engine's queue, signals, traps and stop.
     psum_limit : In
         PSUM words below this address count as written.
-    psum_addr, psum_en, psum_data, x, x_data, y, y_data, write
+    psum_addr, psum_en, psum_data, x, y, write
         Of `VectorEngine`.
     """
 
     def __init__(self, config: TileConfig):
         self._config = config
-        pair = stream.Signature(pair_request_layout(config))
-        words = data.ArrayLayout(32, config.n)
         super().__init__(
             {
                 "vector": Out(EngineSignature(config, Engine.VECTOR)),
@@ -235,11 +231,9 @@ class VectorTop(wiring.Component):
                 "psum_addr": Out(range(config.psum_depth)),
                 "psum_en": Out(1),
                 "psum_data": In(data.ArrayLayout(config.psum_width, config.n)),
-                "x": Out(pair),
-                "x_data": In(words),
-                "y": Out(pair),
-                "y_data": In(words),
-                "write": Out(vector_write_layout(config)),
+                "x": Out(PairReadSignature(config)),
+                "y": Out(PairReadSignature(config)),
+                "write": Out(VectorWriteSignature(config)),
             }
         )
 
@@ -248,16 +242,13 @@ class VectorTop(wiring.Component):
         m = Module()
         m.submodules.engine = engine = VectorEngine(self._config)
         connect(m, flipped(self.vector), engine.engine)
-        connect(m, engine.x, flipped(self.x))
-        connect(m, engine.y, flipped(self.y))
+        for name in ("x", "y", "write"):
+            connect(m, getattr(engine, name), flipped(getattr(self, name)))
         m.d.comb += [
             self.psum_addr.eq(engine.psum_addr),
             self.psum_en.eq(engine.psum_en),
             engine.psum_data.eq(self.psum_data),
             engine.psum_written.eq(engine.psum_addr < self.psum_limit),
-            engine.x_data.eq(self.x_data),
-            engine.y_data.eq(self.y_data),
-            self.write.eq(engine.write),
         ]
         return m
 
@@ -274,19 +265,16 @@ class ActivationTop(wiring.Component):
     -------
     activation : Out(EngineSignature)
         The engine's queue, signals, traps and stop.
-    row, row_data, row_valid, write
+    row, write
         Of `ActivationEngine`.
     """
 
     def __init__(self, config: TileConfig):
         self._config = config
-        words = data.ArrayLayout(16, config.n)
         super().__init__(
             {
                 "activation": Out(EngineSignature(config, Engine.ACTIVATION)),
-                "row": Out(stream.Signature((config.sbuf_depth - 1).bit_length())),
-                "row_data": In(words),
-                "row_valid": In(1),
+                "row": Out(RowReadSignature(config)),
                 "write": Out(stream.Signature(row_write_layout(config))),
             }
         )
@@ -298,8 +286,4 @@ class ActivationTop(wiring.Component):
         connect(m, flipped(self.activation), engine.engine)
         connect(m, engine.row, flipped(self.row))
         connect(m, engine.write, flipped(self.write))
-        m.d.comb += [
-            engine.row_data.eq(self.row_data),
-            engine.row_valid.eq(self.row_valid),
-        ]
         return m

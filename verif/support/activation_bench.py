@@ -74,16 +74,17 @@ class ActivationPlayer(EnginePlayer):
     def drive(self):
         ctx, dut = self.ctx, self.dut
         row = self.rows.pop(0)
-        ctx.set(dut.row_data.as_value(), 0 if row is None else row)
-        ctx.set(dut.row_valid, row is not None)
-        ctx.set(dut.row.ready, self.grants())
+        ctx.set(dut.row.data.as_value(), 0 if row is None else row)
+        ctx.set(dut.row.valid, row is not None)
+        ctx.set(dut.row.request.ready, self.grants())
         ctx.set(dut.write.ready, self.grants())
 
     def observe(self):
         ctx, dut = self.ctx, self.dut
         row = None
-        if ctx.get(dut.row.valid) and ctx.get(dut.row.ready):
-            row = pack(self.sbuf.row(ctx.get(dut.row.payload)), 16)
+        request = dut.row.request
+        if ctx.get(request.valid) and ctx.get(request.ready):
+            row = pack(self.sbuf.row(ctx.get(request.payload)), 16)
         self.rows.append(row)
         if not (ctx.get(dut.write.valid) and ctx.get(dut.write.ready)):
             return []

@@ -44,7 +44,7 @@ class LoadBench(Bench):
             Cat(dut.ar.valid, dut.ar.payload),
             dut.r.ready,
             Cat(dut.write.valid, dut.write.payload),
-            Cat(dut.read.valid, dut.read.payload),
+            Cat(dut.read.request.valid, dut.read.request.payload),
         ]
 
     def quiet(self):
@@ -54,11 +54,11 @@ class LoadBench(Bench):
         dut = self.dut
         self.ar_ready, self.write_ready = int(self.lucky()), int(self.lucky())
         self.read_ready = int(self.lucky())
-        ctx.set(dut.read.ready, self.read_ready)
+        ctx.set(dut.read.request.ready, self.read_ready)
         arrives = bool(self.reads) and self.reads[0][0] <= self.now and self.lucky()
-        ctx.set(dut.read_valid, arrives)
+        ctx.set(dut.read.valid, arrives)
         if arrives:
-            ctx.set(Value.cast(dut.read_data), self.reads.popleft()[1])
+            ctx.set(Value.cast(dut.read.data), self.reads.popleft()[1])
         ctx.set(dut.ar.ready, self.ar_ready)
         ctx.set(dut.write.ready, self.write_ready)
         if not self.r_valid and self.requests and self.requests[0][0] <= self.now and self.lucky():
@@ -152,7 +152,7 @@ class StoreBench(Bench):
     def probes(self):
         dut = self.dut
         return [
-            Cat(dut.read.valid, dut.read.payload),
+            Cat(dut.read.request.valid, dut.read.request.payload),
             Cat(dut.aw.valid, dut.aw.payload),
             Cat(dut.w.valid, dut.w.payload),
             dut.b.ready,
@@ -174,13 +174,13 @@ class StoreBench(Bench):
         slow = self.data_last and self.rng.random() > 0.1
         self.aw_ready = int(self.lucky() and not self.address_waits and not slow)
         self.w_ready = int(self.lucky() and not self.data_waits)
-        ctx.set(dut.read.ready, self.read_ready)
+        ctx.set(dut.read.request.ready, self.read_ready)
         ctx.set(dut.aw.ready, self.aw_ready)
         ctx.set(dut.w.ready, self.w_ready)
         arrives = bool(self.reads) and self.reads[0][0] <= self.now and self.lucky()
-        ctx.set(dut.read_valid, arrives)
+        ctx.set(dut.read.valid, arrives)
         if arrives:
-            ctx.set(Value.cast(dut.read_data), self.reads.popleft()[1])
+            ctx.set(Value.cast(dut.read.data), self.reads.popleft()[1])
         if not self.b_valid and self.answers and self.answers[0][0] <= self.now and self.lucky():
             self.b_valid = 1
             ctx.set(dut.b.payload, self.response if self.answers[0][2] else 0)

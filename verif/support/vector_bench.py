@@ -59,15 +59,16 @@ class VectorPlayer(EnginePlayer):
     def drive(self):
         ctx, dut = self.ctx, self.dut
         for name, queue in self.answers.items():
-            ctx.set(getattr(dut, f"{name}_data").as_value(), queue.pop(0) or 0)
-            ctx.set(getattr(dut, name).ready, self.grants())
+            port = getattr(dut, name)
+            ctx.set(port.data.as_value(), queue.pop(0) or 0)
+            ctx.set(port.request.ready, self.grants())
         ctx.set(dut.psum_data.as_value(), self.psum_word)
         ctx.set(dut.psum_written, int(self.written[ctx.get(dut.psum_addr)]))
 
     def observe(self):
         ctx, dut = self.ctx, self.dut
         for name, queue in self.answers.items():
-            request, answer = getattr(dut, name), None
+            request, answer = getattr(dut, name).request, None
             if ctx.get(request.valid) and ctx.get(request.ready):
                 payload = ctx.get(request.payload)
                 low, high = self.sbuf.row(payload.addr), self.sbuf.row(payload.addr ^ 1)
@@ -75,7 +76,7 @@ class VectorPlayer(EnginePlayer):
             queue.append(answer)
         if ctx.get(dut.psum_en):
             self.psum_word = self.psum[ctx.get(dut.psum_addr)]
-        return list(self._places(ctx.get(dut.write)))
+        return list(self._places(ctx.get(dut.write.payload)))
 
     def _places(self, write):
         """(partition, address, word) of the results in the write port."""

@@ -1,8 +1,8 @@
 """The activation engine: scratchpad, through a function, to the scratchpad."""
 
 from amaranth.hdl import Cat, EnableInserter, Module, Mux, Signal, Value
-from amaranth.lib import data, stream, wiring
-from amaranth.lib.wiring import In, Out, connect, flipped
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import Out, connect, flipped
 
 from tegula.activation.collector import ResultCollector
 from tegula.activation.control_pipeline import ItemPipeline
@@ -14,7 +14,7 @@ from tegula.engine.interface import EngineSignature
 from tegula.engine.retirement import CompletionQueue
 from tegula.engine.trace import Activity
 from tegula.isa.instructions import Engine
-from tegula.memory.ports import row_write_layout
+from tegula.memory.ports import RowReadSignature, row_write_layout
 
 __all__ = ["ActivationEngine"]
 
@@ -39,8 +39,8 @@ class ActivationEngine(wiring.Component):
     -------
     engine : Out(EngineSignature)
         Control.
-    row : Out(stream of an address), row_data : In(ArrayLayout(16, n)), row_valid : In(1)
-        Scratchpad rows; answers in order, a fixed time after acceptance.
+    row : Out(`RowReadSignature`)
+        Operands, from the scratchpad.
     write : Out(stream of `row_write_layout`)
         Results.
     """
@@ -50,9 +50,7 @@ class ActivationEngine(wiring.Component):
         super().__init__(
             {
                 "engine": Out(EngineSignature(config, Engine.ACTIVATION)),
-                "row": Out(stream.Signature((config.sbuf_depth - 1).bit_length())),
-                "row_data": In(data.ArrayLayout(16, config.n)),
-                "row_valid": In(1),
+                "row": Out(RowReadSignature(config)),
                 "write": Out(stream.Signature(row_write_layout(config))),
             }
         )
@@ -67,7 +65,7 @@ class ActivationEngine(wiring.Component):
         moving = EnableInserter(collector.advance)
         m.submodules.pipeline = moving(pipeline)
         connect(m, flipped(self.engine.instr), sequencer.instr)
-        connect(m, sequencer.row, flipped(self.row))
+        connect(m, sequencer.row, flipped(self.row.request))
         connect(m, collector.write, flipped(self.write))
         connect(m, completions.signals, flipped(self.engine.signals[0]))
         issuing, words = self._issue(m, sequencer, pipeline, collector.advance)
@@ -84,8 +82,8 @@ class ActivationEngine(wiring.Component):
         drained = Signal()
         m.d.comb += [
             drained.eq(~issuing & pipeline.drained & collector.empty),
-            sequencer.row_data.eq(self.row_data),
-            sequencer.row_valid.eq(self.row_valid),
+            sequencer.row_data.eq(self.row.data),
+            sequencer.row_valid.eq(self.row.valid),
             sequencer.room.eq(completions.room),
             sequencer.drained.eq(drained),
             sequencer.alone.eq(completions.level == 1),

@@ -10,7 +10,7 @@ from tegula.dma.layouts import write_layout
 from tegula.isa.operations import Accumulate
 from tegula.lib.mux import select
 from tegula.lib.stream import StreamStage
-from tegula.memory.ports import sbuf_read_layout
+from tegula.memory.ports import ChunkReadSignature, sbuf_read_layout
 
 __all__ = ["ChunkAdder", "LoadAccumulator", "StoreAccumulator", "chunk_steps"]
 
@@ -125,8 +125,7 @@ class LoadAccumulator(wiring.Component):
     i : In(stream of `write_layout`), o : Out(stream of `write_layout`)
     drained : In(1)
         No write that `o` gave is pending.
-    read : Out(stream of `sbuf_read_layout`)
-    read_data : In(words), read_valid : In(1)
+    read : Out(`ChunkReadSignature`)
         Answers, at any latency.
     flush : In(1)
         Drop all writes.
@@ -144,9 +143,7 @@ class LoadAccumulator(wiring.Component):
                 "i": In(stream.Signature(write_layout(config))),
                 "o": Out(stream.Signature(write_layout(config))),
                 "drained": In(1),
-                "read": Out(stream.Signature(sbuf_read_layout(config))),
-                "read_data": In(self._words),
-                "read_valid": In(1),
+                "read": Out(ChunkReadSignature(config)),
                 "flush": In(1),
                 "empty": Out(1),
                 "quiet": Out(1),
@@ -202,7 +199,7 @@ class LoadAccumulator(wiring.Component):
     def _ask(self, m, pending, accumulates, answer):
         """Read the place of the chunk that is next; the result says that its words are here."""
         m.submodules.stage = stage = StreamStage(sbuf_read_layout(self._config))
-        wiring.connect(m, stage.o, wiring.flipped(self.read))
+        wiring.connect(m, stage.o, wiring.flipped(self.read.request))
         write = self.i.payload.write
         clash = Cat(
             valid
@@ -228,11 +225,11 @@ class LoadAccumulator(wiring.Component):
             stage.i.payload.addr.eq(write.addr),
             self.quiet.eq(~reading),
         ]
-        with m.If(self.read_valid):
-            m.d.sync += answer.eq(self.read_data)
+        with m.If(self.read.valid):
+            m.d.sync += answer.eq(self.read.data)
         m.d.sync += [
-            reading.eq(ask | (reading & ~self.read_valid)),
-            answered.eq((self.read_valid | (answered & ~self.i.ready)) & ~self.flush),
+            reading.eq(ask | (reading & ~self.read.valid)),
+            answered.eq((self.read.valid | (answered & ~self.i.ready)) & ~self.flush),
             asked.eq((ask | (asked & ~self.i.ready)) & ~self.flush),
         ]
         return answered

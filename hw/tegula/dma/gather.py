@@ -17,7 +17,7 @@ from tegula.dma.layouts import (
 from tegula.dma.places import PlaceWalker
 from tegula.isa.instructions import Layout
 from tegula.lib.stream import StreamQueue, StreamStage
-from tegula.memory.ports import sbuf_read_layout
+from tegula.memory.ports import ChunkReadSignature, sbuf_read_layout
 
 __all__ = ["Gather", "Packer"]
 
@@ -38,9 +38,7 @@ class Gather(wiring.Component):
     -------
     runs : In(stream of `run_layout`)
         Items of kind RUN only.
-    read : Out(stream of `sbuf_read_layout`)
-    read_data : In(words), read_valid : In(1)
-        Answers, in order.
+    read : Out(`ChunkReadSignature`)
     words : Out(stream of {data, tag: `tag_layout`})
     flush : In(1)
         Drop all runs and all answers.
@@ -56,9 +54,7 @@ class Gather(wiring.Component):
         super().__init__(
             {
                 "runs": In(stream.Signature(run_layout(config))),
-                "read": Out(stream.Signature(sbuf_read_layout(config))),
-                "read_data": In(words),
-                "read_valid": In(1),
+                "read": Out(ChunkReadSignature(config)),
                 "words": Out(stream.Signature(self._answer)),
                 "flush": In(1),
                 "drained": Out(1),
@@ -75,7 +71,7 @@ class Gather(wiring.Component):
             data.ArrayLayout(16, config.bus_words), self._depth
         )
         m.submodules.stage = stage = StreamStage(sbuf_read_layout(config))
-        wiring.connect(m, stage.o, wiring.flipped(self.read))
+        wiring.connect(m, stage.o, wiring.flipped(self.read.request))
 
         run = self.runs.payload
         offset, end, spill = lanes_of_run(config, run)
@@ -111,8 +107,8 @@ class Gather(wiring.Component):
         # than the tags do.
         taken = Signal()
         m.d.comb += [
-            answers.i.valid.eq(self.read_valid),
-            answers.i.payload.eq(self.read_data),
+            answers.i.valid.eq(self.read.valid),
+            answers.i.payload.eq(self.read.data),
             self.words.valid.eq(answers.o.valid & ~self.flush),
             self.words.payload.data.eq(answers.o.payload),
             self.words.payload.tag.eq(tags.o.payload),

@@ -20,7 +20,7 @@ from tegula.engine.trace import Activity
 from tegula.isa.instructions import Engine
 from tegula.isa.traps import Trap
 from tegula.lib.stream import StreamQueue, StreamStage
-from tegula.memory.ports import sbuf_read_layout, sbuf_write_layout
+from tegula.memory.ports import ChunkReadSignature, sbuf_write_layout
 
 __all__ = ["LoadEngine"]
 
@@ -52,8 +52,8 @@ class LoadEngine(wiring.Component):
     ar : Out(stream of `axi_request_layout`), r : In(stream of `axi_read_data_layout`)
         Answers in the order of the requests.
     write : Out(stream of `sbuf_write_layout`)
-    read : Out(stream of `sbuf_read_layout`), read_data : In(words), read_valid : In(1)
-        What `accumulate` adds to. Answers at any latency, without back-pressure; one at a time.
+    read : Out(`ChunkReadSignature`)
+        What `accumulate` adds to. Answers at any latency; one at a time.
     """
 
     REQUEST_LATENCY = 5
@@ -69,9 +69,7 @@ class LoadEngine(wiring.Component):
                 "ar": Out(stream.Signature(axi_request_layout(config))),
                 "r": In(stream.Signature(axi_read_data_layout(config))),
                 "write": Out(stream.Signature(sbuf_write_layout(config))),
-                "read": Out(stream.Signature(sbuf_read_layout(config))),
-                "read_data": In(data.ArrayLayout(16, config.bus_words)),
-                "read_valid": In(1),
+                "read": Out(ChunkReadSignature(config)),
             }
         )
 
@@ -109,11 +107,7 @@ class LoadEngine(wiring.Component):
         wiring.connect(m, aligner.chunks, scatter.chunks)
         wiring.connect(m, scatter.write, accumulator.i)
         wiring.connect(m, accumulator.read, wiring.flipped(self.read))
-        m.d.comb += [
-            accumulator.read_data.eq(self.read_data),
-            accumulator.read_valid.eq(self.read_valid),
-            accumulator.flush.eq(flush),
-        ]
+        m.d.comb += accumulator.flush.eq(flush)
         written = self._write(m, scatter, accumulator, flush)
 
         m.d.comb += [

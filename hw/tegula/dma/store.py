@@ -21,7 +21,7 @@ from tegula.engine.trace import Activity
 from tegula.isa.instructions import Engine
 from tegula.isa.traps import Trap
 from tegula.lib.stream import StreamQueue, StreamStage
-from tegula.memory.ports import sbuf_read_layout
+from tegula.memory.ports import ChunkReadSignature
 
 __all__ = ["StoreEngine"]
 
@@ -49,10 +49,8 @@ class StoreEngine(wiring.Component):
         is in progress (it waits for memory, for the scratchpad, or for its first address).
     window_base, window_last : In(48)
         First and last byte that may be written.
-    read : Out(stream of `sbuf_read_layout`)
-    read_data : In(words), read_valid : In(1)
-        Answers in the order of the requests, at any latency, without back-pressure. At most 16 are
-        outstanding.
+    read : Out(`ChunkReadSignature`)
+        Answers in the order of the requests, at any latency. At most 16 are outstanding.
     aw : Out(stream of `axi_request_layout`), w : Out(stream of `axi_write_data_layout`)
     b : In(stream of 2-bit responses)
         In the order of the requests.
@@ -70,9 +68,7 @@ class StoreEngine(wiring.Component):
                 "engine": Out(EngineSignature(config, Engine.STORE)),
                 "window_base": In(48),
                 "window_last": In(48),
-                "read": Out(stream.Signature(sbuf_read_layout(config))),
-                "read_data": In(data.ArrayLayout(16, config.bus_words)),
-                "read_valid": In(1),
+                "read": Out(ChunkReadSignature(config)),
                 "aw": Out(stream.Signature(axi_request_layout(config))),
                 "w": Out(stream.Signature(axi_write_data_layout(config))),
                 "b": In(stream.Signature(2)),
@@ -108,8 +104,6 @@ class StoreEngine(wiring.Component):
             generator.window_base.eq(self.window_base),
             generator.window_last.eq(self.window_last),
             gather.flush.eq(flush),
-            gather.read_data.eq(self.read_data),
-            gather.read_valid.eq(self.read_valid),
         ]
         self._fork_runs(m, generator, splitter, gather)
         wiring.connect(m, gather.read, wiring.flipped(self.read))
@@ -153,7 +147,8 @@ class StoreEngine(wiring.Component):
         ]
         wiring.connect(m, retirement.signals, wiring.flipped(engine.signals[0]))
 
-        moves = (self.read.valid & self.read.ready) | (self.w.valid & self.w.ready)
+        read = self.read.request
+        moves = (read.valid & read.ready) | (self.w.valid & self.w.ready)
         m.d.sync += [
             engine.busy.eq(~engine.idle & moves),
             engine.stall.eq(~engine.idle & ~moves),
@@ -163,7 +158,7 @@ class StoreEngine(wiring.Component):
             refused = (self.aw.valid & ~self.aw.ready) | (self.w.valid & ~self.w.ready)
             reasons = (
                 (moves, Activity.WORK),
-                (self.read.valid, Activity.OPERAND),
+                (read.valid, Activity.OPERAND),
                 (refused, Activity.REQUEST),
                 (bursts.o.valid & ~lengths.o.valid, Activity.MEMORY),
                 (starts, Activity.STARTING),

@@ -1,10 +1,11 @@
 """A bank of the scratchpad."""
 
 from amaranth.hdl import Module
-from amaranth.lib import data, memory, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib import memory, wiring
+from amaranth.lib.wiring import In
 
 from tegula.config import TileConfig
+from tegula.memory.ports import BankReadSignature, BankWriteSignature
 
 __all__ = ["NO_RW_CHECK", "ScratchpadBank"]
 
@@ -29,24 +30,15 @@ class ScratchpadBank(wiring.Component):
 
     Members
     -------
-    read_addr : In, read_data : Out(ArrayLayout(16, n))
-        Data a cycle after the address.
-    write_en : In(n), write_addr : In, write_data : In(ArrayLayout(16, n))
-        Each partition whose enable is 1 takes its word.
+    read : In(`BankReadSignature`)
+    write : In(`BankWriteSignature`)
     """
 
     def __init__(self, config: TileConfig):
         self._n = config.n
         self._depth = config.sbuf_depth // config.bus_words
-        row = data.ArrayLayout(16, config.n)
         super().__init__(
-            {
-                "read_addr": In(range(self._depth)),
-                "read_data": Out(row),
-                "write_en": In(config.n),
-                "write_addr": In(range(self._depth)),
-                "write_data": In(row),
-            }
+            {"read": In(BankReadSignature(config)), "write": In(BankWriteSignature(config))}
         )
 
     def elaborate(self, platform):
@@ -57,11 +49,11 @@ class ScratchpadBank(wiring.Component):
             m.submodules[f"partition_{p}"] = words
             read, write = words.read_port(), words.write_port()
             m.d.comb += [
-                read.addr.eq(self.read_addr),
+                read.addr.eq(self.read.addr),
                 read.en.eq(1),
-                self.read_data[p].eq(read.data),
-                write.addr.eq(self.write_addr),
-                write.en.eq(self.write_en[p]),
-                write.data.eq(self.write_data[p]),
+                self.read.data[p].eq(read.data),
+                write.addr.eq(self.write.addr),
+                write.en.eq(self.write.en[p]),
+                write.data.eq(self.write.data[p]),
             ]
         return m

@@ -1,10 +1,18 @@
-"""Requests and writes at the ports of the scratchpad."""
+"""Ports of the on-chip memories: requests, writes, and the signatures that carry both ways."""
 
-from amaranth.lib import data
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
 
 from tegula.config import TileConfig
 
 __all__ = [
+    "BankReadSignature",
+    "BankWriteSignature",
+    "ChunkReadSignature",
+    "MovingReadSignature",
+    "PairReadSignature",
+    "RowReadSignature",
+    "VectorWriteSignature",
     "pair_request_layout",
     "row_write_layout",
     "sbuf_read_layout",
@@ -71,3 +79,142 @@ def vector_write_layout(config: TileConfig) -> data.StructLayout:
             "words": data.ArrayLayout(32, config.n),
         }
     )
+
+
+class RowReadSignature(wiring.Signature):
+    """Read of rows of the scratchpad, seen from the reader.
+
+    Members
+    -------
+    request : Out(stream of `range(config.sbuf_depth)`)
+        Address of a row.
+    data : In(`data.ArrayLayout(16, config.n)`)
+        The row that was requested; other readers' rows pass here too.
+    valid : In(1)
+        `data` is this reader's, `READ_CYCLES` after the request was accepted.
+    """
+
+    def __init__(self, config: TileConfig):
+        super().__init__(
+            {
+                "request": Out(stream.Signature(range(config.sbuf_depth))),
+                "data": In(data.ArrayLayout(16, config.n)),
+                "valid": In(1),
+            }
+        )
+
+
+class PairReadSignature(wiring.Signature):
+    """Read of rows or pairs of rows of the scratchpad, seen from the reader.
+
+    Members
+    -------
+    request : Out(stream of `pair_request_layout`)
+    data : In(`data.ArrayLayout(32, config.n)`)
+        The word of each partition, or the two words of a pair, the even one low: `READ_CYCLES`
+        after the request was accepted.
+    """
+
+    def __init__(self, config: TileConfig):
+        super().__init__(
+            {
+                "request": Out(stream.Signature(pair_request_layout(config))),
+                "data": In(data.ArrayLayout(32, config.n)),
+            }
+        )
+
+
+class ChunkReadSignature(wiring.Signature):
+    """Read of the scratchpad by a DMA engine, seen from the engine.
+
+    Members
+    -------
+    request : Out(stream of `sbuf_read_layout`)
+    data : In(`data.ArrayLayout(16, config.bus_words)`)
+        Words of a request, in the order of the requests.
+    valid : In(1)
+        `data` is this engine's. There is no back-pressure.
+    """
+
+    def __init__(self, config: TileConfig):
+        super().__init__(
+            {
+                "request": Out(stream.Signature(sbuf_read_layout(config))),
+                "data": In(data.ArrayLayout(16, config.bus_words)),
+                "valid": In(1),
+            }
+        )
+
+
+class MovingReadSignature(wiring.Signature):
+    """Read of rows of the scratchpad that is always granted, seen from the reader.
+
+    Members
+    -------
+    addr : Out(`range(config.sbuf_depth)`)
+    en : Out(1)
+        The row at `addr` is read.
+    data : In(`data.ArrayLayout(16, config.n)`)
+        That row, `READ_CYCLES` later.
+    """
+
+    def __init__(self, config: TileConfig):
+        super().__init__(
+            {
+                "addr": Out(range(config.sbuf_depth)),
+                "en": Out(1),
+                "data": In(data.ArrayLayout(16, config.n)),
+            }
+        )
+
+
+class BankReadSignature(wiring.Signature):
+    """Read port of a bank of the scratchpad, seen from the reader.
+
+    Members
+    -------
+    addr : Out(`range(config.sbuf_depth // config.bus_words)`)
+    data : In(`data.ArrayLayout(16, config.n)`)
+        The row at `addr`, a cycle later.
+    """
+
+    def __init__(self, config: TileConfig):
+        super().__init__(
+            {
+                "addr": Out(range(config.sbuf_depth // config.bus_words)),
+                "data": In(data.ArrayLayout(16, config.n)),
+            }
+        )
+
+
+class BankWriteSignature(wiring.Signature):
+    """Write port of a bank of the scratchpad, seen from the writer.
+
+    Members
+    -------
+    en : Out(`config.n`)
+        Partitions that take their word.
+    addr : Out(`range(config.sbuf_depth // config.bus_words)`)
+    data : Out(`data.ArrayLayout(16, config.n)`)
+    """
+
+    def __init__(self, config: TileConfig):
+        super().__init__(
+            {
+                "en": Out(config.n),
+                "addr": Out(range(config.sbuf_depth // config.bus_words)),
+                "data": Out(data.ArrayLayout(16, config.n)),
+            }
+        )
+
+
+class VectorWriteSignature(wiring.Signature):
+    """Results of the vector engine to the scratchpad, which takes them in every cycle.
+
+    Members
+    -------
+    payload : Out(`vector_write_layout`)
+    """
+
+    def __init__(self, config: TileConfig):
+        super().__init__({"payload": Out(vector_write_layout(config))})

@@ -1,11 +1,11 @@
 """The scratchpad's port for DMA reads, shared by the two engines."""
 
 from amaranth.hdl import Module, Mux, Signal
-from amaranth.lib import stream, wiring
+from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from tegula.config import TileConfig
-from tegula.memory.ports import sbuf_read_layout
+from tegula.memory.ports import ChunkReadSignature
 from tegula.memory.reads import READ_CYCLES
 
 __all__ = ["ReadShare"]
@@ -23,42 +23,35 @@ class ReadShare(wiring.Component):
 
     Members
     -------
-    load, store : In(stream of `sbuf_read_layout`)
-    load_valid, store_valid : Out(1)
-        The scratchpad's answer of this cycle is theirs.
-    read : Out(stream of `sbuf_read_layout`), read_valid : In(1)
-        The scratchpad; answers `READ_CYCLES` after acceptance.
+    load, store : In(`ChunkReadSignature`)
+        The engines.
+    read : Out(`ChunkReadSignature`)
+        The scratchpad, which answers `READ_CYCLES` after it accepts.
     """
 
     def __init__(self, config: TileConfig):
-        request = stream.Signature(sbuf_read_layout(config))
-        super().__init__(
-            {
-                "load": In(request),
-                "load_valid": Out(1),
-                "store": In(request),
-                "store_valid": Out(1),
-                "read": Out(request),
-                "read_valid": In(1),
-            }
-        )
+        port = ChunkReadSignature(config)
+        super().__init__({"load": In(port), "store": In(port), "read": Out(port)})
 
     def elaborate(self, platform):
         """Choose, hold the choice until it is accepted, remember whose answers come."""
         m = Module()
+        read, load, store = self.read.request, self.load.request, self.store.request
         store_offered, to_load = Signal(), Signal()
         whose = Signal(READ_CYCLES)
         m.d.sync += [
-            store_offered.eq(self.read.valid & ~self.read.ready & ~to_load),
+            store_offered.eq(read.valid & ~read.ready & ~to_load),
             whose.eq(whose << 1 | to_load),
         ]
         m.d.comb += [
-            to_load.eq(self.load.valid & ~store_offered),
-            self.read.valid.eq(self.load.valid | self.store.valid),
-            self.read.payload.eq(Mux(to_load, self.load.payload, self.store.payload)),
-            self.load.ready.eq(self.read.ready & to_load),
-            self.store.ready.eq(self.read.ready & ~to_load),
-            self.load_valid.eq(self.read_valid & whose[-1]),
-            self.store_valid.eq(self.read_valid & ~whose[-1]),
+            to_load.eq(load.valid & ~store_offered),
+            read.valid.eq(load.valid | store.valid),
+            read.payload.eq(Mux(to_load, load.payload, store.payload)),
+            load.ready.eq(read.ready & to_load),
+            store.ready.eq(read.ready & ~to_load),
+            self.load.data.eq(self.read.data),
+            self.load.valid.eq(self.read.valid & whose[-1]),
+            self.store.data.eq(self.read.data),
+            self.store.valid.eq(self.read.valid & ~whose[-1]),
         ]
         return m

@@ -1,13 +1,19 @@
 """The read side of the scratchpad: who gets which bank, and the way of the words back."""
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from tegula.config import TileConfig
 from tegula.isa.instructions import Layout
 from tegula.lib.mux import select
-from tegula.memory.ports import pair_request_layout, sbuf_read_layout
+from tegula.memory.ports import (
+    BankReadSignature,
+    ChunkReadSignature,
+    MovingReadSignature,
+    PairReadSignature,
+    RowReadSignature,
+)
 
 __all__ = ["READ_CYCLES", "ScratchpadReads"]
 
@@ -29,40 +35,27 @@ class ScratchpadReads(wiring.Component):
 
     Members
     -------
-    moving_addr, moving_en, moving_data, x, x_data, y, y_data, stationary, activation, row_data,
-    stationary_valid, activation_valid, store, store_data, store_valid
+    moving : In(`MovingReadSignature`)
+    stationary, activation : In(`RowReadSignature`)
+    x, y : In(`PairReadSignature`)
+    store : In(`ChunkReadSignature`)
         As in `Scratchpad`.
-    bank_addr : Out x banks, bank_data : In(ArrayLayout(16, n)) x banks
-        The banks; data a cycle after the address.
+    banks : Out(`BankReadSignature`) x `config.bus_words`
     """
 
     def __init__(self, config: TileConfig):
         self.config = config
         self._bank_bits = (config.bus_words - 1).bit_length()
-        row, pair = data.ArrayLayout(16, config.n), data.ArrayLayout(32, config.n)
-        row_request = stream.Signature((config.sbuf_depth - 1).bit_length())
-        pair_request = stream.Signature(pair_request_layout(config))
+        row, pair = RowReadSignature(config), PairReadSignature(config)
         super().__init__(
             {
-                "moving_addr": In(range(config.sbuf_depth)),
-                "moving_en": In(1),
-                "moving_data": Out(row),
-                "x": In(pair_request),
-                "x_data": Out(pair),
-                "y": In(pair_request),
-                "y_data": Out(pair),
-                "stationary": In(row_request),
-                "activation": In(row_request),
-                "row_data": Out(row),
-                "stationary_valid": Out(1),
-                "activation_valid": Out(1),
-                "store": In(stream.Signature(sbuf_read_layout(config))),
-                "store_data": Out(data.ArrayLayout(16, config.bus_words)),
-                "store_valid": Out(1),
-                "bank_addr": Out(range(config.sbuf_depth // config.bus_words)).array(
-                    config.bus_words
-                ),
-                "bank_data": In(row).array(config.bus_words),
+                "moving": In(MovingReadSignature(config)),
+                "stationary": In(row),
+                "x": In(pair),
+                "y": In(pair),
+                "activation": In(row),
+                "store": In(ChunkReadSignature(config)),
+                "banks": Out(BankReadSignature(config)).array(config.bus_words),
             }
         )
 
@@ -70,37 +63,39 @@ class ScratchpadReads(wiring.Component):
         """Grant in order, address the banks, select."""
         m = Module()
         banks = range(self.config.bus_words)
-        moving_at = [self.moving_en & (self._bank(self.moving_addr) == b) for b in banks]
+        stationary_at = self.stationary.request
+        x_at, y_at, store_at = self.x.request, self.y.request, self.store.request
+        moving_at = [self.moving.en & (self._bank(self.moving.addr) == b) for b in banks]
         moving, row, x, y = (
             Signal(len(banks), name=f"{n}_at") for n in ("moving", "row", "x", "y")
         )
         stationary, other = Signal(len(banks)), Signal(len(banks))
         m.d.comb += moving.eq(Cat(moving_at))
 
-        self._grant(
-            m, self.stationary, self._row_banks(self.stationary.payload), moving, stationary
-        )
-        self._grant(m, self.x, self._pair_banks(self.x.payload), moving | stationary, x)
-        self._grant(m, self.y, self._pair_banks(self.y.payload), moving | stationary | x, y)
+        self._grant(m, stationary_at, self._row_banks(stationary_at.payload), moving, stationary)
+        self._grant(m, x_at, self._pair_banks(x_at.payload), moving | stationary, x)
+        self._grant(m, y_at, self._pair_banks(y_at.payload), moving | stationary | x, y)
         row_addr, store_row = self._grant_other(m, moving | x | y, other)
         m.d.comb += row.eq(stationary | other)
         granted = self._grant_line(m, moving | row | x | y, store_row)
 
         line = self._line
         for b in banks:
+            addr = self.banks[b].addr
             with m.If(moving[b]):
-                m.d.comb += self.bank_addr[b].eq(line(self.moving_addr))
+                m.d.comb += addr.eq(line(self.moving.addr))
             with m.Elif(row[b]):
-                m.d.comb += self.bank_addr[b].eq(line(row_addr))
+                m.d.comb += addr.eq(line(row_addr))
             with m.Elif(x[b]):
-                m.d.comb += self.bank_addr[b].eq(line(self.x.payload.addr))
+                m.d.comb += addr.eq(line(x_at.payload.addr))
             with m.Elif(y[b]):
-                m.d.comb += self.bank_addr[b].eq(line(self.y.payload.addr))
+                m.d.comb += addr.eq(line(y_at.payload.addr))
             with m.Else():
-                m.d.comb += self.bank_addr[b].eq(line(self.store.payload.addr))
+                m.d.comb += addr.eq(line(store_at.payload.addr))
+        self._words = [bank.data for bank in self.banks]
         self._select_rows(m, row_addr)
-        self._select_pair(m, "x", self.x.payload, self.x_data)
-        self._select_pair(m, "y", self.y.payload, self.y_data)
+        self._select_pair(m, "x", x_at.payload, self.x.data)
+        self._select_pair(m, "y", y_at.payload, self.y.data)
         self._select_store(m, row_addr, store_row, granted)
         return m
 
@@ -129,36 +124,39 @@ class ScratchpadReads(wiring.Component):
 
     def _grant_other(self, m: Module, taken: Value, at: Signal) -> tuple[Signal, Value]:
         """The row port where `stationary` leaves it: its address, and whether a store has it."""
+        stationary, activation, store = (
+            port.request for port in (self.stationary, self.activation, self.store)
+        )
         addr = Signal(range(self.config.sbuf_depth))
-        store_asks = self.store.valid & (self.store.payload.layout == Layout.PARTITION)
+        store_asks = store.valid & (store.payload.layout == Layout.PARTITION)
         free = Signal()
         wanted = self._row_banks(addr)
         m.d.comb += [
-            addr.eq(Mux(self.activation.valid, self.activation.payload, self.store.payload.addr)),
-            free.eq(~self.stationary.valid & ~(wanted & taken).any()),
-            self.activation.ready.eq(free),
+            addr.eq(Mux(activation.valid, activation.payload, store.payload.addr)),
+            free.eq(~stationary.valid & ~(wanted & taken).any()),
+            activation.ready.eq(free),
         ]
         store_row = Signal()
-        m.d.comb += store_row.eq(store_asks & ~self.activation.valid & free)
-        with m.If((self.activation.valid & free) | store_row):
+        m.d.comb += store_row.eq(store_asks & ~activation.valid & free)
+        with m.If((activation.valid & free) | store_row):
             m.d.comb += at.eq(wanted)
-        for name, request in (("stationary", self.stationary), ("activation", self.activation)):
-            reading = Signal(name=f"{name}_reading")
-            m.d.sync += reading.eq(request.valid & request.ready)
-            m.d.sync += getattr(self, f"{name}_valid").eq(reading)
+        for name in ("stationary", "activation"):
+            port, reading = getattr(self, name), Signal(name=f"{name}_reading")
+            m.d.sync += reading.eq(port.request.valid & port.request.ready)
+            m.d.sync += port.valid.eq(reading)
         row_addr = Signal.like(addr)
-        m.d.comb += row_addr.eq(Mux(self.stationary.valid, self.stationary.payload, addr))
+        m.d.comb += row_addr.eq(Mux(stationary.valid, stationary.payload, addr))
         return row_addr, store_row
 
     def _grant_line(self, m: Module, taken: Value, store_row: Value) -> Signal:
         """Banks that the line of a store reads in this cycle."""
-        count = self.config.bus_words
-        asks = self.store.valid & (self.store.payload.layout == Layout.FREE)
+        count, store = self.config.bus_words, self.store.request
+        asks = store.valid & (store.payload.layout == Layout.FREE)
         done, granted, complete = Signal(count), Signal(count), Signal()
         m.d.comb += [
             granted.eq(~taken & ~done & asks.replicate(count)),
             complete.eq(asks & (granted | done).all()),
-            self.store.ready.eq(store_row | complete),
+            store.ready.eq(store_row | complete),
         ]
         m.d.sync += done.eq(Mux(complete | ~asks, 0, done | granted))
         return granted
@@ -166,14 +164,18 @@ class ScratchpadReads(wiring.Component):
     def _select_rows(self, m: Module, row_addr: Value) -> None:
         moving_bank, row_bank = Signal(self._bank_bits), Signal(self._bank_bits)
         self._row = Signal(data.ArrayLayout(16, self.config.n))
-        rows = list(self.bank_data)
+        read = Signal.like(self._row)
         m.d.sync += [
-            moving_bank.eq(self._bank(self.moving_addr)),
+            moving_bank.eq(self._bank(self.moving.addr)),
             row_bank.eq(self._bank(row_addr)),
-            self.moving_data.eq(select(rows, moving_bank)),
-            self.row_data.eq(self._row),
+            self.moving.data.eq(select(self._words, moving_bank)),
+            read.eq(self._row),
         ]
-        m.d.comb += self._row.eq(select(rows, row_bank))
+        m.d.comb += [
+            self._row.eq(select(self._words, row_bank)),
+            self.stationary.data.eq(read),
+            self.activation.data.eq(read),
+        ]
 
     def _select_pair(self, m: Module, name: str, request: data.View, words: data.View) -> None:
         bank, double = Signal(self._bank_bits, name=f"{name}_bank"), Signal(name=f"{name}_double")
@@ -181,7 +183,7 @@ class ScratchpadReads(wiring.Component):
         halves = []
         for parity in (0, 1):
             half = Signal(data.ArrayLayout(16, self.config.n), name=f"{name}_half_{parity}")
-            m.d.comb += half.eq(select(list(self.bank_data)[parity::2], bank[1:]))
+            m.d.comb += half.eq(select(self._words[parity::2], bank[1:]))
             halves.append(half)
         even, odd = halves
         for p in range(self.config.n):
@@ -193,18 +195,18 @@ class ScratchpadReads(wiring.Component):
         partition = Signal(range(config.n))
         granted_before, row_before, before = Signal.like(granted), Signal(), Signal()
         m.d.sync += [
-            partition.eq(self.store.payload.partition),
+            partition.eq(self.store.request.payload.partition),
             granted_before.eq(granted),
             row_before.eq(store_row),
-            before.eq(self.store.ready),
-            self.store_valid.eq(before),
+            before.eq(self.store.request.ready),
+            self.store.valid.eq(before),
         ]
         with m.If(row_before):
             for word in range(config.row_words):
                 groups = [self._row[p] for p in range(word, config.n, config.row_words)]
                 group = partition[(config.row_words - 1).bit_length() :]
-                m.d.sync += self.store_data[word].eq(select(groups, group))
+                m.d.sync += self.store.data[word].eq(select(groups, group))
         for b in range(config.bus_words):
             with m.If(granted_before[b]):
-                words = [self.bank_data[b][p] for p in range(config.n)]
-                m.d.sync += self.store_data[b].eq(select(words, partition))
+                words = [self._words[b][p] for p in range(config.n)]
+                m.d.sync += self.store.data[b].eq(select(words, partition))

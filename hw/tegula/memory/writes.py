@@ -6,7 +6,12 @@ from amaranth.lib.wiring import In, Out
 
 from tegula.config import TileConfig
 from tegula.isa.instructions import Layout
-from tegula.memory.ports import row_write_layout, sbuf_write_layout, vector_write_layout
+from tegula.memory.ports import (
+    BankWriteSignature,
+    VectorWriteSignature,
+    row_write_layout,
+    sbuf_write_layout,
+)
 
 __all__ = ["ScratchpadWrites"]
 
@@ -24,37 +29,36 @@ class ScratchpadWrites(wiring.Component):
 
     Members
     -------
-    vector_write, activation_write, load
+    vector_write : In(`VectorWriteSignature`)
+    activation_write : In(stream of `row_write_layout`)
+    load : In(stream of `sbuf_write_layout`)
         As in `Scratchpad`.
-    bank_en : Out(n) x banks, bank_addr : Out x banks, bank_data : Out(ArrayLayout(16, n)) x banks
-        The banks, a cycle after acceptance.
+    banks : Out(`BankWriteSignature`) x `config.bus_words`
+        A cycle after acceptance.
     """
 
     def __init__(self, config: TileConfig):
         self.config = config
         self._bank_bits = (config.bus_words - 1).bit_length()
-        banks = config.bus_words
         super().__init__(
             {
-                "vector_write": In(vector_write_layout(config)),
+                "vector_write": In(VectorWriteSignature(config)),
                 "activation_write": In(stream.Signature(row_write_layout(config))),
                 "load": In(stream.Signature(sbuf_write_layout(config))),
-                "bank_en": Out(config.n).array(banks),
-                "bank_addr": Out(range(config.sbuf_depth // banks)).array(banks),
-                "bank_data": Out(data.ArrayLayout(16, config.n)).array(banks),
+                "banks": Out(BankWriteSignature(config)).array(config.bus_words),
             }
         )
 
     def elaborate(self, platform):
         """Vector results, then a row, then a line."""
         m = Module()
-        vector, load = self.vector_write, self.load.payload
+        vector, load = self.vector_write.payload, self.load.payload
         by_row, by_line = self._place_vector(m)
         row, row_addr, enables, words = self._place_row(m, by_row)
         granted = self._place_line(m, by_row | by_line | row)
         for b in range(self.config.bus_words):
             enable = Signal(self.config.n, name=f"en_{b}")
-            addr = Signal.like(self.bank_addr[b], name=f"addr_{b}")
+            addr = Signal.like(self.banks[b].addr, name=f"addr_{b}")
             line_word = Mux(by_line[b], self._line_word(b), load.data[b])
             in_row = by_row[b] | row[b]
             m.d.comb += [
@@ -75,9 +79,9 @@ class ScratchpadWrites(wiring.Component):
                     enable.eq(enables[b & 1]),
                 ]
             m.d.sync += [
-                self.bank_en[b].eq(enable),
-                self.bank_addr[b].eq(addr),
-                self.bank_data[b].eq(
+                self.banks[b].en.eq(enable),
+                self.banks[b].addr.eq(addr),
+                self.banks[b].data.eq(
                     Mux(in_row, words[b & 1].as_value(), line_word.replicate(self.config.n))
                 ),
             ]
@@ -94,14 +98,14 @@ class ScratchpadWrites(wiring.Component):
 
     def _line_word(self, bank: int) -> Value:
         """The lane whose result goes to `bank` of a line."""
-        return self.vector_write.words[bank % self.config.row_words][:16]
+        return self.vector_write.payload.words[bank % self.config.row_words][:16]
 
     def _line_enable(self, bank: int) -> Value:
-        return self.vector_write.enable[bank % self.config.row_words]
+        return self.vector_write.payload.enable[bank % self.config.row_words]
 
     def _place_vector(self, m: Module) -> tuple[Signal, Signal]:
         """Banks that the vector engine writes in this cycle, as rows and as a line."""
-        config, vector = self.config, self.vector_write
+        config, vector = self.config, self.vector_write.payload
         by_row, by_line = Signal(config.bus_words), Signal(config.bus_words)
         bank = self._bank(vector.addr)
         first_group = bank[(config.row_words - 1).bit_length() :]
@@ -138,7 +142,7 @@ class ScratchpadWrites(wiring.Component):
                 enable[p].eq(Mux(own.valid, own.payload.enable[p], load.mask[word] & in_group)),
                 words[p].eq(Mux(own.valid, own.payload.words[p], load.data[word])),
             ]
-        vector = self.vector_write
+        vector = self.vector_write.payload
         busy = Signal(2)
         for parity in (0, 1):
             m.d.comb += busy[parity].eq(by_row[parity::2].any())

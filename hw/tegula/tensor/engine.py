@@ -1,7 +1,7 @@
 """The tensor engine: instructions in, PSUM words out."""
 
 from amaranth.hdl import Cat, Module, Mux, ResetInserter, Signal
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from tegula.config import TileConfig
@@ -10,6 +10,7 @@ from tegula.engine.trace import Activity
 from tegula.isa.instructions import Engine, by_mnemonic
 from tegula.isa.traps import Trap
 from tegula.lib.delay import delay
+from tegula.memory.ports import MovingReadSignature, RowReadSignature
 from tegula.memory.scratchpad import READ_CYCLES
 from tegula.tensor.completion import CompletionSignals
 from tegula.tensor.moving import MovingStreamer
@@ -51,10 +52,10 @@ class TensorEngine(wiring.Component):
     -------
     engine : Out(EngineSignature)
         Instructions, signals (two ports), trap, stop.
-    moving_addr, moving_en, moving_data
-        The scratchpad's unstallable row port.
-    stationary : Out(stream of an address), row_data, row_valid
-        The scratchpad's shared row port.
+    moving : Out(`MovingReadSignature`)
+        The moving operand, from the scratchpad.
+    stationary : Out(`RowReadSignature`)
+        The stationary operand, likewise.
     step_valid, step_accumulate, step_addr, words_in, accumulate, words_out, psum_pending
         `Psum`, seen from the other side.
     map_ready, map_written : In(1), mark_addr, mark_en
@@ -63,18 +64,13 @@ class TensorEngine(wiring.Component):
 
     def __init__(self, config: TileConfig):
         self.config = config
-        sbuf_address, psum_address = range(config.sbuf_depth), range(config.psum_depth)
-        row = data.ArrayLayout(16, config.n)
+        psum_address = range(config.psum_depth)
         words = data.ArrayLayout(config.psum_width, config.n)
         super().__init__(
             {
                 "engine": Out(EngineSignature(config, Engine.TENSOR, 2)),
-                "moving_addr": Out(sbuf_address),
-                "moving_en": Out(1),
-                "moving_data": In(row),
-                "stationary": Out(stream.Signature((config.sbuf_depth - 1).bit_length())),
-                "row_data": In(row),
-                "row_valid": In(1),
+                "moving": Out(MovingReadSignature(config)),
+                "stationary": Out(RowReadSignature(config)),
                 "step_valid": Out(1),
                 "step_accumulate": Out(1),
                 "step_addr": Out(psum_address),
@@ -190,7 +186,7 @@ class TensorEngine(wiring.Component):
     def _feed_stationary(self, m):
         """Request, decode and shift; zeros keep their place among the columns that were read."""
         loader = self._loader
-        wiring.connect(m, wiring.flipped(self.stationary), loader.read)
+        wiring.connect(m, loader.read, wiring.flipped(self.stationary.request))
         zero = delay(m, loader.issued_zero, READ_CYCLES, "zero_column")
         shift = Signal()
         # Rows in work can change only after the last column is requested: delay them with the
@@ -199,16 +195,16 @@ class TensorEngine(wiring.Component):
         fmt = delay(m, loader.format, READ_CYCLES, "stationary_format")
         enabled_rows = Signal(6)
         m.d.comb += enabled_rows.eq(Mux(zero, 0, rows))
-        operands = self._decode_row(m, "stationary", self.row_data, enabled_rows, fmt)
-        m.d.sync += shift.eq(self.row_valid | zero)
+        operands = self._decode_row(m, "stationary", self.stationary.data, enabled_rows, fmt)
+        m.d.sync += shift.eq(self.stationary.valid | zero)
         m.d.comb += [self._array.stationary.eq(operands), self._array.shift.eq(shift)]
 
     def _feed_moving(self, m):
         """Read, decode and enter the array; tell PSUM in step with it."""
         streamer = self._streamer
         m.d.comb += [
-            self.moving_addr.eq(streamer.addr),
-            self.moving_en.eq(streamer.issued),
+            self.moving.addr.eq(streamer.addr),
+            self.moving.en.eq(streamer.issued),
             streamer.map_ready.eq(self.map_ready),
             streamer.map_written.eq(self.map_written),
             self.mark_addr.eq(streamer.psum_addr),
@@ -217,7 +213,7 @@ class TensorEngine(wiring.Component):
         ]
         issued_rows = Mux(streamer.issued, streamer.rows, 0)
         attributes = delay(m, Cat(issued_rows, streamer.format), READ_CYCLES, "moving_attributes")
-        operands = self._decode_row(m, "moving", self.moving_data, attributes[:6], attributes[6:])
+        operands = self._decode_row(m, "moving", self.moving.data, attributes[:6], attributes[6:])
         swap = delay(m, streamer.issued & streamer.swap, MOVING_CYCLES, "swap")
         step = Cat(streamer.issued, streamer.accumulate, self.mark_addr)
         stepping = []

@@ -1,7 +1,7 @@
 """The vector engine: PSUM and scratchpad, through arithmetic and casts, to the scratchpad."""
 
 from amaranth.hdl import Const, Module, Mux, Signal, Value
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from tegula.arith.generator import Generator
@@ -10,7 +10,7 @@ from tegula.engine.interface import EngineSignature
 from tegula.engine.retirement import CompletionQueue
 from tegula.engine.trace import Activity
 from tegula.isa.instructions import Engine
-from tegula.memory.ports import pair_request_layout, vector_write_layout
+from tegula.memory.ports import PairReadSignature, VectorWriteSignature, vector_write_layout
 from tegula.vector.control_pipeline import ElementPipeline
 from tegula.vector.lane import VectorLane
 from tegula.vector.sequencer import ElementSequencer
@@ -44,16 +44,14 @@ class VectorEngine(wiring.Component):
         PSUM read, always granted, data a cycle later.
     psum_written : In(1)
         Whether the word at `psum_addr` was written, in the same cycle.
-    x, y : Out(stream of `pair_request_layout`), x_data, y_data : In(ArrayLayout(32, n))
-        Scratchpad reads; data READ_CYCLES after acceptance.
-    write : Out(vector_write_layout)
-        Results, always accepted.
+    x, y : Out(`PairReadSignature`)
+        Operands, from the scratchpad.
+    write : Out(`VectorWriteSignature`)
+        Results.
     """
 
     def __init__(self, config: TileConfig):
         self._config = config
-        pair = stream.Signature(pair_request_layout(config))
-        words = data.ArrayLayout(32, config.n)
         super().__init__(
             {
                 "engine": Out(EngineSignature(config, Engine.VECTOR)),
@@ -61,11 +59,9 @@ class VectorEngine(wiring.Component):
                 "psum_en": Out(1),
                 "psum_data": In(data.ArrayLayout(config.psum_width, config.n)),
                 "psum_written": In(1),
-                "x": Out(pair),
-                "x_data": In(words),
-                "y": Out(pair),
-                "y_data": In(words),
-                "write": Out(vector_write_layout(config)),
+                "x": Out(PairReadSignature(config)),
+                "y": Out(PairReadSignature(config)),
+                "write": Out(VectorWriteSignature(config)),
             }
         )
 
@@ -76,8 +72,8 @@ class VectorEngine(wiring.Component):
         m.submodules.pipeline = pipeline = ElementPipeline(self._config)
         m.submodules.completions = completions = CompletionQueue(self._config)
         connect(m, flipped(self.engine.instr), sequencer.instr)
-        connect(m, sequencer.x, flipped(self.x))
-        connect(m, sequencer.y, flipped(self.y))
+        connect(m, sequencer.x, flipped(self.x.request))
+        connect(m, sequencer.y, flipped(self.y.request))
         connect(m, completions.signals, flipped(self.engine.signals[0]))
         lanes = self._connect_lanes(m, pipeline)
         done, writing = self._write(m, pipeline, lanes)
@@ -135,8 +131,8 @@ class VectorEngine(wiring.Component):
                 lane.number.eq(generator.number),
                 lane.controls.eq(pipeline.controls),
                 lane.psum_word.eq(self.psum_data[p]),
-                lane.x_word.eq(self.x_data[p]),
-                lane.y_word.eq(self.y_data[p]),
+                lane.x_word.eq(self.x.data[p]),
+                lane.y_word.eq(self.y.data[p]),
             ]
             lanes.append(lane)
         return lanes
@@ -145,7 +141,7 @@ class VectorEngine(wiring.Component):
         """The write port; whether an instruction is complete, and whether a write is not over."""
         results, leaving = Signal(vector_write_layout(self._config)), pipeline.leaving
         m.d.comb += [
-            self.write.eq(results),
+            self.write.payload.eq(results),
             results.addr.eq(leaving.addr),
             results.double.eq(is_wide(leaving.format)),
             results.line.eq(leaving.line),
@@ -165,12 +161,12 @@ class VectorEngine(wiring.Component):
         following = (left != 0) & ~self.engine.stop
         begins = pipeline.leaving_valid & leaving.line
         with m.If(following):
-            m.d.comb += self.write.eq(rest)
+            m.d.comb += self.write.payload.eq(rest)
             m.d.sync += left.eq(left - 1)
         with m.If(begins):
             m.d.sync += [left.eq(beats - 1), rest.eq(results), last.eq(complete)]
         with m.If(begins | following):
-            now = self.write
+            now = self.write.payload
             m.d.sync += [
                 rest.addr.eq(now.addr + words),
                 rest.words.eq(now.words.as_value() >> 32 * words),

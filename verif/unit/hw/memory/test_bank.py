@@ -21,10 +21,10 @@ def test_each_partition_takes_its_word_and_a_row_is_read_a_cycle_later():
         for _ in range(2500):
             read, write, enable = (rng.randrange(limit) for limit in (DEPTH, DEPTH, 1 << CONFIG.n))
             row = [rng.getrandbits(16) for _ in range(CONFIG.n)]
-            ctx.set(dut.read_addr, read)
-            ctx.set(dut.write_addr, write)
-            ctx.set(dut.write_en, enable)
-            ctx.set(dut.write_data, row)
+            ctx.set(dut.read.addr, read)
+            ctx.set(dut.write.addr, write)
+            ctx.set(dut.write.en, enable)
+            ctx.set(dut.write.data, row)
             before = [column[read] for column in words]
             await ctx.tick()
             for p in range(CONFIG.n):
@@ -32,7 +32,7 @@ def test_each_partition_takes_its_word_and_a_row_is_read_a_cycle_later():
                 if written:
                     words[p][write] = row[p]
                 if not (written and read == write):  # else undefined
-                    assert ctx.get(dut.read_data[p]) == before[p]
+                    assert ctx.get(dut.read.data[p]) == before[p]
                     checked += 1
 
     simulate(dut, testbench)

@@ -113,26 +113,27 @@ class ReadsBench:
         rng, dut, config = self.rng, self.dut, self.config
         for cycle in range(CYCLES):
             moving = rng.randrange(3 * config.bus_words) if rng.random() < self.busy else None
-            ctx.set(dut.moving_en, moving is not None)
-            ctx.set(dut.moving_addr, rng.randrange(config.sbuf_depth) if moving is None else moving)
+            ctx.set(dut.moving.en, moving is not None)
+            ctx.set(dut.moving.addr, rng.randrange(config.sbuf_depth) if moving is None else moving)
             for name in STREAMS:
                 if self.asked[name] is None and rng.random() < self.busy:
                     self.asked[name] = self.draw(name)
-                ctx.set(getattr(dut, name).valid, self.asked[name] is not None)
+                request = getattr(dut, name).request
+                ctx.set(request.valid, self.asked[name] is not None)
                 if self.asked[name] is not None:
-                    ctx.set(getattr(dut, name).payload, self.asked[name])
+                    ctx.set(request.payload, self.asked[name])
             for bank, line in enumerate(self.bank_addr):
                 row = [word(line * config.bus_words + bank, p) for p in range(config.n)]
-                ctx.set(dut.bank_data[bank], row)
+                ctx.set(dut.banks[bank].data, row)
             self.check_answers(ctx, cycle)
             granted, reads = self.serve(moving)
             for name in STREAMS:
                 if self.asked[name] is not None:
-                    ready = bool(ctx.get(getattr(dut, name).ready))
+                    ready = bool(ctx.get(getattr(dut, name).request.ready))
                     assert ready == (name in granted), f"{name} in cycle {cycle}"
             for bank, line in reads.items():
-                assert ctx.get(dut.bank_addr[bank]) == line, f"bank {bank} in cycle {cycle}"
-            self.bank_addr = [ctx.get(addr) for addr in dut.bank_addr]
+                assert ctx.get(dut.banks[bank].addr) == line, f"bank {bank} in cycle {cycle}"
+            self.bank_addr = [ctx.get(bank.addr) for bank in dut.banks]
             if moving is not None:
                 self.due.append((cycle + READ_CYCLES, "moving", self.answer("moving", moving)))
             for name in granted:
@@ -149,11 +150,10 @@ class ReadsBench:
         now = {name: answer for at, name, answer in self.due if at == cycle}
         self.due = [entry for entry in self.due if entry[0] > cycle]
         for name in ("stationary", "activation", "store"):
-            assert ctx.get(getattr(dut, f"{name}_valid")) == (name in now), (name, cycle)
+            assert ctx.get(getattr(dut, name).valid) == (name in now), (name, cycle)
         for name, (words, mask) in now.items():
-            own = f"{name}_data"
-            port = getattr(dut, own) if own in dut.signature.members else dut.row_data
-            actual = {place: ctx.get(port[place]) & mask for place in words}
+            port = getattr(dut, name)
+            actual = {place: ctx.get(port.data[place]) & mask for place in words}
             assert actual == words, f"{name} in cycle {cycle}"
 
 
@@ -173,15 +173,16 @@ def test_pairs_of_x_and_y_in_different_banks_come_in_every_cycle():
     dut = ScratchpadReads(config)
 
     async def testbench(ctx):
-        for name in ("x", "y"):
-            ctx.set(getattr(dut, name).valid, 1)
+        x, y = dut.x.request, dut.y.request
+        for request in (x, y):
+            ctx.set(request.valid, 1)
         for cycle in range(32):
-            ctx.set(dut.x.payload, {"addr": 2 * cycle, "double": 1})
-            ctx.set(dut.y.payload, {"addr": 2 * cycle + 2, "double": 1})
+            ctx.set(x.payload, {"addr": 2 * cycle, "double": 1})
+            ctx.set(y.payload, {"addr": 2 * cycle + 2, "double": 1})
             await ctx.tick()
-            assert ctx.get(dut.x.ready) and ctx.get(dut.y.ready)
-        ctx.set(dut.y.payload, {"addr": 2 * 31 + config.bus_words, "double": 1})
+            assert ctx.get(x.ready) and ctx.get(y.ready)
+        ctx.set(y.payload, {"addr": 2 * 31 + config.bus_words, "double": 1})
         await ctx.tick()
-        assert ctx.get(dut.x.ready) and not ctx.get(dut.y.ready)
+        assert ctx.get(x.ready) and not ctx.get(y.ready)
 
     simulate(dut, testbench)

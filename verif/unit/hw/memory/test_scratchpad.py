@@ -76,7 +76,7 @@ class Traffic:
         partition = rng.randrange(config.n)
         words = [rng.getrandbits(32) for _ in range(config.n)]
         ctx.set(
-            self.dut.vector_write,
+            self.dut.vector_write.payload,
             {
                 "addr": addr,
                 "enable": enable,
@@ -143,8 +143,8 @@ class Traffic:
             live = cycle < cycles
             moving = live and rng.random() < 0.7
             moving_addr = rng.randrange(3 * self.depth)
-            ctx.set(dut.moving_en, moving)
-            ctx.set(dut.moving_addr, moving_addr)
+            ctx.set(dut.moving.en, moving)
+            ctx.set(dut.moving.addr, moving_addr)
             for name in pending:
                 if pending[name] is None and live and rng.random() < 0.6:
                     addr = rng.randrange(3 * self.depth)
@@ -161,11 +161,13 @@ class Traffic:
                             partition = rng.randrange(groups) * config.row_words
                         addr = {"layout": layout, "partition": partition, "addr": addr}
                     pending[name] = addr
-                ctx.set(getattr(dut, name).valid, pending[name] is not None)
+                request = getattr(dut, name).request
+                ctx.set(request.valid, pending[name] is not None)
                 if pending[name] is not None:
-                    ctx.set(getattr(dut, name).payload, pending[name])
+                    ctx.set(request.payload, pending[name])
             self.check(ctx, cycle, expect)
-            _, _, *ready = await ctx.tick().sample(*(getattr(dut, name).ready for name in pending))
+            readies = (getattr(dut, name).request.ready for name in pending)
+            _, _, *ready = await ctx.tick().sample(*readies)
             if moving:
                 expect["moving"].append((cycle + READ_CYCLES, self.row(moving_addr)))
             for name, took in zip(list(pending), ready, strict=True):
@@ -192,13 +194,12 @@ class Traffic:
         for name, queue in expect.items():
             due = bool(queue) and queue[0][0] == cycle
             if name not in ("moving", "x", "y"):
-                valid = ctx.get(getattr(dut, f"{name}_valid"))
-                assert bool(valid) == due, f"{name}_valid in cycle {cycle}"
+                valid = ctx.get(getattr(dut, name).valid)
+                assert bool(valid) == due, f"{name}.valid in cycle {cycle}"
             if due:
                 _, want = queue.popleft()
-                own = f"{name}_data"
-                port = getattr(dut, own) if own in dut.signature.members else dut.row_data
-                got = [ctx.get(port[j]) for j in range(len(want))]
+                words = getattr(dut, name).data
+                got = [ctx.get(words[j]) for j in range(len(want))]
                 if name in ("x", "y"):
                     got = [
                         (word & 0xFFFF, None if high is None else word >> 16)
@@ -234,12 +235,12 @@ def test_moving_stream_leaves_a_line_read_every_second_cycle():
     accepted = []
 
     async def testbench(ctx):
-        ctx.set(dut.store.valid, 1)
-        ctx.set(dut.store.payload, {"layout": Layout.FREE, "partition": 1, "addr": 0})
-        ctx.set(dut.moving_en, 1)
+        ctx.set(dut.store.request.valid, 1)
+        ctx.set(dut.store.request.payload, {"layout": Layout.FREE, "partition": 1, "addr": 0})
+        ctx.set(dut.moving.en, 1)
         for cycle in range(64):
-            ctx.set(dut.moving_addr, cycle)
-            _, _, ready = await ctx.tick().sample(dut.store.ready)
+            ctx.set(dut.moving.addr, cycle)
+            _, _, ready = await ctx.tick().sample(dut.store.request.ready)
             accepted.append(ready)
 
     simulator = Simulator(dut)

@@ -114,10 +114,10 @@ class WritesBench:
         """Words by (partition, address) that the banks are told to take."""
         dut, count = self.dut, self.config.bus_words
         return {
-            (p, ctx.get(dut.bank_addr[bank]) * count + bank): ctx.get(dut.bank_data[bank][p])
-            for bank in range(count)
+            (p, ctx.get(bank.addr) * count + index): ctx.get(bank.data[p])
+            for index, bank in enumerate(dut.banks)
             for p in range(self.config.n)
-            if ctx.get(dut.bank_en[bank]) >> p & 1
+            if ctx.get(bank.en) >> p & 1
         }
 
     async def run(self, ctx):
@@ -128,7 +128,7 @@ class WritesBench:
                 self.row = self.draw_row()
             if self.load is None and rng.random() < self.busy:
                 self.load = self.draw_load()
-            ctx.set(dut.vector_write, result)
+            ctx.set(dut.vector_write.payload, result)
             for port, item in ((dut.activation_write, self.row), (dut.load, self.load)):
                 ctx.set(port.valid, item is not None)
                 if item is not None:

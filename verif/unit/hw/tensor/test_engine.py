@@ -38,13 +38,9 @@ class TensorTop(wiring.Component):
         tensor, scratchpad = self.engine_block, self.scratchpad
         psum, written = self.psum, self.written
         m.submodules += [tensor, scratchpad, psum, written]
+        wiring.connect(m, tensor.moving, scratchpad.moving)
         wiring.connect(m, tensor.stationary, scratchpad.stationary)
         m.d.comb += [
-            scratchpad.moving_addr.eq(tensor.moving_addr),
-            scratchpad.moving_en.eq(tensor.moving_en),
-            tensor.moving_data.eq(scratchpad.moving_data),
-            tensor.row_data.eq(scratchpad.row_data),
-            tensor.row_valid.eq(scratchpad.stationary_valid),
             psum.step_valid.eq(tensor.step_valid),
             psum.step_accumulate.eq(tensor.step_accumulate),
             psum.step_addr.eq(tensor.step_addr),
@@ -80,12 +76,12 @@ class Run:
     async def _drive(self, ctx):
         top, engine = self.top, self.top.engine_block.engine
         for addr in range(self._sbuf.shape[1]):
-            write = top.scratchpad.vector_write
+            write = top.scratchpad.vector_write.payload
             ctx.set(write.enable, (1 << self.config.n) - 1)
             ctx.set(write.addr, addr)
             ctx.set(write.words, [int(word) for word in self._sbuf[:, addr]])
             await ctx.tick()
-        ctx.set(top.scratchpad.vector_write.enable, 0)
+        ctx.set(top.scratchpad.vector_write.payload.enable, 0)
         await ctx.tick().repeat(self.config.psum_depth // 16 + 4)
         if self._clears:
             ctx.set(top.written.clear, 1)
