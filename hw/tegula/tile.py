@@ -15,7 +15,7 @@ from tegula.engine.interface import trace_signature
 from tegula.memory.read_share import ReadShare
 from tegula.memory.scratchpad import Scratchpad
 from tegula.tensor.engine import TensorEngine
-from tegula.tensor.psum import Psum, WrittenMap
+from tegula.tensor.psum import Psum
 from tegula.vector.engine import VectorEngine
 
 __all__ = ["CSR_ADDR_WIDTH", "Tile"]
@@ -70,7 +70,6 @@ class Tile(wiring.Component):
         m.submodules.read_share = self._read_share = ReadShare(config)
         m.submodules.scratchpad = self._scratchpad = Scratchpad(config)
         m.submodules.psum = self._psum = Psum(config)
-        m.submodules.written = self._written = WrittenMap(config)
         m.submodules.bus = self._bus = AxiMaster(config)
         self._connect_host(m)
         self._connect_engines(m)
@@ -131,24 +130,8 @@ class Tile(wiring.Component):
         connect(m, share.read, scratchpad.store)
 
     def _connect_psum(self, m):
-        psum, written = self._psum, self._written
-        tensor, vector = self._tensor, self._vector
-        m.d.comb += [
-            psum.step_valid.eq(tensor.step_valid),
-            psum.step_accumulate.eq(tensor.step_accumulate),
-            psum.step_addr.eq(tensor.step_addr),
-            tensor.words_in.eq(psum.words_to_array),
-            tensor.accumulate.eq(psum.accumulate),
-            psum.words_from_array.eq(tensor.words_out),
-            tensor.psum_pending.eq(psum.pending),
-            psum.read_addr.eq(vector.psum_addr),
-            psum.read_en.eq(vector.psum_en),
-            vector.psum_data.eq(psum.read_words),
-            written.clear.eq(self._control.start),
-            written.mark_addr.eq(tensor.mark_addr),
-            written.mark_en.eq(tensor.mark_en),
-            tensor.map_ready.eq(written.ready),
-            tensor.map_written.eq(written.mark_written),
-            written.query_addr.eq(vector.psum_addr),
-            vector.psum_written.eq(written.query_written),
-        ]
+        psum = self._psum
+        connect(m, self._tensor.psum, psum.array)
+        connect(m, self._tensor.mark, psum.mark)
+        connect(m, self._vector.psum, psum.read)
+        m.d.comb += psum.clear.eq(self._control.start)

@@ -85,7 +85,7 @@ class VectorMemories(_Memories):
         flying = [deque([None] * (READ_CYCLES - 1)) for _ in ports]
         for _, ready, _, answer in ports:
             ready.value = answer.value = 0
-        dut.psum_data.value = 0
+        dut.psum__data.value = 0
         while True:
             await edge
             self._take(int(dut.write__payload.value))
@@ -96,8 +96,8 @@ class VectorMemories(_Memories):
                 if words is not None:
                     answer.value = words
                 ready.value = self._grants()
-            if dut.psum_en.value:
-                dut.psum_data.value = self._psum[int(dut.psum_addr.value)]
+            if dut.psum__en.value:
+                dut.psum__data.value = self._psum[int(dut.psum__addr.value)]
             self._cycle += 1
 
     def _pair_words(self, payload) -> int:

@@ -17,6 +17,7 @@ from tegula.engine.interface import EngineSignature
 from tegula.isa.instructions import ENGINES, Engine
 from tegula.memory.ports import (
     PairReadSignature,
+    PsumReadSignature,
     RowReadSignature,
     VectorWriteSignature,
     row_write_layout,
@@ -218,8 +219,8 @@ class VectorTop(wiring.Component):
         The engine's queue, signals, traps and stop.
     psum_limit : In
         PSUM words below this address count as written.
-    psum_addr, psum_en, psum_data, x, y, write
-        Of `VectorEngine`.
+    psum, x, y, write
+        Of `VectorEngine`; `psum.written` of the bench does not count.
     """
 
     def __init__(self, config: TileConfig):
@@ -228,9 +229,7 @@ class VectorTop(wiring.Component):
             {
                 "vector": Out(EngineSignature(config, Engine.VECTOR)),
                 "psum_limit": In(range(config.psum_depth + 1)),
-                "psum_addr": Out(range(config.psum_depth)),
-                "psum_en": Out(1),
-                "psum_data": In(data.ArrayLayout(config.psum_width, config.n)),
+                "psum": Out(PsumReadSignature(config)),
                 "x": Out(PairReadSignature(config)),
                 "y": Out(PairReadSignature(config)),
                 "write": Out(VectorWriteSignature(config)),
@@ -245,10 +244,10 @@ class VectorTop(wiring.Component):
         for name in ("x", "y", "write"):
             connect(m, getattr(engine, name), flipped(getattr(self, name)))
         m.d.comb += [
-            self.psum_addr.eq(engine.psum_addr),
-            self.psum_en.eq(engine.psum_en),
-            engine.psum_data.eq(self.psum_data),
-            engine.psum_written.eq(engine.psum_addr < self.psum_limit),
+            self.psum.addr.eq(engine.psum.addr),
+            self.psum.en.eq(engine.psum.en),
+            engine.psum.data.eq(self.psum.data),
+            engine.psum.written.eq(engine.psum.addr < self.psum_limit),
         ]
         return m
 

@@ -62,8 +62,8 @@ class VectorPlayer(EnginePlayer):
             port = getattr(dut, name)
             ctx.set(port.data.as_value(), queue.pop(0) or 0)
             ctx.set(port.request.ready, self.grants())
-        ctx.set(dut.psum_data.as_value(), self.psum_word)
-        ctx.set(dut.psum_written, int(self.written[ctx.get(dut.psum_addr)]))
+        ctx.set(dut.psum.data.as_value(), self.psum_word)
+        ctx.set(dut.psum.written, int(self.written[ctx.get(dut.psum.addr)]))
 
     def observe(self):
         ctx, dut = self.ctx, self.dut
@@ -74,8 +74,8 @@ class VectorPlayer(EnginePlayer):
                 low, high = self.sbuf.row(payload.addr), self.sbuf.row(payload.addr ^ 1)
                 answer = pack(low | high << 16 if payload.double else low, 32)
             queue.append(answer)
-        if ctx.get(dut.psum_en):
-            self.psum_word = self.psum[ctx.get(dut.psum_addr)]
+        if ctx.get(dut.psum.en):
+            self.psum_word = self.psum[ctx.get(dut.psum.addr)]
         return list(self._places(ctx.get(dut.write.payload)))
 
     def _places(self, write):

@@ -11,6 +11,7 @@ __all__ = [
     "ChunkReadSignature",
     "MovingReadSignature",
     "PairReadSignature",
+    "PsumReadSignature",
     "RowReadSignature",
     "VectorWriteSignature",
     "pair_request_layout",
@@ -218,3 +219,28 @@ class VectorWriteSignature(wiring.Signature):
 
     def __init__(self, config: TileConfig):
         super().__init__({"payload": Out(vector_write_layout(config))})
+
+
+class PsumReadSignature(wiring.Signature):
+    """Read of one address of all partitions of PSUM, always granted, seen from the reader.
+
+    Members
+    -------
+    addr : Out(`range(config.psum_depth)`)
+    en : Out(1)
+        The words at `addr` are read.
+    data : In(`data.ArrayLayout(config.psum_width, config.n)`)
+        Those words, a cycle later.
+    written : In(1)
+        The running program has written the words at `addr`; in the same cycle.
+    """
+
+    def __init__(self, config: TileConfig):
+        super().__init__(
+            {
+                "addr": Out(range(config.psum_depth)),
+                "en": Out(1),
+                "data": In(data.ArrayLayout(config.psum_width, config.n)),
+                "written": In(1),
+            }
+        )

@@ -2,7 +2,7 @@
 
 from amaranth.hdl import Cat, Module, Mux, ResetInserter, Signal
 from amaranth.lib import data, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import Out
 
 from tegula.config import TileConfig
 from tegula.engine.interface import EngineSignature, payload_layout
@@ -15,9 +15,10 @@ from tegula.memory.scratchpad import READ_CYCLES
 from tegula.tensor.completion import CompletionSignals
 from tegula.tensor.moving import MovingStreamer
 from tegula.tensor.operand import OperandDecode, operand_layout
-from tegula.tensor.psum import step_cycles, write_cycles
+from tegula.tensor.psum import PsumArraySignature, step_cycles, write_cycles
 from tegula.tensor.stationary import StationaryLoader
 from tegula.tensor.systolic_array import SystolicArray
+from tegula.tensor.written_map import MarkSignature
 
 __all__ = ["MOVING_CYCLES", "TensorEngine", "complete_cycles"]
 
@@ -56,32 +57,21 @@ class TensorEngine(wiring.Component):
         The moving operand, from the scratchpad.
     stationary : Out(`RowReadSignature`)
         The stationary operand, likewise.
-    step_valid, step_accumulate, step_addr, words_in, accumulate, words_out, psum_pending
-        `Psum`, seen from the other side.
-    map_ready, map_written : In(1), mark_addr, mark_en
-        `WrittenMap`.
+    psum : Out(`PsumArraySignature`)
+        Partial sums.
+    mark : Out(`MarkSignature`)
+        Addresses of PSUM that are written.
     """
 
     def __init__(self, config: TileConfig):
         self.config = config
-        psum_address = range(config.psum_depth)
-        words = data.ArrayLayout(config.psum_width, config.n)
         super().__init__(
             {
                 "engine": Out(EngineSignature(config, Engine.TENSOR, 2)),
                 "moving": Out(MovingReadSignature(config)),
                 "stationary": Out(RowReadSignature(config)),
-                "step_valid": Out(1),
-                "step_accumulate": Out(1),
-                "step_addr": Out(psum_address),
-                "words_in": In(words),
-                "accumulate": In(config.n),
-                "words_out": Out(words),
-                "psum_pending": In(1),
-                "map_ready": In(1),
-                "map_written": In(1),
-                "mark_addr": Out(psum_address),
-                "mark_en": Out(1),
+                "psum": Out(PsumArraySignature(config)),
+                "mark": Out(MarkSignature(config)),
             }
         )
 
@@ -202,20 +192,17 @@ class TensorEngine(wiring.Component):
     def _feed_moving(self, m):
         """Read, decode and enter the array; tell PSUM in step with it."""
         streamer = self._streamer
+        wiring.connect(m, streamer.mark, wiring.flipped(self.mark))
         m.d.comb += [
             self.moving.addr.eq(streamer.addr),
             self.moving.en.eq(streamer.issued),
-            streamer.map_ready.eq(self.map_ready),
-            streamer.map_written.eq(self.map_written),
-            self.mark_addr.eq(streamer.psum_addr),
-            self.mark_en.eq(streamer.issued),
             self._loader.swap.eq(streamer.issued & streamer.swap),
         ]
         issued_rows = Mux(streamer.issued, streamer.rows, 0)
         attributes = delay(m, Cat(issued_rows, streamer.format), READ_CYCLES, "moving_attributes")
         operands = self._decode_row(m, "moving", self.moving.data, attributes[:6], attributes[6:])
         swap = delay(m, streamer.issued & streamer.swap, MOVING_CYCLES, "swap")
-        step = Cat(streamer.issued, streamer.accumulate, self.mark_addr)
+        step = Cat(streamer.issued, streamer.accumulate, self.mark.addr)
         stepping = []
         for cycle in range(MOVING_CYCLES + step_cycles()):
             step = delay(m, step, 1, f"step_{cycle}")
@@ -223,13 +210,13 @@ class TensorEngine(wiring.Component):
         m.d.comb += [
             self._array.moving.eq(operands),
             self._array.swap.eq(swap),
-            self.step_valid.eq(step[0]),
-            self.step_accumulate.eq(step[1]),
-            self.step_addr.eq(step[2:]),
-            self._array.words_in.eq(self.words_in),
-            self._array.accumulate.eq(self.accumulate),
-            self.words_out.eq(self._array.words_out),
-            self._in_array.eq(Cat(stepping).any() | self.psum_pending),
+            self.psum.step_valid.eq(step[0]),
+            self.psum.step_accumulate.eq(step[1]),
+            self.psum.step_addr.eq(step[2:]),
+            self._array.words_in.eq(self.psum.words_in),
+            self._array.accumulate.eq(self.psum.accumulate),
+            self.psum.words_out.eq(self._array.words_out),
+            self._in_array.eq(Cat(stepping).any() | self.psum.pending),
         ]
 
     def _connect_signals(self, m, matmul_signals, load_signal):
@@ -305,7 +292,7 @@ class TensorEngine(wiring.Component):
         reasons = (
             (streamer.issued, Activity.WORK),
             (loader.issued | loader.issued_zero, Activity.LOADING),
-            (~streamer.idle & ~streamer.map_ready, Activity.CLEARING),
+            (~streamer.idle & ~streamer.mark.ready, Activity.CLEARING),
             (~streamer.idle & (streamer.cause == Trap.NONE), Activity.PSUM),
             (loader.read.valid, Activity.OPERAND),
             (~loader.idle & ~loader.out_of_range, Activity.STATIONARY),

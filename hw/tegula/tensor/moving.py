@@ -8,6 +8,7 @@ from tegula.config import TileConfig
 from tegula.engine.interface import PC_BITS, payload_layout
 from tegula.isa.traps import Trap
 from tegula.tensor.psum import reuse_cycles
+from tegula.tensor.written_map import MarkSignature
 
 __all__ = ["MovingStreamer"]
 
@@ -31,8 +32,8 @@ class MovingStreamer(wiring.Component):
         With `start`: this matmul takes over the operand in the chain.
     stop : In(1)
         Drop the work.
-    map_ready, map_written : In(1)
-        `WrittenMap.ready`, and its answer for `psum_addr`.
+    mark : Out(`MarkSignature`)
+        The PSUM word of the column that goes out.
     issued : Out(1)
         A column goes out in this cycle, with:
     addr : Out(20), psum_addr : Out(13), accumulate, swap : Out(1), rows : Out(6), format : Out(3)
@@ -54,8 +55,7 @@ class MovingStreamer(wiring.Component):
                 "pc": In(PC_BITS),
                 "fresh": In(1),
                 "stop": In(1),
-                "map_ready": In(1),
-                "map_written": In(1),
+                "mark": Out(MarkSignature(config)),
                 "issued": Out(1),
                 "addr": Out(20),
                 "psum_addr": Out(13),
@@ -79,19 +79,21 @@ class MovingStreamer(wiring.Component):
         first_of_operand = Signal()
         hazard = self._find_hazard(m)
         active = left != 0
-        with m.If(active & self.map_ready):
+        with m.If(active & self.mark.ready):
             with m.If(self.addr >= self.config.sbuf_depth):
                 m.d.comb += self.cause.eq(Trap.SBUF_RANGE)
             with m.Elif(self.psum_addr >= self.config.psum_depth):
                 m.d.comb += self.cause.eq(Trap.PSUM_RANGE)
-            with m.Elif(self.accumulate & ~self.map_written):
+            with m.Elif(self.accumulate & ~self.mark.written):
                 m.d.comb += self.cause.eq(Trap.PSUM_UNWRITTEN)
         m.d.comb += [
-            self.issued.eq(active & self.map_ready & ~hazard & (self.cause == Trap.NONE)),
+            self.issued.eq(active & self.mark.ready & ~hazard & (self.cause == Trap.NONE)),
             self.last.eq(left == 1),
             self.idle.eq(~active),
             self.ready.eq(~active | (self.issued & self.last)),
             self.swap.eq(first_of_operand),
+            self.mark.addr.eq(self.psum_addr),
+            self.mark.en.eq(self.issued),
         ]
         with m.If(self.issued):
             m.d.sync += [

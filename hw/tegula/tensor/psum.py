@@ -1,15 +1,24 @@
 """PSUM: the accumulators, one memory a partition, addressed in step with the array's skew."""
 
-from amaranth.hdl import Cat, Module, Signal
+from amaranth.hdl import Cat, Module
 from amaranth.lib import data, memory, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Out, connect, flipped
 
 from tegula.config import TileConfig
 from tegula.lib.delay import delay
 from tegula.memory.bank import NO_RW_CHECK
+from tegula.memory.ports import PsumReadSignature
 from tegula.tensor.systolic_array import WORD_IN_CYCLES, result_cycles
+from tegula.tensor.written_map import MarkSignature, WrittenMap
 
-__all__ = ["Psum", "PsumPartition", "WrittenMap", "reuse_cycles", "step_cycles", "write_cycles"]
+__all__ = [
+    "Psum",
+    "PsumArraySignature",
+    "PsumPartition",
+    "reuse_cycles",
+    "step_cycles",
+    "write_cycles",
+]
 
 
 def step_cycles() -> int:
@@ -25,6 +34,38 @@ def write_cycles(config: TileConfig) -> int:
 def reuse_cycles(config: TileConfig) -> int:
     """Cycles from the step of a word until a step that reads the same word sees it."""
     return write_cycles(config) + 1
+
+
+class PsumArraySignature(wiring.Signature):
+    """Accumulation into PSUM, seen from the array: partial sums out and in, column by column.
+
+    Members
+    -------
+    step_valid, step_accumulate : Out(1)
+        A column is in the array; its partial sums are added to the words at `step_addr`.
+    step_addr : Out(`range(config.psum_depth)`)
+    words_in : In(`data.ArrayLayout(config.psum_width, config.n)`)
+    accumulate : In(`config.n`)
+        Word p of a step, and whether it is accumulated onto, p + 1 cycles later.
+    words_out : Out(`data.ArrayLayout(config.psum_width, config.n)`)
+        Word p of a step, `write_cycles` + p cycles later.
+    pending : In(1)
+        A step has not written its last partition yet.
+    """
+
+    def __init__(self, config: TileConfig):
+        words = data.ArrayLayout(config.psum_width, config.n)
+        super().__init__(
+            {
+                "step_valid": Out(1),
+                "step_accumulate": Out(1),
+                "step_addr": Out(range(config.psum_depth)),
+                "words_in": In(words),
+                "accumulate": In(config.n),
+                "words_out": Out(words),
+                "pending": In(1),
+            }
+        )
 
 
 class PsumPartition(wiring.Component):
@@ -87,81 +128,6 @@ class PsumPartition(wiring.Component):
         return m
 
 
-class WrittenMap(wiring.Component):
-    """Which PSUM addresses the running program has written: a bit an address, for all partitions.
-
-    Bits are set when a column enters the array; whoever reads the word later is held back until it
-    has arrived (the tensor engine) or waits for a semaphore (the vector engine). Clearing takes
-    `psum_depth / 16` cycles, in which every answer is no and `ready` is low.
-
-    Parameters
-    ----------
-    config
-        The tile.
-
-    Members
-    -------
-    clear : In(1)
-        Forget everything; one cycle.
-    ready : Out(1)
-        Marks are taken.
-    mark_addr : In, mark_en : In(1)
-        Set a bit; seen by queries from the next cycle on.
-    mark_written : Out(1)
-        The bit at `mark_addr`, in the same cycle.
-    query_addr : In, query_written : Out(1)
-        The bit at `query_addr`, in the same cycle.
-    """
-
-    _ROW_BITS = 16
-
-    def __init__(self, config: TileConfig):
-        self._depth = config.psum_depth
-        super().__init__(
-            {
-                "clear": In(1),
-                "ready": Out(1),
-                "mark_addr": In(range(config.psum_depth)),
-                "mark_en": In(1),
-                "mark_written": Out(1),
-                "query_addr": In(range(config.psum_depth)),
-                "query_written": Out(1),
-            }
-        )
-
-    def elaborate(self, platform):
-        """Rows of sixteen bits in distributed memory, read, changed and written in a cycle."""
-        m = Module()
-        row_bits = min(self._ROW_BITS, self._depth)
-        bit_bits = (row_bits - 1).bit_length()
-        rows = self._depth // row_bits
-        m.submodules.rows = bits = memory.Memory(shape=row_bits, depth=rows, init=[])
-        mark, query = bits.read_port(domain="comb"), bits.read_port(domain="comb")
-        write = bits.write_port()
-        sweep = Signal(range(rows + 1))
-        m.d.comb += [
-            self.ready.eq(sweep == rows),
-            mark.addr.eq(self.mark_addr[bit_bits:]),
-            query.addr.eq(self.query_addr[bit_bits:]),
-            self.mark_written.eq(self.ready & mark.data.bit_select(self.mark_addr[:bit_bits], 1)),
-            self.query_written.eq(
-                self.ready & query.data.bit_select(self.query_addr[:bit_bits], 1)
-            ),
-        ]
-        with m.If(self.ready):
-            m.d.comb += [
-                write.addr.eq(mark.addr),
-                write.data.eq(mark.data | (1 << self.mark_addr[:bit_bits])),
-                write.en.eq(self.mark_en),
-            ]
-        with m.Else():
-            m.d.comb += [write.addr.eq(sweep), write.en.eq(1)]
-            m.d.sync += sweep.eq(sweep + 1)
-        with m.If(self.clear):
-            m.d.sync += sweep.eq(0)
-        return m
-
-
 class Psum(wiring.Component):
     """All partitions of PSUM, and the addresses that follow each column through the array.
 
@@ -177,43 +143,40 @@ class Psum(wiring.Component):
 
     Members
     -------
-    step_valid, step_accumulate : In(1), step_addr : In
-        A column is in the array.
-    words_to_array : Out(ArrayLayout(psum_width, n)), accumulate : Out(n)
-        To the array's `words_in` and `accumulate`.
-    words_from_array : In(ArrayLayout(psum_width, n))
-        The array's `words_out`.
-    read_addr : In, read_en : In(1), read_words : Out(ArrayLayout(psum_width, n))
-        The vector engine's port: the same address of all partitions, words a cycle later.
-    pending : Out(1)
-        A step has not written its last partition yet.
+    array : In(`PsumArraySignature`)
+        The array.
+    mark : In(`MarkSignature`)
+        Addresses that the tensor engine writes.
+    read : In(`PsumReadSignature`)
+        The vector engine.
+    clear : In(1)
+        A program begins, which has written no address; one cycle.
     """
 
     def __init__(self, config: TileConfig):
         self.config = config
-        address = range(config.psum_depth)
-        words = data.ArrayLayout(config.psum_width, config.n)
         super().__init__(
             {
-                "step_valid": In(1),
-                "step_accumulate": In(1),
-                "step_addr": In(address),
-                "words_to_array": Out(words),
-                "accumulate": Out(config.n),
-                "words_from_array": In(words),
-                "read_addr": In(address),
-                "read_en": In(1),
-                "read_words": Out(words),
-                "pending": Out(1),
+                "array": In(PsumArraySignature(config)),
+                "mark": In(MarkSignature(config)),
+                "read": In(PsumReadSignature(config)),
+                "clear": In(1),
             }
         )
 
     def elaborate(self, platform):
         """Ripple the read addresses, delay them, ripple the write addresses."""
         m = Module()
-        config = self.config
-        reading = Cat(self.step_valid, self.step_accumulate, self.step_addr)
-        writing = Cat(self.step_valid, self.step_addr)
+        config, array = self.config, self.array
+        m.submodules.written = written = WrittenMap(config)
+        connect(m, flipped(self.mark), written.mark)
+        m.d.comb += [
+            written.clear.eq(self.clear),
+            written.query_addr.eq(self.read.addr),
+            self.read.written.eq(written.query_written),
+        ]
+        reading = Cat(array.step_valid, array.step_accumulate, array.step_addr)
+        writing = Cat(array.step_valid, array.step_addr)
         valid = []
         for cycle in range(write_cycles(config)):
             writing = delay(m, writing, 1, f"in_flight_{cycle}")
@@ -224,17 +187,17 @@ class Psum(wiring.Component):
             m.d.comb += [
                 partition.array_en.eq(reading[0] & reading[1]),
                 partition.array_addr.eq(reading[2:]),
-                self.words_to_array[p].eq(partition.array_word),
+                array.words_in[p].eq(partition.array_word),
                 partition.write_en.eq(writing[0]),
                 partition.write_addr.eq(writing[1:]),
-                partition.write_word.eq(self.words_from_array[p]),
-                partition.read_en.eq(self.read_en),
-                partition.read_addr.eq(self.read_addr),
-                self.read_words[p].eq(partition.read_word),
+                partition.write_word.eq(array.words_out[p]),
+                partition.read_en.eq(self.read.en),
+                partition.read_addr.eq(self.read.addr),
+                self.read.data[p].eq(partition.read_word),
             ]
             reading = delay(m, reading, 1, f"reading_{p}")
-            m.d.comb += self.accumulate[p].eq(reading[0] & reading[1])
+            m.d.comb += array.accumulate[p].eq(reading[0] & reading[1])
             valid.append(writing[0])
             writing = delay(m, writing, 1, f"writing_{p}")
-        m.d.comb += self.pending.eq(Cat(valid).any())
+        m.d.comb += array.pending.eq(Cat(valid).any())
         return m

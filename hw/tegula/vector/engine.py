@@ -1,8 +1,8 @@
 """The vector engine: PSUM and scratchpad, through arithmetic and casts, to the scratchpad."""
 
 from amaranth.hdl import Const, Module, Mux, Signal, Value
-from amaranth.lib import data, wiring
-from amaranth.lib.wiring import In, Out, connect, flipped
+from amaranth.lib import wiring
+from amaranth.lib.wiring import Out, connect, flipped
 
 from tegula.arith.generator import Generator
 from tegula.config import TileConfig
@@ -10,7 +10,12 @@ from tegula.engine.interface import EngineSignature
 from tegula.engine.retirement import CompletionQueue
 from tegula.engine.trace import Activity
 from tegula.isa.instructions import Engine
-from tegula.memory.ports import PairReadSignature, VectorWriteSignature, vector_write_layout
+from tegula.memory.ports import (
+    PairReadSignature,
+    PsumReadSignature,
+    VectorWriteSignature,
+    vector_write_layout,
+)
 from tegula.vector.control_pipeline import ElementPipeline
 from tegula.vector.lane import VectorLane
 from tegula.vector.sequencer import ElementSequencer
@@ -40,10 +45,8 @@ class VectorEngine(wiring.Component):
     -------
     engine : Out(EngineSignature)
         Control.
-    psum_addr : Out, psum_en : Out(1), psum_data : In(ArrayLayout(psum_width, n))
-        PSUM read, always granted, data a cycle later.
-    psum_written : In(1)
-        Whether the word at `psum_addr` was written, in the same cycle.
+    psum : Out(`PsumReadSignature`)
+        Operands, from PSUM.
     x, y : Out(`PairReadSignature`)
         Operands, from the scratchpad.
     write : Out(`VectorWriteSignature`)
@@ -55,10 +58,7 @@ class VectorEngine(wiring.Component):
         super().__init__(
             {
                 "engine": Out(EngineSignature(config, Engine.VECTOR)),
-                "psum_addr": Out(range(config.psum_depth)),
-                "psum_en": Out(1),
-                "psum_data": In(data.ArrayLayout(config.psum_width, config.n)),
-                "psum_written": In(1),
+                "psum": Out(PsumReadSignature(config)),
                 "x": Out(PairReadSignature(config)),
                 "y": Out(PairReadSignature(config)),
                 "write": Out(VectorWriteSignature(config)),
@@ -79,9 +79,9 @@ class VectorEngine(wiring.Component):
         done, writing = self._write(m, pipeline, lanes)
         drained = pipeline.drained & ~writing
         m.d.comb += [
-            self.psum_addr.eq(sequencer.psum_addr),
-            self.psum_en.eq(sequencer.psum_en),
-            sequencer.psum_written.eq(self.psum_written),
+            self.psum.addr.eq(sequencer.psum_addr),
+            self.psum.en.eq(sequencer.psum_en),
+            sequencer.psum_written.eq(self.psum.written),
             sequencer.room.eq(completions.room),
             sequencer.drained.eq(drained),
             sequencer.alone.eq(completions.level == 1),
@@ -130,7 +130,7 @@ class VectorEngine(wiring.Component):
                 generator.word.eq(lane.state_word),
                 lane.number.eq(generator.number),
                 lane.controls.eq(pipeline.controls),
-                lane.psum_word.eq(self.psum_data[p]),
+                lane.psum_word.eq(self.psum.data[p]),
                 lane.x_word.eq(self.x.data[p]),
                 lane.y_word.eq(self.y.data[p]),
             ]

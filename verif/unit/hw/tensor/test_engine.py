@@ -13,7 +13,7 @@ from tegula.isa.instructions import by_mnemonic
 from tegula.isa.traps import Trap
 from tegula.memory.scratchpad import Scratchpad
 from tegula.tensor.engine import TensorEngine, complete_cycles
-from tegula.tensor.psum import Psum, WrittenMap, reuse_cycles
+from tegula.tensor.psum import Psum, reuse_cycles
 from tegula.tensor.systolic_array import swap_cycles
 from tegula_golden.numerics.accumulate import PartialSums, accumulate
 from verif.stimuli.operands import operands
@@ -30,29 +30,16 @@ class TensorTop(wiring.Component):
         self.engine_block = TensorEngine(config)
         self.scratchpad = Scratchpad(config)
         self.psum = Psum(config)
-        self.written = WrittenMap(config)
         super().__init__({})
 
     def elaborate(self, platform):
         m = Module()
-        tensor, scratchpad = self.engine_block, self.scratchpad
-        psum, written = self.psum, self.written
-        m.submodules += [tensor, scratchpad, psum, written]
+        tensor, scratchpad, psum = self.engine_block, self.scratchpad, self.psum
+        m.submodules += [tensor, scratchpad, psum]
         wiring.connect(m, tensor.moving, scratchpad.moving)
         wiring.connect(m, tensor.stationary, scratchpad.stationary)
-        m.d.comb += [
-            psum.step_valid.eq(tensor.step_valid),
-            psum.step_accumulate.eq(tensor.step_accumulate),
-            psum.step_addr.eq(tensor.step_addr),
-            tensor.words_in.eq(psum.words_to_array),
-            tensor.accumulate.eq(psum.accumulate),
-            psum.words_from_array.eq(tensor.words_out),
-            tensor.psum_pending.eq(psum.pending),
-            written.mark_addr.eq(tensor.mark_addr),
-            written.mark_en.eq(tensor.mark_en),
-            tensor.map_ready.eq(written.ready),
-            tensor.map_written.eq(written.mark_written),
-        ]
+        wiring.connect(m, tensor.psum, psum.array)
+        wiring.connect(m, tensor.mark, psum.mark)
         return m
 
 
@@ -84,9 +71,9 @@ class Run:
         ctx.set(top.scratchpad.vector_write.payload.enable, 0)
         await ctx.tick().repeat(self.config.psum_depth // 16 + 4)
         if self._clears:
-            ctx.set(top.written.clear, 1)
+            ctx.set(top.psum.clear, 1)
             await ctx.tick()
-            ctx.set(top.written.clear, 0)
+            ctx.set(top.psum.clear, 0)
         for port in engine.signals:
             ctx.set(port.ready, 1)
         instructions = [instruction_item(pc, *item) for pc, item in enumerate(self._program)]
@@ -114,11 +101,11 @@ class Run:
             await ctx.tick().repeat(complete_cycles(self.config) + 2)
             assert ctx.get(engine.idle)
         for addr in range(self.psum.shape[1]):
-            ctx.set(top.psum.read_addr, addr)
-            ctx.set(top.psum.read_en, 1)
+            ctx.set(top.psum.read.addr, addr)
+            ctx.set(top.psum.read.en, 1)
             await ctx.tick().repeat(READ_PORT_CYCLES)
             for p in range(self.config.n):
-                self.psum[p, addr] = ctx.get(top.psum.read_words[p])
+                self.psum[p, addr] = ctx.get(top.psum.read.data[p])
         self.cycles = cycle
 
 

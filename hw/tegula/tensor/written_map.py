@@ -1,0 +1,102 @@
+"""Map of the PSUM addresses that the running program has written."""
+
+from amaranth.hdl import Module, Signal
+from amaranth.lib import memory, wiring
+from amaranth.lib.wiring import In, Out
+
+from tegula.config import TileConfig
+
+__all__ = ["MarkSignature", "WrittenMap"]
+
+
+class MarkSignature(wiring.Signature):
+    """Mark of a PSUM address as written, seen from the tensor engine.
+
+    Members
+    -------
+    addr : Out(`range(config.psum_depth)`)
+    en : Out(1)
+        `addr` is written from now on.
+    ready : In(1)
+        Marks are taken.
+    written : In(1)
+        `addr` was written before; in the same cycle.
+    """
+
+    def __init__(self, config: TileConfig):
+        super().__init__(
+            {
+                "addr": Out(range(config.psum_depth)),
+                "en": Out(1),
+                "ready": In(1),
+                "written": In(1),
+            }
+        )
+
+
+class WrittenMap(wiring.Component):
+    """PSUM addresses that the running program has written: a bit an address, for all partitions.
+
+    Bits are set when a column enters the array; whoever reads the word later is held back until it
+    has arrived (the tensor engine) or waits for a semaphore (the vector engine). Clearing takes
+    ``psum_depth / 16`` cycles, in which every answer is 0 and `mark.ready` is low.
+
+    Parameters
+    ----------
+    config
+        The tile.
+
+    Members
+    -------
+    clear : In(1)
+        Forget everything; one cycle.
+    mark : In(`MarkSignature`)
+        Sets a bit, which queries see from the next cycle on.
+    query_addr : In(`range(config.psum_depth)`)
+    query_written : Out(1)
+        The bit at `query_addr`, in the same cycle.
+    """
+
+    _ROW_BITS = 16
+
+    def __init__(self, config: TileConfig):
+        self._depth = config.psum_depth
+        super().__init__(
+            {
+                "clear": In(1),
+                "mark": In(MarkSignature(config)),
+                "query_addr": In(range(config.psum_depth)),
+                "query_written": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        """Rows of sixteen bits in distributed memory, read, changed and written in a cycle."""
+        m = Module()
+        row_bits = min(self._ROW_BITS, self._depth)
+        bit_bits = (row_bits - 1).bit_length()
+        rows = self._depth // row_bits
+        m.submodules.rows = bits = memory.Memory(shape=row_bits, depth=rows, init=[])
+        mark, query = bits.read_port(domain="comb"), bits.read_port(domain="comb")
+        write = bits.write_port()
+        sweep, ready = Signal(range(rows + 1)), self.mark.ready
+        marked, queried = self.mark.addr[:bit_bits], self.query_addr[:bit_bits]
+        m.d.comb += [
+            ready.eq(sweep == rows),
+            mark.addr.eq(self.mark.addr[bit_bits:]),
+            query.addr.eq(self.query_addr[bit_bits:]),
+            self.mark.written.eq(ready & mark.data.bit_select(marked, 1)),
+            self.query_written.eq(ready & query.data.bit_select(queried, 1)),
+        ]
+        with m.If(ready):
+            m.d.comb += [
+                write.addr.eq(mark.addr),
+                write.data.eq(mark.data | (1 << marked)),
+                write.en.eq(self.mark.en),
+            ]
+        with m.Else():
+            m.d.comb += [write.addr.eq(sweep), write.en.eq(1)]
+            m.d.sync += sweep.eq(sweep + 1)
+        with m.If(self.clear):
+            m.d.sync += sweep.eq(0)
+        return m
