@@ -79,12 +79,10 @@ class Tile(wiring.Component):
         return m
 
     def _connect_host(self, m):
-        control, axi = self._control, self.m_axi
+        control = self._control
         connect(m, flipped(self.s_axil), control.s_axil)
         m.d.comb += [
             self.irq.eq(control.irq),
-            control.read_beat.eq(axi.rvalid & axi.rready),
-            control.write_beat.eq(axi.wvalid & axi.wready),
             *(
                 getattr(self, name).eq(getattr(control, name))
                 for name in trace_signature(self.config)
@@ -95,15 +93,12 @@ class Tile(wiring.Component):
         control = self._control
         for name in ("tensor", "vector", "activation", "load", "store"):
             connect(m, getattr(control, name), getattr(self, f"_{name}").engine)
-        for engine in (self._load, self._store):
-            m.d.comb += [
-                engine.window_base.eq(control.window_base),
-                engine.window_last.eq(control.window_last),
-            ]
+        connect(m, control.window, self._load.window, self._store.window)
 
     def _connect_bus(self, m):
         bus, control = self._bus, self._control
         connect(m, flipped(self.m_axi), bus.m_axi)
+        connect(m, bus.beats, control.beats)
         connect(m, control.ar, bus.fetch_ar)
         connect(m, control.r, bus.fetch_r)
         connect(m, self._load.ar, bus.load_ar)

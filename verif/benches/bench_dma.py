@@ -42,7 +42,7 @@ class DmaBench:
         self.expected = self.memory.content.copy()
         window = (BASE + GUARD_BYTES, BASE + size - GUARD_BYTES - 1)
         self.bus = Bus(cfg, self.expected, BASE, window)
-        dut.window_base.value, dut.window_last.value = window
+        dut.window__base.value, dut.window__last.value = window
         self.rate = 0.0
 
     @classmethod

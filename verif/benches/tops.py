@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 
 from tegula.activation.engine import ActivationEngine
 from tegula.bus.arbiter import AxiMaster
-from tegula.bus.axi import Axi4LiteSignature, Axi4Signature
+from tegula.bus.axi import Axi4LiteSignature, Axi4Signature, WindowSignature
 from tegula.config import TileConfig
 from tegula.control.front_end import Control
 from tegula.control.registers import ADDRESS_BITS
@@ -107,7 +107,7 @@ class DmaTop(wiring.Component):
     -------
     load, store : Out(EngineSignature)
         The engines' queues, signals, traps and stops.
-    window_base, window_last : In(48)
+    window : In(WindowSignature)
         Of both engines.
     m_axi : Out(Axi4Signature)
         Memory.
@@ -119,8 +119,7 @@ class DmaTop(wiring.Component):
             {
                 "load": Out(EngineSignature(config, Engine.LOAD)),
                 "store": Out(EngineSignature(config, Engine.STORE)),
-                "window_base": In(48),
-                "window_last": In(48),
+                "window": In(WindowSignature()),
                 "m_axi": Out(Axi4Signature(config)),
             }
         )
@@ -135,10 +134,7 @@ class DmaTop(wiring.Component):
         m.submodules.bus = bus = AxiMaster(self._config)
         for port, engine in ((self.load, load), (self.store, store)):
             connect(m, flipped(port), engine.engine)
-            m.d.comb += [
-                engine.window_base.eq(self.window_base),
-                engine.window_last.eq(self.window_last),
-            ]
+        connect(m, flipped(self.window), load.window, store.window)
         connect(m, flipped(self.m_axi), bus.m_axi)
         connect(m, load.ar, bus.load_ar)
         connect(m, load.r, bus.load_r)
@@ -195,13 +191,11 @@ class ControlTop(wiring.Component):
         connect(m, control.ar, bus.fetch_ar)
         connect(m, control.r, bus.fetch_r)
         connect(m, flipped(self.m_axi), bus.m_axi)
+        connect(m, bus.beats, control.beats)
         for engine in ENGINES:
             name = engine.name.lower()
             connect(m, flipped(getattr(self, name)), getattr(control, name))
-        m.d.comb += [
-            self.irq.eq(control.irq),
-            control.read_beat.eq(self.m_axi.rvalid & self.m_axi.rready),
-        ]
+        m.d.comb += self.irq.eq(control.irq)
         return m
 
 

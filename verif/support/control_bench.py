@@ -205,7 +205,7 @@ class ControlBench:
         """The program memory; drives the read strobe of the counters too."""
         dut, queue, held, cycle = self.dut, deque(), None, 0
         rng = random.Random(f"{self.seed} memory")
-        outputs = Outputs(ready=dut.ar.ready, valid=dut.r.valid, strobe=dut.read_beat)
+        outputs = Outputs(ready=dut.ar.ready, valid=dut.r.valid, strobe=dut.beats.read)
         data, response = dut.r.payload.data, dut.r.payload.resp
         step = self.config.bus_bytes
         inputs = (dut.ar.valid, dut.ar.payload.addr, dut.ar.payload.len, dut.r.ready)

@@ -307,8 +307,8 @@ class Bench:
 
     async def _run(self, ctx, commands, budget, gap):
         dut, engine = self.dut, self.dut.engine
-        ctx.set(dut.window_base, self.window[0])
-        ctx.set(dut.window_last, self.window[1])
+        ctx.set(dut.window.base, self.window[0])
+        ctx.set(dut.window.last, self.window[1])
         queue = deque(commands)
         offered = ready = stop = quiet_cycles = 0
         probes = [

@@ -10,6 +10,7 @@ from tegula.bus.axi import (
     READ_ID_LOAD,
     READ_ID_STORE,
     Axi4Signature,
+    BeatsSignature,
     axi_read_data_layout,
     axi_request_layout,
     axi_write_data_layout,
@@ -109,7 +110,8 @@ class AxiMaster(wiring.Component):
     load_r, store_r, fetch_r : Out(stream of `axi_read_data_layout`)
     aw : In(stream of `axi_request_layout`), w : In(stream of `axi_write_data_layout`)
     b : Out(stream of 2-bit responses)
-    m_axi : Out(Axi4Signature)
+    beats : Out(`BeatsSignature`)
+    m_axi : Out(`Axi4Signature`)
     """
 
     def __init__(self, config: TileConfig):
@@ -123,6 +125,7 @@ class AxiMaster(wiring.Component):
                 "aw": In(request),
                 "w": In(stream.Signature(axi_write_data_layout(config))),
                 "b": Out(stream.Signature(2)),
+                "beats": Out(BeatsSignature()),
                 "m_axi": Out(Axi4Signature(config)),
             }
         )
@@ -155,6 +158,8 @@ class AxiMaster(wiring.Component):
             self.b.valid.eq(axi.bvalid),
             self.b.payload.eq(axi.bresp),
             axi.bready.eq(self.b.ready),
+            self.beats.read.eq(axi.rvalid & axi.rready),
+            self.beats.write.eq(axi.wvalid & axi.wready),
         ]
         return m
 

@@ -1,7 +1,7 @@
 """AXI4 and AXI4-Lite port signatures (AMBA AXI and ACE Protocol Specification, IHI 0022H).
 
-Members are flat and carry the specification's names in lower case, so that ports of the Verilog are
-called `m_axi__awvalid` and bus functional models bind to them by prefix.
+Their members are flat and carry the specification's names in lower case, so that ports of the
+Verilog are called `m_axi__awvalid` and bus functional models bind to them by prefix.
 """
 
 from amaranth.lib import data, wiring
@@ -15,6 +15,8 @@ __all__ = [
     "READ_ID_STORE",
     "Axi4LiteSignature",
     "Axi4Signature",
+    "BeatsSignature",
+    "WindowSignature",
     "axi_read_data_layout",
     "axi_request_layout",
     "axi_write_data_layout",
@@ -99,6 +101,33 @@ class Axi4LiteSignature(wiring.Signature):
                 "rready": Out(1),
             }
         )
+
+
+class BeatsSignature(wiring.Signature):
+    """Events of the bus for the counters, seen from the bus.
+
+    Members
+    -------
+    read, write : Out(1)
+        A beat of read or write data is transferred in this cycle.
+    """
+
+    def __init__(self):
+        super().__init__({"read": Out(1), "write": Out(1)})
+
+
+class WindowSignature(wiring.Signature):
+    """Bytes of memory that the DMA engines may access, seen from the front end.
+
+    Members
+    -------
+    base, last : Out(48)
+        Addresses of the first and the last byte; constant while a program runs. A window whose last
+        byte lies before its first has none.
+    """
+
+    def __init__(self):
+        super().__init__({"base": Out(48), "last": Out(48)})
 
 
 def axi_request_layout(config: TileConfig) -> data.StructLayout:

@@ -4,7 +4,13 @@ from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
-from tegula.bus.axi import Axi4LiteSignature, axi_read_data_layout, axi_request_layout
+from tegula.bus.axi import (
+    Axi4LiteSignature,
+    BeatsSignature,
+    WindowSignature,
+    axi_read_data_layout,
+    axi_request_layout,
+)
 from tegula.config import TileConfig
 from tegula.control.counters import EVENTS, Counters
 from tegula.control.decoder import Decoder
@@ -56,12 +62,11 @@ class Control(wiring.Component):
         The engines, with `SIGNAL_PORTS` signal ports each.
     start : Out(1)
         For one cycle: a program begins; the engines are idle.
-    window_base, window_last : Out(48)
-        First and last byte that engines may access; constant while a program runs. `window_last` is
-        clipped to the addresses that the bus has. A base of more than 48 bits is a window without
-        bytes: its last byte lies before its first.
-    read_beat, write_beat : In(1)
-        A beat is transferred on the AXI bus in this cycle.
+    window : Out(`WindowSignature`)
+        `window.last` is clipped to the addresses that the bus has. A base of more than 48 bits is a
+        window without bytes.
+    beats : In(`BeatsSignature`)
+        Events of the bus, for the counters.
     trace_control, trace_tensor, trace_vector ...
         In a traced tile: `trace_signature`.
     """
@@ -79,10 +84,8 @@ class Control(wiring.Component):
                     for engine in ENGINES
                 },
                 "start": Out(1),
-                "window_base": Out(48),
-                "window_last": Out(48),
-                "read_beat": In(1),
-                "write_beat": In(1),
+                "window": Out(WindowSignature()),
+                "beats": In(BeatsSignature()),
                 **trace_signature(config),
             }
         )
@@ -209,8 +212,8 @@ class Control(wiring.Component):
                 name = f"{engine.name.lower()}_{event}"
                 m.d.comb += getattr(registers, name).eq(getattr(counters, name))
         m.d.comb += [
-            counters.read_beat.eq(self.read_beat),
-            counters.write_beat.eq(self.write_beat),
+            counters.read_beat.eq(self.beats.read),
+            counters.write_beat.eq(self.beats.write),
             registers.read_beats.eq(counters.read_beats),
             registers.write_beats.eq(counters.write_beats),
             Cat(registers.cycles_low, registers.cycles_high).eq(counters.cycles),
@@ -240,12 +243,12 @@ class Control(wiring.Component):
         nothing = base[48:].any()
         illegal, outside = Signal(), Signal()
         m.d.sync += [
-            self.window_base.eq(Mux(nothing, (1 << 48) - 1, base[:48])),
-            self.window_last.eq(Mux(nothing, 0, Mux(last[width:].any(), (1 << width) - 1, last))),
+            self.window.base.eq(Mux(nothing, (1 << 48) - 1, base[:48])),
+            self.window.last.eq(Mux(nothing, 0, Mux(last[width:].any(), (1 << width) - 1, last))),
             program_last.eq(program[:48] + size - 1),
             beyond.eq(program[48:].any()),
             outside.eq(
-                (program[:48] < self.window_base) | (program_last > self.window_last) | beyond
+                (program[:48] < self.window.base) | (program_last > self.window.last) | beyond
             ),
             illegal.eq(
                 (program % _PROGRAM_ALIGNMENT != 0)

@@ -5,7 +5,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
-from tegula.bus.axi import axi_read_data_layout, axi_request_layout
+from tegula.bus.axi import WindowSignature, axi_read_data_layout, axi_request_layout
 from tegula.config import TileConfig
 from tegula.dma.accumulate import LoadAccumulator
 from tegula.dma.align import ReadAligner
@@ -47,8 +47,8 @@ class LoadEngine(wiring.Component):
     engine : Out(EngineSignature(config, Engine.LOAD))
         `busy`: in the cycle before, a beat or a write moved. `stall`: none did, and an instruction
         is in progress (it waits for memory, for the scratchpad, or for its first address).
-    window_base, window_last : In(48)
-        First and last byte that may be read.
+    window : In(`WindowSignature`)
+        Bytes that may be read.
     ar : Out(stream of `axi_request_layout`), r : In(stream of `axi_read_data_layout`)
         Answers in the order of the requests.
     write : Out(stream of `sbuf_write_layout`)
@@ -64,8 +64,7 @@ class LoadEngine(wiring.Component):
         super().__init__(
             {
                 "engine": Out(EngineSignature(config, Engine.LOAD)),
-                "window_base": In(48),
-                "window_last": In(48),
+                "window": In(WindowSignature()),
                 "ar": Out(stream.Signature(axi_request_layout(config))),
                 "r": In(stream.Signature(axi_read_data_layout(config))),
                 "write": Out(stream.Signature(sbuf_write_layout(config))),
@@ -91,12 +90,11 @@ class LoadEngine(wiring.Component):
         m.submodules.accumulator = accumulator = LoadAccumulator(config)
 
         wiring.connect(m, generator.tickets, retirement.tickets)
+        wiring.connect(m, wiring.flipped(self.window), generator.window)
         m.d.comb += [
             generator.instr.payload.eq(engine.instr.payload),
             generator.instr.valid.eq(engine.instr.valid & ~flush),
             engine.instr.ready.eq(generator.instr.ready & ~flush),
-            generator.window_base.eq(self.window_base),
-            generator.window_last.eq(self.window_last),
         ]
         self._fork_runs(m, generator, splitter, places)
         failed = Signal()

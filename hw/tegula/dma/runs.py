@@ -5,6 +5,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
+from tegula.bus.axi import WindowSignature
 from tegula.config import TileConfig
 from tegula.dma.layouts import ACCUMULATE_BITS, ItemKind, run_layout
 from tegula.engine.interface import instruction_layout, payload_layout, ticket_layout
@@ -49,8 +50,8 @@ class RunGenerator(wiring.Component):
     -------
     instr : In(stream of `instruction_layout(engine)`)
         Held while it is walked, so that its strides need no registers of their own.
-    window_base, window_last : In(48)
-        First and last byte that may be accessed. Bytes that `axi_addr_width` cannot express are
+    window : In(`WindowSignature`)
+        Bytes that may be accessed. Bytes that `axi_addr_width` cannot express are
         never inside.
     tickets : Out(stream of `ticket_layout`)
         One for each instruction, when it is begun.
@@ -70,8 +71,7 @@ class RunGenerator(wiring.Component):
         super().__init__(
             {
                 "instr": In(stream.Signature(instruction_layout(engine))),
-                "window_base": In(48),
-                "window_last": In(48),
+                "window": In(WindowSignature()),
                 "tickets": Out(stream.Signature(ticket_layout(config))),
                 "runs": Out(stream.Signature(run_layout(config))),
                 "trap_cause": Out(4),
@@ -236,8 +236,8 @@ class RunGenerator(wiring.Component):
                 checked_valid.eq(extents_valid),
                 checked.eq(extents),
                 bad_window.eq(
-                    (extents.mem < self.window_base)
-                    | (extents.mem_end > self.window_last)
+                    (extents.mem < self.window.base)
+                    | (extents.mem_end > self.window.last)
                     | (extents.mem_end >> config.axi_addr_width).any()
                 ),
                 bad_range.eq(

@@ -5,7 +5,12 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
-from tegula.bus.axi import axi_read_data_layout, axi_request_layout, axi_write_data_layout
+from tegula.bus.axi import (
+    WindowSignature,
+    axi_read_data_layout,
+    axi_request_layout,
+    axi_write_data_layout,
+)
 from tegula.config import TileConfig
 from tegula.dma.accumulate import StoreAccumulator
 from tegula.dma.align import WriteAligner
@@ -47,8 +52,8 @@ class StoreEngine(wiring.Component):
     engine : Out(EngineSignature(config, Engine.STORE))
         `busy`: in the cycle before, a read or a beat moved. `stall`: none did, and an instruction
         is in progress (it waits for memory, for the scratchpad, or for its first address).
-    window_base, window_last : In(48)
-        First and last byte that may be written.
+    window : In(`WindowSignature`)
+        Bytes that may be written.
     read : Out(`ChunkReadSignature`)
         Answers in the order of the requests, at any latency. At most 16 are outstanding.
     aw : Out(stream of `axi_request_layout`), w : Out(stream of `axi_write_data_layout`)
@@ -66,8 +71,7 @@ class StoreEngine(wiring.Component):
         super().__init__(
             {
                 "engine": Out(EngineSignature(config, Engine.STORE)),
-                "window_base": In(48),
-                "window_last": In(48),
+                "window": In(WindowSignature()),
                 "read": Out(ChunkReadSignature(config)),
                 "aw": Out(stream.Signature(axi_request_layout(config))),
                 "w": Out(stream.Signature(axi_write_data_layout(config))),
@@ -97,12 +101,11 @@ class StoreEngine(wiring.Component):
         m.submodules.packer = packer = droppable(Packer(config, chunk))
 
         wiring.connect(m, generator.tickets, retirement.tickets)
+        wiring.connect(m, wiring.flipped(self.window), generator.window)
         m.d.comb += [
             generator.instr.payload.eq(engine.instr.payload),
             generator.instr.valid.eq(engine.instr.valid & ~flush),
             engine.instr.ready.eq(generator.instr.ready & ~flush),
-            generator.window_base.eq(self.window_base),
-            generator.window_last.eq(self.window_last),
             gather.flush.eq(flush),
         ]
         self._fork_runs(m, generator, splitter, gather)

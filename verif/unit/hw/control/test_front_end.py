@@ -199,8 +199,8 @@ def test_a_window_that_just_holds_the_program_is_enough():
         last = (1 << 32) - 32
         outcome = await bench.run(words, program=last - 32, window=(0, (1 << 48) - 1))
         assert outcome.status == DONE
-        assert bench.ctx.get(bench.dut.window_base) == 0
-        assert bench.ctx.get(bench.dut.window_last) == (1 << 32) - 1
+        assert bench.ctx.get(bench.dut.window.base) == 0
+        assert bench.ctx.get(bench.dut.window.last) == (1 << 32) - 1
 
     ControlBench(CONFIG, scenario)
 

@@ -172,7 +172,7 @@ def test_a_window_that_begins_above_48_bits_has_no_byte(bit):
             assert outcome.trap == (Trap.MEMORY_WINDOW, Engine.CONTROL, 0, PROGRAM)
             assert outcome.bursts == []
             first, last = (
-                bench.ctx.get(port) for port in (bench.dut.window_base, bench.dut.window_last)
+                bench.ctx.get(port) for port in (bench.dut.window.base, bench.dut.window.last)
             )
             assert first > last
 
@@ -184,7 +184,7 @@ def test_a_window_that_ends_above_the_bus_ends_with_the_bus(bit):
     async def scenario(bench):
         outcome = await bench.run([HALT], window=(0, 1 << bit))
         assert (outcome.status, outcome.trap) == (DONE, NO_TRAP)
-        assert bench.ctx.get(bench.dut.window_last) == (1 << CONFIG.axi_addr_width) - 1
+        assert bench.ctx.get(bench.dut.window.last) == (1 << CONFIG.axi_addr_width) - 1
 
     ControlBench(CONFIG, scenario)
 

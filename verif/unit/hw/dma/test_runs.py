@@ -38,8 +38,8 @@ def generate(config, descriptors, *, count, ready=lambda: True, window=WINDOW, b
     seen, trap = [], []
 
     async def bench(ctx):
-        ctx.set(dut.window_base, window[0])
-        ctx.set(dut.window_last, window[1])
+        ctx.set(dut.window.base, window[0])
+        ctx.set(dut.window.last, window[1])
         ctx.set(dut.tickets.ready, 1)
         queue = list(descriptors)
         cycle = 0
