@@ -42,8 +42,9 @@ class Tile(wiring.Component):
         The host: registers of `tegula.isa.registers`.
     irq : Out(1)
         High while an interrupt is pending and enabled.
-    trace_control, trace_tensor, trace_vector ... : Out
-        What a traced tile shows in each cycle: `tegula.engine.trace`.
+    trace_control : Out(StructLayout(CONTROL_FIELDS))
+    trace_<engine> : Out(StructLayout(ENGINE_FIELDS))
+        In a traced tile, its state in each cycle: `tegula.engine.trace`.
     """
 
     def __init__(self, config: TileConfig):

@@ -39,7 +39,7 @@ class ActivationEngine(wiring.Component):
     -------
     engine : Out(EngineSignature)
         Control.
-    row : Out(`RowReadSignature`)
+    row : Out(RowReadSignature)
         Operands, from the scratchpad.
     write : Out(stream of `row_write_layout`)
         Results.

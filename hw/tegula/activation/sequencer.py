@@ -42,11 +42,11 @@ class ColumnSequencer(wiring.Component):
 
     Members
     -------
-    instr : In(stream of instruction_layout)
+    instr : In(stream of `instruction_layout(Engine.ACTIVATION)`)
         Instructions.
     start : Out(1), entry : Out(completion_layout), room : In(1)
         An instruction starts; how it will be signalled; whether that can be remembered.
-    row : Out(stream of an address), row_valid : In(1), row_data : In(ArrayLayout(16, n))
+    row : Out(stream of range(sbuf_depth)), row_valid : In(1), row_data : In(ArrayLayout(16, n))
         Scratchpad rows; answers in order, a fixed time after acceptance.
     column : Out(stream of {column, words})
         A column with its words, the low row in the low halves.

@@ -38,9 +38,9 @@ class Combiner(wiring.Component):
     -------
     start : In(1), stop : In(1)
         Begin, for one cycle; drop everything.
-    read_addr : Out, hold : Out(1), enter : Out(1)
+    read_addr : Out(range(groups * SLOTS)), hold : Out(1), enter : Out(1)
         Word that is read; it is held; it enters the adder with what is held.
-    write : Out(1), write_addr : Out
+    write : Out(1), write_addr : Out(range(groups * SLOTS))
         What leaves the adder in this cycle is written.
     leaves : Out(1)
         What leaves the adder in this cycle is a result.

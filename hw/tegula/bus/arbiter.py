@@ -109,9 +109,10 @@ class AxiMaster(wiring.Component):
     load_ar, store_ar, fetch_ar : In(stream of `axi_request_layout`)
     load_r, store_r, fetch_r : Out(stream of `axi_read_data_layout`)
     aw : In(stream of `axi_request_layout`), w : In(stream of `axi_write_data_layout`)
-    b : Out(stream of 2-bit responses)
-    beats : Out(`BeatsSignature`)
-    m_axi : Out(`Axi4Signature`)
+    b : Out(stream of 2)
+        Responses.
+    beats : Out(BeatsSignature)
+    m_axi : Out(Axi4Signature)
     """
 
     def __init__(self, config: TileConfig):

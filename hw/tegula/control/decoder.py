@@ -58,9 +58,9 @@ class Decoder(wiring.Component):
     -------
     granule : In(stream of `granule_layout`)
         The program in order.
-    granules : In
+    granules : In(PC_BITS + 1)
         Size of the program.
-    tensor, vector, load, store : Out(stream of `queue_layout`)
+    <engine> : Out(stream of `queue_layout`)
         To the queues; at most one is valid. Payload bits beyond the instruction's own granules are
         what an earlier instruction left there.
     clear : In(1)
@@ -69,7 +69,7 @@ class Decoder(wiring.Component):
         Nothing can be dispatched until a queue gives way: a queue is full, or the next is `halted`.
     halted : Out(1)
         All instructions before `halt` are dispatched.
-    fault : Out(1), fault_cause : Out(4), fault_pc : Out, fault_address : Out(48)
+    fault : Out(1), fault_cause : Out(4), fault_pc : Out(PC_BITS + 1), fault_address : Out(48)
         All instructions before this trap are dispatched. `fault_pc` counts granules.
     """
 

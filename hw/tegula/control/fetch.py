@@ -50,7 +50,7 @@ class Fetch(wiring.Component):
         Begin a program; only while `idle`.
     stop : In(1)
         While high, no further burst is requested and what arrives is thrown away.
-    program : In, granules : In
+    program : In(axi_addr_width), granules : In(PC_BITS + 1)
         Address in bytes, a multiple of 64, and size of the program; constant while it runs.
     ar : Out(stream of `axi_request_layout`), r : In(stream of `axi_read_data_layout`)
         The read channel. `r.ready` is always high.

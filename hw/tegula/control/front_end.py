@@ -58,16 +58,17 @@ class Control(wiring.Component):
         Level: IRQ is pending and enabled. A start clears IRQ, so each program's end is an edge.
     ar : Out(stream of `axi_request_layout`), r : In(stream of `axi_read_data_layout`)
         Instruction fetch. `r.ready` is always high.
-    tensor, vector, load, store : In(EngineSignature)
+    <engine> : In(EngineSignature(config, engine, SIGNAL_PORTS[engine]))
         The engines, with `SIGNAL_PORTS` signal ports each.
     start : Out(1)
         For one cycle: a program begins; the engines are idle.
-    window : Out(`WindowSignature`)
+    window : Out(WindowSignature)
         `window.last` is clipped to the addresses that the bus has. A base of more than 48 bits is a
         window without bytes.
-    beats : In(`BeatsSignature`)
+    beats : In(BeatsSignature)
         Events of the bus, for the counters.
-    trace_control, trace_tensor, trace_vector ...
+    trace_control : Out(StructLayout(CONTROL_FIELDS))
+    trace_<engine> : Out(StructLayout(ENGINE_FIELDS))
         In a traced tile: `trace_signature`.
     """
 

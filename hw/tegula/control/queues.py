@@ -49,7 +49,7 @@ class EngineQueue(wiring.Component):
         No instruction is held.
     waiting : Out(1)
         The head's wait is not over. Its `pc` and `sem` are `head_pc` and `head_sem`.
-    head_pc, head_sem : Out
+    head_pc : Out(PC_BITS), head_sem : Out(range(semaphores))
         Position of the head in granules, and the semaphore that it waits on.
     """
 

@@ -49,11 +49,13 @@ class RegisterFile(wiring.Component):
         The host's port.
     busy : In(1)
         Protects the registers of the running program.
-    <name> : In(32) for each "ro" register but the constants IDENTITY and SHAPE; else Out(32)
-        Value of the register, name in lower case. Of a "wo" register: the bits written as 1,
-        for one cycle.
-    <name>_set, <name>_clear : In(32) for each "w1c" register
-        Bits to set and to clear. Setting wins over clearing, by this or by a write.
+    <ro> : In(32)
+        Value of each "ro" register but the constants IDENTITY and SHAPE, name in lower case.
+    <other> : Out(32)
+        Value of each other register. Of a "wo" register: the bits written as 1, for one cycle.
+    <w1c>_set, <w1c>_clear : In(32)
+        Bits to set and to clear in each "w1c" register. Setting wins over clearing, by this or by a
+        write.
     """
 
     def __init__(self, config: TileConfig):

@@ -50,7 +50,7 @@ class SemaphoreFile(wiring.Component):
         In the order of `ENGINES`, each engine's `SIGNAL_PORTS` next to each other.
     clear : In(1)
         Sets all counts to zero and forgets the operation under way.
-    overflow : Out(1), overflow_engine : Out(4), overflow_sem : Out
+    overflow : Out(1), overflow_engine : Out(4), overflow_sem : Out(range(semaphores))
         For one cycle: a signal would have carried a semaphore past its width. The count is kept.
     """
 

@@ -40,7 +40,7 @@ class TrapRecord(wiring.Component):
         Forget the record; a trap in the same cycle does not count.
     taken : Out(1)
         There is a record. It stays until `clear`.
-    cause, engine : Out(4), pc_bytes : Out, address : Out(48)
+    cause, engine : Out(4), pc_bytes : Out(PC_BITS + 5), address : Out(48)
         The record; zero if there is none.
     """
 

@@ -39,7 +39,7 @@ class Progress(wiring.Component):
         While low, all counts begin anew.
     idle, empty, waiting : In(5)
         Engines and queues, in the order of `ENGINES`.
-    head_pc, head_sem : In x 5
+    head_pc : In(PC_BITS) x 5, head_sem : In(range(semaphores)) x 5
         The waiting instruction and its semaphore, of each queue.
     stuck : In(1)
         Dispatch cannot go on, until a queue gives way.
@@ -49,7 +49,8 @@ class Progress(wiring.Component):
         All queues are empty and all engines idle, and have been for `DRAINED_CYCLES`.
     quiet : Out(1)
         All engines rest and dispatch is stuck, and have been for `QUIET_CYCLES`.
-    deadlock : Out(1), deadlock_engine : Out(4), deadlock_pc, deadlock_sem : Out
+    deadlock : Out(1), deadlock_engine : Out(4)
+    deadlock_pc : Out(PC_BITS), deadlock_sem : Out(range(semaphores))
         Deadlock; the first engine that waits, its instruction and its semaphore.
     """
 

@@ -41,7 +41,7 @@ class ChunkAdder(wiring.Component):
     -------
     i : In(stream of {held, incoming, fp32})
         Words of bf16 numbers or, if `fp32`, halves of fp32 numbers.
-    o : Out(stream of words)
+    o : Out(stream of ArrayLayout(16, bus_words))
     """
 
     def __init__(self, config: TileConfig):
@@ -125,7 +125,7 @@ class LoadAccumulator(wiring.Component):
     i : In(stream of `write_layout`), o : Out(stream of `write_layout`)
     drained : In(1)
         No write that `o` gave is pending.
-    read : Out(`ChunkReadSignature`)
+    read : Out(ChunkReadSignature)
         Answers, at any latency.
     flush : In(1)
         Drop all writes.
@@ -249,7 +249,7 @@ class StoreAccumulator(wiring.Component):
     -------
     i : In(stream of {data, strb, accumulate}), o : Out(stream of {data, strb, accumulate})
         As from `WriteAligner`; numbers lie on multiples of their size.
-    held : In(stream of data)
+    held : In(stream of axi_data_width)
         What memory holds, for each beat that accumulates.
     """
 

@@ -45,9 +45,9 @@ class ReadAligner(wiring.Component):
 
     Members
     -------
-    beats : In(stream of {data, offset, last, spill})
+    beats : In(stream of {data, context: {offset, last, spill}})
         `last`: the last beat of a run; `offset`, `spill` as in `burst_layout`.
-    chunks : Out(stream of bytes)
+    chunks : Out(stream of ArrayLayout(8, bus_bytes))
         Bytes past the run's end are undefined.
     starved : Out(1)
         No chunk can come before another beat does.
@@ -126,7 +126,7 @@ class WriteAligner(wiring.Component):
 
     Members
     -------
-    chunks : In(stream of {data, offset, end, last, spill, accumulate})
+    chunks : In(stream of {data, context: {offset, end, last, spill, accumulate}})
         `last`: the last chunk of a run; the others as in `tag_layout`.
     beats : Out(stream of {data, strb, accumulate})
         Strobes are set for the bytes of the run.

@@ -38,7 +38,7 @@ class Gather(wiring.Component):
     -------
     runs : In(stream of `run_layout`)
         Items of kind RUN only.
-    read : Out(`ChunkReadSignature`)
+    read : Out(ChunkReadSignature)
     words : Out(stream of {data, tag: `tag_layout`})
     flush : In(1)
         Drop all runs and all answers.

@@ -47,12 +47,12 @@ class LoadEngine(wiring.Component):
     engine : Out(EngineSignature(config, Engine.LOAD))
         `busy`: in the cycle before, a beat or a write moved. `stall`: none did, and an instruction
         is in progress (it waits for memory, for the scratchpad, or for its first address).
-    window : In(`WindowSignature`)
+    window : In(WindowSignature)
         Bytes that may be read.
     ar : Out(stream of `axi_request_layout`), r : In(stream of `axi_read_data_layout`)
         Answers in the order of the requests.
     write : Out(stream of `sbuf_write_layout`)
-    read : Out(`ChunkReadSignature`)
+    read : Out(ChunkReadSignature)
         What `accumulate` adds to. Answers at any latency; one at a time.
     """
 

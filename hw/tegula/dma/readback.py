@@ -49,7 +49,7 @@ class ReadBack(wiring.Component):
         No burst that was given waits for memory to accept its address.
     ar : Out(stream of `axi_request_layout`), r : In(stream of `axi_read_data_layout`)
         `r.ready` is always high.
-    beats : Out(stream of data)
+    beats : Out(stream of axi_data_width)
         Beats of the bursts that accumulate, in order.
     cause : Out(4)
         `Trap.BUS_SLVERR` or `Trap.BUS_DECERR`, of the read that failed.

@@ -38,7 +38,8 @@ class Retirement(wiring.Component):
     flush : Out(1)
         Drop all work; bus transactions that have begun are completed. High from `stop` or the trap
         until the engine is quiet and a `stop` is over.
-    signals, trap, trap_valid, idle
+    signals : Out(stream of `signal_layout`)
+    trap : Out(trap_layout), trap_valid, idle : Out(1)
         As in `EngineSignature`; `idle` without regard to the instruction that may be waiting.
     retired : Out(1)
         In a traced tile: the oldest instruction is complete, and its signal sent.

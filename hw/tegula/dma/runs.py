@@ -50,7 +50,7 @@ class RunGenerator(wiring.Component):
     -------
     instr : In(stream of `instruction_layout(engine)`)
         Held while it is walked, so that its strides need no registers of their own.
-    window : In(`WindowSignature`)
+    window : In(WindowSignature)
         Bytes that may be accessed. Bytes that `axi_addr_width` cannot express are
         never inside.
     tickets : Out(stream of `ticket_layout`)

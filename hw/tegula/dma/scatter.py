@@ -32,7 +32,7 @@ class Scatter(wiring.Component):
     -------
     runs : In(stream of `place_layout`)
         Runs, and items that are not runs, in order.
-    chunks : In(stream of bytes)
+    chunks : In(stream of ArrayLayout(8, bus_bytes))
         From `ReadAligner`.
     write : Out(stream of `write_layout`)
         Combinational from registers. Register it outside.

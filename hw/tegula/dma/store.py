@@ -52,13 +52,13 @@ class StoreEngine(wiring.Component):
     engine : Out(EngineSignature(config, Engine.STORE))
         `busy`: in the cycle before, a read or a beat moved. `stall`: none did, and an instruction
         is in progress (it waits for memory, for the scratchpad, or for its first address).
-    window : In(`WindowSignature`)
+    window : In(WindowSignature)
         Bytes that may be written.
-    read : Out(`ChunkReadSignature`)
+    read : Out(ChunkReadSignature)
         Answers in the order of the requests, at any latency. At most 16 are outstanding.
     aw : Out(stream of `axi_request_layout`), w : Out(stream of `axi_write_data_layout`)
-    b : In(stream of 2-bit responses)
-        In the order of the requests.
+    b : In(stream of 2)
+        Responses, in the order of the requests.
     ar : Out(stream of `axi_request_layout`), r : In(stream of `axi_read_data_layout`)
         What `accumulate` adds to; one burst at a time.
     """

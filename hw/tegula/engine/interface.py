@@ -120,7 +120,7 @@ class EngineSignature(wiring.Signature):
     -------
     instr : In(stream of `instruction_layout(engine)`)
         Instructions in program order, each with its wait already over.
-    signals0, signals1... : Out(stream of `signal_layout`)
+    signals<number> : Out(stream of `signal_layout`)
         Sent at the completion of each instruction whose `signal` bit is 1, in program order on a
         port. `signals` lists them. (Members of their own, and no array of one member, since
         Amaranth 0.5 cannot flip an interface that holds an array of interfaces.)

@@ -39,7 +39,7 @@ class CompletionQueue(wiring.Component):
         Forget everything.
     signals : Out(stream of signal_layout)
         The signals.
-    level : Out
+    level : Out(range(DEPTH + 1))
         Instructions in the queue.
     popped : Out(1)
         In a traced tile: the oldest instruction is complete, and its signal sent.

@@ -18,7 +18,7 @@ class StreamStage(wiring.Component):
 
     Members
     -------
-    i : In(stream), o : Out(stream)
+    i : In(stream of shape), o : Out(stream of shape)
         `i.ready` follows `o.ready` combinationally.
     """
 
@@ -48,7 +48,7 @@ class StreamQueue(wiring.Component):
 
     Members
     -------
-    i : In(stream), o : Out(stream)
+    i : In(stream of shape), o : Out(stream of shape)
         No combinational path between them.
     empty : Out(1)
         It holds no item.

@@ -30,8 +30,8 @@ class ScratchpadBank(wiring.Component):
 
     Members
     -------
-    read : In(`BankReadSignature`)
-    write : In(`BankWriteSignature`)
+    read : In(BankReadSignature)
+    write : In(BankWriteSignature)
     """
 
     def __init__(self, config: TileConfig):

@@ -87,9 +87,9 @@ class RowReadSignature(wiring.Signature):
 
     Members
     -------
-    request : Out(stream of `range(config.sbuf_depth)`)
+    request : Out(stream of range(sbuf_depth))
         Address of a row.
-    data : In(`data.ArrayLayout(16, config.n)`)
+    data : In(ArrayLayout(16, n))
         The row that was requested; other readers' rows pass here too.
     valid : In(1)
         `data` is this reader's, `READ_CYCLES` after the request was accepted.
@@ -111,7 +111,7 @@ class PairReadSignature(wiring.Signature):
     Members
     -------
     request : Out(stream of `pair_request_layout`)
-    data : In(`data.ArrayLayout(32, config.n)`)
+    data : In(ArrayLayout(32, n))
         The word of each partition, or the two words of a pair, the even one low: `READ_CYCLES`
         after the request was accepted.
     """
@@ -131,7 +131,7 @@ class ChunkReadSignature(wiring.Signature):
     Members
     -------
     request : Out(stream of `sbuf_read_layout`)
-    data : In(`data.ArrayLayout(16, config.bus_words)`)
+    data : In(ArrayLayout(16, bus_words))
         Words of a request, in the order of the requests.
     valid : In(1)
         `data` is this engine's. There is no back-pressure.
@@ -152,10 +152,10 @@ class MovingReadSignature(wiring.Signature):
 
     Members
     -------
-    addr : Out(`range(config.sbuf_depth)`)
+    addr : Out(range(sbuf_depth))
     en : Out(1)
         The row at `addr` is read.
-    data : In(`data.ArrayLayout(16, config.n)`)
+    data : In(ArrayLayout(16, n))
         That row, `READ_CYCLES` later.
     """
 
@@ -174,8 +174,8 @@ class BankReadSignature(wiring.Signature):
 
     Members
     -------
-    addr : Out(`range(config.sbuf_depth // config.bus_words)`)
-    data : In(`data.ArrayLayout(16, config.n)`)
+    addr : Out(range(sbuf_depth // bus_words))
+    data : In(ArrayLayout(16, n))
         The row at `addr`, a cycle later.
     """
 
@@ -193,10 +193,10 @@ class BankWriteSignature(wiring.Signature):
 
     Members
     -------
-    en : Out(`config.n`)
+    en : Out(n)
         Partitions that take their word.
-    addr : Out(`range(config.sbuf_depth // config.bus_words)`)
-    data : Out(`data.ArrayLayout(16, config.n)`)
+    addr : Out(range(sbuf_depth // bus_words))
+    data : Out(ArrayLayout(16, n))
     """
 
     def __init__(self, config: TileConfig):
@@ -226,10 +226,10 @@ class PsumReadSignature(wiring.Signature):
 
     Members
     -------
-    addr : Out(`range(config.psum_depth)`)
+    addr : Out(range(psum_depth))
     en : Out(1)
         The words at `addr` are read.
-    data : In(`data.ArrayLayout(config.psum_width, config.n)`)
+    data : In(ArrayLayout(psum_width, n))
         Those words, a cycle later.
     written : In(1)
         The running program has written the words at `addr`; in the same cycle.

@@ -23,9 +23,9 @@ class ReadShare(wiring.Component):
 
     Members
     -------
-    load, store : In(`ChunkReadSignature`)
+    load, store : In(ChunkReadSignature)
         The engines.
-    read : Out(`ChunkReadSignature`)
+    read : Out(ChunkReadSignature)
         The scratchpad, which answers `READ_CYCLES` after it accepts.
     """
 

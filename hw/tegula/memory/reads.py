@@ -35,12 +35,12 @@ class ScratchpadReads(wiring.Component):
 
     Members
     -------
-    moving : In(`MovingReadSignature`)
-    stationary, activation : In(`RowReadSignature`)
-    x, y : In(`PairReadSignature`)
-    store : In(`ChunkReadSignature`)
+    moving : In(MovingReadSignature)
+    stationary, activation : In(RowReadSignature)
+    x, y : In(PairReadSignature)
+    store : In(ChunkReadSignature)
         As in `Scratchpad`.
-    banks : Out(`BankReadSignature`) x `config.bus_words`
+    banks : Out(BankReadSignature) x bus_words
     """
 
     def __init__(self, config: TileConfig):

@@ -49,17 +49,17 @@ class Scratchpad(wiring.Component):
 
     Members
     -------
-    moving : In(`MovingReadSignature`)
+    moving : In(MovingReadSignature)
         The tensor engine's moving operand.
-    stationary : In(`RowReadSignature`)
+    stationary : In(RowReadSignature)
         The tensor engine's stationary operand.
-    x, y : In(`PairReadSignature`)
+    x, y : In(PairReadSignature)
         The vector engine's operands.
-    activation : In(`RowReadSignature`)
+    activation : In(RowReadSignature)
         The activation engine's operands.
-    store : In(`ChunkReadSignature`)
+    store : In(ChunkReadSignature)
         DMA reads; data `READ_CYCLES` after acceptance.
-    vector_write : In(`VectorWriteSignature`)
+    vector_write : In(VectorWriteSignature)
         The vector engine's results.
     activation_write : In(stream of `row_write_layout`)
         The activation engine's results.

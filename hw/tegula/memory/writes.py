@@ -29,11 +29,11 @@ class ScratchpadWrites(wiring.Component):
 
     Members
     -------
-    vector_write : In(`VectorWriteSignature`)
+    vector_write : In(VectorWriteSignature)
     activation_write : In(stream of `row_write_layout`)
     load : In(stream of `sbuf_write_layout`)
         As in `Scratchpad`.
-    banks : Out(`BankWriteSignature`) x `config.bus_words`
+    banks : Out(BankWriteSignature) x bus_words
         A cycle after acceptance.
     """
 

@@ -53,13 +53,13 @@ class TensorEngine(wiring.Component):
     -------
     engine : Out(EngineSignature)
         Instructions, signals (two ports), trap, stop.
-    moving : Out(`MovingReadSignature`)
+    moving : Out(MovingReadSignature)
         The moving operand, from the scratchpad.
-    stationary : Out(`RowReadSignature`)
+    stationary : Out(RowReadSignature)
         The stationary operand, likewise.
-    psum : Out(`PsumArraySignature`)
+    psum : Out(PsumArraySignature)
         Partial sums.
-    mark : Out(`MarkSignature`)
+    mark : Out(MarkSignature)
         Addresses of PSUM that are written.
     """
 

@@ -26,13 +26,13 @@ class MovingStreamer(wiring.Component):
 
     Members
     -------
-    start : In(1), matmul : In(payload of tensor.matmul), pc : In
+    start : In(1), matmul : In(payload of tensor.matmul), pc : In(PC_BITS)
         Begin in the next cycle; only while `ready`.
     fresh : In(1)
         With `start`: this matmul takes over the operand in the chain.
     stop : In(1)
         Drop the work.
-    mark : Out(`MarkSignature`)
+    mark : Out(MarkSignature)
         The PSUM word of the column that goes out.
     issued : Out(1)
         A column goes out in this cycle, with:
@@ -42,7 +42,7 @@ class MovingStreamer(wiring.Component):
         It is the matmul's last.
     ready, idle : Out(1)
         A matmul may start in this cycle; nothing is in work.
-    cause : Out(4), trap_pc : Out
+    cause : Out(4), trap_pc : Out(PC_BITS)
         Why the next column cannot go out: `Trap.NONE`, or a trap that holds until `stop`.
     """
 

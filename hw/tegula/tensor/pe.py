@@ -69,22 +69,25 @@ class ProcessingElement(wiring.Component):
 
     Members
     -------
-    head_in, head_out : ArrayLayout(head_layout, 4)
+    head_in : In(ArrayLayout(head_layout, 4)), head_out : Out(ArrayLayout(head_layout, 4))
         Moving exponents, and the same a cycle later.
-    tail_in, tail_out : ArrayLayout(tail_layout, 4)
+    tail_in : In(ArrayLayout(tail_layout, 4)), tail_out : Out(ArrayLayout(tail_layout, 4))
         Moving significands, `TAIL_CYCLES` after their heads.
-    swap_head_in, swap_tail_in, swap_head_out, swap_tail_out : 1 bit
+    swap_head_in, swap_tail_in : In(1), swap_head_out, swap_tail_out : Out(1)
         With the head (tail) of a moving vector: it and later ones meet the operand in the shift
         chain.
     shift : In(1)
         The chain of stationary operands moves on by one column.
-    stationary_head_in, stationary_tail_in, stationary_head_out, stationary_tail_out
+    stationary_head_in : In(ArrayLayout(head_layout, 4))
+    stationary_tail_in : In(ArrayLayout(tail_layout, 4))
+    stationary_head_out : Out(ArrayLayout(head_layout, 4))
+    stationary_tail_out : Out(ArrayLayout(tail_layout, 4))
         The chain, four operands wide; the outputs are registers.
-    exponent_in, exponent_out : 9 bits
+    exponent_in : In(9), exponent_out : Out(9)
         Anchor of the partial sum, 0 where it has none.
-    flags_in, flags_out : 2 bits
+    flags_in : In(2), flags_out : Out(2)
         Sticky: bit 0 a +Inf has been added, bit 1 a -Inf; both: NaN.
-    significand_in, significand_out : signed(acc_width)
+    significand_in : In(signed(acc_width)), significand_out : Out(signed(acc_width))
         The partial sum's significand; undefined where a flag is set.
     """
 

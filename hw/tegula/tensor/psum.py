@@ -43,11 +43,11 @@ class PsumArraySignature(wiring.Signature):
     -------
     step_valid, step_accumulate : Out(1)
         A column is in the array; its partial sums are added to the words at `step_addr`.
-    step_addr : Out(`range(config.psum_depth)`)
-    words_in : In(`data.ArrayLayout(config.psum_width, config.n)`)
-    accumulate : In(`config.n`)
+    step_addr : Out(range(psum_depth))
+    words_in : In(ArrayLayout(psum_width, n))
+    accumulate : In(n)
         Word p of a step, and whether it is accumulated onto, p + 1 cycles later.
-    words_out : Out(`data.ArrayLayout(config.psum_width, config.n)`)
+    words_out : Out(ArrayLayout(psum_width, n))
         Word p of a step, `write_cycles` + p cycles later.
     pending : In(1)
         A step has not written its last partition yet.
@@ -81,11 +81,11 @@ class PsumPartition(wiring.Component):
 
     Members
     -------
-    array_addr, array_en, array_word
+    array_addr : In(range(psum_depth)), array_en : In(1), array_word : Out(psum_width)
         Port that the array accumulates through: the word a cycle after address and enable.
-    read_addr, read_en, read_word
+    read_addr : In(range(psum_depth)), read_en : In(1), read_word : Out(psum_width)
         Port that the vector engine reads through, likewise.
-    write_addr, write_en, write_word
+    write_addr : In(range(psum_depth)), write_en : In(1), write_word : In(psum_width)
         The array's results.
     """
 
@@ -143,11 +143,11 @@ class Psum(wiring.Component):
 
     Members
     -------
-    array : In(`PsumArraySignature`)
+    array : In(PsumArraySignature)
         The array.
-    mark : In(`MarkSignature`)
+    mark : In(MarkSignature)
         Addresses that the tensor engine writes.
-    read : In(`PsumReadSignature`)
+    read : In(PsumReadSignature)
         The vector engine.
     clear : In(1)
         A program begins, which has written no address; one cycle.

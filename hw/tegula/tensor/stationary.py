@@ -25,13 +25,13 @@ class StationaryLoader(wiring.Component):
 
     Members
     -------
-    start : In(1), load : In(payload of tensor.load), pc : In
+    start : In(1), load : In(payload of tensor.load), pc : In(PC_BITS)
         Begin; only while `idle`.
     swap : In(1)
         The first column of a matmul that takes over the chain enters the array.
     stop : In(1)
         Drop the work.
-    read : Out(stream of an address)
+    read : Out(stream of range(sbuf_depth))
         Rows of the scratchpad.
     issued, issued_zero : Out(1)
         A column will arrive `READ_CYCLES` later, from the scratchpad or as zero.
@@ -39,7 +39,7 @@ class StationaryLoader(wiring.Component):
         Of the operand in work.
     idle, complete : Out(1)
         No column is left to request; the last one is requested in this cycle.
-    out_of_range : Out(1), addr : Out(signed(20)), trap_pc : Out
+    out_of_range : Out(1), addr : Out(20), trap_pc : Out(PC_BITS)
         High while the next address does not exist; the loader stays there until `stop`.
     """
 

@@ -14,7 +14,7 @@ class MarkSignature(wiring.Signature):
 
     Members
     -------
-    addr : Out(`range(config.psum_depth)`)
+    addr : Out(range(psum_depth))
     en : Out(1)
         `addr` is written from now on.
     ready : In(1)
@@ -50,9 +50,9 @@ class WrittenMap(wiring.Component):
     -------
     clear : In(1)
         Forget everything; one cycle.
-    mark : In(`MarkSignature`)
+    mark : In(MarkSignature)
         Sets a bit, which queries see from the next cycle on.
-    query_addr : In(`range(config.psum_depth)`)
+    query_addr : In(range(psum_depth))
     query_written : Out(1)
         The bit at `query_addr`, in the same cycle.
     """

@@ -45,11 +45,11 @@ class VectorEngine(wiring.Component):
     -------
     engine : Out(EngineSignature)
         Control.
-    psum : Out(`PsumReadSignature`)
+    psum : Out(PsumReadSignature)
         Operands, from PSUM.
-    x, y : Out(`PairReadSignature`)
+    x, y : Out(PairReadSignature)
         Operands, from the scratchpad.
-    write : Out(`VectorWriteSignature`)
+    write : Out(VectorWriteSignature)
         Results.
     """
 

@@ -45,11 +45,11 @@ class ElementSequencer(wiring.Component):
 
     Members
     -------
-    instr : In(stream of instruction_layout)
+    instr : In(stream of `instruction_layout(Engine.VECTOR)`)
         Instructions.
     start : Out(1), entry : Out(completion_layout), room : In(1)
         An instruction starts; how it will be signalled; whether that can be remembered.
-    psum_addr : Out, psum_en : Out(1), psum_written : In(1)
+    psum_addr : Out(range(psum_depth)), psum_en : Out(1), psum_written : In(1)
         PSUM read; the answer, in the same cycle, whether the word was written.
     x, y : Out(stream of `pair_request_layout`)
         Scratchpad reads; their answers come a fixed time after acceptance.
