@@ -1,5 +1,6 @@
 """Tegula: an open, synthesizable training tile in Amaranth HDL.
 
-`tegula.config`, `tegula.files`, `tegula.formats` and `tegula.isa` are free of HDL and may be
-imported by anything; every other module of this package is hardware.
+Free of HDL, for anything to import: `tegula.config`, `tegula.engine.trace`, `tegula.files`,
+`tegula.formats`, `tegula.isa` and `tegula.xor128`. `tegula.backend` turns components into Verilog;
+every other module is hardware, and `tegula.tile` the whole of it.
 """

@@ -1,5 +1,7 @@
 """The golden model of Tegula: numpy on integers, free of HDL, usable on its own.
 
+`tegula_golden.numerics`: the arithmetic of docs/numerics.md, on arrays.
+
 `codes`
     Codes to values, and to the significands and exponents that the array multiplies.
 `cast`
@@ -14,16 +16,20 @@
     A whole matrix product as a tile computes it.
 `fp32`
     Operations and reductions of the vector engine, on fp32 patterns.
-`fp32_stimuli`
-    Seeded adversarial pairs for sums and products of fp32.
 `functions`
     The functions of the activation engine, by its table of piecewise cubics.
-`stimuli`, `function_stimuli`
-    Seeded adversarial operands, fp32 inputs and tables (contract section 7).
-`function_oracle`
-    What the engine's functions approximate, by MPFR.
-`reference`, `reference_functions`
-    The same contract a second time, slowly, on Python integers and fractions: the tests' opinion.
 
-The contract that all of them implement is docs/numerics.md.
+`tegula_golden.tile`: programs of docs/isa.md on the state of a tile.
+
+`state`
+    Scratchpad, PSUM, generators and tables.
+`bus`
+    Memory behind the access window, and its errors.
+`tensor`, `vector`, `activation`, `dma`
+    Instructions of each engine.
+`simulator`
+    A program from its first granule to its end or its trap.
+
+What judges this model, a second implementation of the contract and seeded stimuli, lies in
+`verif/oracles` and `verif/stimuli`.
 """

@@ -26,7 +26,7 @@ head_layout = data.StructLayout({"exp": 8, "live": 1})
 """The half of an operand that is needed first: exponent, and whether it is finite and not zero."""
 
 tail_layout = data.StructLayout({"sig": signed(9), "special": 1, "zero": 1})
-"""The half that is needed `TAIL_CYCLES` later: see `arith.decode.operand_layout`."""
+"""The half that is needed `TAIL_CYCLES` later: see `tensor.operand.operand_layout`."""
 
 TAIL_CYCLES = 3
 """Cycles by which the tail of an operand follows its head (so products wait in no register)."""

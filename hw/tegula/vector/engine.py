@@ -29,8 +29,8 @@ class VectorEngine(wiring.Component):
     """Execute vector instructions: ``sbuf[p, dst + i] = cast((x[p, i] op0 s0) op1 s1)``.
 
     Throughput: an element a lane a cycle, of whatever source and format, where the scratchpad
-    grants its operands at once and no unit of a lane is needed twice (`plan_route`). Latency:
-    `latency` from issue to write; a signal is offered one cycle after the last write.
+    grants its operands at once and no unit of a lane is needed twice (`plan_route`). Latency from
+    issue to write: that of `VectorLane`; a signal is offered one cycle after the last write.
 
     Reads run ahead of writes by up to that latency: an instruction whose results lie where it later
     reads its own operands has no defined effect. Instructions see the results of earlier ones,

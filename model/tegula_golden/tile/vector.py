@@ -1,7 +1,6 @@
 """Instructions of the vector engine on the state of a tile (contract sections 4 and 5).
 
-As in `compute`: the steps that come before the first trap are done, and `EngineTrap` is raised if
-there is one.
+The steps before the first trap are done; `EngineTrap` is raised if there is one.
 """
 
 import numpy as np
