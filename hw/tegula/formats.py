@@ -16,14 +16,20 @@ __all__ = [
     "E4M3FN",
     "E5M2",
     "FORMATS",
+    "FORMAT_BITS",
     "FP32",
     "PATTERN_CODES",
     "RAW16",
     "RAW32",
     "FloatFormat",
+    "format_by_code",
     "format_by_name",
     "format_names",
 ]
+
+
+FORMAT_BITS = 3
+"""Bits of a format's code."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +41,7 @@ class FloatFormat:
     name
         Name on the command line and in assembly.
     code
-        Value of a format field in an instruction (3 bits).
+        Value of a format field in an instruction, of `FORMAT_BITS` bits.
     exponent_bits, mantissa_bits
         Field widths; the word is ``1 + exponent_bits + mantissa_bits`` bits wide.
     ieee_specials
@@ -68,6 +74,24 @@ class FloatFormat:
     def magnitude_mask(self) -> int:
         """Mask of everything but the sign."""
         return (1 << (self.width - 1)) - 1
+
+    @property
+    def sign_mask(self) -> int:
+        """Mask of the sign: the code of -0."""
+        return 1 << (self.width - 1)
+
+    @property
+    def one(self) -> int:
+        """Code of 1.0."""
+        return self.bias << self.mantissa_bits
+
+    @property
+    def unit_spaced(self) -> int:
+        """Code of ``2**mantissa_bits``: the first binade whose numbers are one apart.
+
+        An integer below that number, put into the trailing significand, is added to it.
+        """
+        return (self.bias + self.mantissa_bits) << self.mantissa_bits
 
     @property
     def infinity(self) -> int | None:
@@ -107,6 +131,22 @@ PATTERN_CODES = {"raw32": RAW32, "raw16": RAW16}
 def format_names() -> dict[str, int]:
     """Name -> code of all that a format field may hold."""
     return {fmt.name: fmt.code for fmt in FORMATS} | PATTERN_CODES
+
+
+_BY_CODE = {fmt.code: fmt for fmt in FORMATS}
+
+
+def format_by_code(code: int) -> FloatFormat:
+    """The format whose `code` is this; the codes of raw patterns are no format's.
+
+    Raises
+    ------
+    ValueError
+        If there is no such format.
+    """
+    if code not in _BY_CODE:
+        raise ValueError(f"no format has the code {code!r}")
+    return _BY_CODE[code]
 
 
 def format_by_name(name: str) -> FloatFormat:

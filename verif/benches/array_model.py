@@ -6,15 +6,13 @@ import numpy as np
 from cocotb.triggers import ReadWrite, RisingEdge
 
 from tegula.config import TileConfig
-from tegula.formats import FORMATS, FloatFormat
+from tegula.formats import FloatFormat, format_by_code
 from tegula.tensor.systolic_array import WORD_IN_CYCLES, result_cycles, swap_cycles
 from tegula_golden.numerics.accumulate import PartialSums, accumulate
 from tegula_golden.numerics.codes import code_dtype
 from verif.benches.testbench import split
 
 __all__ = ["ArrayDriver", "ArrayMonitor", "Pass", "Segment", "shortest_pass"]
-
-_FORMAT_BY_CODE = {fmt.code: fmt for fmt in FORMATS}
 
 
 def shortest_pass(config: TileConfig) -> int:
@@ -177,7 +175,7 @@ def _operand(trace, side: str, cycles: list[int], n: int) -> tuple[np.ndarray, F
     """Codes (k x columns) that a side took in those cycles; rows without part are zero."""
     formats = {trace[f"{side}_format"][cycle] for cycle in cycles}
     assert len(formats) == 1
-    fmt = _FORMAT_BY_CODE[formats.pop()]
+    fmt = format_by_code(formats.pop())
     words = np.array([split(trace[side][cycle], 16, n) for cycle in cycles]).T
     rows = np.array([trace[f"{side}_rows"][cycle] for cycle in cycles])
     words = np.where(np.arange(n)[:, None] < rows, words, 0)

@@ -7,7 +7,7 @@ result is `QNAN`.
 
 import numpy as np
 
-from tegula.formats import BF16, FORMATS
+from tegula.formats import BF16, format_by_code
 from tegula.isa.operations import Operation, Reduction
 from tegula_golden.numerics.codes import code_dtype, decode
 
@@ -47,8 +47,6 @@ RAW32, RAW16 = 6, 7
 PARTIALS = 8
 """Partial results of a reduction, a lane."""
 
-_FORMAT_BY_CODE = {fmt.code: fmt for fmt in FORMATS}
-
 
 def decode_pattern(words: np.ndarray, format_code: int) -> np.ndarray:
     """The fp32 pattern as which each code enters a lane.
@@ -81,9 +79,7 @@ def decode_pattern(words: np.ndarray, format_code: int) -> np.ndarray:
         return words.astype(np.uint16).astype(np.uint32)
     if format_code == BF16.code:
         return words.astype(np.uint16).astype(np.uint32) << np.uint32(16)
-    if format_code not in _FORMAT_BY_CODE:
-        raise ValueError(f"no format has the code {format_code!r}")
-    fmt = _FORMAT_BY_CODE[format_code]
+    fmt = format_by_code(format_code)
     return decode(words.astype(code_dtype(fmt)), fmt).view(np.uint32)
 
 

@@ -5,7 +5,7 @@ from functools import lru_cache
 import numpy as np
 
 from tegula.config import TileConfig
-from tegula.formats import FORMATS, FP32
+from tegula.formats import FP32, format_by_code
 from tegula.isa.operations import Operation, Reduction, TableKind
 from tegula_golden.numerics.cast import cast
 from tegula_golden.numerics.fp32 import combine, decode_pattern, fold, initial_partials, operate
@@ -14,8 +14,6 @@ from tegula_golden.tile.state import Check, TileState, first_fault, sbuf_check
 from tegula_golden.tile.vector import operand_checks, read_words, write_words
 
 __all__ = ["activation_apply", "activation_table"]
-
-_FORMAT_BY_CODE = {fmt.code: fmt for fmt in FORMATS}
 
 
 @lru_cache(maxsize=256)
@@ -62,7 +60,7 @@ def activation_apply(state: TileState, fields: dict[str, int]) -> None:
         function = _function(fields["function"], flags, fields["low"])
         results = evaluate(state.table, function, z)
         rows = slice(0, fields["rows"])
-        fmt = _FORMAT_BY_CODE[fields["format"]]
+        fmt = format_by_code(fields["format"])
         codes = cast(results[rows], fmt, saturate=bool(fields["saturate"]))
         write_words(sbuf, target[:good], codes, fmt.code, np.ones(codes.shape, dtype=bool))
         if fields["sum"]:

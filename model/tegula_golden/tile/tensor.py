@@ -6,7 +6,7 @@ raises `EngineTrap` if there is one.
 
 import numpy as np
 
-from tegula.formats import FORMATS, FloatFormat
+from tegula.formats import FloatFormat, format_by_code
 from tegula.isa.traps import Trap
 from tegula_golden.numerics.accumulate import accumulate
 from tegula_golden.numerics.codes import code_dtype
@@ -14,8 +14,6 @@ from tegula_golden.numerics.partial_sums import PartialSums
 from tegula_golden.tile.state import Check, TileState, first_fault, sbuf_check
 
 __all__ = ["tensor_load", "tensor_matmul"]
-
-_FORMAT_BY_CODE = {fmt.code: fmt for fmt in FORMATS}
 
 
 def _codes(words: np.ndarray, fmt: FloatFormat) -> np.ndarray:
@@ -33,7 +31,7 @@ def tensor_load(state: TileState, fields: dict[str, int]) -> None:
         raise trap
     state.stationary[:] = 0
     state.stationary[:rows, column] = state.sbuf[:rows, addresses]
-    state.stationary_format = _FORMAT_BY_CODE[fields["format"]]
+    state.stationary_format = format_by_code(fields["format"])
     state.stationary_rows = rows
 
 
@@ -63,7 +61,7 @@ def _multiply(
     terms = max(state.stationary_rows, fields["rows"])
     moving = state.sbuf[:terms, addresses]
     moving[fields["rows"] :] = 0
-    moving_format = _FORMAT_BY_CODE[fields["format"]]
+    moving_format = format_by_code(fields["format"])
     if fields["accumulate"]:
         before = state.psum(words)
     else:

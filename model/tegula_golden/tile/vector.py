@@ -6,7 +6,7 @@ The steps before the first trap are done; `EngineTrap` is raised if there is one
 import numpy as np
 
 from tegula.config import TileConfig
-from tegula.formats import FORMATS, FP32, RAW16, RAW32
+from tegula.formats import FP32, RAW16, RAW32, format_by_code
 from tegula.isa.operations import Operand, Operation, Reduction, Rounding, Source
 from tegula.isa.traps import Trap
 from tegula_golden.numerics.cast import cast
@@ -30,7 +30,6 @@ __all__ = [
     "write_words",
 ]
 
-_FORMAT_BY_CODE = {fmt.code: fmt for fmt in FORMATS}
 _INDEX = np.uint32(0x4B00_0000)
 _ONE = np.uint32(0x3F80_0000)
 _UNARY = (Operation.PASS, Operation.ABS)
@@ -223,7 +222,7 @@ class _Compute:
         code = self.fields["format"]
         if code in (RAW32, RAW16):
             return bits if code == RAW32 else bits & np.uint32(0xFFFF)
-        fmt = _FORMAT_BY_CODE[code]
+        fmt = format_by_code(code)
         return cast(bits, fmt, saturate=bool(self.fields["saturate"]), random=random)
 
     def _write(self, codes: np.ndarray, places: tuple[np.ndarray, ...], mask: np.ndarray) -> None:

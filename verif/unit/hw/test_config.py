@@ -1,12 +1,14 @@
 """The configuration: its limits, its messages, its presets, and that each preset elaborates."""
 
+import struct
 from dataclasses import FrozenInstanceError
+from math import inf
 
 import pytest
 
 from tegula.backend.rtlil import emit_rtlil
 from tegula.config import PRESETS, TileConfig, preset
-from tegula.formats import BF16, E4M3FN, FORMATS, format_by_name
+from tegula.formats import BF16, E4M3FN, FORMATS, FP32, RAW16, RAW32, format_by_code, format_by_name
 from tegula.tile import Tile
 
 
@@ -66,6 +68,26 @@ def test_unknown_presets_fields_and_formats_are_named():
     with pytest.raises(ValueError, match="'e9m9' is unknown"):
         format_by_name("e9m9")
     assert [format_by_name(fmt.name) for fmt in FORMATS] == list(FORMATS)
+
+
+def test_a_code_is_that_of_one_format_or_of_none():
+    assert [format_by_code(fmt.code) for fmt in FORMATS] == list(FORMATS)
+    for code in (RAW16, RAW32, -1):
+        with pytest.raises(ValueError, match=f"no format has the code {code}"):
+            format_by_code(code)
+
+
+def test_named_codes_of_fp32_are_those_of_their_numbers():
+    largest = float.fromhex("0x1.fffffep127")
+    numbers = (
+        (FP32.one, 1.0),
+        (FP32.unit_spaced, 2.0**23),
+        (FP32.sign_mask, -0.0),
+        (FP32.max_finite, largest),
+        (FP32.infinity, inf),
+    )
+    for code, number in numbers:
+        assert struct.pack("<I", code) == struct.pack("<f", number)
 
 
 @pytest.mark.parametrize("name", PRESETS)
