@@ -8,14 +8,12 @@ import numpy as np
 from cocotb.triggers import RisingEdge
 
 from tegula.config import TileConfig
-from tegula.engine.interface import PC_BITS, instruction_layout, signal_layout
+from tegula.engine.interface import instruction_layout, signal_layout
 from tegula.isa.codec import encode
-from tegula.isa.instructions import Engine
+from tegula.isa.instructions import PAYLOAD_OFFSET, PC_BITS, Engine
 from tegula.isa.traps import Trap, TrapRecord
 
 __all__ = ["EnginePort", "QueueItem"]
-
-_HEADER_BITS = 48
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +36,7 @@ class QueueItem:
             "signal": int(self.signal is not None),
             "signal_sem": semaphore,
             "signal_value": value,
-            "payload": code >> _HEADER_BITS,
+            "payload": code >> PAYLOAD_OFFSET,
         }
         return sum(values[name] << layout[name].offset for name in layout.members)
 

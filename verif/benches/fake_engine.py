@@ -8,8 +8,8 @@ from cocotb.triggers import RisingEdge
 
 from tegula.config import TileConfig
 from tegula.control.semaphores import SIGNAL_PORTS
-from tegula.engine.interface import PC_BITS, instruction_layout, signal_layout
-from tegula.isa.instructions import Engine
+from tegula.engine.interface import instruction_layout, signal_layout
+from tegula.isa.instructions import PC_BITS, Engine
 from tegula.isa.traps import Trap
 
 __all__ = ["Accepted", "FakeEngine", "Journal"]

@@ -8,9 +8,8 @@ from functools import cache, partial
 from amaranth.sim import Simulator
 
 from tegula.control.front_end import Control
-from tegula.engine.interface import PC_BITS
 from tegula.isa.codec import encode
-from tegula.isa.instructions import ENGINES, Engine
+from tegula.isa.instructions import ENGINES, PC_BITS, Engine
 from tegula.isa.registers import CONTROL_START, REGISTERS, Status, register_offset
 from tegula.isa.traps import Trap
 

@@ -13,9 +13,8 @@ from amaranth.hdl import Cat
 from amaranth.sim import Simulator
 
 from tegula.config import TileConfig
-from tegula.engine.interface import PC_BITS
 from tegula.formats import BF16
-from tegula.isa.instructions import Engine, Layout, by_mnemonic
+from tegula.isa.instructions import MEMORY_ADDRESS_BITS, PC_BITS, Engine, Layout, by_mnemonic
 from tegula.isa.operations import Accumulate
 from tegula.isa.traps import Trap
 from tegula_golden.numerics import fp32
@@ -354,7 +353,7 @@ class Bench:
                 outcome.progress.append(outcome.effects)
             if trapped & 1:
                 assert outcome.trap is None and not stop
-                outcome.trap = tuple(split(trapped, [1, 4, PC_BITS, 48])[1:])
+                outcome.trap = tuple(split(trapped, [1, 4, PC_BITS, MEMORY_ADDRESS_BITS])[1:])
             if trapped & 1 or outcome.cycles == self.stop_at:
                 # Control flushes its queues when it stops the engines.
                 stop, offered, self.stop_at = 1, 0, None

@@ -11,6 +11,7 @@ from amaranth.sim import Simulator
 
 from tegula.config import TileConfig
 from tegula.isa.codec import decode, encode
+from tegula.isa.instructions import PAYLOAD_OFFSET
 from tegula.isa.traps import Trap
 from tegula.memory.scratchpad import READ_CYCLES
 from tegula_golden.tile.state import EngineTrap, TileState
@@ -18,7 +19,6 @@ from tegula_golden.tile.state import EngineTrap, TileState
 __all__ = ["EnginePlayer", "Item", "Observed", "check", "pack", "run"]
 
 SEED = 11
-_PAYLOAD_OFFSET = 48
 _POISON = 0xDEAD
 """What a read gets of a word that is being written."""
 
@@ -154,7 +154,7 @@ class EnginePlayer:
                 "signal": item.signal is not None,
                 "signal_sem": semaphore,
                 "signal_value": value,
-                "payload": word >> _PAYLOAD_OFFSET & ((1 << len(port.instr.p.payload)) - 1),
+                "payload": word >> PAYLOAD_OFFSET & ((1 << len(port.instr.p.payload)) - 1),
             },
         )
         self.ctx.set(port.instr.valid, 1)

@@ -7,18 +7,26 @@ from amaranth.lib.wiring import In, Out
 from tegula.config import TileConfig
 from tegula.control.fetch import granule_layout
 from tegula.control.queues import queue_layout
-from tegula.engine.interface import PC_BITS
-from tegula.isa.instructions import ENGINES, GRANULE_BITS, HEADER, INSTRUCTIONS, Engine, Field
-from tegula.isa.traps import Trap
+from tegula.isa.instructions import (
+    CODE_BITS,
+    ENGINES,
+    GRANULE_BITS,
+    HEADER,
+    INSTRUCTIONS,
+    MEMORY_ADDRESS_BITS,
+    OPCODE_BITS,
+    PAYLOAD_OFFSET,
+    PC_BITS,
+    Engine,
+    Field,
+)
+from tegula.isa.traps import CAUSE_BITS, Trap
 
 __all__ = ["DECODE_CYCLES", "Decoder"]
 
 DECODE_CYCLES = 2
 """Cycles from the handshake of an instruction's last granule to its dispatch."""
 
-_OPCODE_BITS = 8
-_HEADER_BITS = 48
-"""Opcode and synchronisation fields; the payload begins behind them."""
 _SLOTS = max(instruction.granules for instruction in INSTRUCTIONS)
 
 
@@ -69,7 +77,8 @@ class Decoder(wiring.Component):
         Nothing can be dispatched until a queue gives way: a queue is full, or the next is `halted`.
     halted : Out(1)
         All instructions before `halt` are dispatched.
-    fault : Out(1), fault_cause : Out(4), fault_pc : Out(PC_BITS + 1), fault_address : Out(48)
+    fault : Out(1), fault_cause : Out(CAUSE_BITS), fault_pc : Out(PC_BITS + 1)
+    fault_address : Out(MEMORY_ADDRESS_BITS)
         All instructions before this trap are dispatched. `fault_pc` counts granules.
     """
 
@@ -87,9 +96,9 @@ class Decoder(wiring.Component):
                 "stuck": Out(1),
                 "halted": Out(1),
                 "fault": Out(1),
-                "fault_cause": Out(4),
+                "fault_cause": Out(CAUSE_BITS),
                 "fault_pc": Out(PC_BITS + 1),
-                "fault_address": Out(48),
+                "fault_address": Out(MEMORY_ADDRESS_BITS),
             }
         )
 
@@ -141,7 +150,7 @@ class Decoder(wiring.Component):
             )
         )
         held_valid, slot = Signal(), Signal(range(_SLOTS))
-        opcode = Mux(slot == 0, arrived.bits, held.granules[0])[:_OPCODE_BITS]
+        opcode = Mux(slot == 0, arrived.bits, held.granules[0])[:OPCODE_BITS]
         known, last, error = self._check(m, arrived.bits, opcode, slot)
         done = last | arrived.resp[1] | ~known
 
@@ -186,7 +195,7 @@ class Decoder(wiring.Component):
         first = index * GRANULE_BITS
         unclaimed = (1 << GRANULE_BITS) - 1
         if index == 0:
-            unclaimed &= ~((1 << _OPCODE_BITS) - 1)
+            unclaimed &= ~((1 << OPCODE_BITS) - 1)
         errors = []
         for field in instruction.fields:
             if not first <= field.offset < first + GRANULE_BITS:
@@ -229,7 +238,7 @@ class Decoder(wiring.Component):
             ),
             word,
         )
-        engine_code = word[4:_OPCODE_BITS]
+        engine_code = word[CODE_BITS:OPCODE_BITS]
         ready = Signal()
         for engine in ENGINES:
             queue = getattr(self, engine.name.lower())
@@ -240,11 +249,11 @@ class Decoder(wiring.Component):
                 item.wait.value.eq(header.wait_value),
                 item.wait.consume.eq(header.consume),
                 item.instr.pc.eq(held.pc),
-                item.instr.op.eq(word[:4]),
+                item.instr.op.eq(word[:CODE_BITS]),
                 item.instr.signal.eq(header.signal),
                 item.instr.signal_sem.eq(header.signal_sem),
                 item.instr.signal_value.eq(header.signal_value),
-                item.instr.payload.eq(word[_HEADER_BITS:]),
+                item.instr.payload.eq(word[PAYLOAD_OFFSET:]),
             ]
             with m.If(engine_code == engine):
                 m.d.comb += [queue.valid.eq(legal), ready.eq(queue.ready)]
@@ -262,7 +271,7 @@ class Decoder(wiring.Component):
             cause = Mux(held.resp[0], Trap.BUS_DECERR, Trap.BUS_SLVERR)
             self._fault(m, cause, held.pc, held.granules[0])
         with m.Elif(held_valid & ~held.known):
-            self._fault(m, Trap.ILLEGAL_OPCODE, held.pc, held.granules[0][:_OPCODE_BITS])
+            self._fault(m, Trap.ILLEGAL_OPCODE, held.pc, held.granules[0][:OPCODE_BITS])
         with m.Elif(held_valid & ~held.legal):
             self._fault(m, Trap.ILLEGAL_FIELD, held.pc, 0)
 

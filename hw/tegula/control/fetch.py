@@ -7,8 +7,7 @@ from amaranth.lib.wiring import In, Out
 
 from tegula.bus.axi import axi_read_data_layout, axi_request_layout
 from tegula.config import TileConfig
-from tegula.engine.interface import PC_BITS
-from tegula.isa.instructions import GRANULE_BITS, GRANULE_BYTES
+from tegula.isa.instructions import GRANULE_BITS, GRANULE_BYTES, PC_BITS
 
 __all__ = ["FETCH_CYCLES", "GRANULE_CYCLES", "Fetch", "fifo_beats", "granule_layout"]
 
@@ -20,7 +19,7 @@ GRANULE_CYCLES = 2
 
 
 def granule_layout() -> data.StructLayout:
-    """A granule; where `resp` is an error, the low 48 bits are the address of its burst."""
+    """A granule; where `resp` is an error, the low bits are the address of its burst."""
     return data.StructLayout({"bits": GRANULE_BITS, "resp": 2})
 
 

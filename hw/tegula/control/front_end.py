@@ -20,8 +20,8 @@ from tegula.control.registers import ADDRESS_BITS, RegisterFile
 from tegula.control.semaphores import SIGNAL_PORTS, SemaphoreFile
 from tegula.control.trap_record import TrapRecord, source_layout
 from tegula.control.watchdog import Progress
-from tegula.engine.interface import PC_BITS, EngineSignature, trace_signature
-from tegula.isa.instructions import ENGINES, GRANULE_BYTES, Engine
+from tegula.engine.interface import EngineSignature, trace_signature
+from tegula.isa.instructions import ENGINES, GRANULE_BYTES, MEMORY_ADDRESS_BITS, PC_BITS, Engine
 from tegula.isa.registers import CONTROL_ABORT, CONTROL_START, Status
 from tegula.isa.traps import Trap
 
@@ -235,21 +235,21 @@ class Control(wiring.Component):
 
     def _check_program(self, m: Module, registers):
         """Registered twice: registers last change two cycles before the start takes effect."""
-        width = self._config.axi_addr_width
+        width, bits = self._config.axi_addr_width, MEMORY_ADDRESS_BITS
         program = Cat(registers.program_low, registers.program_high)
         base = Cat(registers.window_base_low, registers.window_base_high)
         last = Cat(registers.window_last_low, registers.window_last_high)
         size = registers.program_bytes
-        program_last, beyond = Signal(49), Signal()
-        nothing = base[48:].any()
+        program_last, beyond = Signal(bits + 1), Signal()
+        nothing = base[bits:].any()
         illegal, outside = Signal(), Signal()
         m.d.sync += [
-            self.window.base.eq(Mux(nothing, (1 << 48) - 1, base[:48])),
+            self.window.base.eq(Mux(nothing, (1 << bits) - 1, base[:bits])),
             self.window.last.eq(Mux(nothing, 0, Mux(last[width:].any(), (1 << width) - 1, last))),
-            program_last.eq(program[:48] + size - 1),
-            beyond.eq(program[48:].any()),
+            program_last.eq(program[:bits] + size - 1),
+            beyond.eq(program[bits:].any()),
             outside.eq(
-                (program[:48] < self.window.base) | (program_last > self.window.last) | beyond
+                (program[:bits] < self.window.base) | (program_last > self.window.last) | beyond
             ),
             illegal.eq(
                 (program % _PROGRAM_ALIGNMENT != 0)

@@ -6,8 +6,8 @@ from amaranth.lib.wiring import In, Out
 
 from tegula.config import TileConfig
 from tegula.control.semaphores import wait_layout
-from tegula.engine.interface import PC_BITS, instruction_layout
-from tegula.isa.instructions import Engine
+from tegula.engine.interface import instruction_layout
+from tegula.isa.instructions import PC_BITS, Engine
 
 __all__ = ["QUEUE_CYCLES", "EngineQueue", "queue_layout"]
 

@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from tegula.config import TileConfig
 from tegula.engine.interface import signal_layout
-from tegula.isa.instructions import ENGINES, Engine
+from tegula.isa.instructions import ENGINE_BITS, ENGINES, SIGNAL_VALUE_BITS, Engine
 
 __all__ = ["SIGNAL_CYCLES", "SIGNAL_PORTS", "SemaphoreFile", "wait_layout"]
 
@@ -15,8 +15,6 @@ SIGNAL_PORTS = {engine: 2 if engine == Engine.TENSOR else 1 for engine in ENGINE
 
 SIGNAL_CYCLES = 3
 """Cycles from a signal's handshake to the first in which a wait for it can be over."""
-
-_SIGNAL_VALUE_BITS = 8
 
 
 def wait_layout(config: TileConfig) -> data.StructLayout:
@@ -50,16 +48,17 @@ class SemaphoreFile(wiring.Component):
         In the order of `ENGINES`, each engine's `SIGNAL_PORTS` next to each other.
     clear : In(1)
         Sets all counts to zero and forgets the operation under way.
-    overflow : Out(1), overflow_engine : Out(4), overflow_sem : Out(range(semaphores))
+    overflow : Out(1), overflow_engine : Out(ENGINE_BITS)
+    overflow_sem : Out(range(semaphores))
         For one cycle: a signal would have carried a semaphore past its width. The count is kept.
     """
 
     def __init__(self, config: TileConfig):
         self._config = config
         self._signallers = [engine for engine in ENGINES for _ in range(SIGNAL_PORTS[engine])]
-        sem, value = range(config.semaphores), max(config.semaphore_width, _SIGNAL_VALUE_BITS)
+        sem, value = range(config.semaphores), max(config.semaphore_width, SIGNAL_VALUE_BITS)
         self._operation = data.StructLayout(
-            {"is_wait": 1, "consume": 1, "sem": sem, "value": value, "engine": 4}
+            {"is_wait": 1, "consume": 1, "sem": sem, "value": value, "engine": ENGINE_BITS}
         )
         super().__init__(
             {
@@ -67,7 +66,7 @@ class SemaphoreFile(wiring.Component):
                 "signals": In(stream.Signature(signal_layout(config))).array(len(self._signallers)),
                 "clear": In(1),
                 "overflow": Out(1),
-                "overflow_engine": Out(4),
+                "overflow_engine": Out(ENGINE_BITS),
                 "overflow_sem": Out(range(config.semaphores)),
             }
         )

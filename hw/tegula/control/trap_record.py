@@ -7,8 +7,8 @@ from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from tegula.engine.interface import PC_BITS
-from tegula.isa.instructions import GRANULE_BYTES
+from tegula.isa.instructions import ENGINE_BITS, GRANULE_BYTES, MEMORY_ADDRESS_BITS, PC_BITS
+from tegula.isa.traps import CAUSE_BITS
 
 __all__ = ["TrapRecord", "source_layout"]
 
@@ -16,7 +16,13 @@ __all__ = ["TrapRecord", "source_layout"]
 def source_layout() -> data.StructLayout:
     """What may trap: `valid`, and what the record shall say. `pc` counts granules."""
     return data.StructLayout(
-        {"valid": 1, "engine": 4, "cause": 4, "pc": PC_BITS + 1, "address": 48}
+        {
+            "valid": 1,
+            "engine": ENGINE_BITS,
+            "cause": CAUSE_BITS,
+            "pc": PC_BITS + 1,
+            "address": MEMORY_ADDRESS_BITS,
+        }
     )
 
 
@@ -40,7 +46,8 @@ class TrapRecord(wiring.Component):
         Forget the record; a trap in the same cycle does not count.
     taken : Out(1)
         There is a record. It stays until `clear`.
-    cause, engine : Out(4), pc_bytes : Out(PC_BITS + 5), address : Out(48)
+    cause : Out(CAUSE_BITS), engine : Out(ENGINE_BITS), pc_bytes : Out(PC_BITS + 5)
+    address : Out(MEMORY_ADDRESS_BITS)
         The record; zero if there is none.
     """
 
@@ -51,10 +58,10 @@ class TrapRecord(wiring.Component):
                 "enable": In(1),
                 "clear": In(1),
                 "taken": Out(1),
-                "cause": Out(4),
-                "engine": Out(4),
+                "cause": Out(CAUSE_BITS),
+                "engine": Out(ENGINE_BITS),
                 "pc_bytes": Out(PC_BITS + 1 + (GRANULE_BYTES - 1).bit_length()),
-                "address": Out(48),
+                "address": Out(MEMORY_ADDRESS_BITS),
             }
         )
 

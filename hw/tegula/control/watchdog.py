@@ -5,8 +5,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from tegula.config import TileConfig
-from tegula.engine.interface import PC_BITS
-from tegula.isa.instructions import ENGINES
+from tegula.isa.instructions import ENGINE_BITS, ENGINES, PC_BITS
 
 __all__ = ["DRAINED_CYCLES", "QUIET_CYCLES", "Progress"]
 
@@ -49,7 +48,7 @@ class Progress(wiring.Component):
         All queues are empty and all engines idle, and have been for `DRAINED_CYCLES`.
     quiet : Out(1)
         All engines rest and dispatch is stuck, and have been for `QUIET_CYCLES`.
-    deadlock : Out(1), deadlock_engine : Out(4)
+    deadlock : Out(1), deadlock_engine : Out(ENGINE_BITS)
     deadlock_pc : Out(PC_BITS), deadlock_sem : Out(range(semaphores))
         Deadlock; the first engine that waits, its instruction and its semaphore.
     """
@@ -70,7 +69,7 @@ class Progress(wiring.Component):
                 "drained": Out(1),
                 "quiet": Out(1),
                 "deadlock": Out(1),
-                "deadlock_engine": Out(4),
+                "deadlock_engine": Out(ENGINE_BITS),
                 "deadlock_pc": Out(PC_BITS),
                 "deadlock_sem": Out(sem),
             }

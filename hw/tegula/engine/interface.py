@@ -6,10 +6,20 @@ from amaranth.lib.wiring import In, Out
 
 from tegula.config import TileConfig
 from tegula.engine.trace import CONTROL_FIELDS, ENGINE_FIELDS, PORTS
-from tegula.isa.instructions import INSTRUCTIONS, Engine, by_mnemonic
+from tegula.isa.instructions import (
+    CODE_BITS,
+    INSTRUCTIONS,
+    MEMORY_ADDRESS_BITS,
+    PAYLOAD_OFFSET,
+    PC_BITS,
+    SEMAPHORE_BITS,
+    SIGNAL_VALUE_BITS,
+    Engine,
+    by_mnemonic,
+)
+from tegula.isa.traps import CAUSE_BITS
 
 __all__ = [
-    "PC_BITS",
     "EngineInterface",
     "EngineSignature",
     "instruction_layout",
@@ -21,12 +31,8 @@ __all__ = [
     "trap_layout",
 ]
 
-PC_BITS = 20
-"""Bits of an instruction's position in its program, counted in granules."""
-
-
-_HEADER_BITS = 48
-
+_SIGNAL_FIELDS = {"signal": 1, "signal_sem": SEMAPHORE_BITS, "signal_value": SIGNAL_VALUE_BITS}
+"""The synchronisation fields that an engine gets: what it sends when an instruction is complete."""
 
 _SIGNAL_PORTS = ("signals0", "signals1")
 
@@ -45,7 +51,7 @@ def _payload_bits(engine: Engine) -> int:
         if instruction.engine == engine
         for field in instruction.payload
     ]
-    return max(ends) - _HEADER_BITS
+    return max(ends) - PAYLOAD_OFFSET
 
 
 def instruction_layout(engine: Engine) -> data.StructLayout:
@@ -53,10 +59,8 @@ def instruction_layout(engine: Engine) -> data.StructLayout:
     return data.StructLayout(
         {
             "pc": PC_BITS,
-            "op": 4,
-            "signal": 1,
-            "signal_sem": 5,
-            "signal_value": 8,
+            "op": CODE_BITS,
+            **_SIGNAL_FIELDS,
             "payload": _payload_bits(engine),
         }
     )
@@ -69,7 +73,7 @@ def payload_layout(mnemonic: str) -> data.FlexibleLayout:
         _payload_bits(instruction.engine),
         {
             field.name: data.Field(
-                Shape(field.width, signed=field.signed), field.offset - _HEADER_BITS
+                Shape(field.width, signed=field.signed), field.offset - PAYLOAD_OFFSET
             )
             for field in instruction.payload
         },
@@ -78,12 +82,12 @@ def payload_layout(mnemonic: str) -> data.FlexibleLayout:
 
 def signal_layout(config: TileConfig) -> data.StructLayout:
     """A semaphore update: `value` is added to semaphore `sem`."""
-    return data.StructLayout({"sem": range(config.semaphores), "value": 8})
+    return data.StructLayout({"sem": range(config.semaphores), "value": SIGNAL_VALUE_BITS})
 
 
 def trap_layout(config: TileConfig) -> data.StructLayout:
     """A trap: cause (`isa.traps.Trap`), program counter in granules, address by the cause."""
-    return data.StructLayout({"cause": 4, "pc": PC_BITS, "address": 48})
+    return data.StructLayout({"cause": CAUSE_BITS, "pc": PC_BITS, "address": MEMORY_ADDRESS_BITS})
 
 
 def traced(config: TileConfig, members: dict[str, wiring.Member]) -> dict[str, wiring.Member]:
@@ -163,4 +167,4 @@ class EngineSignature(wiring.Signature):
 
 def ticket_layout(config: TileConfig) -> data.StructLayout:
     """What is kept of an instruction until it is complete."""
-    return data.StructLayout({"pc": PC_BITS, "signal": 1, "signal_sem": 5, "signal_value": 8})
+    return data.StructLayout({"pc": PC_BITS, **_SIGNAL_FIELDS})

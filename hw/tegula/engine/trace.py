@@ -6,7 +6,7 @@ apart by the same fields, the first in the least significant bits.
 
 from enum import IntEnum
 
-from tegula.isa.instructions import ENGINES
+from tegula.isa.instructions import ENGINES, PC_BITS
 
 __all__ = ["ACTIVITY_DOCS", "CONTROL_FIELDS", "ENGINE_FIELDS", "PORTS", "Activity"]
 
@@ -41,8 +41,6 @@ ACTIVITY_DOCS = {
     Activity.CLEARING: "the map of written PSUM words is cleared (start of a program)",
 }
 
-_PC_BITS = 20
-
 ENGINE_FIELDS = {
     "begin": 1,
     "complete": 2,
@@ -53,7 +51,7 @@ ENGINE_FIELDS = {
     "empty": 1,
     "waiting": 1,
     "full": 1,
-    "pc": _PC_BITS,
+    "pc": PC_BITS,
 }
 """Fields of an engine's word, and their bits.
 

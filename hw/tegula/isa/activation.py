@@ -5,6 +5,7 @@ from tegula.isa.fields import (
     DESTINATION,
     ELEMENT_COLUMNS,
     ELEMENT_ROWS,
+    PAYLOAD_OFFSET,
     SATURATE,
     Field,
     Instruction,
@@ -138,7 +139,7 @@ ACTIVATION = (
         payload=(
             Field(
                 name="kind",
-                offset=48,
+                offset=PAYLOAD_OFFSET,
                 width=1,
                 names=TableKind,
                 doc="which part of the table",

@@ -8,6 +8,7 @@ from tegula.config import TileConfig
 from tegula.formats import FloatFormat, format_names
 from tegula.isa.instructions import (
     GRANULE_BYTES,
+    OPCODE_BITS,
     Field,
     Instruction,
     by_mnemonic,
@@ -20,7 +21,7 @@ __all__ = ["Decoded", "FieldValue", "check", "decode", "encode", "field_value", 
 FieldValue = int | str | FloatFormat
 """What a field may be given as: a number, a name of its value, or a format."""
 
-_OPCODE_MASK = 0xFF
+_OPCODE_MASK = (1 << OPCODE_BITS) - 1
 
 
 @dataclass(frozen=True, kw_only=True)

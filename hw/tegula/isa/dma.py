@@ -1,12 +1,25 @@
 """Instructions of the two DMA engines."""
 
-from tegula.isa.fields import Field, Instruction, Layout, one, partitions
+from tegula.isa.fields import (
+    MEMORY_ADDRESS_BITS,
+    PAYLOAD_OFFSET,
+    Field,
+    Instruction,
+    Layout,
+    one,
+    partitions,
+)
 from tegula.isa.operations import Accumulate
 
 __all__ = ["DMA"]
 
 _DMA_PAYLOAD = (
-    Field(name="mem_addr", offset=48, width=48, doc="memory address of the first run, in bytes"),
+    Field(
+        name="mem_addr",
+        offset=PAYLOAD_OFFSET,
+        width=MEMORY_ADDRESS_BITS,
+        doc="memory address of the first run, in bytes",
+    ),
     Field(
         name="run",
         offset=96,

@@ -8,14 +8,22 @@ from tegula.config import TileConfig
 from tegula.formats import FP32, PATTERN_CODES
 
 __all__ = [
+    "CODE_BITS",
     "DESTINATION",
     "ELEMENT_COLUMNS",
     "ELEMENT_ROWS",
     "ENGINES",
+    "ENGINE_BITS",
     "GRANULE_BITS",
     "GRANULE_BYTES",
     "HEADER",
+    "MEMORY_ADDRESS_BITS",
+    "OPCODE_BITS",
+    "PAYLOAD_OFFSET",
+    "PC_BITS",
     "SATURATE",
+    "SEMAPHORE_BITS",
+    "SIGNAL_VALUE_BITS",
     "Engine",
     "Field",
     "Instruction",
@@ -27,9 +35,32 @@ __all__ = [
 GRANULE_BITS = 128
 GRANULE_BYTES = GRANULE_BITS // 8
 
+CODE_BITS = 4
+"""Bits of an instruction's code among those of its engine: the low bits of the opcode."""
+
+ENGINE_BITS = 4
+"""Bits of an engine's code: the high bits of the opcode."""
+
+OPCODE_BITS = ENGINE_BITS + CODE_BITS
+
+PAYLOAD_OFFSET = 48
+"""First bit behind the opcode and the synchronisation fields."""
+
+PC_BITS = 20
+"""Bits of an instruction's position in its program, counted in granules."""
+
+MEMORY_ADDRESS_BITS = 48
+"""Bits of a byte address of memory: in instructions, of the window, in the record of a trap."""
+
+SEMAPHORE_BITS = 5
+"""Bits of a semaphore's number."""
+
+SIGNAL_VALUE_BITS = 8
+"""Bits of what a signal adds to a semaphore."""
+
 
 class Engine(IntEnum):
-    """What executes an instruction; the high nibble of the opcode."""
+    """What executes an instruction; the high `ENGINE_BITS` of the opcode."""
 
     CONTROL = 0
     TENSOR = 1
@@ -132,7 +163,12 @@ class Instruction:
     @property
     def engine(self) -> Engine:
         """The engine that executes it."""
-        return Engine(self.opcode >> 4)
+        return Engine(self.opcode >> CODE_BITS)
+
+    @property
+    def code(self) -> int:
+        """Its number among the engine's instructions: the low `CODE_BITS` of the opcode."""
+        return self.opcode % (1 << CODE_BITS)
 
     @property
     def has_sync(self) -> bool:
@@ -187,7 +223,7 @@ HEADER = (
     Field(
         name="wait_sem",
         offset=10,
-        width=5,
+        width=SEMAPHORE_BITS,
         default=0,
         maximum=_last_semaphore,
         doc="semaphore that is waited on",
@@ -204,7 +240,7 @@ HEADER = (
     Field(
         name="signal_sem",
         offset=28,
-        width=5,
+        width=SEMAPHORE_BITS,
         default=0,
         maximum=_last_semaphore,
         doc="semaphore that is signalled",
@@ -212,7 +248,7 @@ HEADER = (
     Field(
         name="signal_value",
         offset=33,
-        width=8,
+        width=SIGNAL_VALUE_BITS,
         default=0,
         doc="what is added to the signalled semaphore",
     ),
@@ -221,7 +257,7 @@ HEADER = (
 
 ELEMENT_ROWS = Field(
     name="rows",
-    offset=48,
+    offset=PAYLOAD_OFFSET,
     width=6,
     minimum=one,
     maximum=partitions,

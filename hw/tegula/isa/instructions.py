@@ -9,10 +9,18 @@ build on it.
 from tegula.isa.activation import ACTIVATION
 from tegula.isa.dma import DMA
 from tegula.isa.fields import (
+    CODE_BITS,
+    ENGINE_BITS,
     ENGINES,
     GRANULE_BITS,
     GRANULE_BYTES,
     HEADER,
+    MEMORY_ADDRESS_BITS,
+    OPCODE_BITS,
+    PAYLOAD_OFFSET,
+    PC_BITS,
+    SEMAPHORE_BITS,
+    SIGNAL_VALUE_BITS,
     Engine,
     Field,
     Instruction,
@@ -22,11 +30,19 @@ from tegula.isa.tensor import TENSOR
 from tegula.isa.vector import VECTOR
 
 __all__ = [
+    "CODE_BITS",
     "ENGINES",
+    "ENGINE_BITS",
     "GRANULE_BITS",
     "GRANULE_BYTES",
     "HEADER",
     "INSTRUCTIONS",
+    "MEMORY_ADDRESS_BITS",
+    "OPCODE_BITS",
+    "PAYLOAD_OFFSET",
+    "PC_BITS",
+    "SEMAPHORE_BITS",
+    "SIGNAL_VALUE_BITS",
     "Engine",
     "Field",
     "Instruction",

@@ -1,12 +1,12 @@
 """Instructions of the tensor engine."""
 
-from tegula.isa.fields import Field, Instruction, one, partitions
+from tegula.isa.fields import PAYLOAD_OFFSET, Field, Instruction, one, partitions
 
 __all__ = ["TENSOR"]
 
 _ROWS = Field(
     name="rows",
-    offset=48,
+    offset=PAYLOAD_OFFSET,
     width=6,
     minimum=one,
     maximum=partitions,

@@ -5,7 +5,7 @@ from enum import IntEnum
 
 from tegula.isa.instructions import Engine
 
-__all__ = ["TRAP_DOCS", "Trap", "TrapRecord"]
+__all__ = ["CAUSE_BITS", "TRAP_DOCS", "Trap", "TrapRecord"]
 
 
 class Trap(IntEnum):
@@ -27,6 +27,8 @@ class Trap(IntEnum):
     ABORTED = 13
     MEMORY_ALIGNMENT = 14
 
+
+CAUSE_BITS = max(Trap).bit_length()
 
 TRAP_DOCS = {
     Trap.NONE: ("no trap", "0"),

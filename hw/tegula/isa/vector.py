@@ -5,6 +5,7 @@ from tegula.isa.fields import (
     DESTINATION,
     ELEMENT_COLUMNS,
     ELEMENT_ROWS,
+    PAYLOAD_OFFSET,
     SATURATE,
     Field,
     Instruction,
@@ -205,7 +206,7 @@ VECTOR = (
         payload=(
             Field(
                 name="save",
-                offset=48,
+                offset=PAYLOAD_OFFSET,
                 width=1,
                 default=0,
                 doc="0: load; 1: save",

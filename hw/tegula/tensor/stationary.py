@@ -5,7 +5,8 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from tegula.config import TileConfig
-from tegula.engine.interface import PC_BITS, payload_layout
+from tegula.engine.interface import payload_layout
+from tegula.isa.instructions import PC_BITS
 from tegula.tensor.systolic_array import swap_cycles
 
 __all__ = ["StationaryLoader"]

@@ -16,7 +16,7 @@ import numpy as np
 
 from tegula.config import TileConfig
 from tegula.isa.codec import FieldValue, encode
-from tegula.isa.instructions import GRANULE_BYTES, INSTRUCTIONS, Engine, by_mnemonic
+from tegula.isa.instructions import GRANULE_BYTES, INSTRUCTIONS, PC_BITS, Engine, by_mnemonic
 
 __all__ = [
     "ALIGNMENT_BYTES",
@@ -31,8 +31,8 @@ __all__ = [
 ALIGNMENT_BYTES = 64
 """Programs begin at multiples of this (register PROGRAM_LOW); buffers do too."""
 
-MAX_GRANULES = 1 << 20
-"""Longest program: `tegula.engine.interface.PC_BITS`, restated to stay free of HDL."""
+MAX_GRANULES = 1 << PC_BITS
+"""Longest program."""
 
 
 @dataclass(frozen=True)

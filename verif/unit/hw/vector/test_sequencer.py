@@ -8,6 +8,7 @@ import pytest
 
 from tegula.config import preset
 from tegula.formats import FP32, RAW32
+from tegula.isa.instructions import PAYLOAD_OFFSET
 from tegula.isa.operations import Operand, Operation, Reduction, Rounding, Source
 from tegula.vector.layouts import Kind
 from tegula.vector.sequencer import ElementSequencer
@@ -19,7 +20,6 @@ NARROW = preset("small", axi_data_width=64, sbuf_depth=1024, psum_banks=4, psum_
 UNARY = (Operation.PASS, Operation.ABS)
 WIDE = (FP32.code, RAW32)
 SEED = 53
-_PAYLOAD_OFFSET = 48
 _LANE_CYCLES = 9
 """How long the bench says that an item is under way."""
 
@@ -225,7 +225,7 @@ class SequencerBench:
         for item in items:
             ctx.set(dut.instr.valid, 1)
             ctx.set(dut.instr.payload.op, item.word & 0xF)
-            ctx.set(dut.instr.payload.payload, item.word >> _PAYLOAD_OFFSET)
+            ctx.set(dut.instr.payload.payload, item.word >> PAYLOAD_OFFSET)
             while not await self.step(ctx):
                 assert self.cycle < 400 * len(items)
             ctx.set(dut.instr.valid, 0)

@@ -12,7 +12,7 @@ from tegula.config import preset
 from tegula.engine.interface import instruction_layout
 from tegula.formats import FP32, RAW32
 from tegula.isa.codec import encode
-from tegula.isa.instructions import Engine
+from tegula.isa.instructions import PAYLOAD_OFFSET, Engine
 from tegula.isa.operations import Operand, Operation, Reduction, Rounding, Source
 from tegula.vector.work import is_wide, plan_work, work_layout
 from verif.support.unit_bench import simulate
@@ -21,7 +21,6 @@ CONFIG = preset("tiny")
 SEED = 52
 WIDE = (FP32.code, RAW32)
 UNARY = (Operation.PASS, Operation.ABS)
-_HEADER_BITS = 48
 _ITEM = instruction_layout(Engine.VECTOR)
 
 
@@ -46,7 +45,7 @@ def planned(instructions):
         for mnemonic, fields in instructions:
             word = int.from_bytes(encode(mnemonic, **fields), "little")
             ctx.set(dut.op, word & 0xF)
-            ctx.set(dut.payload, word >> _HEADER_BITS)
+            ctx.set(dut.payload, word >> PAYLOAD_OFFSET)
             await ctx.delay(1e-9)
             works.append(ctx.get(dut.work))
 
