@@ -59,7 +59,13 @@ class ResultCollector(wiring.Component):
         n, lanes = self._config.n, self._config.activation_lanes
         leaving = self.leaving.exit
         held = data.StructLayout(
-            {"addr": leaving.addr.shape(), "rows": 6, "wide": 1, "last": 1, "words": 32 * n}
+            {
+                "addr": leaving.addr.shape(),
+                "rows": leaving.rows.shape(),
+                "wide": 1,
+                "last": 1,
+                "words": 32 * n,
+            }
         )
         collected, writing = Signal(held), Signal(held)
         complete, busy, second, moves, ends = Signal(), Signal(), Signal(), Signal(), Signal()

@@ -17,7 +17,7 @@ from tegula.activation.layouts import (
     travel_layout,
 )
 from tegula.activation.table import function_layout
-from tegula.arith.combine import SLOTS, Combiner
+from tegula.arith.combine import PARTIALS, SLOTS, Combiner, is_identity
 from tegula.arith.fp_add import FpAdd
 from tegula.config import TileConfig
 from tegula.lib.delay import delay, delayed
@@ -40,7 +40,7 @@ class ItemPipeline(wiring.Component):
     -------
     item : In(item_layout)
         What enters the lanes in this cycle, if it is `valid`.
-    finish : In(1), total : In(exit_layout), unused : In(8)
+    finish : In(1), total : In(exit_layout), unused : In(PARTIALS)
         Combine the partial sums, for one cycle; what becomes of their sums, and which partial
         sums have not been written. Both stay.
     stop : In(1)
@@ -60,7 +60,7 @@ class ItemPipeline(wiring.Component):
                 "item": In(item_layout(config)),
                 "finish": In(1),
                 "total": In(exit_layout(config)),
-                "unused": In(8),
+                "unused": In(PARTIALS),
                 "stop": In(1),
                 "controls": Out(controls_layout(config)),
                 "leaving": Out(leaving_layout(config)),
@@ -145,8 +145,7 @@ class ItemPipeline(wiring.Component):
             items[cycle] for cycle in (LaneCycles.SUM_READ, LaneCycles.SUM, LaneCycles.SUM_OUT)
         )
         slot = combiner.read_addr[: (SLOTS - 1).bit_length()]
-        unused = (slot < len(self.unused)) & self.unused.bit_select(slot[:3], 1)
-        read = Cat(combiner.hold, combiner.enter, unused)
+        read = Cat(combiner.hold, combiner.enter, is_identity(slot, self.unused))
         held, entered, fresh = delay(m, read, _READ_CYCLES, "read")
         m.d.comb += [
             control.read.eq(Mux(combiner.active, combiner.read_addr, _slot(reads))),

@@ -7,6 +7,7 @@ from amaranth.lib.wiring import In, Out
 from tegula.activation.cubic import VALUE_BITS
 from tegula.activation.table import segment_layout
 from tegula.arith.psum_round import PsumRound
+from tegula.formats import FP32
 from tegula.lib.delay import delayed, registered
 
 __all__ = ["Finish"]
@@ -70,14 +71,14 @@ class Finish(wiring.Component):
         flip = delayed(m, segment.flip, later, name="flip")
         nan = delayed(m, segment.nan, later, name="nan")
         chosen = Mux(constant, pattern, rounder.fp32)
-        is_nan = nan | (chosen[23:31].all() & chosen[:23].any())
+        is_nan = nan | (chosen[FP32.mantissa_bits : 31].all() & chosen[: FP32.mantissa_bits].any())
         m.d.comb += [
             widened.eq(value),
             rounder.word.eq(Cat(widened, anchor)),
             self.result.eq(
                 registered(
                     m,
-                    Mux(is_nan, Const(0x7FC0_0000, 32), chosen ^ Cat(Const(0, 31), flip)),
+                    Mux(is_nan, Const(FP32.nan, 32), chosen ^ Cat(Const(0, 31), flip)),
                     name="result",
                 )
             ),

@@ -3,8 +3,10 @@
 from amaranth.lib import data, enum
 
 from tegula.activation.table import function_layout
-from tegula.arith.combine import SLOTS
+from tegula.arith.combine import PARTIALS, SLOTS
 from tegula.config import TileConfig
+from tegula.formats import FORMAT_BITS
+from tegula.isa.instructions import PARTITION_BITS
 
 __all__ = [
     "Kind",
@@ -38,10 +40,10 @@ def exit_layout(config: TileConfig) -> data.StructLayout:
     """
     return data.StructLayout(
         {
-            "format": 3,
+            "format": FORMAT_BITS,
             "saturate": 1,
             "addr": range(config.sbuf_depth),
-            "rows": 6,
+            "rows": PARTITION_BITS,
             "last": 1,
         }
     )
@@ -53,7 +55,13 @@ def travel_layout(config: TileConfig) -> data.StructLayout:
     `sums`: results are added to the partial sum number `partial`, or to +0 if that is `fresh`.
     """
     return data.StructLayout(
-        {"kind": Kind, "sums": 1, "fresh": 1, "partial": 3, "exit": exit_layout(config)}
+        {
+            "kind": Kind,
+            "sums": 1,
+            "fresh": 1,
+            "partial": range(PARTIALS),
+            "exit": exit_layout(config),
+        }
     )
 
 
@@ -66,7 +74,7 @@ def column_layout(config: TileConfig) -> data.StructLayout:
         {
             "constant": 1,
             "value": 32,
-            "x_format": 3,
+            "x_format": FORMAT_BITS,
             "function": function_layout(),
             "travel": travel_layout(config),
         }
@@ -106,7 +114,7 @@ def controls_layout(config: TileConfig) -> data.StructLayout:
     beat = range(beats(config))
     return data.StructLayout(
         {
-            "entry": data.StructLayout({"x_format": 3, "constant": 1, "value": 32}),
+            "entry": data.StructLayout({"x_format": FORMAT_BITS, "constant": 1, "value": 32}),
             "scale": data.StructLayout({"write": 1, "beat": beat, "passes": 1}),
             "bias": data.StructLayout({"write": 1, "beat": beat}),
             "exp": 1,
@@ -123,6 +131,6 @@ def controls_layout(config: TileConfig) -> data.StructLayout:
                     "write_addr": slots,
                 }
             ),
-            "leave": data.StructLayout({"total": 1, "format": 3, "saturate": 1}),
+            "leave": data.StructLayout({"total": 1, "format": FORMAT_BITS, "saturate": 1}),
         }
     )

@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from tegula.activation.layouts import Kind, column_layout, exit_layout
 from tegula.activation.table import table_write_layout
+from tegula.arith.combine import PARTIALS
 from tegula.config import TileConfig
 from tegula.engine.interface import instruction_layout, payload_layout, trap_layout
 from tegula.engine.retirement import completion_layout
@@ -21,8 +22,6 @@ _TABLE = by_mnemonic("activation.table").opcode & 0xF
 
 _ADDRESS_BITS = 20
 """One step (2**11) away from a checked address, with sign; trap records hold as many bits."""
-
-_PARTIALS = 8
 
 
 class ColumnSequencer(wiring.Component):
@@ -54,7 +53,7 @@ class ColumnSequencer(wiring.Component):
         An instruction that loads the table is complete.
     write_en : Out(1), write : Out(table_write_layout)
         To the tables.
-    finish : Out(1), total : Out(exit_layout), unused : Out(8)
+    finish : Out(1), total : Out(exit_layout), unused : Out(PARTIALS)
         See `ItemPipeline`.
     drained : In(1), alone : In(1)
         No column is under way beyond `column`; no other instruction's signal is pending.
@@ -85,7 +84,7 @@ class ColumnSequencer(wiring.Component):
                 "write": Out(table_write_layout()),
                 "finish": Out(1),
                 "total": Out(exit_layout(config)),
-                "unused": Out(_PARTIALS, init=(1 << _PARTIALS) - 1),
+                "unused": Out(PARTIALS, init=(1 << PARTIALS) - 1),
                 "drained": In(1),
                 "alone": In(1),
                 "stop": In(1),
@@ -122,7 +121,7 @@ class ColumnSequencer(wiring.Component):
         address = signed(_ADDRESS_BITS)
         self._x_at, self._dst_at = Signal(address), Signal(address)
         self._index, self._left = Signal(10), Signal(13)
-        self._partial = Signal(range(_PARTIALS))
+        self._partial = Signal(range(PARTIALS))
         self._begins = Signal()
         """The next column begins a sum: no partial sum counts, whatever was before."""
         self._second = Signal()
@@ -297,8 +296,8 @@ class ColumnSequencer(wiring.Component):
     def _walk(self, m: Module) -> None:
         """Step to the next column, or to the next row of the table."""
         fields = self._fields
-        self._unused_before = Signal(_PARTIALS)
-        m.d.comb += self._unused_before.eq(self.unused | self._begins.replicate(_PARTIALS))
+        self._unused_before = Signal(PARTIALS)
+        m.d.comb += self._unused_before.eq(self.unused | self._begins.replicate(PARTIALS))
         with m.If(self._loading):
             with m.If(self._granted):
                 m.d.sync += self._x_at.eq(self._x_at + 1)

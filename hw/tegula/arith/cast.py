@@ -6,8 +6,9 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from tegula.arith.codes import is_raw
 from tegula.config import TileConfig
-from tegula.formats import BF16, FP32, RAW16, RAW32, FloatFormat
+from tegula.formats import BF16, FORMAT_BITS, FP32, FloatFormat
 from tegula.lib.delay import delayed, registered
 
 __all__ = ["Cast"]
@@ -50,7 +51,7 @@ class Cast(wiring.Component):
         Random bits of this value; used if `stochastic`.
     stochastic, saturate : In(1)
         Rounding, and treatment of overflow in 8-bit formats.
-    format : In(3)
+    format : In(FORMAT_BITS)
         `FloatFormat.code` of the result; other codes than the tile's give undefined results.
     code : Out(32)
         The result, in the low bits; the bits above it are zero.
@@ -67,7 +68,7 @@ class Cast(wiring.Component):
                 "random": In(16),
                 "stochastic": In(1),
                 "saturate": In(1),
-                "format": In(3),
+                "format": In(FORMAT_BITS),
                 "code": Out(32),
             }
         )
@@ -129,7 +130,7 @@ class Cast(wiring.Component):
             formats[4],
             lambda fmt: Cat(mantissa[: fmt.mantissa_bits], field[: fmt.exponent_bits]),
         )
-        exact = _is_raw(formats[4]) | (formats[4] == FP32.code)
+        exact = is_raw(formats[4]) | (formats[4] == FP32.code)
         nearest = ~stochastic & ~exact
         increment = (random & (stochastic & ~exact).replicate(16)) | Mux(nearest, _HALF, 0)
         carry = nearest & (mantissa[0] | sticky)
@@ -142,7 +143,7 @@ class Cast(wiring.Component):
         special = registered(m, special, name="special_out")
         code = rounded[_FRACTION:]
         exceeds = self._by_format(m, formats[5], _exceeds(code))
-        replace = (special | beyond | exceeds) & ~_is_raw(formats[5])
+        replace = (special | beyond | exceeds) & ~is_raw(formats[5])
         magnitude = registered(m, Mux(replace, replacement, code), name="magnitude")
         low = Signal(_FRACTION, reset_less=True)
         m.d.sync += low.eq(rounded)
@@ -151,7 +152,7 @@ class Cast(wiring.Component):
 
         result = self._by_format(m, formats[6], lambda fmt: Cat(magnitude[: fmt.width - 1], sign))
         upper, lower = Signal(16, reset_less=True), Signal(16, reset_less=True)
-        full = _is_raw(formats[6]) | (formats[6] == FP32.code)
+        full = is_raw(formats[6]) | (formats[6] == FP32.code)
         m.d.sync += [lower.eq(Mux(full, low, result)), upper.eq(Cat(magnitude, sign))]
         with m.If(~full):
             m.d.sync += upper.eq(0)
@@ -201,10 +202,6 @@ class Cast(wiring.Component):
             m, formats[1], lambda fmt: own[fmt.exponent_bits : 8].any() if fmt is not BF16 else 0
         )
         return field, shift, significand, normal & past
-
-
-def _is_raw(code: Value) -> Value:
-    return (code == RAW32) | (code == RAW16)
 
 
 def _replacement(nan: Value, saturate: Value) -> Callable[[FloatFormat], Value]:

@@ -1,10 +1,13 @@
 """The end of a reduction: eight partial results become one."""
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Module, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-__all__ = ["SLOTS", "Combiner"]
+__all__ = ["PARTIALS", "SLOTS", "Combiner", "is_identity"]
+
+PARTIALS = 8
+"""Partial results of a reduction."""
 
 SLOTS = 16
 """Words of memory for each reduction: eight partial results, and behind them what the tree makes of
@@ -16,6 +19,14 @@ _TREE = (
     ((12, 13, None),),
 )
 """Levels of the tree: (first operand, second operand, where the result goes; None: out)."""
+
+
+def is_identity(slot: Value, unused: Value) -> Value:
+    """1 if the word `slot` stands for the operation's identity: a partial result not yet reached.
+
+    `unused` has a bit for each of the `PARTIALS` partial results.
+    """
+    return (slot < PARTIALS) & unused.bit_select(slot[: (PARTIALS - 1).bit_length()], 1)
 
 
 class Combiner(wiring.Component):

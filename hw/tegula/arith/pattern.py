@@ -6,8 +6,9 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from tegula.arith.codes import is_wide
 from tegula.config import TileConfig
-from tegula.formats import BF16, FP32, RAW16, RAW32, FloatFormat
+from tegula.formats import BF16, FORMAT_BITS, RAW16, FloatFormat
 
 __all__ = ["PatternDecode"]
 
@@ -32,7 +33,7 @@ class PatternDecode(wiring.Component):
     word : In(32)
         The word, or the pair of words of a 32-bit format; 8-bit codes are in the low byte, and what
         is above a code is ignored.
-    format : In(3)
+    format : In(FORMAT_BITS)
         Code of its format, fp32 and the raw patterns included.
     pattern : Out(32)
         The fp32 pattern.
@@ -40,12 +41,12 @@ class PatternDecode(wiring.Component):
 
     def __init__(self, config: TileConfig):
         self._narrow = config.fp8_formats
-        super().__init__({"word": In(32), "format": In(3), "pattern": Out(32)})
+        super().__init__({"word": In(32), "format": In(FORMAT_BITS), "pattern": Out(32)})
 
     def elaborate(self, platform):
         """Widen 8-bit codes to bf16, then choose."""
         m = Module()
-        whole = (self.format == FP32.code) | (self.format == RAW32)
+        whole = is_wide(self.format)
         low = whole | (self.format == RAW16)
         wide = Signal(16)
         m.d.comb += wide.eq(self.word[:16])

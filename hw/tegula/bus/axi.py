@@ -8,6 +8,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from tegula.config import TileConfig
+from tegula.isa.fields import MEMORY_ADDRESS_BITS
 
 __all__ = [
     "READ_ID_FETCH",
@@ -121,13 +122,13 @@ class WindowSignature(wiring.Signature):
 
     Members
     -------
-    base, last : Out(48)
+    base, last : Out(MEMORY_ADDRESS_BITS)
         Addresses of the first and the last byte; constant while a program runs. A window whose last
         byte lies before its first has none.
     """
 
     def __init__(self):
-        super().__init__({"base": Out(48), "last": Out(48)})
+        super().__init__({"base": Out(MEMORY_ADDRESS_BITS), "last": Out(MEMORY_ADDRESS_BITS)})
 
 
 def axi_request_layout(config: TileConfig) -> data.StructLayout:

@@ -15,9 +15,6 @@ from tegula.isa.operations import TableKind
 
 __all__ = ["ACTIVATION"]
 
-_ONE = 0x3F80_0000
-_MINUS_ZERO = 0x8000_0000
-
 
 def _last_entry(config):
     return config.activation_entries - 1
@@ -75,14 +72,14 @@ _APPLY = (
         name="scale",
         offset=128,
         width=32,
-        default=_ONE,
+        default=FP32.one,
         doc="fp32 pattern, or address of an fp32; default 1",
     ),
     Field(
         name="bias",
         offset=160,
         width=32,
-        default=_MINUS_ZERO,
+        default=FP32.sign_mask,
         doc="fp32 pattern, or address of an fp32; default -0, which changes no x",
     ),
     Field(

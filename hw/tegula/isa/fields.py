@@ -19,6 +19,7 @@ __all__ = [
     "HEADER",
     "MEMORY_ADDRESS_BITS",
     "OPCODE_BITS",
+    "PARTITION_BITS",
     "PAYLOAD_OFFSET",
     "PC_BITS",
     "SATURATE",
@@ -51,6 +52,9 @@ PC_BITS = 20
 
 MEMORY_ADDRESS_BITS = 48
 """Bits of a byte address of memory: in instructions, of the window, in the record of a trap."""
+
+PARTITION_BITS = 6
+"""Bits of a number of partitions, columns of the array included: 0 to 32."""
 
 SEMAPHORE_BITS = 5
 """Bits of a semaphore's number."""

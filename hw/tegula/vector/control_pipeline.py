@@ -6,7 +6,7 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from tegula.arith.combine import Combiner
+from tegula.arith.combine import PARTIALS, Combiner, is_identity
 from tegula.config import TileConfig
 from tegula.isa.operations import Operation, Reduction
 from tegula.memory.scratchpad import READ_CYCLES
@@ -178,13 +178,11 @@ class ElementPipeline(wiring.Component):
         is the identity of the operation with which the reduction began.
         """
         partial = self.controls.partial
-        unused, lowest = Signal(8, init=0xFF), Signal()
+        unused, lowest = Signal(PARTIALS, init=(1 << PARTIALS) - 1), Signal()
         m.d.comb += [
             partial.addr.eq(combiner.read_addr),
             partial.hold.eq(combiner.hold),
-            partial.identity.eq(
-                (combiner.read_addr < 8) & unused.bit_select(combiner.read_addr[:3], 1)
-            ),
+            partial.identity.eq(is_identity(combiner.read_addr, unused)),
             partial.lowest.eq(lowest),
             partial.write.eq(combiner.write),
             partial.write_addr.eq(combiner.write_addr),
@@ -193,7 +191,7 @@ class ElementPipeline(wiring.Component):
             stage, after = ring[step * UNIT_CYCLES], ring[(step + 1) * UNIT_CYCLES]
             item = stage.item
             begins_lowest = Mux(item.begin, item.reduction == Reduction.MAX, lowest)
-            begins_unused = unused | item.begin.replicate(8)
+            begins_unused = unused | item.begin.replicate(PARTIALS)
             with m.If(stage.valid & _is_reduced(item) & (item.route.steps == step + 1)):
                 m.d.comb += [
                     partial.addr.eq(item.partial),

@@ -4,6 +4,7 @@ from amaranth.hdl import Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import Out, connect, flipped
 
+from tegula.arith.codes import is_wide
 from tegula.arith.generator import Generator
 from tegula.config import TileConfig
 from tegula.engine.interface import EngineSignature
@@ -19,7 +20,6 @@ from tegula.memory.ports import (
 from tegula.vector.control_pipeline import ElementPipeline
 from tegula.vector.lane import VectorLane
 from tegula.vector.sequencer import ElementSequencer
-from tegula.vector.work import is_wide
 from tegula.xor128 import stream_states
 
 __all__ = ["VectorEngine"]

@@ -9,6 +9,7 @@ from tegula.arith.fp_unit import FpUnit
 from tegula.arith.pattern import PatternDecode
 from tegula.arith.psum_round import PsumRound
 from tegula.config import TileConfig
+from tegula.formats import FP32
 from tegula.lib.delay import delayed, registered
 from tegula.lib.mux import select
 from tegula.memory.scratchpad import READ_CYCLES
@@ -24,8 +25,7 @@ ENTRY_CYCLES = PSUM_READ_CYCLES + PsumRound.LATENCY
 
 UNIT_CYCLES = FpUnit.LATENCY
 
-_ONE = 0x3F80_0000
-_LOWEST = 0xFF80_0000
+_LOWEST = FP32.sign_mask | FP32.infinity
 """-Inf, where a maximum begins."""
 
 
@@ -132,7 +132,7 @@ class VectorLane(wiring.Component):
         """Choose the operands; registered. Also the random bits of the element, as they come."""
         entry = self.controls.entry
         m.submodules.rounder = rounder = PsumRound(self._config.acc_width)
-        uniform = Cat(self.number[9:], C(_ONE >> 23, 9))
+        uniform = Cat(self.number[9:], C(FP32.one >> FP32.mantissa_bits, 9))
         pattern = Signal(32)
         m.d.comb += [
             rounder.word.eq(self.psum_word),

@@ -2,7 +2,10 @@
 
 from amaranth.lib import data, enum
 
+from tegula.arith.combine import PARTIALS
 from tegula.config import TileConfig
+from tegula.formats import FORMAT_BITS
+from tegula.isa.instructions import PARTITION_BITS
 from tegula.isa.operations import Operation, Reduction, Source
 
 __all__ = [
@@ -54,13 +57,13 @@ def exit_layout(config: TileConfig) -> data.StructLayout:
     """
     return data.StructLayout(
         {
-            "format": 3,
+            "format": FORMAT_BITS,
             "saturate": 1,
             "stochastic": 1,
             "addr": range(config.sbuf_depth),
             "line": 1,
             "partition": range(config.n),
-            "rows": 6,
+            "rows": PARTITION_BITS,
             "last": 1,
         }
     )
@@ -80,7 +83,7 @@ def ring_layout(config: TileConfig) -> data.StructLayout:
             "self1": 1,
             "reduction": Reduction,
             "begin": 1,
-            "partial": 3,
+            "partial": range(PARTIALS),
             "exit": exit_layout(config),
         }
     )
@@ -97,8 +100,8 @@ def issue_layout(config: TileConfig) -> data.StructLayout:
         {
             "kind": Kind,
             "late": 1,
-            "x_format": 3,
-            "y_format": 3,
+            "x_format": FORMAT_BITS,
+            "y_format": FORMAT_BITS,
             "source": Source,
             "value": 32,
             "y0": 1,
@@ -134,7 +137,9 @@ def controls_layout() -> data.StructLayout:
     unit = {"op": Operation, "first": 1, "after_adder": 1, "twice": 1}
     return data.StructLayout(
         {
-            "arrival": data.StructLayout({"hold": 1, "late": 1, "x_format": 3, "y_format": 3}),
+            "arrival": data.StructLayout(
+                {"hold": 1, "late": 1, "x_format": FORMAT_BITS, "y_format": FORMAT_BITS}
+            ),
             "entry": data.StructLayout(
                 {
                     "source": Source,
@@ -171,7 +176,7 @@ def controls_layout() -> data.StructLayout:
                     "from_adder": 1,
                     "stochastic": 1,
                     "saturate": 1,
-                    "format": 3,
+                    "format": FORMAT_BITS,
                     "slot": _SLOT,
                 }
             ),

@@ -4,23 +4,23 @@ from amaranth.hdl import Module, Mux, Signal, Value, signed
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from tegula.arith.codes import is_wide
+from tegula.arith.combine import PARTIALS
 from tegula.config import TileConfig
 from tegula.engine.interface import instruction_layout, trap_layout
 from tegula.engine.retirement import completion_layout
+from tegula.formats import FP32
 from tegula.isa.instructions import Engine
 from tegula.isa.operations import Operand, Reduction, Rounding, Source
 from tegula.isa.traps import Trap
 from tegula.memory.ports import pair_request_layout
 from tegula.vector.layouts import Kind, exit_layout, issue_layout
-from tegula.vector.work import COMPUTE, GENERATOR, is_wide, plan_work, work_layout
+from tegula.vector.work import COMPUTE, GENERATOR, plan_work, work_layout
 
 __all__ = ["ElementSequencer"]
 
 _ADDRESS_BITS = 20
 """One step (2**11) away from a checked address, with sign; trap records hold as many bits."""
-
-_PARTIALS = 8
-"""Partial results of a reduction."""
 
 
 class ElementSequencer(wiring.Component):
@@ -130,7 +130,7 @@ class ElementSequencer(wiring.Component):
         self._y_at = Signal(address)
         self._dst_at = Signal(address)
         self._left = Signal(self._fields.columns.shape())
-        self._partial = Signal(range(_PARTIALS))
+        self._partial = Signal(range(PARTIALS))
         self._partition = Signal(range(self._config.n))
         self._first = Signal()
         self._pause = Signal(range(max(2, self._config.n // self._config.row_words)))
@@ -321,7 +321,7 @@ class ElementSequencer(wiring.Component):
             issue.x_format.eq(fields.x_format),
             issue.y_format.eq(fields.y_format),
             issue.source.eq(fields.x_source),
-            issue.value.eq(self._x_at[:16] | 0x4B00_0000),
+            issue.value.eq(self._x_at[:16] | FP32.unit_spaced),
             issue.y0.eq(fields.s0_kind == Operand.Y),
             issue.self0.eq(fields.s0_kind == Operand.SELF),
             issue.y1.eq(fields.s1_kind == Operand.Y),
@@ -342,7 +342,7 @@ class ElementSequencer(wiring.Component):
         # A scalar of the scratchpad is read as fp32, an immediate is a value like an index.
         with m.If(self._is_scalar):
             m.d.comb += [
-                issue.x_format.eq(3),
+                issue.x_format.eq(FP32.code),
                 issue.source.eq(Mux(self._from_partition, Source.SBUF, Source.INDEX)),
                 issue.value.eq(self._scalar_value),
             ]

@@ -5,7 +5,7 @@ from amaranth.lib import data
 
 from tegula.config import TileConfig
 from tegula.engine.interface import payload_layout
-from tegula.formats import FP32, RAW32
+from tegula.formats import RAW32
 from tegula.isa.instructions import by_mnemonic
 from tegula.isa.operations import Operand, Operation, Reduction, Rounding, Source
 from tegula.vector.layouts import route_layout
@@ -15,7 +15,6 @@ __all__ = [
     "GENERATOR",
     "INTERVAL_BITS",
     "is_unary",
-    "is_wide",
     "plan_route",
     "plan_work",
     "work_layout",
@@ -28,11 +27,6 @@ INTERVAL_BITS = 2
 
 _STATE_PAIRS = 4
 """Pairs of words that are the state of a generator."""
-
-
-def is_wide(code: Value) -> Value:
-    """Whether a format has two words an element."""
-    return (code == FP32.code) | (code == RAW32)
 
 
 def work_layout() -> data.StructLayout:

@@ -14,7 +14,7 @@ from tegula.formats import FP32, RAW32
 from tegula.isa.codec import encode
 from tegula.isa.instructions import PAYLOAD_OFFSET, Engine
 from tegula.isa.operations import Operand, Operation, Reduction, Rounding, Source
-from tegula.vector.work import is_wide, plan_work, work_layout
+from tegula.vector.work import plan_work, work_layout
 from verif.support.unit_bench import simulate
 
 CONFIG = preset("tiny")
@@ -130,29 +130,3 @@ def test_the_generators_state_is_four_pairs_of_raw_words(save):
         assert (fields.x_addr, fields.x_stride) == (addr, 2)
         assert (fields.dst, fields.dst_stride) == (addr, 2)
         assert (fields.reduction, fields.rounding, fields.transpose, fields.overlap) == (0, 0, 0, 0)
-
-
-class Widths(wiring.Component):
-    """`is_wide` behind ports."""
-
-    code: In(3)
-    wide: Out(1)
-
-    def elaborate(self, platform):
-        m = Module()
-        m.d.comb += self.wide.eq(is_wide(self.code))
-        return m
-
-
-def test_fp32_and_raw32_have_two_words_an_element():
-    dut, wide = Widths(), []
-
-    async def testbench(ctx):
-        for code in range(8):
-            ctx.set(dut.code, code)
-            await ctx.delay(1e-9)
-            if ctx.get(dut.wide):
-                wide.append(code)
-
-    simulate(dut, testbench, clocked=False)
-    assert wide == [FP32.code, RAW32]
