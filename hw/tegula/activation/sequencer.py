@@ -11,14 +11,13 @@ from tegula.config import TileConfig
 from tegula.engine.interface import instruction_layout, payload_layout, trap_layout
 from tegula.engine.retirement import completion_layout
 from tegula.formats import FP32
-from tegula.isa.instructions import Engine, by_mnemonic
+from tegula.isa.instructions import Engine, codes
 from tegula.isa.operations import TableKind
 from tegula.isa.traps import Trap
 
 __all__ = ["ColumnSequencer"]
 
-_APPLY = by_mnemonic("activation.apply").opcode & 0xF
-_TABLE = by_mnemonic("activation.table").opcode & 0xF
+_Code = codes(Engine.ACTIVATION)
 
 _ADDRESS_BITS = 20
 """One step (2**11) away from a checked address, with sign; trap records hold as many bits."""
@@ -139,7 +138,7 @@ class ColumnSequencer(wiring.Component):
         fields = data.View(payload_layout("activation.apply"), instr.payload)
         table = data.View(payload_layout("activation.table"), instr.payload)
         busy = Signal()
-        applies, loads = instr.op == _APPLY, instr.op == _TABLE
+        applies, loads = instr.op == _Code.APPLY, instr.op == _Code.TABLE
         other_rhythm = fields.sum != self._fields.sum
         waits = loads | (applies & (~fields.overlap | fields.proceed | other_rhythm))
         working = (

@@ -6,6 +6,8 @@ has. Bits that no field claims must be zero. All of this is ours: published so t
 build on it.
 """
 
+from enum import IntEnum
+
 from tegula.isa.activation import ACTIVATION
 from tegula.isa.dma import DMA
 from tegula.isa.fields import (
@@ -51,6 +53,7 @@ __all__ = [
     "Layout",
     "by_mnemonic",
     "by_opcode",
+    "codes",
 ]
 
 INSTRUCTIONS = (
@@ -65,6 +68,21 @@ INSTRUCTIONS = (
     *ACTIVATION,
     *DMA,
 )
+
+
+def codes(engine: Engine) -> type[IntEnum]:
+    """`Instruction.code` of an engine's instructions: ``codes(Engine.TENSOR).MATMUL``.
+
+    The names are the mnemonics' second halves, in upper case.
+    """
+    return IntEnum(
+        f"{engine.name.title()}Code",
+        {
+            instruction.mnemonic.partition(".")[2].upper(): instruction.code
+            for instruction in INSTRUCTIONS
+            if instruction.engine == engine
+        },
+    )
 
 
 def by_opcode(opcode: int) -> Instruction | None:

@@ -7,7 +7,7 @@ from amaranth.lib.wiring import Out
 from tegula.config import TileConfig
 from tegula.engine.interface import EngineSignature, payload_layout
 from tegula.engine.trace import Activity
-from tegula.isa.instructions import Engine, by_mnemonic
+from tegula.isa.instructions import Engine, codes
 from tegula.isa.traps import Trap
 from tegula.lib.delay import delay
 from tegula.memory.ports import MovingReadSignature, RowReadSignature
@@ -28,9 +28,7 @@ MOVING_CYCLES = READ_CYCLES + 1
 _PENDING_SIGNALS = 8
 """Matmuls that may be in the array with a signal to send; more would wait."""
 
-_SYNC = by_mnemonic("tensor.sync").opcode & 0xF
-_LOAD = by_mnemonic("tensor.load").opcode & 0xF
-_MATMUL = by_mnemonic("tensor.matmul").opcode & 0xF
+_Code = codes(Engine.TENSOR)
 
 
 def complete_cycles(config: TileConfig) -> int:
@@ -114,20 +112,20 @@ class TensorEngine(wiring.Component):
         ]
         can_accept = Signal()
         with m.Switch(instr.p.op):
-            with m.Case(_LOAD):
+            with m.Case(_Code.LOAD):
                 # A matmul that is held back before its first column still needs the operand.
                 needed = streamer.swap & ~streamer.idle & ~streamer.issued
                 m.d.comb += can_accept.eq(loader.idle & ~load_signal.pending & ~needed)
-            with m.Case(_MATMUL):
+            with m.Case(_Code.MATMUL):
                 m.d.comb += can_accept.eq(
                     streamer.ready & (loader.idle | ~fresh) & matmul_signals.has_room
                 )
-            with m.Case(_SYNC):
+            with m.Case(_Code.SYNC):
                 m.d.comb += can_accept.eq(all_done & ~load_signal.pending)
         m.d.comb += [
             instr.ready.eq(can_accept & ~halted & ~self.engine.stop),
-            loader.start.eq(instr.valid & instr.ready & (instr.p.op == _LOAD)),
-            streamer.start.eq(instr.valid & instr.ready & (instr.p.op == _MATMUL)),
+            loader.start.eq(instr.valid & instr.ready & (instr.p.op == _Code.LOAD)),
+            streamer.start.eq(instr.valid & instr.ready & (instr.p.op == _Code.MATMUL)),
             loader.stop.eq(self.engine.stop),
             streamer.stop.eq(self.engine.stop | halted),
         ]
@@ -225,7 +223,7 @@ class TensorEngine(wiring.Component):
         streamer_signal = Signal.like(matmul_signals.push)
         streamer_pending, loader_pending = Signal(), Signal()
         loader_signal = Signal.like(load_signal.push)
-        is_sync = accepted & (instr.op == _SYNC)
+        is_sync = accepted & (instr.op == _Code.SYNC)
         m.d.comb += accepted.eq(self.engine.instr.valid & self.engine.instr.ready)
         with m.If(self._streamer.start):
             m.d.sync += [
@@ -288,7 +286,7 @@ class TensorEngine(wiring.Component):
             trace.begin.eq(begins),
             trace.complete.eq(Cat(ended | synced, loader.complete)),
         ]
-        m.d.sync += synced.eq(begins & (instr.p.op == _SYNC))
+        m.d.sync += synced.eq(begins & (instr.p.op == _Code.SYNC))
         reasons = (
             (streamer.issued, Activity.WORK),
             (loader.issued | loader.issued_zero, Activity.LOADING),

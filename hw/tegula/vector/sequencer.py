@@ -15,7 +15,7 @@ from tegula.isa.operations import Operand, Reduction, Rounding, Source
 from tegula.isa.traps import Trap
 from tegula.memory.ports import pair_request_layout
 from tegula.vector.layouts import Kind, exit_layout, issue_layout
-from tegula.vector.work import COMPUTE, GENERATOR, plan_work, work_layout
+from tegula.vector.work import VectorCode, plan_work, work_layout
 
 __all__ = ["ElementSequencer"]
 
@@ -147,7 +147,7 @@ class ElementSequencer(wiring.Component):
             | offered.fields.proceed
             | offered.state
         )
-        is_work = (instr.op == COMPUTE) | (instr.op == GENERATOR)
+        is_work = (instr.op == VectorCode.COMPUTE) | (instr.op == VectorCode.GENERATOR)
         begins = Signal()
         m.d.comb += [
             self.instr.ready.eq(

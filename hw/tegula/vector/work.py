@@ -6,22 +6,20 @@ from amaranth.lib import data
 from tegula.config import TileConfig
 from tegula.engine.interface import payload_layout
 from tegula.formats import RAW32
-from tegula.isa.instructions import by_mnemonic
+from tegula.isa.instructions import Engine, codes
 from tegula.isa.operations import Operand, Operation, Reduction, Rounding, Source
 from tegula.vector.layouts import route_layout
 
 __all__ = [
-    "COMPUTE",
-    "GENERATOR",
     "INTERVAL_BITS",
+    "VectorCode",
     "is_unary",
     "plan_route",
     "plan_work",
     "work_layout",
 ]
 
-COMPUTE = by_mnemonic("vector.compute").opcode & 0xF
-GENERATOR = by_mnemonic("vector.generator").opcode & 0xF
+VectorCode = codes(Engine.VECTOR)
 
 INTERVAL_BITS = 2
 
@@ -123,7 +121,7 @@ def plan_work(m: Module, config: TileConfig, op: Value, payload: Value) -> data.
             fields.s0_kind.eq(compute.s1_kind),
             fields.op1.eq(Operation.PASS),
         ]
-    with m.If(op == GENERATOR):
+    with m.If(op == VectorCode.GENERATOR):
         zeroed = ("op0", "op1", "reduction", "rounding", "transpose", "overlap")
         m.d.comb += [
             *(fields[name].eq(0) for name in zeroed),
@@ -156,7 +154,7 @@ def plan_work(m: Module, config: TileConfig, op: Value, payload: Value) -> data.
             | (work.scalar0 & fields.s0_kind[0])
             | (work.scalar1 & fields.s1_kind[0])
         ),
-        work.state.eq(op == GENERATOR),
+        work.state.eq(op == VectorCode.GENERATOR),
         work.writes.eq(Mux(work.state, state.save, ~reduces)),
     ]
     return work

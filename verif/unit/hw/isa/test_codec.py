@@ -7,7 +7,14 @@ from hypothesis import strategies as st
 from tegula.config import PRESETS, preset
 from tegula.formats import E4M3FN, E5M2
 from tegula.isa.codec import check, decode, encode
-from tegula.isa.instructions import INSTRUCTIONS, Layout, by_mnemonic, by_opcode
+from tegula.isa.instructions import (
+    INSTRUCTIONS,
+    Engine,
+    Layout,
+    by_mnemonic,
+    by_opcode,
+    codes,
+)
 from tegula.isa.traps import Trap
 
 SMALL = preset("small")
@@ -43,6 +50,19 @@ def test_no_two_fields_of_an_instruction_overlap():
 def test_opcodes_and_mnemonics_are_unique():
     assert len({i.opcode for i in INSTRUCTIONS}) == len(INSTRUCTIONS)
     assert len({i.mnemonic for i in INSTRUCTIONS}) == len(INSTRUCTIONS)
+
+
+def test_engines_and_codes_make_the_opcodes():
+    assert {code.name: code.value for code in codes(Engine.TENSOR)} == {
+        "SYNC": 0,
+        "LOAD": 1,
+        "MATMUL": 2,
+    }
+    for instruction in INSTRUCTIONS:
+        assert instruction.opcode == instruction.engine << 4 | instruction.code
+        if instruction.has_sync:
+            name = instruction.mnemonic.split(".")[1].upper()
+            assert codes(instruction.engine)[name] == instruction.code
 
 
 @given(legal_instructions())

@@ -114,7 +114,7 @@ def instruction_item(pc, mnemonic, fields):
     word = int.from_bytes(encode(mnemonic, **fields), "little")
     return {
         "pc": pc,
-        "op": by_mnemonic(mnemonic).opcode & 0xF,
+        "op": by_mnemonic(mnemonic).code,
         "signal": word >> 27 & 1,
         "signal_sem": word >> 28 & 31,
         "signal_value": word >> 33 & 255,
