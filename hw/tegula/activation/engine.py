@@ -1,6 +1,6 @@
 """The activation engine: scratchpad, through a function, to the scratchpad."""
 
-from amaranth.hdl import Cat, EnableInserter, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, EnableInserter, Module, Mux, ResetInserter, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import Out, connect, flipped
 
@@ -11,7 +11,7 @@ from tegula.activation.layouts import beats, item_layout
 from tegula.activation.sequencer import ColumnSequencer
 from tegula.config import TileConfig
 from tegula.engine.interface import EngineSignature
-from tegula.engine.retirement import CompletionQueue
+from tegula.engine.retirement import Retirement
 from tegula.engine.trace import Activity
 from tegula.isa.instructions import Engine
 from tegula.memory.ports import RowReadSignature, row_write_layout
@@ -56,18 +56,19 @@ class ActivationEngine(wiring.Component):
         )
 
     def elaborate(self, platform):
-        """Sequencer, beats, pipeline and lanes, collector, completions."""
+        """Sequencer, beats, pipeline and lanes, collector, retirement."""
         m = Module()
         m.submodules.sequencer = sequencer = ColumnSequencer(self._config)
         m.submodules.collector = collector = ResultCollector(self._config)
-        m.submodules.completions = completions = CompletionQueue(self._config)
+        retirement = Retirement(self._config, sequencer.entry.shape())
+        m.submodules.retirement = ResetInserter(self.engine.stop)(retirement)
         pipeline = ItemPipeline(self._config)
         moving = EnableInserter(collector.advance)
         m.submodules.pipeline = moving(pipeline)
         connect(m, flipped(self.engine.instr), sequencer.instr)
         connect(m, sequencer.row, flipped(self.row.request))
         connect(m, collector.write, flipped(self.write))
-        connect(m, completions.signals, flipped(self.engine.signals[0]))
+        connect(m, retirement.signals, flipped(self.engine.signals[0]))
         issuing, words = self._issue(m, sequencer, pipeline, collector.advance)
         for index in range(self._config.activation_lanes):
             lane = ActivationLane(self._config)
@@ -84,9 +85,9 @@ class ActivationEngine(wiring.Component):
             drained.eq(~issuing & pipeline.drained & collector.empty),
             sequencer.row_data.eq(self.row.data),
             sequencer.row_valid.eq(self.row.valid),
-            sequencer.room.eq(completions.room),
+            sequencer.room.eq(retirement.tickets.ready),
             sequencer.drained.eq(drained),
-            sequencer.alone.eq(completions.level == 1),
+            sequencer.alone.eq(retirement.level == 1),
             sequencer.stop.eq(self.engine.stop),
             pipeline.finish.eq(sequencer.finish),
             pipeline.total.eq(sequencer.total),
@@ -94,18 +95,17 @@ class ActivationEngine(wiring.Component):
             pipeline.stop.eq(self.engine.stop),
             collector.leaving.eq(pipeline.leaving),
             collector.stop.eq(self.engine.stop),
-            completions.push.eq(sequencer.start),
-            completions.entry.eq(sequencer.entry),
-            completions.done.eq(collector.done | sequencer.table_done),
-            completions.clear.eq(self.engine.stop),
+            retirement.tickets.valid.eq(sequencer.start),
+            retirement.tickets.payload.eq(sequencer.entry),
+            retirement.done.eq(collector.done | sequencer.table_done),
             self.engine.trap.eq(sequencer.trap),
             self.engine.trap_valid.eq(sequencer.trap_valid),
-            self.engine.idle.eq(sequencer.idle & drained & (completions.level == 0)),
+            self.engine.idle.eq(sequencer.idle & drained & (retirement.level == 0)),
             self.engine.stall.eq(sequencer.denied | ~collector.advance),
             self.engine.busy.eq(~self.engine.idle & ~self.engine.stall),
         ]
         if self._config.trace:
-            self._trace(m, sequencer, collector, completions, issuing)
+            self._trace(m, sequencer, collector, retirement, issuing)
         return m
 
     def _trace(
@@ -113,12 +113,12 @@ class ActivationEngine(wiring.Component):
         m: Module,
         sequencer: ColumnSequencer,
         collector: ResultCollector,
-        completions: CompletionQueue,
+        retirement: Retirement,
         issuing: Value,
     ) -> None:
         """What a traced tile shows of the engine."""
         trace = self.engine.trace
-        m.d.comb += [trace.begin.eq(sequencer.start), trace.complete.eq(completions.popped)]
+        m.d.comb += [trace.begin.eq(sequencer.start), trace.complete.eq(retirement.retired)]
         with m.If(~collector.advance):
             m.d.comb += trace.activity.eq(Activity.RESULT)
         with m.Elif(sequencer.denied):

@@ -8,8 +8,12 @@ from tegula.activation.layouts import Kind, column_layout, exit_layout
 from tegula.activation.table import table_write_layout
 from tegula.arith.combine import PARTIALS
 from tegula.config import TileConfig
-from tegula.engine.interface import instruction_layout, payload_layout, trap_layout
-from tegula.engine.retirement import completion_layout
+from tegula.engine.interface import (
+    instruction_layout,
+    payload_layout,
+    ticket_layout,
+    trap_layout,
+)
 from tegula.formats import FP32
 from tegula.isa.instructions import Engine, codes
 from tegula.isa.operations import TableKind
@@ -42,7 +46,7 @@ class ColumnSequencer(wiring.Component):
     -------
     instr : In(stream of `instruction_layout(Engine.ACTIVATION)`)
         Instructions.
-    start : Out(1), entry : Out(completion_layout), room : In(1)
+    start : Out(1), entry : Out(ticket_layout(config, "sync", "signal")), room : In(1)
         An instruction starts; how it will be signalled; whether that can be remembered.
     row : Out(stream of range(sbuf_depth)), row_valid : In(1), row_data : In(ArrayLayout(16, n))
         Scratchpad rows; answers in order, a fixed time after acceptance.
@@ -72,7 +76,7 @@ class ColumnSequencer(wiring.Component):
             {
                 "instr": In(stream.Signature(instruction_layout(Engine.ACTIVATION))),
                 "start": Out(1),
-                "entry": Out(completion_layout(config)),
+                "entry": Out(ticket_layout(config, "sync", "signal")),
                 "room": In(1),
                 "row": Out(stream.Signature((config.sbuf_depth - 1).bit_length())),
                 "row_valid": In(1),

@@ -11,7 +11,7 @@ from tegula.dma.accumulate import LoadAccumulator
 from tegula.dma.align import ReadAligner
 from tegula.dma.bursts import BurstSplitter
 from tegula.dma.layouts import ItemKind, place_layout, write_layout
-from tegula.dma.retire import Retirement
+from tegula.dma.retire import TrapHold
 from tegula.dma.runs import RunGenerator
 from tegula.dma.scatter import Scatter
 from tegula.dma.tracing import trace_dma
@@ -77,7 +77,7 @@ class LoadEngine(wiring.Component):
         m = Module()
         config = self._config
         engine = self.engine
-        m.submodules.retirement = retirement = Retirement(config)
+        m.submodules.retirement = retirement = TrapHold(config)
         flush = retirement.flush
         droppable = ResetInserter(flush)
         m.submodules.generator = generator = droppable(RunGenerator(config, Engine.LOAD))

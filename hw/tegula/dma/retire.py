@@ -6,12 +6,12 @@ from amaranth.lib.wiring import In, Out
 
 from tegula.config import TileConfig
 from tegula.engine.interface import signal_layout, ticket_layout, traced, trap_layout
-from tegula.lib.stream import StreamQueue
+from tegula.engine.retirement import Retirement
 
-__all__ = ["Retirement"]
+__all__ = ["TrapHold"]
 
 
-class Retirement(wiring.Component):
+class TrapHold(wiring.Component):
     """Send signals and raise a trap in program order, and flush the engine after a trap or `stop`.
 
     A trap waits until the signals of all earlier instructions are sent: it is precise.
@@ -19,12 +19,10 @@ class Retirement(wiring.Component):
     Parameters
     ----------
     config : TileConfig
-    depth : int
-        Instructions that may be in progress at a time.
 
     Members
     -------
-    tickets : In(stream of `ticket_layout`)
+    tickets : In(stream of `ticket_layout(config, "pc", "signal")`)
         Instructions in the order in which they were begun.
     done : In(1)
         The oldest instruction that is not yet complete is complete now. Excludes `fault`.
@@ -45,12 +43,11 @@ class Retirement(wiring.Component):
         In a traced tile: the oldest instruction is complete, and its signal sent.
     """
 
-    def __init__(self, config: TileConfig, depth: int = 8):
+    def __init__(self, config: TileConfig):
         self._config = config
-        self._depth = depth
         super().__init__(
             {
-                "tickets": In(stream.Signature(ticket_layout(config))),
+                "tickets": In(stream.Signature(ticket_layout(config, "pc", "signal"))),
                 "done": In(1),
                 "fault": In(1),
                 "fault_cause": In(4),
@@ -67,38 +64,24 @@ class Retirement(wiring.Component):
         )
 
     def elaborate(self, platform):
-        """Count completions, retire tickets, latch the flush."""
+        """Retire tickets, latch the flush."""
         m = Module()
-        queue = StreamQueue(ticket_layout(self._config), self._depth)
-        m.submodules.tickets = ResetInserter(self.flush)(queue)
-        wiring.connect(m, wiring.flipped(self.tickets), queue.i)
-
-        unsent = Signal(range(self._depth + 1))
-        """Instructions that are complete and whose tickets still wait."""
-        ticket = queue.o.payload
-        retire = Signal()
-        m.d.comb += [
-            self.signals.valid.eq((unsent != 0) & ticket.signal),
-            self.signals.payload.sem.eq(ticket.signal_sem),
-            self.signals.payload.value.eq(ticket.signal_value),
-            retire.eq((unsent != 0) & (~ticket.signal | self.signals.ready)),
-            queue.o.ready.eq(retire),
-        ]
+        queue = Retirement(self._config, self.tickets.payload.shape())
+        m.submodules.queue = ResetInserter(self.flush)(queue)
+        wiring.connect(m, wiring.flipped(self.tickets), queue.tickets)
+        wiring.connect(m, queue.signals, wiring.flipped(self.signals))
+        m.d.comb += queue.done.eq(self.done)
         if self._config.trace:
-            m.d.comb += self.retired.eq(retire & ~self.flush)
-        with m.If(self.flush):
-            m.d.sync += unsent.eq(0)
-        with m.Else():
-            m.d.sync += unsent.eq(unsent + self.done - retire)
+            m.d.comb += self.retired.eq(queue.retired & ~self.flush)
 
         halted, draining = Signal(), Signal()
         m.d.comb += [
-            self.trap_valid.eq(self.fault & (unsent == 0) & ~self.flush),
+            self.trap_valid.eq(self.fault & ~queue.unsent & ~self.flush),
             self.trap.cause.eq(self.fault_cause),
-            self.trap.pc.eq(ticket.pc),
+            self.trap.pc.eq(queue.oldest.pc),
             self.trap.address.eq(self.fault_address),
             self.flush.eq(self.stop | halted | draining),
-            self.idle.eq(self.quiet & queue.empty & ~halted),
+            self.idle.eq(self.quiet & (queue.level == 0) & ~halted),
         ]
         with m.If(self.stop):
             m.d.sync += halted.eq(0)

@@ -53,7 +53,7 @@ class RunGenerator(wiring.Component):
     window : In(WindowSignature)
         Bytes that may be accessed. Bytes that `axi_addr_width` cannot express are
         never inside.
-    tickets : Out(stream of `ticket_layout`)
+    tickets : Out(stream of `ticket_layout(config, "pc", "signal")`)
         One for each instruction, when it is begun.
     runs : Out(stream of `run_layout`)
     trap_cause : Out(4), trap_address : Out(48)
@@ -72,7 +72,7 @@ class RunGenerator(wiring.Component):
             {
                 "instr": In(stream.Signature(instruction_layout(engine))),
                 "window": In(WindowSignature()),
-                "tickets": Out(stream.Signature(ticket_layout(config))),
+                "tickets": Out(stream.Signature(ticket_layout(config, "pc", "signal"))),
                 "runs": Out(stream.Signature(run_layout(config))),
                 "trap_cause": Out(4),
                 "trap_address": Out(48),
@@ -99,8 +99,8 @@ class RunGenerator(wiring.Component):
             self.tickets.valid.eq(self.instr.valid & advance & ~walking),
             self.tickets.payload.pc.eq(self.instr.payload.pc),
             self.tickets.payload.signal.eq(self.instr.payload.signal),
-            self.tickets.payload.signal_sem.eq(self.instr.payload.signal_sem),
-            self.tickets.payload.signal_value.eq(self.instr.payload.signal_value),
+            self.tickets.payload.update.sem.eq(self.instr.payload.signal_sem),
+            self.tickets.payload.update.value.eq(self.instr.payload.signal_value),
             self.empty.eq(~(walking | extents_valid | checked_valid)),
         ]
 

@@ -18,7 +18,7 @@ from tegula.dma.bursts import BurstSplitter
 from tegula.dma.gather import Gather, Packer
 from tegula.dma.layouts import ItemKind
 from tegula.dma.readback import ReadBack
-from tegula.dma.retire import Retirement
+from tegula.dma.retire import TrapHold
 from tegula.dma.runs import RunGenerator
 from tegula.dma.tracing import trace_dma
 from tegula.engine.interface import EngineSignature
@@ -86,7 +86,7 @@ class StoreEngine(wiring.Component):
         m = Module()
         config = self._config
         engine = self.engine
-        m.submodules.retirement = retirement = Retirement(config)
+        m.submodules.retirement = retirement = TrapHold(config)
         flush = retirement.flush
         droppable = ResetInserter(flush)
         m.submodules.generator = generator = droppable(RunGenerator(config, Engine.STORE))

@@ -2,7 +2,7 @@
 
 from amaranth.hdl import Module, Value
 
-from tegula.dma.retire import Retirement
+from tegula.dma.retire import TrapHold
 from tegula.dma.runs import RunGenerator
 from tegula.engine.interface import EngineInterface
 from tegula.engine.trace import Activity
@@ -14,7 +14,7 @@ def trace_dma(
     m: Module,
     engine: EngineInterface,
     generator: RunGenerator,
-    retirement: Retirement,
+    retirement: TrapHold,
     reasons: tuple[tuple[Value, Activity], ...],
 ) -> None:
     """Drive `engine.trace`.

@@ -37,6 +37,9 @@ _SIGNAL_FIELDS = {"signal": 1, "signal_sem": SEMAPHORE_BITS, "signal_value": SIG
 _SIGNAL_PORTS = ("signals0", "signals1")
 
 
+_TICKET_FIELDS = {"pc": PC_BITS, "sync": 1, "signal": 1}
+
+
 _OWN_TRACE = ("begin", "complete", "activity")
 
 
@@ -165,6 +168,12 @@ class EngineSignature(wiring.Signature):
         return EngineInterface(self, path=path, src_loc_at=1 + src_loc_at)
 
 
-def ticket_layout(config: TileConfig) -> data.StructLayout:
-    """What is kept of an instruction until it is complete."""
-    return data.StructLayout({"pc": PC_BITS, **_SIGNAL_FIELDS})
+def ticket_layout(config: TileConfig, *fields: str) -> data.StructLayout:
+    """An instruction between its start and its retirement (`tegula.engine.retirement`).
+
+    `update` is its signal. `fields` are those that an engine needs beside it, of `pc`: its position
+    in the program; `sync`: it has no work of its own; `signal`: it sends its signal.
+    """
+    return data.StructLayout(
+        {**{name: _TICKET_FIELDS[name] for name in fields}, "update": signal_layout(config)}
+    )

@@ -1,95 +1,112 @@
-"""Signals of completed instructions, in program order."""
+"""In-order retirement: signals of completed instructions, in program order."""
 
-from amaranth.hdl import Array, Module, Signal
+from amaranth.hdl import Const, Module, Shape, Signal
 from amaranth.lib import data, stream, wiring
+from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
 
 from tegula.config import TileConfig
 from tegula.engine.interface import signal_layout, traced
+from tegula.lib.delay import delay
 
-__all__ = ["CompletionQueue", "completion_layout"]
-
-
-def completion_layout(config: TileConfig) -> data.StructLayout:
-    """What is left to do at the end of an instruction; `sync`: it has no work of its own."""
-    return data.StructLayout({"sync": 1, "signal": 1, "update": signal_layout(config)})
+__all__ = ["Retirement"]
 
 
-class CompletionQueue(wiring.Component):
+class Retirement(wiring.Component):
     """Send the signal of each instruction when it, and all before it, are complete.
 
-    Instructions are pushed as they start. `done` completes the oldest one with work of its own; one
-    without work is complete when it is the oldest. Latency: a signal is offered one cycle after its
-    `done`, so what was written in the cycle of `done` has landed for whoever the signal wakes.
+    An instruction enters as a ticket when it starts, and retires when it is the oldest one, is
+    complete, and its signal is taken. Latency: a signal is offered one cycle after the completion,
+    so what was written in the cycle of `done` has landed for whatever the signal wakes; that of a
+    ticket with `sync` one cycle after it was pushed. Throughput: an instruction a cycle.
+
+    Reset drops all tickets: an engine resets its retirement to stop (`ResetInserter`).
 
     Parameters
     ----------
     config
         The tile.
+    ticket
+        A `ticket_layout`. With the field `signal`, only tickets where it is 1 send a signal, else
+        all do. With the field `sync`, tickets where it is 1 are complete when they are the oldest,
+        and have no completion of their own.
+    depth
+        Tickets that it holds.
+    cycles
+        Cycles from a ticket's push to its completion, at least 1; `None` if `done` marks it.
 
     Members
     -------
-    push : In(1), entry : In(completion_layout)
-        An instruction has started; only while `room`.
-    room : Out(1)
-        Another instruction may start.
+    tickets : In(stream of `ticket`)
+        Instructions in program order, as they start.
     done : In(1)
-        An instruction has had its last effect in this cycle.
-    clear : In(1)
-        Forget everything.
-    signals : Out(stream of signal_layout)
+        Without `cycles`: the oldest ticket that is neither complete nor a `sync` is complete now.
+    signals : Out(stream of `signal_layout`)
         The signals.
-    level : Out(range(DEPTH + 1))
-        Instructions in the queue.
-    popped : Out(1)
-        In a traced tile: the oldest instruction is complete, and its signal sent.
+    oldest : Out(`ticket`)
+        The oldest ticket, if `level` is not 0.
+    level : Out(range(depth + 1))
+        Tickets held.
+    unsent : Out(1)
+        An instruction with a completion of its own is complete, and its signal is not sent yet.
+    retired : Out(1)
+        In a traced tile: the oldest instruction retires.
     """
 
     DEPTH = 8
-    """Instructions between their start and their signal."""
+    """Tickets held, unless the engine chooses another number."""
 
-    def __init__(self, config: TileConfig):
-        self._layout = completion_layout(config)
+    def __init__(
+        self,
+        config: TileConfig,
+        ticket: data.StructLayout,
+        *,
+        depth: int = DEPTH,
+        cycles: int | None = None,
+    ):
+        self._depth, self._cycles = depth, cycles
         self._trace = config.trace
         super().__init__(
             {
-                "push": In(1),
-                "entry": In(self._layout),
-                "room": Out(1),
-                "done": In(1),
-                "clear": In(1),
+                "tickets": In(stream.Signature(ticket)),
+                **({"done": In(1)} if cycles is None else {}),
                 "signals": Out(stream.Signature(signal_layout(config))),
-                "level": Out(range(self.DEPTH + 1)),
-                **traced(config, {"popped": Out(1)}),
+                "oldest": Out(ticket),
+                "level": Out(range(depth + 1)),
+                "unsent": Out(1),
+                **traced(config, {"retired": Out(1)}),
             }
         )
 
     def elaborate(self, platform):
-        """A ring of entries, and a count of completions not yet used."""
+        """Queue the tickets, and count the completions that none of them has used."""
         m = Module()
-        entries = Array(Signal(self._layout, name=f"entry_{slot}") for slot in range(self.DEPTH))
-        first, free = Signal(range(self.DEPTH)), Signal(range(self.DEPTH))
-        completed = Signal(range(self.DEPTH + 1))
-        head = Signal(self._layout)
-        complete, pop = Signal(), Signal()
+        oldest, fields = self.oldest, self.oldest.shape().members
+        m.submodules.queue = queue = SyncFIFO(
+            width=Shape.cast(oldest.shape()).width, depth=self._depth
+        )
+        sync = oldest.sync if "sync" in fields else Const(0)
+        signal = oldest.signal if "signal" in fields else Const(1)
+        completed = Signal(range(self._depth + 1))
+        complete, retire = Signal(), Signal()
+        if self._cycles is None:
+            done = self.done
+        else:
+            done = delay(m, self.tickets.valid & self.tickets.ready, self._cycles, "done")
         m.d.comb += [
-            head.eq(entries[first]),
-            self.room.eq(self.level != self.DEPTH),
-            complete.eq((self.level != 0) & (head.sync | (completed != 0))),
-            self.signals.valid.eq(complete & head.signal),
-            self.signals.payload.eq(head.update),
-            pop.eq(complete & (~head.signal | self.signals.ready)),
+            queue.w_data.eq(self.tickets.payload),
+            queue.w_en.eq(self.tickets.valid),
+            self.tickets.ready.eq(queue.w_rdy),
+            oldest.eq(queue.r_data),
+            self.level.eq(queue.level),
+            self.unsent.eq(completed != 0),
+            complete.eq(queue.r_rdy & (sync | self.unsent)),
+            self.signals.valid.eq(complete & signal),
+            self.signals.payload.eq(oldest.update),
+            retire.eq(complete & (~signal | self.signals.ready)),
+            queue.r_en.eq(retire),
         ]
+        m.d.sync += completed.eq(completed + done - (retire & ~sync))
         if self._trace:
-            m.d.comb += self.popped.eq(pop)
-        with m.If(self.push):
-            m.d.sync += [entries[free].eq(self.entry), free.eq(free + 1)]
-        with m.If(pop):
-            m.d.sync += first.eq(first + 1)
-        m.d.sync += [
-            self.level.eq(self.level + self.push - pop),
-            completed.eq(completed + self.done - (pop & ~head.sync)),
-        ]
-        with m.If(self.clear):
-            m.d.sync += [first.eq(0), free.eq(0), self.level.eq(0), completed.eq(0)]
+            m.d.comb += self.retired.eq(retire)
         return m

@@ -5,14 +5,14 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import Out
 
 from tegula.config import TileConfig
-from tegula.engine.interface import EngineSignature, payload_layout
+from tegula.engine.interface import EngineSignature, payload_layout, ticket_layout
+from tegula.engine.retirement import Retirement
 from tegula.engine.trace import Activity
 from tegula.isa.instructions import Engine, codes
 from tegula.isa.traps import Trap
 from tegula.lib.delay import delay
 from tegula.memory.ports import MovingReadSignature, RowReadSignature
 from tegula.memory.scratchpad import READ_CYCLES
-from tegula.tensor.completion import CompletionSignals
 from tegula.tensor.moving import MovingStreamer
 from tegula.tensor.operand import OperandDecode, operand_layout
 from tegula.tensor.psum import PsumArraySignature, step_cycles, write_cycles
@@ -26,7 +26,7 @@ MOVING_CYCLES = READ_CYCLES + 1
 """Cycles from a column's issue to the array: scratchpad, and the register behind the decoders."""
 
 _PENDING_SIGNALS = 8
-"""Matmuls that may be in the array with a signal to send; more would wait."""
+"""Matmuls in the array with a signal to send, the one in the streamer included."""
 
 _Code = codes(Engine.TENSOR)
 
@@ -79,23 +79,25 @@ class TensorEngine(wiring.Component):
         m.submodules.loader = self._loader = StationaryLoader(self.config)
         m.submodules.streamer = self._streamer = MovingStreamer(self.config)
         m.submodules.array = self._array = SystolicArray(self.config)
-        matmul_signals = CompletionSignals(
-            self.config, complete_cycles(self.config), _PENDING_SIGNALS
+        # Only instructions with a signal are tickets: the others need none to retire.
+        ticket = ticket_layout(self.config)
+        matmuls = Retirement(
+            self.config, ticket, depth=_PENDING_SIGNALS, cycles=complete_cycles(self.config)
         )
-        load_signal = CompletionSignals(self.config, 1, 2)
+        loads = Retirement(self.config, ticket, depth=2, cycles=1)
         dropped = ResetInserter(self.engine.stop)
-        m.submodules.matmul_signals = dropped(matmul_signals)
-        m.submodules.load_signal = dropped(load_signal)
-        self._connect_signals(m, matmul_signals, load_signal)
-        self._accept(m, matmul_signals, load_signal)
+        m.submodules.matmuls = dropped(matmuls)
+        m.submodules.loads = dropped(loads)
+        self._connect_signals(m, matmuls, loads)
+        self._accept(m, matmuls, loads)
         self._feed_stationary(m)
         self._feed_moving(m)
-        self._report(m, matmul_signals, load_signal)
+        self._report(m, matmuls, loads)
         if self.config.trace:
             self._trace(m)
         return m
 
-    def _accept(self, m, matmul_signals, load_signal):
+    def _accept(self, m, matmuls, loads):
         """Take the next instruction when its half of the engine can."""
         instr = self.engine.instr
         loader, streamer = self._loader, self._streamer
@@ -108,20 +110,20 @@ class TensorEngine(wiring.Component):
             loader.pc.eq(instr.p.pc),
             streamer.pc.eq(instr.p.pc),
             streamer.fresh.eq(fresh),
-            all_done.eq(loader.idle & streamer.idle & ~self._in_array & ~matmul_signals.pending),
+            all_done.eq(loader.idle & streamer.idle & ~self._in_array & (matmuls.level == 0)),
         ]
+        # The matmul in the streamer may still push a ticket.
+        has_room = matmuls.level < _PENDING_SIGNALS - 1
         can_accept = Signal()
         with m.Switch(instr.p.op):
             with m.Case(_Code.LOAD):
                 # A matmul that is held back before its first column still needs the operand.
                 needed = streamer.swap & ~streamer.idle & ~streamer.issued
-                m.d.comb += can_accept.eq(loader.idle & ~load_signal.pending & ~needed)
+                m.d.comb += can_accept.eq(loader.idle & (loads.level == 0) & ~needed)
             with m.Case(_Code.MATMUL):
-                m.d.comb += can_accept.eq(
-                    streamer.ready & (loader.idle | ~fresh) & matmul_signals.has_room
-                )
+                m.d.comb += can_accept.eq(streamer.ready & (loader.idle | ~fresh) & has_room)
             with m.Case(_Code.SYNC):
-                m.d.comb += can_accept.eq(all_done & ~load_signal.pending)
+                m.d.comb += can_accept.eq(all_done & (loads.level == 0))
         m.d.comb += [
             instr.ready.eq(can_accept & ~halted & ~self.engine.stop),
             loader.start.eq(instr.valid & instr.ready & (instr.p.op == _Code.LOAD)),
@@ -135,7 +137,7 @@ class TensorEngine(wiring.Component):
             m.d.sync += fresh.eq(0)
         # A load runs beside earlier matmuls, whose signals, and traps, come first.
         at_fault = (streamer.cause != Trap.NONE) | (loader.out_of_range & streamer.idle)
-        sent = ~self._in_array & ~matmul_signals.pending & ~load_signal.pending
+        sent = ~self._in_array & (matmuls.level == 0) & (loads.level == 0)
         trapped = at_fault & sent
         with m.If(trapped):
             m.d.sync += halted.eq(1)
@@ -217,12 +219,12 @@ class TensorEngine(wiring.Component):
             self._in_array.eq(Cat(stepping).any() | self.psum.pending),
         ]
 
-    def _connect_signals(self, m, matmul_signals, load_signal):
+    def _connect_signals(self, m, matmuls, loads):
         """Matmuls and syncs signal on port 0, loads on port 1."""
         instr, accepted = self.engine.instr.p, Signal()
-        streamer_signal = Signal.like(matmul_signals.push)
+        streamer_signal = Signal.like(matmuls.tickets.payload.update)
         streamer_pending, loader_pending = Signal(), Signal()
-        loader_signal = Signal.like(load_signal.push)
+        loader_signal = Signal.like(loads.tickets.payload.update)
         is_sync = accepted & (instr.op == _Code.SYNC)
         m.d.comb += accepted.eq(self.engine.instr.valid & self.engine.instr.ready)
         with m.If(self._streamer.start):
@@ -239,25 +241,25 @@ class TensorEngine(wiring.Component):
             ]
         with m.If(is_sync):
             m.d.comb += [
-                matmul_signals.push.sem.eq(instr.signal_sem),
-                matmul_signals.push.value.eq(instr.signal_value),
-                matmul_signals.push_valid.eq(instr.signal),
+                matmuls.tickets.payload.update.sem.eq(instr.signal_sem),
+                matmuls.tickets.payload.update.value.eq(instr.signal_value),
+                matmuls.tickets.valid.eq(instr.signal),
             ]
         with m.Else():
             m.d.comb += [
-                matmul_signals.push.eq(streamer_signal),
-                matmul_signals.push_valid.eq(
+                matmuls.tickets.payload.update.eq(streamer_signal),
+                matmuls.tickets.valid.eq(
                     self._streamer.issued & self._streamer.last & streamer_pending
                 ),
             ]
         m.d.comb += [
-            load_signal.push.eq(loader_signal),
-            load_signal.push_valid.eq(self._loader.complete & loader_pending),
+            loads.tickets.payload.update.eq(loader_signal),
+            loads.tickets.valid.eq(self._loader.complete & loader_pending),
         ]
-        wiring.connect(m, wiring.flipped(self.engine.signals[0]), matmul_signals.signal)
-        wiring.connect(m, wiring.flipped(self.engine.signals[1]), load_signal.signal)
+        wiring.connect(m, wiring.flipped(self.engine.signals[0]), matmuls.signals)
+        wiring.connect(m, wiring.flipped(self.engine.signals[1]), loads.signals)
 
-    def _report(self, m, matmul_signals, load_signal):
+    def _report(self, m, matmuls, loads):
         """Activity for the counters, and idleness for `halt`."""
         loader, streamer = self._loader, self._streamer
         working = Signal()
@@ -267,8 +269,8 @@ class TensorEngine(wiring.Component):
                 loader.idle
                 & streamer.idle
                 & ~self._in_array
-                & ~matmul_signals.pending
-                & ~load_signal.pending
+                & (matmuls.level == 0)
+                & (loads.level == 0)
             ),
             self.engine.busy.eq(working),
             self.engine.stall.eq(~working & (~self.engine.idle | self.engine.instr.valid)),

@@ -1,6 +1,6 @@
 """The vector engine: PSUM and scratchpad, through arithmetic and casts, to the scratchpad."""
 
-from amaranth.hdl import Const, Module, Mux, Signal, Value
+from amaranth.hdl import Const, Module, Mux, ResetInserter, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import Out, connect, flipped
 
@@ -8,7 +8,7 @@ from tegula.arith.codes import is_wide
 from tegula.arith.generator import Generator
 from tegula.config import TileConfig
 from tegula.engine.interface import EngineSignature
-from tegula.engine.retirement import CompletionQueue
+from tegula.engine.retirement import Retirement
 from tegula.engine.trace import Activity
 from tegula.isa.instructions import Engine
 from tegula.memory.ports import (
@@ -66,15 +66,16 @@ class VectorEngine(wiring.Component):
         )
 
     def elaborate(self, platform):
-        """Sequencer, pipeline, lanes, write port, completions."""
+        """Sequencer, pipeline, lanes, write port, retirement."""
         m = Module()
         m.submodules.sequencer = sequencer = ElementSequencer(self._config)
         m.submodules.pipeline = pipeline = ElementPipeline(self._config)
-        m.submodules.completions = completions = CompletionQueue(self._config)
+        retirement = Retirement(self._config, sequencer.entry.shape())
+        m.submodules.retirement = ResetInserter(self.engine.stop)(retirement)
         connect(m, flipped(self.engine.instr), sequencer.instr)
         connect(m, sequencer.x, flipped(self.x.request))
         connect(m, sequencer.y, flipped(self.y.request))
-        connect(m, completions.signals, flipped(self.engine.signals[0]))
+        connect(m, retirement.signals, flipped(self.engine.signals[0]))
         lanes = self._connect_lanes(m, pipeline)
         done, writing = self._write(m, pipeline, lanes)
         drained = pipeline.drained & ~writing
@@ -82,9 +83,9 @@ class VectorEngine(wiring.Component):
             self.psum.addr.eq(sequencer.psum_addr),
             self.psum.en.eq(sequencer.psum_en),
             sequencer.psum_written.eq(self.psum.written),
-            sequencer.room.eq(completions.room),
+            sequencer.room.eq(retirement.tickets.ready),
             sequencer.drained.eq(drained),
-            sequencer.alone.eq(completions.level == 1),
+            sequencer.alone.eq(retirement.level == 1),
             sequencer.stop.eq(self.engine.stop),
             pipeline.issue_valid.eq(sequencer.issue_valid),
             pipeline.issue.eq(sequencer.issue),
@@ -93,24 +94,23 @@ class VectorEngine(wiring.Component):
             pipeline.finish_max.eq(sequencer.finish_max),
             pipeline.result.eq(sequencer.result),
             pipeline.stop.eq(self.engine.stop),
-            completions.push.eq(sequencer.start),
-            completions.entry.eq(sequencer.entry),
-            completions.done.eq(done),
-            completions.clear.eq(self.engine.stop),
+            retirement.tickets.valid.eq(sequencer.start),
+            retirement.tickets.payload.eq(sequencer.entry),
+            retirement.done.eq(done),
             self.engine.trap.eq(sequencer.trap),
             self.engine.trap_valid.eq(sequencer.trap_valid),
-            self.engine.idle.eq(sequencer.idle & drained & (completions.level == 0)),
+            self.engine.idle.eq(sequencer.idle & drained & (retirement.level == 0)),
             self.engine.stall.eq(sequencer.denied),
             self.engine.busy.eq(~self.engine.idle & ~sequencer.denied),
         ]
         if self._config.trace:
-            self._trace(m, sequencer, completions)
+            self._trace(m, sequencer, retirement)
         return m
 
-    def _trace(self, m: Module, sequencer: ElementSequencer, completions: CompletionQueue) -> None:
+    def _trace(self, m: Module, sequencer: ElementSequencer, retirement: Retirement) -> None:
         """What a traced tile shows of the engine."""
         trace = self.engine.trace
-        m.d.comb += [trace.begin.eq(sequencer.start), trace.complete.eq(completions.popped)]
+        m.d.comb += [trace.begin.eq(sequencer.start), trace.complete.eq(retirement.retired)]
         with m.If(sequencer.denied):
             m.d.comb += trace.activity.eq(Activity.OPERAND)
         with m.Elif(sequencer.idle & ~self.engine.idle):

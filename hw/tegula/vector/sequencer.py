@@ -7,8 +7,7 @@ from amaranth.lib.wiring import In, Out
 from tegula.arith.codes import is_wide
 from tegula.arith.combine import PARTIALS
 from tegula.config import TileConfig
-from tegula.engine.interface import instruction_layout, trap_layout
-from tegula.engine.retirement import completion_layout
+from tegula.engine.interface import instruction_layout, ticket_layout, trap_layout
 from tegula.formats import FP32
 from tegula.isa.instructions import Engine
 from tegula.isa.operations import Operand, Reduction, Rounding, Source
@@ -47,7 +46,7 @@ class ElementSequencer(wiring.Component):
     -------
     instr : In(stream of `instruction_layout(Engine.VECTOR)`)
         Instructions.
-    start : Out(1), entry : Out(completion_layout), room : In(1)
+    start : Out(1), entry : Out(ticket_layout(config, "sync", "signal")), room : In(1)
         An instruction starts; how it will be signalled; whether that can be remembered.
     psum_addr : Out(range(psum_depth)), psum_en : Out(1), psum_written : In(1)
         PSUM read; the answer, in the same cycle, whether the word was written.
@@ -77,7 +76,7 @@ class ElementSequencer(wiring.Component):
             {
                 "instr": In(stream.Signature(instruction_layout(Engine.VECTOR))),
                 "start": Out(1),
-                "entry": Out(completion_layout(config)),
+                "entry": Out(ticket_layout(config, "sync", "signal")),
                 "room": In(1),
                 "psum_addr": Out(range(config.psum_depth)),
                 "psum_en": Out(1),

@@ -11,6 +11,7 @@ from amaranth.lib.wiring import In, Out
 import tegula
 from tegula.config import preset
 from tegula.dma.align import WriteAligner
+from tegula.engine.interface import ticket_layout
 from tegula.isa.instructions import Engine
 from verif.support.documented_members import components, disagreements, signatures
 
@@ -28,9 +29,13 @@ ARGUMENTS = {
     "reset_state": (1, 2, 3, 4),
     "shape": 8,
     "sources": 3,
+    "ticket": ticket_layout(CONFIG, "pc", "signal"),
     "unit_latency": 7,
 }
 """A value for each parameter that a component or a signature has."""
+
+OTHER_ARGUMENTS = {"Retirement": {"cycles": None}}
+"""Arguments with which a component has all its members."""
 
 DOCUMENTED = [*components(), *(kind for kind in signatures() if "Members\n" in kind.__doc__)]
 
@@ -40,7 +45,7 @@ def made(kind):
     arguments = {
         name: ARGUMENTS.get(name, parameter.default)
         for name, parameter in inspect.signature(kind).parameters.items()
-    }
+    } | OTHER_ARGUMENTS.get(kind.__name__, {})
     instance = kind(**arguments)
     return getattr(instance, "signature", instance), arguments
 

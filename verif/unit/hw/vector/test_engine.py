@@ -5,7 +5,7 @@ import random
 import numpy as np
 import pytest
 
-from tegula.engine.retirement import CompletionQueue
+from tegula.engine.retirement import Retirement
 from tegula.formats import BF16, E4M3FN, E5M2, FP32
 from tegula.isa.operations import Operand, Operation, Reduction, Rounding, Source
 from verif.support.engine_bench import Item
@@ -259,7 +259,7 @@ def test_a_denied_operand_counts_as_a_stall():
 
 
 def test_no_more_instructions_are_taken_than_signals_can_be_remembered():
-    program = [compute(dst=i, x_addr=i, signal=(i, i)) for i in range(3 * CompletionQueue.DEPTH)]
+    program = [compute(dst=i, x_addr=i, signal=(i, i)) for i in range(3 * Retirement.DEPTH)]
     state = random_state()
     check_vector([*program[:16]], state, stall=0.9)
     check_vector([Item("vector.sync", {}, (i % 16, i)) for i in range(40)], state, stall=SEED / 12)
