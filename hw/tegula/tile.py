@@ -18,10 +18,29 @@ from tegula.tensor.engine import TensorEngine
 from tegula.tensor.psum import Psum
 from tegula.vector.engine import VectorEngine
 
-__all__ = ["CSR_ADDR_WIDTH", "Tile"]
+__all__ = ["CSR_ADDR_WIDTH", "Tile", "connect_dma"]
 
 CSR_ADDR_WIDTH = 8
 """Bits of a register's byte offset."""
+
+
+def connect_dma(
+    m: Module,
+    load: LoadEngine,
+    store: StoreEngine,
+    share: ReadShare,
+    scratchpad: Scratchpad,
+    bus: AxiMaster,
+) -> None:
+    """Connect the DMA engines to the bus and to the scratchpad, which `share` lets both read."""
+    for name, engine in (("load", load), ("store", store)):
+        connect(m, engine.ar, getattr(bus, f"{name}_ar"))
+        connect(m, engine.r, getattr(bus, f"{name}_r"))
+        connect(m, engine.read, getattr(share, name))
+    for channel in ("aw", "w", "b"):
+        connect(m, getattr(store, channel), getattr(bus, channel))
+    connect(m, load.write, scratchpad.load)
+    connect(m, share.read, scratchpad.store)
 
 
 class Tile(wiring.Component):
@@ -62,72 +81,44 @@ class Tile(wiring.Component):
         """Instantiate, then connect block by block."""
         m = Module()
         config = self.config
-        m.submodules.control = self._control = Control(config)
-        m.submodules.tensor = self._tensor = TensorEngine(config)
-        m.submodules.vector = self._vector = VectorEngine(config)
-        m.submodules.activation = self._activation = ActivationEngine(config)
-        m.submodules.load = self._load = LoadEngine(config)
-        m.submodules.store = self._store = StoreEngine(config)
-        m.submodules.read_share = self._read_share = ReadShare(config)
-        m.submodules.scratchpad = self._scratchpad = Scratchpad(config)
-        m.submodules.psum = self._psum = Psum(config)
-        m.submodules.bus = self._bus = AxiMaster(config)
-        self._connect_host(m)
-        self._connect_engines(m)
-        self._connect_bus(m)
-        self._connect_scratchpad(m)
-        self._connect_psum(m)
-        return m
+        m.submodules.control = control = Control(config)
+        m.submodules.tensor = tensor = TensorEngine(config)
+        m.submodules.vector = vector = VectorEngine(config)
+        m.submodules.activation = activation = ActivationEngine(config)
+        m.submodules.load = load = LoadEngine(config)
+        m.submodules.store = store = StoreEngine(config)
+        m.submodules.read_share = share = ReadShare(config)
+        m.submodules.scratchpad = scratchpad = Scratchpad(config)
+        m.submodules.psum = psum = Psum(config)
+        m.submodules.bus = bus = AxiMaster(config)
 
-    def _connect_host(self, m):
-        control = self._control
         connect(m, flipped(self.s_axil), control.s_axil)
-        m.d.comb += [
-            self.irq.eq(control.irq),
-            *(
-                getattr(self, name).eq(getattr(control, name))
-                for name in trace_signature(self.config)
-            ),
-        ]
-
-    def _connect_engines(self, m):
-        control = self._control
-        for name in ("tensor", "vector", "activation", "load", "store"):
-            connect(m, getattr(control, name), getattr(self, f"_{name}").engine)
-        connect(m, control.window, self._load.window, self._store.window)
-
-    def _connect_bus(self, m):
-        bus, control = self._bus, self._control
         connect(m, flipped(self.m_axi), bus.m_axi)
         connect(m, bus.beats, control.beats)
         connect(m, control.ar, bus.fetch_ar)
         connect(m, control.r, bus.fetch_r)
-        connect(m, self._load.ar, bus.load_ar)
-        connect(m, self._load.r, bus.load_r)
-        connect(m, self._store.ar, bus.store_ar)
-        connect(m, self._store.r, bus.store_r)
-        connect(m, self._store.aw, bus.aw)
-        connect(m, self._store.w, bus.w)
-        connect(m, self._store.b, bus.b)
+        m.d.comb += [self.irq.eq(control.irq), psum.clear.eq(control.start)]
+        for name in trace_signature(config):
+            m.d.comb += getattr(self, name).eq(getattr(control, name))
 
-    def _connect_scratchpad(self, m):
-        scratchpad, tensor, vector = self._scratchpad, self._tensor, self._vector
-        activation, share = self._activation, self._read_share
+        connect(m, control.tensor, tensor.engine)
         connect(m, tensor.moving, scratchpad.moving)
         connect(m, tensor.stationary, scratchpad.stationary)
+        connect(m, tensor.psum, psum.array)
+        connect(m, tensor.mark, psum.mark)
+
+        connect(m, control.vector, vector.engine)
+        connect(m, vector.psum, psum.read)
         connect(m, vector.x, scratchpad.x)
         connect(m, vector.y, scratchpad.y)
         connect(m, vector.write, scratchpad.vector_write)
+
+        connect(m, control.activation, activation.engine)
         connect(m, activation.row, scratchpad.activation)
         connect(m, activation.write, scratchpad.activation_write)
-        connect(m, self._load.write, scratchpad.load)
-        connect(m, self._load.read, share.load)
-        connect(m, self._store.read, share.store)
-        connect(m, share.read, scratchpad.store)
 
-    def _connect_psum(self, m):
-        psum = self._psum
-        connect(m, self._tensor.psum, psum.array)
-        connect(m, self._tensor.mark, psum.mark)
-        connect(m, self._vector.psum, psum.read)
-        m.d.comb += psum.clear.eq(self._control.start)
+        connect(m, control.load, load.engine)
+        connect(m, control.store, store.engine)
+        connect(m, control.window, load.window, store.window)
+        connect_dma(m, load, store, share, scratchpad, bus)
+        return m

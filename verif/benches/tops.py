@@ -1,7 +1,7 @@
 """Toplevels of the block benches: a block with what it needs around it, behind flat ports."""
 
 from amaranth.hdl import Module
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from tegula.activation.engine import ActivationEngine
@@ -15,20 +15,37 @@ from tegula.dma.load import LoadEngine
 from tegula.dma.store import StoreEngine
 from tegula.engine.interface import EngineSignature
 from tegula.isa.instructions import ENGINES, Engine
-from tegula.memory.ports import (
-    PairReadSignature,
-    PsumReadSignature,
-    RowReadSignature,
-    VectorWriteSignature,
-    row_write_layout,
-)
 from tegula.memory.read_share import ReadShare
 from tegula.memory.scratchpad import Scratchpad
 from tegula.tensor.operand import OperandDecode
 from tegula.tensor.systolic_array import SystolicArray
+from tegula.tile import connect_dma
 from tegula.vector.engine import VectorEngine
 
 __all__ = ["ActivationTop", "ArrayTop", "ControlTop", "DmaTop", "VectorTop"]
+
+
+def _ports(block: wiring.Component, names: tuple[str, ...]) -> dict[str, wiring.Member]:
+    """Members of a block that its top has as well."""
+    return {name: block.signature.members[name] for name in names}
+
+
+def _pass_through(
+    m: Module, top: wiring.Component, block: wiring.Component, names: tuple[str, ...]
+) -> None:
+    """Connect members of a block to those of the same names of its top."""
+    for name in names:
+        member, inner, outer = (
+            block.signature.members[name],
+            getattr(block, name),
+            getattr(top, name),
+        )
+        if not member.is_port:
+            connect(m, inner, flipped(outer))
+        elif member.flow == In:
+            m.d.comb += inner.eq(outer)
+        else:
+            m.d.comb += outer.eq(inner)
 
 
 class ArrayTop(wiring.Component):
@@ -51,30 +68,29 @@ class ArrayTop(wiring.Component):
         Of `SystolicArray`.
     """
 
+    _PASSED = ("swap", "shift", "words_in", "accumulate", "words_out")
+
     def __init__(self, config: TileConfig):
         self._config = config
+        self._array = SystolicArray(config)
         codes = data.ArrayLayout(16, config.n)
-        words = data.ArrayLayout(config.psum_width, config.n)
         super().__init__(
             {
                 "moving": In(codes),
                 "moving_rows": In(6),
                 "moving_format": In(3),
-                "swap": In(1),
                 "stationary": In(codes),
                 "stationary_rows": In(6),
                 "stationary_format": In(3),
-                "shift": In(1),
-                "words_in": In(words),
-                "accumulate": In(config.n),
-                "words_out": Out(words),
+                **_ports(self._array, self._PASSED),
             }
         )
 
     def elaborate(self, platform):
         """Decode both operands, connect the rest."""
         m = Module()
-        m.submodules.array = array = SystolicArray(self._config)
+        m.submodules.array = array = self._array
+        _pass_through(m, self, array, self._PASSED)
         for side in ("moving", "stationary"):
             codes, operands = getattr(self, side), getattr(array, side)
             for lane in range(self._config.n):
@@ -85,13 +101,6 @@ class ArrayTop(wiring.Component):
                     decode.enable.eq(lane < getattr(self, f"{side}_rows")),
                     operands[lane].eq(decode.operand),
                 ]
-        m.d.comb += [
-            array.swap.eq(self.swap),
-            array.shift.eq(self.shift),
-            array.words_in.eq(self.words_in),
-            array.accumulate.eq(self.accumulate),
-            self.words_out.eq(array.words_out),
-        ]
         return m
 
 
@@ -136,17 +145,7 @@ class DmaTop(wiring.Component):
             connect(m, flipped(port), engine.engine)
         connect(m, flipped(self.window), load.window, store.window)
         connect(m, flipped(self.m_axi), bus.m_axi)
-        connect(m, load.ar, bus.load_ar)
-        connect(m, load.r, bus.load_r)
-        connect(m, store.ar, bus.store_ar)
-        connect(m, store.r, bus.store_r)
-        connect(m, store.aw, bus.aw)
-        connect(m, store.w, bus.w)
-        connect(m, store.b, bus.b)
-        connect(m, load.write, scratchpad.load)
-        connect(m, load.read, share.load)
-        connect(m, store.read, share.store)
-        connect(m, share.read, scratchpad.store)
+        connect_dma(m, load, store, share, scratchpad, bus)
         return m
 
 
@@ -217,26 +216,24 @@ class VectorTop(wiring.Component):
         Of `VectorEngine`; `psum.written` of the bench does not count.
     """
 
+    _PASSED = ("x", "y", "write")
+
     def __init__(self, config: TileConfig):
-        self._config = config
+        self._engine = VectorEngine(config)
         super().__init__(
             {
                 "vector": Out(EngineSignature(config, Engine.VECTOR)),
                 "psum_limit": In(range(config.psum_depth + 1)),
-                "psum": Out(PsumReadSignature(config)),
-                "x": Out(PairReadSignature(config)),
-                "y": Out(PairReadSignature(config)),
-                "write": Out(VectorWriteSignature(config)),
+                **_ports(self._engine, ("psum", *self._PASSED)),
             }
         )
 
     def elaborate(self, platform):
         """Instantiate and connect."""
         m = Module()
-        m.submodules.engine = engine = VectorEngine(self._config)
+        m.submodules.engine = engine = self._engine
         connect(m, flipped(self.vector), engine.engine)
-        for name in ("x", "y", "write"):
-            connect(m, getattr(engine, name), flipped(getattr(self, name)))
+        _pass_through(m, self, engine, self._PASSED)
         m.d.comb += [
             self.psum.addr.eq(engine.psum.addr),
             self.psum.en.eq(engine.psum.en),
@@ -262,21 +259,21 @@ class ActivationTop(wiring.Component):
         Of `ActivationEngine`.
     """
 
+    _PASSED = ("row", "write")
+
     def __init__(self, config: TileConfig):
-        self._config = config
+        self._engine = ActivationEngine(config)
         super().__init__(
             {
                 "activation": Out(EngineSignature(config, Engine.ACTIVATION)),
-                "row": Out(RowReadSignature(config)),
-                "write": Out(stream.Signature(row_write_layout(config))),
+                **_ports(self._engine, self._PASSED),
             }
         )
 
     def elaborate(self, platform):
         """Instantiate and connect."""
         m = Module()
-        m.submodules.engine = engine = ActivationEngine(self._config)
+        m.submodules.engine = engine = self._engine
         connect(m, flipped(self.activation), engine.engine)
-        connect(m, engine.row, flipped(self.row))
-        connect(m, engine.write, flipped(self.write))
+        _pass_through(m, self, engine, self._PASSED)
         return m

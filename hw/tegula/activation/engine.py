@@ -37,7 +37,7 @@ class ActivationEngine(wiring.Component):
 
     Members
     -------
-    engine : Out(EngineSignature)
+    engine : Out(EngineSignature(config, Engine.ACTIVATION))
         Control.
     row : Out(RowReadSignature)
         Operands, from the scratchpad.

@@ -28,6 +28,13 @@ _READERS = {"fetch": READ_ID_FETCH, "store": READ_ID_STORE, "load": READ_ID_LOAD
 """Who reads, those that go first before the others: `store` has one burst at a time."""
 
 
+def _reader_ports(config: TileConfig) -> dict[str, wiring.Member]:
+    """A request and an answer port for each reader."""
+    request = In(stream.Signature(axi_request_layout(config)))
+    answer = Out(stream.Signature(axi_read_data_layout(config)))
+    return {f"{name}_ar": request for name in _READERS} | {f"{name}_r": answer for name in _READERS}
+
+
 class ReadArbiter(wiring.Component):
     """Share a read channel pair: `fetch`, `store`, `load`, answers told apart by their ID.
 
@@ -49,15 +56,12 @@ class ReadArbiter(wiring.Component):
     """
 
     def __init__(self, config: TileConfig):
-        request = stream.Signature(axi_request_layout(config))
-        answer = stream.Signature(axi_read_data_layout(config))
         super().__init__(
             {
-                **{f"{name}_ar": In(request) for name in _READERS},
-                **{f"{name}_r": Out(answer) for name in _READERS},
-                "ar": Out(request),
+                **_reader_ports(config),
+                "ar": Out(stream.Signature(axi_request_layout(config))),
                 "ar_id": Out(2),
-                "r": In(answer),
+                "r": In(stream.Signature(axi_read_data_layout(config))),
                 "r_id": In(2),
             }
         )
@@ -106,24 +110,21 @@ class AxiMaster(wiring.Component):
 
     Members
     -------
+    m_axi : Out(Axi4Signature)
+    beats : Out(BeatsSignature)
     load_ar, store_ar, fetch_ar : In(stream of `axi_request_layout`)
     load_r, store_r, fetch_r : Out(stream of `axi_read_data_layout`)
     aw : In(stream of `axi_request_layout`), w : In(stream of `axi_write_data_layout`)
     b : Out(stream of 2)
         Responses.
-    beats : Out(BeatsSignature)
-    m_axi : Out(Axi4Signature)
     """
 
     def __init__(self, config: TileConfig):
         self._config = config
-        request = stream.Signature(axi_request_layout(config))
-        answer = stream.Signature(axi_read_data_layout(config))
         super().__init__(
             {
-                **{f"{name}_ar": In(request) for name in _READERS},
-                **{f"{name}_r": Out(answer) for name in _READERS},
-                "aw": In(request),
+                **_reader_ports(config),
+                "aw": In(stream.Signature(axi_request_layout(config))),
                 "w": In(stream.Signature(axi_write_data_layout(config))),
                 "b": Out(stream.Signature(2)),
                 "beats": Out(BeatsSignature()),
@@ -136,9 +137,8 @@ class AxiMaster(wiring.Component):
         m = Module()
         axi = self.m_axi
         m.submodules.arbiter = arbiter = ReadArbiter(self._config)
-        for name in _READERS:
-            for port in (f"{name}_ar", f"{name}_r"):
-                wiring.connect(m, wiring.flipped(getattr(self, port)), getattr(arbiter, port))
+        for name in _reader_ports(self._config):
+            wiring.connect(m, wiring.flipped(getattr(self, name)), getattr(arbiter, name))
 
         self._drive_request(m, "ar", arbiter.ar, arbiter.ar_id)
         m.d.comb += [

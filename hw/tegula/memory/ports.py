@@ -147,6 +147,11 @@ class ChunkReadSignature(wiring.Signature):
         )
 
 
+def _granted_read(depth: int, words: data.ArrayLayout) -> dict[str, wiring.Member]:
+    """Members of a read that is always granted."""
+    return {"addr": Out(range(depth)), "en": Out(1), "data": In(words)}
+
+
 class MovingReadSignature(wiring.Signature):
     """Read of rows of the scratchpad that is always granted, seen from the reader.
 
@@ -160,13 +165,7 @@ class MovingReadSignature(wiring.Signature):
     """
 
     def __init__(self, config: TileConfig):
-        super().__init__(
-            {
-                "addr": Out(range(config.sbuf_depth)),
-                "en": Out(1),
-                "data": In(data.ArrayLayout(16, config.n)),
-            }
-        )
+        super().__init__(_granted_read(config.sbuf_depth, data.ArrayLayout(16, config.n)))
 
 
 class BankReadSignature(wiring.Signature):
@@ -236,11 +235,5 @@ class PsumReadSignature(wiring.Signature):
     """
 
     def __init__(self, config: TileConfig):
-        super().__init__(
-            {
-                "addr": Out(range(config.psum_depth)),
-                "en": Out(1),
-                "data": In(data.ArrayLayout(config.psum_width, config.n)),
-                "written": In(1),
-            }
-        )
+        words = data.ArrayLayout(config.psum_width, config.n)
+        super().__init__(_granted_read(config.psum_depth, words) | {"written": In(1)})

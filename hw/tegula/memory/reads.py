@@ -15,11 +15,24 @@ from tegula.memory.ports import (
     RowReadSignature,
 )
 
-__all__ = ["READ_CYCLES", "ScratchpadReads"]
+__all__ = ["READ_CYCLES", "ScratchpadReads", "reader_ports"]
 
 READ_CYCLES = 2
 """Cycles from an accepted read to its data: the memory's register, and one behind the bank
 select."""
+
+
+def reader_ports(config: TileConfig) -> dict[str, wiring.Member]:
+    """Ports of the scratchpad's readers, in the order in which they are served."""
+    row, pair = RowReadSignature(config), PairReadSignature(config)
+    return {
+        "moving": In(MovingReadSignature(config)),
+        "stationary": In(row),
+        "x": In(pair),
+        "y": In(pair),
+        "activation": In(row),
+        "store": In(ChunkReadSignature(config)),
+    }
 
 
 class ScratchpadReads(wiring.Component):
@@ -35,29 +48,19 @@ class ScratchpadReads(wiring.Component):
 
     Members
     -------
+    banks : Out(BankReadSignature) x bus_words
     moving : In(MovingReadSignature)
     stationary, activation : In(RowReadSignature)
     x, y : In(PairReadSignature)
     store : In(ChunkReadSignature)
         As in `Scratchpad`.
-    banks : Out(BankReadSignature) x bus_words
     """
 
     def __init__(self, config: TileConfig):
         self.config = config
         self._bank_bits = (config.bus_words - 1).bit_length()
-        row, pair = RowReadSignature(config), PairReadSignature(config)
-        super().__init__(
-            {
-                "moving": In(MovingReadSignature(config)),
-                "stationary": In(row),
-                "x": In(pair),
-                "y": In(pair),
-                "activation": In(row),
-                "store": In(ChunkReadSignature(config)),
-                "banks": Out(BankReadSignature(config)).array(config.bus_words),
-            }
-        )
+        banks = Out(BankReadSignature(config)).array(config.bus_words)
+        super().__init__({**reader_ports(config), "banks": banks})
 
     def elaborate(self, platform):
         """Grant in order, address the banks, select."""

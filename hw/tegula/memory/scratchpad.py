@@ -1,22 +1,13 @@
 """SBUF: the scratchpad, banked by address so that rows, pairs and lines are served side by side."""
 
 from amaranth.hdl import Module
-from amaranth.lib import stream, wiring
-from amaranth.lib.wiring import In, connect, flipped
+from amaranth.lib import wiring
+from amaranth.lib.wiring import connect, flipped
 
 from tegula.config import TileConfig
 from tegula.memory.bank import ScratchpadBank
-from tegula.memory.ports import (
-    ChunkReadSignature,
-    MovingReadSignature,
-    PairReadSignature,
-    RowReadSignature,
-    VectorWriteSignature,
-    row_write_layout,
-    sbuf_write_layout,
-)
-from tegula.memory.reads import READ_CYCLES, ScratchpadReads
-from tegula.memory.writes import ScratchpadWrites
+from tegula.memory.reads import READ_CYCLES, ScratchpadReads, reader_ports
+from tegula.memory.writes import ScratchpadWrites, writer_ports
 
 __all__ = ["READ_CYCLES", "Scratchpad"]
 
@@ -69,29 +60,16 @@ class Scratchpad(wiring.Component):
 
     def __init__(self, config: TileConfig):
         self.config = config
-        row, pair = RowReadSignature(config), PairReadSignature(config)
-        super().__init__(
-            {
-                "moving": In(MovingReadSignature(config)),
-                "stationary": In(row),
-                "x": In(pair),
-                "y": In(pair),
-                "activation": In(row),
-                "store": In(ChunkReadSignature(config)),
-                "vector_write": In(VectorWriteSignature(config)),
-                "activation_write": In(stream.Signature(row_write_layout(config))),
-                "load": In(stream.Signature(sbuf_write_layout(config))),
-            }
-        )
+        super().__init__({**reader_ports(config), **writer_ports(config)})
 
     def elaborate(self, platform):
         """Banks between a read side and a write side."""
         m = Module()
         m.submodules.reads = reads = ScratchpadReads(self.config)
         m.submodules.writes = writes = ScratchpadWrites(self.config)
-        for name in self.signature.members:
-            side = reads if name in reads.signature.members else writes
-            connect(m, flipped(getattr(self, name)), getattr(side, name))
+        for side, ports in ((reads, reader_ports), (writes, writer_ports)):
+            for name in ports(self.config):
+                connect(m, flipped(getattr(self, name)), getattr(side, name))
         for index in range(self.config.bus_words):
             m.submodules[f"bank_{index}"] = bank = ScratchpadBank(self.config)
             connect(m, reads.banks[index], bank.read)

@@ -13,7 +13,16 @@ from tegula.memory.ports import (
     sbuf_write_layout,
 )
 
-__all__ = ["ScratchpadWrites"]
+__all__ = ["ScratchpadWrites", "writer_ports"]
+
+
+def writer_ports(config: TileConfig) -> dict[str, wiring.Member]:
+    """Ports of the scratchpad's writers, in the order in which they are served."""
+    return {
+        "vector_write": In(VectorWriteSignature(config)),
+        "activation_write": In(stream.Signature(row_write_layout(config))),
+        "load": In(stream.Signature(sbuf_write_layout(config))),
+    }
 
 
 class ScratchpadWrites(wiring.Component):
@@ -29,25 +38,19 @@ class ScratchpadWrites(wiring.Component):
 
     Members
     -------
+    banks : Out(BankWriteSignature) x bus_words
+        A cycle after acceptance.
     vector_write : In(VectorWriteSignature)
     activation_write : In(stream of `row_write_layout`)
     load : In(stream of `sbuf_write_layout`)
         As in `Scratchpad`.
-    banks : Out(BankWriteSignature) x bus_words
-        A cycle after acceptance.
     """
 
     def __init__(self, config: TileConfig):
         self.config = config
         self._bank_bits = (config.bus_words - 1).bit_length()
-        super().__init__(
-            {
-                "vector_write": In(VectorWriteSignature(config)),
-                "activation_write": In(stream.Signature(row_write_layout(config))),
-                "load": In(stream.Signature(sbuf_write_layout(config))),
-                "banks": Out(BankWriteSignature(config)).array(config.bus_words),
-            }
-        )
+        banks = Out(BankWriteSignature(config)).array(config.bus_words)
+        super().__init__({**writer_ports(config), "banks": banks})
 
     def elaborate(self, platform):
         """Vector results, then a row, then a line."""

@@ -49,7 +49,7 @@ class TensorEngine(wiring.Component):
 
     Members
     -------
-    engine : Out(EngineSignature)
+    engine : Out(EngineSignature(config, Engine.TENSOR, 2))
         Instructions, signals (two ports), trap, stop.
     moving : Out(MovingReadSignature)
         The moving operand, from the scratchpad.

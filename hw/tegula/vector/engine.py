@@ -43,7 +43,7 @@ class VectorEngine(wiring.Component):
 
     Members
     -------
-    engine : Out(EngineSignature)
+    engine : Out(EngineSignature(config, Engine.VECTOR))
         Control.
     psum : Out(PsumReadSignature)
         Operands, from PSUM.
