@@ -1,4 +1,4 @@
-"""The whole tile: instantiates the blocks and connects them, and does nothing else."""
+"""The whole tile: its blocks, connected, and nothing else."""
 
 from amaranth.hdl import Module
 from amaranth.lib import wiring
@@ -32,7 +32,7 @@ def connect_dma(
     scratchpad: Scratchpad,
     bus: AxiMaster,
 ) -> None:
-    """Connect the DMA engines to the bus and to the scratchpad, which `share` lets both read."""
+    """Connections of the DMA engines to the bus, and to the scratchpad, whose reads they share."""
     for name, engine in (("load", load), ("store", store)):
         connect(m, engine.ar, getattr(bus, f"{name}_ar"))
         connect(m, engine.r, getattr(bus, f"{name}_r"))
@@ -44,7 +44,7 @@ def connect_dma(
 
 
 class Tile(wiring.Component):
-    """A training tile: programs and operands come from memory, results go there, `irq` says when.
+    """Training tile: it runs programs on operands in memory, and raises `irq` at their end.
 
     One clock domain, `sync`.
 
@@ -78,7 +78,7 @@ class Tile(wiring.Component):
         )
 
     def elaborate(self, platform):
-        """Instantiate, then connect block by block."""
+        """Instances, then connections block by block."""
         m = Module()
         config = self.config
         m.submodules.control = control = Control(config)

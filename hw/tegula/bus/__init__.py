@@ -1,1 +1,1 @@
-"""Bus signatures and the arbiter that shares the AXI4 master."""
+"""Signatures of the buses, and the AXI4 manager port with its read arbiter."""

@@ -1,4 +1,4 @@
-"""The tile's AXI4 manager port: three readers and one writer share it."""
+"""The tile's AXI4 manager port, shared by three readers and one writer."""
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import stream, wiring
@@ -25,18 +25,18 @@ _CACHE_NORMAL_NON_CACHEABLE_BUFFERABLE = 0b0011
 
 
 _READERS = {"fetch": READ_ID_FETCH, "store": READ_ID_STORE, "load": READ_ID_LOAD}
-"""Who reads, those that go first before the others: `store` has one burst at a time."""
+"""Readers in falling priority: `store`, which has one burst at a time, before `load`."""
 
 
 def _reader_ports(config: TileConfig) -> dict[str, wiring.Member]:
-    """A request and an answer port for each reader."""
+    """A request port and a data port for each reader."""
     request = In(stream.Signature(axi_request_layout(config)))
-    answer = Out(stream.Signature(axi_read_data_layout(config)))
-    return {f"{name}_ar": request for name in _READERS} | {f"{name}_r": answer for name in _READERS}
+    beats = Out(stream.Signature(axi_read_data_layout(config)))
+    return {f"{name}_ar": request for name in _READERS} | {f"{name}_r": beats for name in _READERS}
 
 
 class ReadArbiter(wiring.Component):
-    """Share a read channel pair: `fetch`, `store`, `load`, answers told apart by their ID.
+    """Arbiter of a read channel pair for `fetch`, `store` and `load`; beats are routed by their ID.
 
     A request that is offered is never withdrawn or changed, so the others wait for one that is
     already on the bus. No latency; one request and one beat a cycle. A client that does not
@@ -67,7 +67,7 @@ class ReadArbiter(wiring.Component):
         )
 
     def elaborate(self, platform):
-        """Arbitrate requests, route answers."""
+        """Arbitration of requests, routing of beats."""
         m = Module()
         readers = [
             (index, identifier, getattr(self, f"{name}_ar"), getattr(self, f"{name}_r"))
@@ -87,19 +87,19 @@ class ReadArbiter(wiring.Component):
             self.ar.payload.as_value().eq(payload),
             self.ar_id.eq(number),
         ]
-        for index, identifier, request, answer in readers:
+        for index, identifier, request, beats in readers:
             m.d.comb += [
                 request.ready.eq(self.ar.ready & (choice == index)),
-                answer.payload.eq(self.r.payload),
-                answer.valid.eq(self.r.valid & (self.r_id == identifier)),
+                beats.payload.eq(self.r.payload),
+                beats.valid.eq(self.r.valid & (self.r_id == identifier)),
             ]
             with m.If(self.r_id == identifier):
-                m.d.comb += self.r.ready.eq(answer.ready)
+                m.d.comb += self.r.ready.eq(beats.ready)
         return m
 
 
 class AxiMaster(wiring.Component):
-    """Put the streams of the load, fetch and store clients onto a flat AXI4 port.
+    """AXI4 manager port, driven by the streams of the fetch, the load and the store engine.
 
     Bursts are INCR, of full-width beats, bufferable and non-cacheable, with an ID of
     `READ_ID_LOAD`, `READ_ID_FETCH` or `READ_ID_STORE` on reads and 0 on writes. No latency.
@@ -133,7 +133,7 @@ class AxiMaster(wiring.Component):
         )
 
     def elaborate(self, platform):
-        """Connect the channels one by one."""
+        """Channel by channel."""
         m = Module()
         axi = self.m_axi
         m.submodules.arbiter = arbiter = ReadArbiter(self._config)
@@ -165,7 +165,7 @@ class AxiMaster(wiring.Component):
         return m
 
     def _drive_request(self, m, channel, request, burst_id):
-        """Drive an address channel; what the tile never varies is constant."""
+        """Signals of an address channel, constant where the tile never varies them."""
         constants = {
             "size": exact_log2(self._config.bus_bytes),
             "burst": _BURST_INCR,

@@ -31,7 +31,7 @@ _READ_ID_BITS = 2
 
 
 class Axi4Signature(wiring.Signature):
-    """An AXI4 manager port: INCR bursts of full-width beats, no user signals.
+    """AXI4 manager port: INCR bursts of full-width beats, no user signals.
 
     Reads have two ID bits, writes one, which is constant.
     """
@@ -76,7 +76,7 @@ class Axi4Signature(wiring.Signature):
 
 
 class Axi4LiteSignature(wiring.Signature):
-    """An AXI4-Lite manager port with 32-bit data; a register block uses it flipped."""
+    """AXI4-Lite manager port with 32-bit data; a register block uses it flipped."""
 
     def __init__(self, addr_width: int):
         super().__init__(
@@ -132,15 +132,15 @@ class WindowSignature(wiring.Signature):
 
 
 def axi_request_layout(config: TileConfig) -> data.StructLayout:
-    """An AXI burst: `addr` in bytes, `len` in beats minus one. INCR, full-width beats."""
+    """AXI burst: `addr` in bytes, `len` in beats minus one. INCR, full-width beats."""
     return data.StructLayout({"addr": config.axi_addr_width, "len": 8})
 
 
 def axi_read_data_layout(config: TileConfig) -> data.StructLayout:
-    """An AXI read beat."""
+    """AXI read beat."""
     return data.StructLayout({"data": config.axi_data_width, "resp": 2, "last": 1})
 
 
 def axi_write_data_layout(config: TileConfig) -> data.StructLayout:
-    """An AXI write beat."""
+    """AXI write beat."""
     return data.StructLayout({"data": config.axi_data_width, "strb": config.bus_bytes, "last": 1})

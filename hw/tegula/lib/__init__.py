@@ -1,1 +1,1 @@
-"""Small parts without a meaning of their own: delays, multiplexers, stream stages."""
+"""General parts: delays, multiplexers, stream stages."""

@@ -34,7 +34,7 @@ def gated(m: Module, value: Value, condition: Value, *, name: str) -> Signal:
 
 
 def chosen(m: Module, choices: Iterable[tuple[Value, Value]], *, name: str) -> Value:
-    """One cycle later the value whose condition held; of (condition, value) at most one holds.
+    """Value whose condition held, one cycle later; of (condition, value) at most one holds.
 
     An OR of gated registers: a LUT4 a bit for four choices, where a multiplexer of four takes two.
     That is worth it where registers are to spare; 0 if no condition held.
@@ -46,7 +46,7 @@ def chosen(m: Module, choices: Iterable[tuple[Value, Value]], *, name: str) -> V
 
 
 def delay(m: Module, value, cycles: int, name: str):
-    """Return `value` as it was `cycles` cycles ago (0 after reset); `name` prefixes registers."""
+    """`value` of `cycles` cycles ago, 0 after reset; `name` prefixes the registers."""
     for cycle in range(cycles):
         held = Signal.like(value, name=f"{name}_{cycle + 1}")
         m.d.sync += held.eq(value)

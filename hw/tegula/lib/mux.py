@@ -1,4 +1,4 @@
-"""A multiplexer by index that synthesis maps well."""
+"""Multiplexer by index that synthesis maps well."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Stream plumbing: a register stage and a queue."""
+"""Streams: a register stage and a queue."""
 
 from amaranth.hdl import Module, Shape, ShapeLike, Signal
 from amaranth.lib import stream, wiring
@@ -9,7 +9,7 @@ __all__ = ["StreamQueue", "StreamStage"]
 
 
 class StreamStage(wiring.Component):
-    """Register a stream: latency 1 cycle, one item a cycle; `o` is stable until it is taken.
+    """Register stage of a stream: latency 1 cycle, one item a cycle; `o` is stable until accepted.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ class StreamStage(wiring.Component):
         super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))})
 
     def elaborate(self, platform):
-        """Load when empty or being emptied."""
+        """One register, loaded when it is empty or its item is accepted."""
         m = Module()
         m.d.comb += self.i.ready.eq(~self.o.valid | self.o.ready)
         with m.If(self.i.ready):
@@ -37,7 +37,7 @@ class StreamStage(wiring.Component):
 
 
 class StreamQueue(wiring.Component):
-    """Queue a stream in distributed RAM: latency 1 cycle, one item a cycle.
+    """Queue of a stream in distributed RAM: latency 1 cycle, one item a cycle.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ class StreamQueue(wiring.Component):
         )
 
     def elaborate(self, platform):
-        """Wrap a `SyncFIFO`."""
+        """A `SyncFIFO` behind stream ports."""
         m = Module()
         width = Shape.cast(self.i.signature.members["payload"].shape).width
         m.submodules.fifo = fifo = SyncFIFO(width=width, depth=self._depth)

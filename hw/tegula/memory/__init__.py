@@ -1,1 +1,1 @@
-"""On-chip memories: the banked scratchpad (SBUF) and the accumulators (PSUM)."""
+"""The banked scratchpad (SBUF), and the ports of the on-chip memories."""

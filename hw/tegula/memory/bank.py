@@ -1,4 +1,4 @@
-"""A bank of the scratchpad."""
+"""Bank of the scratchpad."""
 
 from amaranth.hdl import Module
 from amaranth.lib import memory, wiring
@@ -18,10 +18,10 @@ Verilog says: 180 LUT4 a partition of PSUM, for a case that does not occur.
 
 
 class ScratchpadBank(wiring.Component):
-    """A word of each partition at each address; a row read and a row written a cycle.
+    """Memory of one word a partition at each address; a row read and a row written a cycle.
 
-    A memory a partition, so that writing one leaves a read of its neighbours alone. A word that is
-    read in the cycle in which it is written is undefined.
+    Each partition has a memory of its own, so that a write to one does not disturb a read of its
+    neighbours. A word that is read in the cycle in which it is written is undefined.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ class ScratchpadBank(wiring.Component):
         )
 
     def elaborate(self, platform):
-        """One memory a partition."""
+        """Memory by memory."""
         m = Module()
         for p in range(self._n):
             words = memory.Memory(shape=16, depth=self._depth, init=[], attrs=NO_RW_CHECK)

@@ -1,4 +1,4 @@
-"""Ports of the on-chip memories: requests, writes, and the signatures that carry both ways."""
+"""Ports of the on-chip memories: layouts of requests and writes, and signatures of the ports."""
 
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -23,7 +23,7 @@ __all__ = [
 
 
 def sbuf_write_layout(config: TileConfig) -> data.StructLayout:
-    """A DMA write into the scratchpad, `bus_words` words of 16 bits.
+    """DMA write into the scratchpad, `bus_words` words of 16 bits.
 
     Layout `free`: word j goes to (`partition`, `addr` + j), `addr` a multiple of `bus_words`.
     Layout `partition`: word j < `row_words` goes to (`partition` + j, `addr`), `partition` a
@@ -41,19 +41,19 @@ def sbuf_write_layout(config: TileConfig) -> data.StructLayout:
 
 
 def sbuf_read_layout(config: TileConfig) -> data.StructLayout:
-    """A DMA read request; the words come back in the order of `sbuf_write_layout`'s data."""
+    """DMA read request; its words are returned in the order of `sbuf_write_layout`'s data."""
     return data.StructLayout(
         {"layout": 1, "partition": range(config.n), "addr": range(config.sbuf_depth)}
     )
 
 
 def pair_request_layout(config: TileConfig) -> data.StructLayout:
-    """A read of one row of the scratchpad or, if `double`, of row `addr` (even) and the next."""
+    """Read of one row of the scratchpad or, if `double`, of row `addr` (even) and the next."""
     return data.StructLayout({"addr": range(config.sbuf_depth), "double": 1})
 
 
 def row_write_layout(config: TileConfig) -> data.StructLayout:
-    """A row for the scratchpad: partitions whose `enable` is 1 take their word at `addr`."""
+    """Row for the scratchpad: partitions whose `enable` is 1 take their word at `addr`."""
     return data.StructLayout(
         {
             "addr": range(config.sbuf_depth),
@@ -90,9 +90,9 @@ class RowReadSignature(wiring.Signature):
     request : Out(stream of range(sbuf_depth))
         Address of a row.
     data : In(ArrayLayout(16, n))
-        The row that was requested; other readers' rows pass here too.
+        The requested row, or one that another reader requested.
     valid : In(1)
-        `data` is this reader's, `READ_CYCLES` after the request was accepted.
+        `data` is this reader's row: `READ_CYCLES` after its request was accepted.
     """
 
     def __init__(self, config: TileConfig):
@@ -134,7 +134,7 @@ class ChunkReadSignature(wiring.Signature):
     data : In(ArrayLayout(16, bus_words))
         Words of a request, in the order of the requests.
     valid : In(1)
-        `data` is this engine's. There is no back-pressure.
+        `data` holds this engine's words. There is no back-pressure.
     """
 
     def __init__(self, config: TileConfig):
@@ -209,7 +209,7 @@ class BankWriteSignature(wiring.Signature):
 
 
 class VectorWriteSignature(wiring.Signature):
-    """Results of the vector engine to the scratchpad, which takes them in every cycle.
+    """Results of the vector engine, which the scratchpad accepts in every cycle.
 
     Members
     -------

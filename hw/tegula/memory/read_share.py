@@ -1,4 +1,4 @@
-"""The scratchpad's port for DMA reads, shared by the two engines."""
+"""Arbitration of the scratchpad's port for DMA reads between the two engines."""
 
 from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import wiring
@@ -12,9 +12,9 @@ __all__ = ["ReadShare"]
 
 
 class ReadShare(wiring.Component):
-    """Let the load engine read the scratchpad where it accumulates, before the store engine.
+    """Arbiter of DMA reads: the load engine, which reads where it accumulates, before the store's.
 
-    A request that was offered is never withdrawn or changed: an answer may be read bank by bank. No
+    An offered request is never withdrawn or changed: its words may be read bank by bank. No
     latency; a request a cycle.
 
     Parameters
@@ -26,7 +26,7 @@ class ReadShare(wiring.Component):
     load, store : In(ChunkReadSignature)
         The engines.
     read : Out(ChunkReadSignature)
-        The scratchpad, which answers `READ_CYCLES` after it accepts.
+        The scratchpad, whose words follow `READ_CYCLES` after acceptance.
     """
 
     def __init__(self, config: TileConfig):
@@ -34,14 +34,14 @@ class ReadShare(wiring.Component):
         super().__init__({"load": In(port), "store": In(port), "read": Out(port)})
 
     def elaborate(self, platform):
-        """Choose, hold the choice until it is accepted, remember whose answers come."""
+        """Choice of an engine, held until acceptance, and delayed to steer the words."""
         m = Module()
         read, load, store = self.read.request, self.load.request, self.store.request
         store_offered, to_load = Signal(), Signal()
-        whose = Signal(READ_CYCLES)
+        reads_of_load = Signal(READ_CYCLES)
         m.d.sync += [
             store_offered.eq(read.valid & ~read.ready & ~to_load),
-            whose.eq(whose << 1 | to_load),
+            reads_of_load.eq(reads_of_load << 1 | to_load),
         ]
         m.d.comb += [
             to_load.eq(load.valid & ~store_offered),
@@ -50,8 +50,8 @@ class ReadShare(wiring.Component):
             load.ready.eq(read.ready & to_load),
             store.ready.eq(read.ready & ~to_load),
             self.load.data.eq(self.read.data),
-            self.load.valid.eq(self.read.valid & whose[-1]),
+            self.load.valid.eq(self.read.valid & reads_of_load[-1]),
             self.store.data.eq(self.read.data),
-            self.store.valid.eq(self.read.valid & ~whose[-1]),
+            self.store.valid.eq(self.read.valid & ~reads_of_load[-1]),
         ]
         return m

@@ -1,4 +1,4 @@
-"""The read side of the scratchpad: who gets which bank, and the way of the words back."""
+"""Read side of the scratchpad: grants of the banks, and selection of the words."""
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
@@ -36,7 +36,7 @@ def reader_ports(config: TileConfig) -> dict[str, wiring.Member]:
 
 
 class ScratchpadReads(wiring.Component):
-    """Address each bank for the first of its readers, and select the words behind the banks.
+    """Addresses of the banks, each for the first of its readers, and selection of their words.
 
     The order of readers is that of `Scratchpad`. A pair lies in an even bank and the next, so its
     halves are selected among half of the banks each.
@@ -63,7 +63,7 @@ class ScratchpadReads(wiring.Component):
         super().__init__({**reader_ports(config), "banks": banks})
 
     def elaborate(self, platform):
-        """Grant in order, address the banks, select."""
+        """Grants in order, addresses of the banks, selection."""
         m = Module()
         banks = range(self.config.bus_words)
         stationary_at = self.stationary.request
@@ -120,18 +120,18 @@ class ScratchpadReads(wiring.Component):
         )
 
     def _grant(self, m: Module, request, wanted: Value, taken: Value, at: Signal) -> None:
-        """Accept `request` if none of its banks is taken; `at` are the banks that it then has."""
+        """Acceptance of `request` if none of its banks is taken; `at`: the banks granted to it."""
         m.d.comb += request.ready.eq(~(wanted & taken).any())
         with m.If(request.valid & request.ready):
             m.d.comb += at.eq(wanted)
 
     def _grant_other(self, m: Module, taken: Value, at: Signal) -> tuple[Signal, Value]:
-        """The row port where `stationary` leaves it: its address, and whether a store has it."""
+        """Row port in cycles without a stationary read: its address, and its grant to a store."""
         stationary, activation, store = (
             port.request for port in (self.stationary, self.activation, self.store)
         )
         addr = Signal(range(self.config.sbuf_depth))
-        store_asks = store.valid & (store.payload.layout == Layout.PARTITION)
+        store_requests = store.valid & (store.payload.layout == Layout.PARTITION)
         free = Signal()
         wanted = self._row_banks(addr)
         m.d.comb += [
@@ -140,7 +140,7 @@ class ScratchpadReads(wiring.Component):
             activation.ready.eq(free),
         ]
         store_row = Signal()
-        m.d.comb += store_row.eq(store_asks & ~activation.valid & free)
+        m.d.comb += store_row.eq(store_requests & ~activation.valid & free)
         with m.If((activation.valid & free) | store_row):
             m.d.comb += at.eq(wanted)
         for name in ("stationary", "activation"):
@@ -152,16 +152,16 @@ class ScratchpadReads(wiring.Component):
         return row_addr, store_row
 
     def _grant_line(self, m: Module, taken: Value, store_row: Value) -> Signal:
-        """Banks that the line of a store reads in this cycle."""
+        """Banks that a store's line reads in this cycle."""
         count, store = self.config.bus_words, self.store.request
-        asks = store.valid & (store.payload.layout == Layout.FREE)
+        requested = store.valid & (store.payload.layout == Layout.FREE)
         done, granted, complete = Signal(count), Signal(count), Signal()
         m.d.comb += [
-            granted.eq(~taken & ~done & asks.replicate(count)),
-            complete.eq(asks & (granted | done).all()),
+            granted.eq(~taken & ~done & requested.replicate(count)),
+            complete.eq(requested & (granted | done).all()),
             store.ready.eq(store_row | complete),
         ]
-        m.d.sync += done.eq(Mux(complete | ~asks, 0, done | granted))
+        m.d.sync += done.eq(Mux(complete | ~requested, 0, done | granted))
         return granted
 
     def _select_rows(self, m: Module, row_addr: Value) -> None:

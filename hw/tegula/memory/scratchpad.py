@@ -23,15 +23,15 @@ class Scratchpad(wiring.Component):
     - `moving`: always, a row a cycle;
     - `stationary`: a row;
     - `x`, then `y`: a row or a pair each;
-    - a row of `activation` or else of DMA in layout `partition`, where `stationary` has none;
-    - DMA lines: the banks that are left, over as many cycles as that needs.
+    - a row of `activation` or else of DMA in layout `partition`, where `stationary` reads none;
+    - DMA lines: the remaining banks, over as many cycles as that needs.
 
     Writes: the vector engine's, always (a row, a pair, or a line of one partition); then a row of
-    `activation` or else of DMA in layout `partition`, where the vector engine leaves the banks of
-    its parity alone; DMA lines in the banks that are left.
+    `activation` or else of DMA in layout `partition`, where the vector engine uses no bank of
+    its parity; DMA lines in the remaining banks.
 
-    Reads see every write accepted in an earlier cycle but the last; a word that is being written by
-    the last is undefined (engines that share a word take turns by semaphores).
+    A read returns what was written in every earlier cycle but the last; a word written in that one
+    is undefined (engines that share a word order their accesses by semaphores).
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The write side of the scratchpad: rows, pairs and lines find their banks."""
+"""Write side of the scratchpad: routing of rows, pairs and lines to the banks."""
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
@@ -26,10 +26,10 @@ def writer_ports(config: TileConfig) -> dict[str, wiring.Member]:
 
 
 class ScratchpadWrites(wiring.Component):
-    """Route results and DMA words to the banks; a register on the way.
+    """Routing of results and DMA words to the banks, through one register.
 
     The order of writers is that of `Scratchpad`. A row waits for a cycle without a result in a bank
-    of its parity, for those share their words.
+    of its parity, for banks of one parity share their words.
 
     Parameters
     ----------
@@ -56,9 +56,9 @@ class ScratchpadWrites(wiring.Component):
         """Vector results, then a row, then a line."""
         m = Module()
         vector, load = self.vector_write.payload, self.load.payload
-        by_row, by_line = self._place_vector(m)
-        row, row_addr, enables, words = self._place_row(m, by_row)
-        granted = self._place_line(m, by_row | by_line | row)
+        by_row, by_line = self._route_vector(m)
+        row, row_addr, enables, words = self._route_row(m, by_row)
+        granted = self._route_line(m, by_row | by_line | row)
         for b in range(self.config.bus_words):
             enable = Signal(self.config.n, name=f"en_{b}")
             addr = Signal.like(self.banks[b].addr, name=f"addr_{b}")
@@ -100,13 +100,13 @@ class ScratchpadWrites(wiring.Component):
         return Cat(partition == p for p in range(self.config.n))
 
     def _line_word(self, bank: int) -> Value:
-        """The lane whose result goes to `bank` of a line."""
+        """Result that is written to `bank` by a line."""
         return self.vector_write.payload.words[bank % self.config.row_words][:16]
 
     def _line_enable(self, bank: int) -> Value:
         return self.vector_write.payload.enable[bank % self.config.row_words]
 
-    def _place_vector(self, m: Module) -> tuple[Signal, Signal]:
+    def _route_vector(self, m: Module) -> tuple[Signal, Signal]:
         """Banks that the vector engine writes in this cycle, as rows and as a line."""
         config, vector = self.config, self.vector_write.payload
         by_row, by_line = Signal(config.bus_words), Signal(config.bus_words)
@@ -125,18 +125,18 @@ class ScratchpadWrites(wiring.Component):
             )
         return by_row, by_line
 
-    def _place_row(self, m: Module, by_row: Value) -> tuple:
-        """A row of the activation engine, else of DMA, beside the results of the vector engine.
+    def _route_row(self, m: Module, by_row: Value) -> tuple:
+        """Row of the activation engine, else of DMA, beside the results of the vector engine.
 
         Even banks share the words of one row, odd banks those of another, so that the row is
-        accepted if no result goes to a bank of its parity, nor a line to any. Returns the bank of
-        the row, its address, and enables and words for even and odd banks.
+        accepted if no result is written to a bank of its parity, and no line to any. Returns the
+        bank of the row, its address, and enables and words for even and odd banks.
         """
         config, load, own = self.config, self.load.payload, self.activation_write
         group_bits = (config.row_words - 1).bit_length()
         addr = Signal(range(config.sbuf_depth))
         enable, words = Signal(config.n), Signal(data.ArrayLayout(16, config.n))
-        load_asks = self.load.valid & (load.layout == Layout.PARTITION)
+        load_requests = self.load.valid & (load.layout == Layout.PARTITION)
         m.d.comb += addr.eq(Mux(own.valid, own.payload.addr, load.addr))
         for p in range(config.n):
             group, word = divmod(p, config.row_words)
@@ -155,10 +155,10 @@ class ScratchpadWrites(wiring.Component):
         self._row_accepted = Signal()
         m.d.comb += [
             own.ready.eq(free),
-            self._row_accepted.eq(load_asks & ~own.valid & free),
+            self._row_accepted.eq(load_requests & ~own.valid & free),
         ]
         row = Signal(config.bus_words)
-        with m.If((own.valid | load_asks) & free):
+        with m.If((own.valid | load_requests) & free):
             m.d.comb += row.eq(Cat(self._bank(addr) == b for b in range(config.bus_words)))
 
         enables, shared = [], []
@@ -172,15 +172,15 @@ class ScratchpadWrites(wiring.Component):
             enables.append(Mux(busy[parity], vector.enable, enable))
         return row, addr, enables, shared
 
-    def _place_line(self, m: Module, taken: Value) -> Signal:
+    def _route_line(self, m: Module, taken: Value) -> Signal:
         """Banks that a DMA line writes in this cycle."""
         count, load = self.config.bus_words, self.load.payload
-        asks = self.load.valid & (load.layout == Layout.FREE)
+        requested = self.load.valid & (load.layout == Layout.FREE)
         done, granted, complete = Signal(count), Signal(count), Signal()
         m.d.comb += [
-            granted.eq(~taken & ~done & load.mask & asks.replicate(count)),
-            complete.eq(asks & ~(load.mask & ~(granted | done)).any()),
+            granted.eq(~taken & ~done & load.mask & requested.replicate(count)),
+            complete.eq(requested & ~(load.mask & ~(granted | done)).any()),
             self.load.ready.eq(complete | self._row_accepted),
         ]
-        m.d.sync += done.eq(Mux(complete | ~asks, 0, done | granted))
+        m.d.sync += done.eq(Mux(complete | ~requested, 0, done | granted))
         return granted

@@ -1,4 +1,4 @@
-"""Where partial sums enter and leave a column: PSUM words become anchor, flags and significand."""
+"""Entry and exit of a column: PSUM words to anchor, flags and significand, and back."""
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import wiring
@@ -11,7 +11,7 @@ from tegula.tensor.pe import EXPONENT_CYCLE, FLAGS_CYCLE, SIGNIFICAND_CYCLE
 __all__ = ["EXIT_CYCLES", "ColumnEntry", "ColumnExit"]
 
 EXIT_CYCLES = 2
-"""Cycles from `ColumnExit.significand` to `word`: what must be done, then doing it."""
+"""Cycles from `ColumnExit.significand` to `word`: one for the case, one for the word."""
 
 _SPECIAL = 0b1111111
 """Upper seven bits of the exponent field of NaN and the infinities; the flags are below them."""
@@ -21,7 +21,7 @@ _MAX_ANCHOR = 508
 
 
 class ColumnEntry(wiring.Component):
-    """Unpack a PSUM word for the first PE of its column, each part in the cycle it is used in.
+    """Unpacking of a PSUM word for the first PE of its column, each part in the cycle of its use.
 
     `word` and `accumulate` are sampled in cycle ``EXPONENT_CYCLE - 1`` of that PE. Where
     `accumulate` is 0 the column starts empty. One word a cycle.
@@ -36,7 +36,7 @@ class ColumnEntry(wiring.Component):
     word : In(psum_width), accumulate : In(1)
         A word as PSUM holds it: exponent field above the significand.
     exponent : Out(9), flags : Out(2), significand : Out(signed(acc_width))
-        See `ProcessingElement`; the exponent comes one cycle after the word.
+        See `ProcessingElement`; the exponent follows the word by one cycle.
     """
 
     def __init__(self, config: TileConfig):
@@ -52,7 +52,7 @@ class ColumnEntry(wiring.Component):
         )
 
     def elaborate(self, platform):
-        """Split, gate, and delay the later parts."""
+        """Split, gate, and delay of the later parts."""
         m = Module()
         field = self.word[self._acc_width :]
         special = Signal()
@@ -78,7 +78,7 @@ class ColumnEntry(wiring.Component):
 
 
 class ColumnExit(wiring.Component):
-    """Pack a column's result into a PSUM word: contract section 3, the write step.
+    """Packing of a column's result into a PSUM word: contract section 3, the write step.
 
     Special states lose their significand; a significand that has used its last headroom bit is
     halved, rounding down, and its anchor raised; past the largest anchor that makes an infinity.
@@ -109,7 +109,7 @@ class ColumnExit(wiring.Component):
         )
 
     def elaborate(self, platform):
-        """Align the parts in time, tell what must be done, do it."""
+        """Alignment of the parts in time, the case, the word of that case."""
         m = Module()
         width = self._acc_width
         exponent = delay(m, self.exponent, SIGNIFICAND_CYCLE - EXPONENT_CYCLE, "exponent")

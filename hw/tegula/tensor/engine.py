@@ -74,7 +74,7 @@ class TensorEngine(wiring.Component):
         )
 
     def elaborate(self, platform):
-        """Accept, load, stream, decode, multiply, signal."""
+        """Acceptance, loader, streamer, array, signals."""
         m = Module()
         m.submodules.loader = self._loader = StationaryLoader(self.config)
         m.submodules.streamer = self._streamer = MovingStreamer(self.config)
@@ -98,7 +98,7 @@ class TensorEngine(wiring.Component):
         return m
 
     def _accept(self, m, matmuls, loads):
-        """Take the next instruction when its half of the engine can."""
+        """Acceptance of the next instruction by its half of the engine."""
         instr = self.engine.instr
         loader, streamer = self._loader, self._streamer
         fresh, halted = Signal(), Signal()
@@ -161,7 +161,7 @@ class TensorEngine(wiring.Component):
             ]
 
     def _decode_row(self, m, name, row, rows, fmt):
-        """Decode the lanes below `rows`, the others as zero; a registered row of operands."""
+        """Registered row of operands: lanes below `rows` decoded, the others zero."""
         operands = Signal(data.ArrayLayout(operand_layout, self.config.n), name=f"{name}_operands")
         for lane in range(self.config.n):
             m.submodules[f"{name}_decode_{lane}"] = decode = OperandDecode(self.config)
@@ -174,7 +174,7 @@ class TensorEngine(wiring.Component):
         return operands
 
     def _feed_stationary(self, m):
-        """Request, decode and shift; zeros keep their place among the columns that were read."""
+        """Request, decode and shift; columns of zeros stay in order with the columns read."""
         loader = self._loader
         wiring.connect(m, loader.read, wiring.flipped(self.stationary.request))
         zero = delay(m, loader.issued_zero, READ_CYCLES, "zero_column")
@@ -190,7 +190,7 @@ class TensorEngine(wiring.Component):
         m.d.comb += [self._array.stationary.eq(operands), self._array.shift.eq(shift)]
 
     def _feed_moving(self, m):
-        """Read, decode and enter the array; tell PSUM in step with it."""
+        """Read, decode and entry into the array, and the step of PSUM in time with it."""
         streamer = self._streamer
         wiring.connect(m, streamer.mark, wiring.flipped(self.mark))
         m.d.comb += [
@@ -277,7 +277,7 @@ class TensorEngine(wiring.Component):
         ]
 
     def _trace(self, m):
-        """What a traced tile shows of the engine."""
+        """The engine's part of the trace."""
         loader, streamer = self._loader, self._streamer
         instr, trace = self.engine.instr, self.engine.trace
         # A sync begins when the last matmul is complete, and is itself so a cycle later.

@@ -1,4 +1,4 @@
-"""The moving side of the tensor engine: a column a cycle, and the partial sums that it meets."""
+"""Moving side of the tensor engine: a column a cycle, and the addresses of its partial sums."""
 
 from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import wiring
@@ -15,7 +15,7 @@ __all__ = ["MovingStreamer"]
 
 
 class MovingStreamer(wiring.Component):
-    """Issue column f of a matmul: word ``addr + f * stride`` and PSUM word ``psum_addr + f``.
+    """Issue of column f of a matmul: word ``addr + f * stride`` and PSUM word ``psum_addr + f``.
 
     One column a cycle. A column that accumulates waits while a column of the same PSUM word, issued
     less than `reuse_cycles` ago, is still in the array. Matmuls follow each other without a gap.
@@ -30,13 +30,13 @@ class MovingStreamer(wiring.Component):
     start : In(1), matmul : In(payload of tensor.matmul), pc : In(PC_BITS)
         Begin in the next cycle; only while `ready`.
     fresh : In(1)
-        With `start`: this matmul takes over the operand in the chain.
+        With `start`: this matmul uses the operand in the chain.
     stop : In(1)
         Drop the work.
     mark : Out(MarkSignature)
-        The PSUM word of the column that goes out.
+        The PSUM word of the column that is issued.
     issued : Out(1)
-        A column goes out in this cycle, with:
+        A column is issued in this cycle, with:
     addr : Out(20), psum_addr : Out(13), accumulate, swap : Out(1), rows : Out(6), format : Out(3)
         Its addresses and attributes.
     last : Out(1)
@@ -44,7 +44,7 @@ class MovingStreamer(wiring.Component):
     ready, idle : Out(1)
         A matmul may start in this cycle; nothing is in work.
     cause : Out(4), trap_pc : Out(PC_BITS)
-        Why the next column cannot go out: `Trap.NONE`, or a trap that holds until `stop`.
+        Trap of the next column, which holds until `stop`, or `Trap.NONE`.
     """
 
     def __init__(self, config: TileConfig):
@@ -73,7 +73,7 @@ class MovingStreamer(wiring.Component):
         )
 
     def elaborate(self, platform):
-        """Check the column, hold it back where its word is in flight, advance."""
+        """Checks of the column, wait while its word is in flight, advance."""
         m = Module()
         left = Signal(12)
         stride = Signal(self.matmul.stride.shape())
@@ -120,7 +120,7 @@ class MovingStreamer(wiring.Component):
         return m
 
     def _find_hazard(self, m):
-        """Whether the next column would read a word that is still in the array."""
+        """Hazard: the next column would read a word that is still in the array."""
         word = self.psum_addr[: (self.config.psum_depth - 1).bit_length()]
         matches = []
         valid, address = self.issued, word

@@ -1,4 +1,4 @@
-"""Operand codes (bf16, fp8) to the significand, exponent and class that the array multiplies."""
+"""Decoding of operand codes (bf16, fp8) to significand, exponent and class."""
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
@@ -10,10 +10,10 @@ from tegula.formats import BF16, FloatFormat
 __all__ = ["OperandDecode", "operand_layout"]
 
 operand_layout = data.StructLayout({"sig": signed(9), "exp": 8, "special": 1, "zero": 1})
-"""A decoded operand of value ``sig * 2**(exp - 134)``.
+"""Decoded operand of value ``sig * 2**(exp - 134)``.
 
 finite
-    `sig` is -255 to 255, `exp` 1 to 254; `zero` says that `sig` is 0, and `exp` then means nothing.
+    `sig` is -255 to 255, `exp` 1 to 254; `zero` says that `sig` is 0; `exp` is then undefined.
 special
     `special` is 1; `sig` is 0 for NaN and +-1 for an infinity, `zero` says which. So the product of
     two operands is special iff either operand is, and then its significand product is 0 for NaN,
@@ -24,7 +24,7 @@ _FRACTION_BITS = BF16.mantissa_bits
 
 
 class OperandDecode(wiring.Component):
-    """Decode one operand: code to ``sig * 2**(exp - 134)``, for every format that the array takes.
+    """Decoder of one operand: code to ``sig * 2**(exp - 134)``, for every format of the array.
 
     A code is split into sign, exponent field and left-justified 7-bit fraction by its format's row
     of the table; one datapath then serves all formats. bf16 subnormals keep exponent 1 and a
@@ -58,7 +58,7 @@ class OperandDecode(wiring.Component):
         )
 
     def elaborate(self, platform):
-        """Split by format, normalise, then negate."""
+        """Split by format, normalisation, negation."""
         m = Module()
         narrow = Signal()
         sign, infinity, nan = Signal(), Signal(), Signal()

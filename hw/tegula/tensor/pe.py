@@ -23,13 +23,13 @@ LANES = 4
 """Products that a PE adds at once: the groups of four of the numerics contract."""
 
 head_layout = data.StructLayout({"exp": 8, "live": 1})
-"""The half of an operand that is needed first: exponent, and whether it is finite and not zero."""
+"""Half of an operand that is needed first: exponent, and whether it is finite and not zero."""
 
 tail_layout = data.StructLayout({"sig": signed(9), "special": 1, "zero": 1})
-"""The half that is needed `TAIL_CYCLES` later: see `tensor.operand.operand_layout`."""
+"""Half that is needed `TAIL_CYCLES` later: see `tensor.operand.operand_layout`."""
 
 TAIL_CYCLES = 3
-"""Cycles by which the tail of an operand follows its head (so products wait in no register)."""
+"""Cycles by which the tail of an operand follows its head (so that products need no register)."""
 
 EXPONENT_CYCLE = 3
 """Cycle in which `exponent_in` is used; 0 is the one in which the head is at the PE's input."""
@@ -50,7 +50,7 @@ _FINE_BITS = 3
 
 
 class ProcessingElement(wiring.Component):
-    """Add four products to a passing partial sum: contract section 3, one group step.
+    """Sum of four products and a passing partial sum: contract section 3, one group step.
 
     ``E' = max(E, q_i)``, ``m' = (m >> (E' - E)) + sum_i((P_i << G) >> (E' - q_i))``, where
     ``P_i = stationary_i * moving_i`` and ``q_i`` the sum of their exponents; products that are
@@ -74,8 +74,8 @@ class ProcessingElement(wiring.Component):
     tail_in : In(ArrayLayout(tail_layout, 4)), tail_out : Out(ArrayLayout(tail_layout, 4))
         Moving significands, `TAIL_CYCLES` after their heads.
     swap_head_in, swap_tail_in : In(1), swap_head_out, swap_tail_out : Out(1)
-        With the head (tail) of a moving vector: it and later ones meet the operand in the shift
-        chain.
+        With the head (tail) of a moving vector: it and later ones are multiplied by the operand in
+        the shift chain.
     shift : In(1)
         The chain of stationary operands moves on by one column.
     stationary_head_in : In(ArrayLayout(head_layout, 4))
@@ -121,7 +121,7 @@ class ProcessingElement(wiring.Component):
         )
 
     def elaborate(self, platform):
-        """Exponents, then alignment, then the sum."""
+        """Exponents, alignment, sum."""
         m = Module()
         heads, tails = self._hold_operands(m)
         exponents, anchor, entered = self._find_anchor(m, heads)
@@ -133,7 +133,7 @@ class ProcessingElement(wiring.Component):
         return m
 
     def _hold_operands(self, m):
-        """Register and pass on the moving operands; swap in the stationary ones (cycle 0 to 1)."""
+        """Registers of the moving operands, and swap of the stationary ones (cycle 0 to 1)."""
         with m.If(self.shift):
             m.d.sync += [
                 self.stationary_head_out.eq(self.stationary_head_in),
@@ -224,7 +224,7 @@ class ProcessingElement(wiring.Component):
         m.d.comb += self.flags_out.eq(delay(m, merged, OUTPUT_CYCLES - 1, "merged"))
 
     def _align_and_add(self, m, products, shifts):
-        """Shift each product down from the top of its field, finely then coarsely; add: 5 to 9."""
+        """Fine, then coarse shift of each product down its field, and their sum: cycle 5 to 9."""
         guard = self._guard_bits
         # Two floors in a row are one floor, so the fine shift may drop bits where W leaves it no
         # room.
@@ -252,7 +252,7 @@ class ProcessingElement(wiring.Component):
         return total
 
     def _add_to_sum(self, m, total, shift):
-        """Align the passing significand and add the products: cycle 7 to 10."""
+        """Alignment of the passing significand, and its sum with the products: cycle 7 to 10."""
         width = self._acc_width
         held = delay(m, shift, SIGNIFICAND_CYCLE - FLAGS_CYCLE, "held_shift")
         coarse_shift = Signal(_SHIFT_BITS - _FINE_BITS)

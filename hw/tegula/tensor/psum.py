@@ -32,7 +32,7 @@ def write_cycles(config: TileConfig) -> int:
 
 
 def reuse_cycles(config: TileConfig) -> int:
-    """Cycles from the step of a word until a step that reads the same word sees it."""
+    """Cycles from the step of a word until a step that reads the same word gets its result."""
     return write_cycles(config) + 1
 
 
@@ -69,7 +69,7 @@ class PsumArraySignature(wiring.Signature):
 
 
 class PsumPartition(wiring.Component):
-    """One partition of PSUM: one write and two read ports, each a cycle, registered reads.
+    """Partition of PSUM: one write and two read ports, each a cycle, registered reads.
 
     A read of a word that is written in the same cycle is undefined: the streamer keeps the array
     from it, semaphores the vector engine. The memory is kept twice, one copy a read port.
@@ -165,7 +165,7 @@ class Psum(wiring.Component):
         )
 
     def elaborate(self, platform):
-        """Ripple the read addresses, delay them, ripple the write addresses."""
+        """Ripple of the read addresses, delay, ripple of the write addresses."""
         m = Module()
         config, array = self.config, self.array
         m.submodules.written = written = WrittenMap(config)

@@ -1,4 +1,4 @@
-"""The stationary side of the tensor engine: reads an operand and shifts it into the array."""
+"""Stationary side of the tensor engine: read of an operand and shift into the array."""
 
 from amaranth.hdl import Module, Signal
 from amaranth.lib import stream, wiring
@@ -13,10 +13,10 @@ __all__ = ["StationaryLoader"]
 
 
 class StationaryLoader(wiring.Component):
-    """Shift N columns into the chain: `columns` rows of the scratchpad, then zeros.
+    """Loader of N columns into the chain: `columns` rows of the scratchpad, then zeros.
 
     One column a cycle, less where the scratchpad's shared row port is taken. It starts once the
-    last PE has taken over the previous operand, `swap_cycles` after the matmul that uses it began;
+    last PE holds the previous operand, `swap_cycles` after the matmul that uses it began;
     so pairs of a load and a matmul follow each other every ``max(F, swap_cycles + N + 1)`` cycles.
 
     Parameters
@@ -29,7 +29,7 @@ class StationaryLoader(wiring.Component):
     start : In(1), load : In(payload of tensor.load), pc : In(PC_BITS)
         Begin; only while `idle`.
     swap : In(1)
-        The first column of a matmul that takes over the chain enters the array.
+        The first column of a matmul that uses the operand in the chain is issued.
     stop : In(1)
         Drop the work.
     read : Out(stream of range(sbuf_depth))
@@ -67,17 +67,17 @@ class StationaryLoader(wiring.Component):
         )
 
     def elaborate(self, platform):
-        """Count columns and addresses; wait for the chain to be free."""
+        """Counts of columns and addresses, and the wait for the chain."""
         m = Module()
         n = self.config.n
-        left, given = Signal(range(n + 1)), Signal(range(n + 1))
+        left, to_read = Signal(range(n + 1)), Signal(range(n + 1))
         stride = Signal(self.load.stride.shape())
         wait = Signal(range(swap_cycles(self.config) + 1))
         active, from_memory = Signal(), Signal()
         m.d.comb += [
             self.idle.eq(left == 0),
             active.eq((left != 0) & (wait == 0)),
-            from_memory.eq(given != 0),
+            from_memory.eq(to_read != 0),
             self.out_of_range.eq(active & from_memory & (self.addr >= self.config.sbuf_depth)),
             self.read.valid.eq(active & from_memory & ~self.out_of_range),
             self.read.payload.eq(self.addr),
@@ -92,11 +92,11 @@ class StationaryLoader(wiring.Component):
         with m.If(self.issued | self.issued_zero):
             m.d.sync += left.eq(left - 1)
         with m.If(self.issued):
-            m.d.sync += [given.eq(given - 1), self.addr.eq(self.addr + stride)]
+            m.d.sync += [to_read.eq(to_read - 1), self.addr.eq(self.addr + stride)]
         with m.If(self.start):
             m.d.sync += [
                 left.eq(n),
-                given.eq(self.load.columns),
+                to_read.eq(self.load.columns),
                 self.addr.eq(self.load.addr),
                 stride.eq(self.load.stride),
                 self.rows.eq(self.load.rows),

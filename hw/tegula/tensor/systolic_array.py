@@ -31,19 +31,19 @@ def result_cycles(config: TileConfig) -> int:
 
 
 def swap_cycles(config: TileConfig) -> int:
-    """Cycles from a `swap` until the last PE has taken its operand and the chain may shift."""
+    """Cycles from a `swap` until the last PE holds its operand and the chain may shift."""
     return TAIL_CYCLES + OUTPUT_CYCLES * (config.groups - 1) + config.n
 
 
 class SystolicArray(wiring.Component):
-    """Multiply the stationary operand by one moving column a cycle.
+    """Product of the stationary operand and one moving column a cycle.
 
     ``words_out[c] = write_step(words_in[c] + sum_k stationary[k, c] * moving[k])``: the stored
     partial sum enters at the top of its column and is the only thing that the products are added
     to, so that splitting K over passes changes no bit. Each group of four rows follows the one
     above by `OUTPUT_CYCLES`, each column the one before by a cycle; both skews are inside for
     `moving`, and outside (in PSUM's addresses, which are narrower) for the words. There is no flow
-    control: whatever enters leaves after `result_cycles`.
+    control: results follow after `result_cycles`.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ class SystolicArray(wiring.Component):
         )
 
     def elaborate(self, platform):
-        """Columns of PEs between an entry and an exit; rows fed through their skew."""
+        """Columns of PEs between an entry and an exit; rows behind their skew."""
         m = Module()
         n, groups = self.config.n, self.config.groups
         pes = [[ProcessingElement(self.config) for _ in range(n)] for _ in range(groups)]
@@ -92,7 +92,7 @@ class SystolicArray(wiring.Component):
             self._feed_row(m, group, row)
         for column in range(n):
             m.submodules[f"entry_{column}"] = entry = ColumnEntry(self.config)
-            m.submodules[f"exit_{column}"] = leave = ColumnExit(self.config)
+            m.submodules[f"exit_{column}"] = column_exit = ColumnExit(self.config)
             m.d.comb += [
                 entry.word.eq(self.words_in[column]),
                 entry.accumulate.eq(self.accumulate[column]),
@@ -107,15 +107,15 @@ class SystolicArray(wiring.Component):
                 ]
                 above = (pe.exponent_out, pe.flags_out, pe.significand_out)
             m.d.comb += [
-                leave.exponent.eq(above[0]),
-                leave.flags.eq(above[1]),
-                leave.significand.eq(above[2]),
-                self.words_out[column].eq(leave.word),
+                column_exit.exponent.eq(above[0]),
+                column_exit.flags.eq(above[1]),
+                column_exit.significand.eq(above[2]),
+                self.words_out[column].eq(column_exit.word),
             ]
         return m
 
     def _feed_row(self, m, group, row):
-        """Give a row of PEs its four lanes, skewed, and chain its columns."""
+        """Inputs of a row of PEs, its four lanes with their skew, and the chain of its columns."""
         lanes = range(LANES * group, LANES * (group + 1))
         head = Signal(data.ArrayLayout(head_layout, LANES), name=f"head_{group}")
         tail = Signal(data.ArrayLayout(tail_layout, LANES), name=f"tail_{group}")

@@ -37,9 +37,9 @@ class MarkSignature(wiring.Signature):
 class WrittenMap(wiring.Component):
     """PSUM addresses that the running program has written: a bit an address, for all partitions.
 
-    Bits are set when a column enters the array; whoever reads the word later is held back until it
-    has arrived (the tensor engine) or waits for a semaphore (the vector engine). Clearing takes
-    ``psum_depth / 16`` cycles, in which every answer is 0 and `mark.ready` is low.
+    A bit is set when its column enters the array, before the word is written: the tensor engine
+    detects a read of a word in flight, the vector engine waits for a semaphore. Clearing takes
+    ``psum_depth / 16`` cycles, in which every bit reads as 0 and `mark.ready` is low.
 
     Parameters
     ----------
@@ -49,9 +49,9 @@ class WrittenMap(wiring.Component):
     Members
     -------
     clear : In(1)
-        Forget everything; one cycle.
+        Clears all bits; high for one cycle.
     mark : In(MarkSignature)
-        Sets a bit, which queries see from the next cycle on.
+        Sets a bit, which is read as 1 from the next cycle on.
     query_addr : In(range(psum_depth))
     query_written : Out(1)
         The bit at `query_addr`, in the same cycle.

@@ -1,4 +1,8 @@
-"""Members that docstrings document, against the signatures of every component of the package."""
+# amaranth: UnusedElaboratable=no
+"""Members that docstrings document, against the signatures of every component of the package.
+
+Instances are made for their signatures only, and never elaborated.
+"""
 
 import inspect
 import re
