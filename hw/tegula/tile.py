@@ -9,6 +9,7 @@ from tegula.bus.arbiter import AxiMaster
 from tegula.bus.axi import Axi4LiteSignature, Axi4Signature
 from tegula.config import TileConfig
 from tegula.control.front_end import Control
+from tegula.control.registers import ADDRESS_BITS
 from tegula.dma.load import LoadEngine
 from tegula.dma.store import StoreEngine
 from tegula.engine.interface import trace_signature
@@ -18,10 +19,7 @@ from tegula.tensor.engine import TensorEngine
 from tegula.tensor.psum import Psum
 from tegula.vector.engine import VectorEngine
 
-__all__ = ["CSR_ADDR_WIDTH", "Tile", "connect_dma"]
-
-CSR_ADDR_WIDTH = 8
-"""Bits of a register's byte offset."""
+__all__ = ["Tile", "connect_dma"]
 
 
 def connect_dma(
@@ -71,7 +69,7 @@ class Tile(wiring.Component):
         super().__init__(
             {
                 "m_axi": Out(Axi4Signature(config)),
-                "s_axil": In(Axi4LiteSignature(CSR_ADDR_WIDTH)),
+                "s_axil": In(Axi4LiteSignature(ADDRESS_BITS)),
                 "irq": Out(1),
                 **trace_signature(config),
             }
