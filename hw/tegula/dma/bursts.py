@@ -1,14 +1,14 @@
 """Runs become AXI bursts."""
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal
-from amaranth.lib import stream, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
 from tegula.config import TileConfig
 from tegula.dma.layouts import ACCUMULATE_BITS, ItemKind, burst_layout, run_layout
 
-__all__ = ["BurstSplitter", "lanes_of_run"]
+__all__ = ["BurstSplitter", "lanes_of_run", "request_burst"]
 
 
 def lanes_of_run(config: TileConfig, run):
@@ -21,6 +21,15 @@ def lanes_of_run(config: TileConfig, run):
     bytes_m1 = Mux(run.bytes1, run.elements_m1, Cat(Const(1, 1), run.elements_m1))
     end = offset + bytes_m1
     return offset, end, end[:lane_bits] < offset
+
+
+def request_burst(config: TileConfig, request: data.View, burst: data.View) -> list:
+    """Assignments of the AXI request for `burst`: from the bus word that holds its first byte."""
+    lane_bits = exact_log2(config.bus_bytes)
+    return [
+        request.addr.eq(Cat(Const(0, lane_bits), burst.addr[lane_bits:])),
+        request.len.eq(burst.len),
+    ]
 
 
 class BurstSplitter(wiring.Component):

@@ -5,7 +5,7 @@ from amaranth.lib import data, enum
 from amaranth.utils import exact_log2
 
 from tegula.config import TileConfig
-from tegula.isa.instructions import Layout
+from tegula.isa.instructions import Engine, Layout
 from tegula.isa.operations import Accumulate
 from tegula.memory.ports import sbuf_write_layout
 
@@ -14,6 +14,8 @@ __all__ = [
     "ItemKind",
     "burst_layout",
     "chunk_words_log2",
+    "copy_fields",
+    "outstanding_layout",
     "place_layout",
     "run_layout",
     "subchunks",
@@ -36,6 +38,11 @@ class ItemKind(enum.Enum, shape=2):
 
     TRAP = 2
     """A run that failed its checks; nothing comes after it."""
+
+
+def copy_fields(target: data.View, source: data.View) -> list:
+    """Assignments of all fields of `target` from the fields of `source` of the same names."""
+    return [target[name].eq(source[name]) for name in target.shape().members]
 
 
 def chunk_words_log2(config: TileConfig, layout_partition: bool) -> int:
@@ -117,6 +124,17 @@ def burst_layout(config: TileConfig) -> data.StructLayout:
             "accumulate": ACCUMULATE_BITS,
         }
     )
+
+
+def outstanding_layout(config: TileConfig, engine: Engine) -> data.StructLayout:
+    """Fields of a burst that are kept until it is complete: LOAD or STORE."""
+    burst = burst_layout(config).members
+    names = (
+        ("addr", "offset", "run_last", "spill")
+        if engine == Engine.LOAD
+        else ("kind", "addr", "last")
+    )
+    return data.StructLayout({name: burst[name] for name in names})
 
 
 def tag_layout(config: TileConfig) -> data.StructLayout:

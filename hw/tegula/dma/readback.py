@@ -2,13 +2,14 @@
 
 from itertools import pairwise
 
-from amaranth.hdl import Cat, Const, Module, Mux, ResetInserter, Signal
+from amaranth.hdl import Cat, Module, Mux, ResetInserter, Signal
 from amaranth.lib import enum, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
 from tegula.bus.axi import axi_read_data_layout, axi_request_layout
 from tegula.config import TileConfig
+from tegula.dma.bursts import request_burst
 from tegula.dma.layouts import ItemKind, burst_layout
 from tegula.isa.operations import Accumulate
 from tegula.isa.traps import Trap
@@ -83,12 +84,11 @@ class ReadBack(wiring.Component):
         """Ask, take beats, let through."""
         m = Module()
         config = self._config
-        lane_bits = exact_log2(config.bus_bytes)
         m.submodules.stage = stage = StreamStage(axi_request_layout(config))
         wiring.connect(m, stage.o, wiring.flipped(self.ar))
 
         burst, state = self.i.payload, Signal(_State)
-        clear = self._watch_order(m, lane_bits)
+        clear = self._watch_order(m)
         room = self._hold_beats(m)
         reads, ask, taken = Signal(), Signal(), Signal()
         m.d.comb += [
@@ -98,8 +98,7 @@ class ReadBack(wiring.Component):
                 & (self.addressed & clear & room)
             ),
             stage.i.valid.eq(ask),
-            stage.i.payload.addr.eq(Cat(Const(0, lane_bits), burst.addr[lane_bits:])),
-            stage.i.payload.len.eq(burst.len),
+            *request_burst(config, stage.i.payload, burst),
             self.r.ready.eq(1),
             taken.eq(self.r.valid),
         ]
@@ -156,10 +155,10 @@ class ReadBack(wiring.Component):
             m.d.sync += held.eq(0)
         return held <= extra
 
-    def _watch_order(self, m, lane_bits):
+    def _watch_order(self, m):
         """Whether no write that is under way can lie in the burst that is next."""
         burst = self.i.payload
-        beat = burst.addr[lane_bits:]
+        beat = burst.addr[exact_log2(self._config.bus_bytes) :]
         top = Signal.like(beat)
         """Last beat of the burst that was given last."""
         ascending = Signal()

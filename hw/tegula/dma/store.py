@@ -1,9 +1,8 @@
 """The store engine: scratchpad to memory."""
 
-from amaranth.hdl import Cat, Const, Module, Mux, ResetInserter, Signal
-from amaranth.lib import data, stream, wiring
+from amaranth.hdl import Module, Mux, ResetInserter, Signal
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
-from amaranth.utils import exact_log2
 
 from tegula.bus.axi import (
     WindowSignature,
@@ -14,17 +13,14 @@ from tegula.bus.axi import (
 from tegula.config import TileConfig
 from tegula.dma.accumulate import StoreAccumulator
 from tegula.dma.align import WriteAligner
-from tegula.dma.bursts import BurstSplitter
+from tegula.dma.engine import DmaControl
 from tegula.dma.gather import Gather, Packer
 from tegula.dma.layouts import ItemKind
 from tegula.dma.readback import ReadBack
-from tegula.dma.retire import TrapHold
-from tegula.dma.runs import RunGenerator
-from tegula.dma.tracing import trace_dma
 from tegula.engine.interface import EngineSignature
 from tegula.engine.trace import Activity
 from tegula.isa.instructions import Engine
-from tegula.isa.traps import Trap
+from tegula.lib.mux import prioritised
 from tegula.lib.stream import StreamQueue, StreamStage
 from tegula.memory.ports import ChunkReadSignature
 
@@ -63,9 +59,6 @@ class StoreEngine(wiring.Component):
         What `accumulate` adds to; one burst at a time.
     """
 
-    REQUEST_LATENCY = 5
-    """Cycles from `instr.valid` to `aw.valid` of an idle engine: runs 3, burst 1, register 1."""
-
     def __init__(self, config: TileConfig):
         self._config = config
         super().__init__(
@@ -85,12 +78,9 @@ class StoreEngine(wiring.Component):
         """Connect the parts in data order."""
         m = Module()
         config = self._config
-        engine = self.engine
-        m.submodules.retirement = retirement = TrapHold(config)
-        flush = retirement.flush
+        m.submodules.control = control = DmaControl(config, Engine.STORE, config.max_writes)
+        flush = control.flush
         droppable = ResetInserter(flush)
-        m.submodules.generator = generator = droppable(RunGenerator(config, Engine.STORE))
-        m.submodules.splitter = splitter = droppable(BurstSplitter(config))
         m.submodules.gather = gather = Gather(config)
         m.submodules.aligner = aligner = droppable(WriteAligner(config))
         m.submodules.readback = readback = ReadBack(config)
@@ -100,116 +90,50 @@ class StoreEngine(wiring.Component):
         chunk = aligner.chunks.payload.shape()
         m.submodules.packer = packer = droppable(Packer(config, chunk))
 
-        wiring.connect(m, generator.tickets, retirement.tickets)
-        wiring.connect(m, wiring.flipped(self.window), generator.window)
-        m.d.comb += [
-            generator.instr.payload.eq(engine.instr.payload),
-            generator.instr.valid.eq(engine.instr.valid & ~flush),
-            engine.instr.ready.eq(generator.instr.ready & ~flush),
-            gather.flush.eq(flush),
-        ]
-        self._fork_runs(m, generator, splitter, gather)
+        wiring.connect(m, control.engine, wiring.flipped(self.engine))
+        wiring.connect(m, wiring.flipped(self.window), control.window)
+        m.d.comb += gather.flush.eq(flush)
+        wiring.connect(m, control.runs, gather.runs)
         wiring.connect(m, gather.read, wiring.flipped(self.read))
         wiring.connect(m, gather.words, packer.words)
         wiring.connect(m, packer.chunks, aligner.chunks)
         wiring.connect(m, aligner.beats, accumulator.i)
         wiring.connect(m, readback.beats, accumulator.held)
-        wiring.connect(m, splitter.bursts, readback.i)
+        wiring.connect(m, control.bursts, readback.i)
         wiring.connect(m, readback.ar, wiring.flipped(self.ar))
         wiring.connect(m, wiring.flipped(self.r), readback.r)
-
-        failed = Signal()
-        bursts, lengths = self._issue_bursts(m, readback.o, flush | failed)
-        self._send_beats(m, accumulator.o, lengths, flush)
+        wiring.connect(m, readback.o, control.admitted)
+        wiring.connect(m, control.request, wiring.flipped(self.aw))
         m.d.comb += [
             readback.flush.eq(flush),
-            readback.acknowledged.eq(bursts.empty),
+            readback.acknowledged.eq(~control.in_flight),
             readback.addressed.eq(~self.aw.valid),
         ]
-        cause, address = self._take_answers(m, bursts, generator, retirement, flush, failed)
+        # It never holds more than `control.outstanding`, so it has room where that has.
+        m.submodules.lengths = lengths = StreamQueue(8, config.max_writes)
+        m.d.comb += [
+            lengths.i.valid.eq(control.issued),
+            lengths.i.payload.eq(control.admitted.payload.len),
+        ]
+        self._send_beats(m, accumulator.o, lengths, flush)
+        self._take_answers(m, control)
+        read = self.read.request
 
         m.d.comb += [
-            retirement.fault_cause.eq(
-                Mux(failed, cause, Mux(readback.failed, readback.cause, generator.trap_cause))
-            ),
-            retirement.fault_address.eq(
-                Mux(
-                    failed,
-                    address,
-                    Mux(readback.failed, bursts.o.payload.addr, generator.trap_address),
-                )
-            ),
-            retirement.quiet.eq(
-                (bursts.empty & lengths.empty & ~self.aw.valid & ~self.w.valid)
-                & (gather.drained & readback.quiet)
-            ),
-            retirement.stop.eq(engine.stop),
-            engine.trap.eq(retirement.trap),
-            engine.trap_valid.eq(retirement.trap_valid),
-            engine.idle.eq(retirement.idle & (flush | ~engine.instr.valid)),
-        ]
-        wiring.connect(m, retirement.signals, wiring.flipped(engine.signals[0]))
-
-        read = self.read.request
-        moves = (read.valid & read.ready) | (self.w.valid & self.w.ready)
-        m.d.sync += [
-            engine.busy.eq(~engine.idle & moves),
-            engine.stall.eq(~engine.idle & ~moves),
+            control.read_failed.eq(readback.failed),
+            control.read_cause.eq(readback.cause),
+            control.quiet.eq(lengths.empty & ~self.w.valid & gather.drained & readback.quiet),
+            control.moves.eq((read.valid & read.ready) | (self.w.valid & self.w.ready)),
         ]
         if config.trace:
-            starts = engine.instr.valid | ~generator.empty | splitter.bursts.valid
             refused = (self.aw.valid & ~self.aw.ready) | (self.w.valid & ~self.w.ready)
             reasons = (
-                (moves, Activity.WORK),
                 (read.valid, Activity.OPERAND),
                 (refused, Activity.REQUEST),
-                (bursts.o.valid & ~lengths.o.valid, Activity.MEMORY),
-                (starts, Activity.STARTING),
+                (control.in_flight & ~lengths.o.valid, Activity.MEMORY),
             )
-            trace_dma(m, engine, generator, retirement, reasons)
+            m.d.comb += control.stalled_by.eq(prioritised(reasons, Activity.WORK))
         return m
-
-    def _fork_runs(self, m, generator, splitter, gather):
-        """Send each run to the splitter and to the scratchpad; other items to the splitter only."""
-        run = generator.runs.payload
-        skips = run.kind != ItemKind.RUN
-        m.d.comb += [
-            generator.runs.ready.eq(splitter.runs.ready & (gather.runs.ready | skips)),
-            splitter.runs.valid.eq(generator.runs.valid & (gather.runs.ready | skips)),
-            gather.runs.valid.eq(generator.runs.valid & splitter.runs.ready & ~skips),
-            splitter.runs.payload.eq(run),
-            gather.runs.payload.eq(run),
-        ]
-
-    def _issue_bursts(self, m, given, hold):
-        """Issue bursts; queue what their answers and their beats will be matched with."""
-        config = self._config
-        lane_bits = exact_log2(config.bus_bytes)
-        outstanding = data.StructLayout(
-            {"kind": ItemKind, "addr": config.axi_addr_width, "last": 1}
-        )
-        m.submodules.bursts = bursts = StreamQueue(outstanding, config.max_writes)
-        m.submodules.lengths = lengths = StreamQueue(8, config.max_writes)
-        m.submodules.aw_stage = stage = StreamStage(axi_request_layout(config))
-        wiring.connect(m, stage.o, wiring.flipped(self.aw))
-        burst = given.payload
-        room = Signal()
-        is_run = burst.kind == ItemKind.RUN
-        # `lengths` never holds more than `bursts`, so it always has room where that has.
-        m.d.comb += [
-            room.eq(stage.i.ready & bursts.i.ready & ~hold),
-            given.ready.eq(room),
-            stage.i.valid.eq(given.valid & room & is_run),
-            lengths.i.valid.eq(given.valid & room & is_run),
-            bursts.i.valid.eq(given.valid & room),
-            stage.i.payload.addr.eq(Cat(Const(0, lane_bits), burst.addr[lane_bits:])),
-            stage.i.payload.len.eq(burst.len),
-            lengths.i.payload.eq(burst.len),
-            bursts.i.payload.kind.eq(burst.kind),
-            bursts.i.payload.addr.eq(burst.addr),
-            bursts.i.payload.last.eq(burst.last),
-        ]
-        return bursts, lengths
 
     def _send_beats(self, m, beats, lengths, flush):
         """Send the beats of the bursts that were requested, and no others."""
@@ -231,29 +155,21 @@ class StoreEngine(wiring.Component):
         with m.If(send):
             m.d.sync += sent.eq(Mux(last, 0, sent + 1))
 
-    def _take_answers(self, m, bursts, generator, retirement, flush, failed):
-        """Match answers with bursts, and retire instructions with their last one."""
-        head = bursts.o.payload
-        cause, address = Signal(4), Signal(self._config.axi_addr_width)
-        is_run, is_trap = head.kind == ItemKind.RUN, head.kind == ItemKind.TRAP
-        response = self.b.payload
-        answered, bad = Signal(), Signal()
+    def _take_answers(self, m, control):
+        """Match answers with bursts, and complete instructions with their last one."""
+        oldest = control.outstanding
+        is_run = oldest.payload.kind == ItemKind.RUN
+        is_trap = oldest.payload.kind == ItemKind.TRAP
+        bad = Signal()
         m.d.comb += [
-            self.b.ready.eq(bursts.o.valid & is_run),
-            answered.eq(self.b.valid & self.b.ready),
-            bad.eq(answered & response[1]),
-            bursts.o.ready.eq(Mux(is_run, answered, ~is_trap | flush)),
-            retirement.done.eq(
-                bursts.o.valid & bursts.o.ready & head.last & ~is_trap & ~bad & ~failed & ~flush
+            self.b.ready.eq(oldest.valid & is_run),
+            control.response.eq(self.b.payload),
+            control.response_valid.eq(self.b.valid & self.b.ready),
+            bad.eq(control.response_valid & control.response[1]),
+            oldest.ready.eq(Mux(is_run, control.response_valid, ~is_trap | control.flush)),
+            control.done.eq(
+                (oldest.valid & oldest.ready & oldest.payload.last)
+                & ~(is_trap | bad | control.failed | control.flush)
             ),
-            retirement.fault.eq(failed | (bursts.o.valid & is_trap)),
+            control.fault.eq(control.failed | (oldest.valid & is_trap)),
         ]
-        with m.If(flush):
-            m.d.sync += failed.eq(0)
-        with m.Elif(bad & ~failed):
-            m.d.sync += [
-                failed.eq(1),
-                cause.eq(Mux(response[0], Trap.BUS_DECERR, Trap.BUS_SLVERR)),
-                address.eq(head.addr),
-            ]
-        return cause, address

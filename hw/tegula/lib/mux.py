@@ -1,10 +1,17 @@
-"""Multiplexer by index that synthesis maps well."""
+"""Multiplexers by index and by priority."""
 
 from collections.abc import Sequence
 
 from amaranth.hdl import Mux, Value
 
-__all__ = ["select"]
+__all__ = ["prioritised", "select"]
+
+
+def prioritised(choices: Sequence[tuple[Value, Value]], otherwise: Value) -> Value:
+    """Value of the first of (condition, value) whose condition holds; `otherwise` if none does."""
+    for condition, value in reversed(choices):
+        otherwise = Mux(condition, value, otherwise)
+    return otherwise
 
 
 def select(words: Sequence[Value], index: Value) -> Value:

@@ -11,6 +11,7 @@ from tegula.engine.trace import Activity
 from tegula.isa.instructions import Engine, codes
 from tegula.isa.traps import Trap
 from tegula.lib.delay import delay
+from tegula.lib.mux import prioritised
 from tegula.memory.ports import MovingReadSignature, RowReadSignature
 from tegula.memory.scratchpad import READ_CYCLES
 from tegula.tensor.moving import MovingStreamer
@@ -299,6 +300,4 @@ class TensorEngine(wiring.Component):
             (~self.engine.idle, Activity.DRAINING),
             (instr.valid, Activity.STARTING),
         )
-        for index, (holds, activity) in enumerate(reasons):
-            with m.If(holds) if index == 0 else m.Elif(holds):
-                m.d.comb += trace.activity.eq(activity)
+        m.d.comb += trace.activity.eq(prioritised(reasons, Activity.WORK))

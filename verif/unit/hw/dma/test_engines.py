@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from tegula.config import preset
-from tegula.dma.load import LoadEngine
-from tegula.dma.store import StoreEngine
+from tegula.dma.engine import DmaControl
 from tegula.isa.instructions import Engine
 from verif.support.dma_models import (
     BASE,
@@ -24,7 +23,6 @@ from verif.support.dma_models import (
 )
 from verif.support.dma_peers import LoadBench, StoreBench
 
-ENGINES = {Engine.LOAD: LoadEngine, Engine.STORE: StoreEngine}
 BENCHES = {Engine.LOAD: LoadBench, Engine.STORE: StoreBench}
 
 both = pytest.mark.parametrize("engine", BENCHES, ids=lambda engine: engine.name.lower())
@@ -138,7 +136,7 @@ def test_the_first_request_comes_after_the_request_latency(engine):
     command = Command(line_of_runs(config, runs=1, beats=1, layout=0))
     outcome, _ = run_checked(engine, config, [command], budget=100)
     # Cycles are counted from 1, and the instruction is offered in the first.
-    assert outcome.burst_cycles == [1 + ENGINES[engine].REQUEST_LATENCY]
+    assert outcome.burst_cycles == [1 + DmaControl.REQUEST_LATENCY]
 
 
 @both

@@ -1,0 +1,230 @@
+"""The half that the load and the store engine share: control, from instructions to requests."""
+
+from amaranth.hdl import Module, Mux, ResetInserter, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from tegula.bus.axi import WindowSignature, axi_request_layout
+from tegula.config import TileConfig
+from tegula.dma.bursts import BurstSplitter, request_burst
+from tegula.dma.layouts import ItemKind, burst_layout, copy_fields, outstanding_layout, run_layout
+from tegula.dma.runs import RunGenerator
+from tegula.engine.interface import EngineSignature, traced
+from tegula.engine.retirement import Retirement
+from tegula.engine.trace import Activity
+from tegula.isa.instructions import Engine
+from tegula.isa.traps import Trap
+from tegula.lib.mux import prioritised
+from tegula.lib.stream import StreamQueue, StreamStage
+
+__all__ = ["DmaControl"]
+
+
+class DmaControl(wiring.Component):
+    """Instructions in; runs for the data path, bursts for memory, signals and traps out.
+
+    A trap is precise: it waits for the data path to report it in order, and then for the signals of
+    all earlier instructions. From a trap or `engine.stop` on, `flush` is high until no transaction
+    is pending and a `stop` is over.
+
+    Parameters
+    ----------
+    config : TileConfig
+    engine : Engine
+        LOAD or STORE.
+    max_outstanding : int
+        Bursts requested and not answered.
+
+    Members
+    -------
+    engine : Out(EngineSignature)
+        Of the whole engine. `busy`: `moves` in the cycle before; `stall`: not so, and an
+        instruction is in progress.
+    window : In(WindowSignature)
+        Bytes that may be accessed.
+    runs : Out(stream of `run_layout`), bursts : Out(stream of `burst_layout`)
+        Runs, and the bursts that they are split into. Items that are not runs pass in order with
+        the runs of a load, and with the bursts of a store.
+    admitted : In(stream of `burst_layout`)
+        `bursts` that may be requested; back at once in an engine that holds none back.
+    issued : Out(1)
+        The run's burst in `admitted` is requested in this cycle.
+    request : Out(stream of `axi_request_layout`)
+        The bus's requests, registered.
+    outstanding : Out(stream of `outstanding_layout(engine)`)
+        The oldest burst, or item that is not a run, that is not complete; taken when it is.
+    in_flight : Out(1)
+        A burst or an item is outstanding.
+    response : In(2), response_valid : In(1)
+        An AXI response to the oldest burst.
+    failed : Out(1)
+        A response was an error: no burst is requested from the next cycle on, until the flush.
+    done : In(1)
+        The oldest instruction that is not complete is complete now. Excludes `fault`.
+    fault : In(1)
+        The oldest incomplete instruction cannot go on, and no effect is pending: after an error
+        (`failed`), a read that failed (`read_failed`), or at an item of kind TRAP. Stable until the
+        flush.
+    read_failed : In(1), read_cause : In(4)
+        In a store: the oldest outstanding item, of kind TRAP, is a burst whose destination could
+        not be read; `Trap.BUS_SLVERR` or `Trap.BUS_DECERR`.
+    quiet : In(1)
+        The data path has no transaction pending.
+    moves : In(1)
+        Data move in this cycle.
+    flush : Out(1)
+        Drop all work; bus transactions that have begun are completed.
+    stalled_by : In(Activity)
+        In a traced tile: what the data path waits for; WORK if nothing.
+    """
+
+    def __init__(self, config: TileConfig, engine: Engine, max_outstanding: int):
+        self._config, self._engine = config, engine
+        self._max_outstanding = max_outstanding
+        super().__init__(
+            {
+                "engine": Out(EngineSignature(config, engine)),
+                "window": In(WindowSignature()),
+                "runs": Out(stream.Signature(run_layout(config))),
+                "bursts": Out(stream.Signature(burst_layout(config))),
+                "admitted": In(stream.Signature(burst_layout(config))),
+                "issued": Out(1),
+                "request": Out(stream.Signature(axi_request_layout(config))),
+                "outstanding": Out(stream.Signature(outstanding_layout(config, engine))),
+                "in_flight": Out(1),
+                "response": In(2),
+                "response_valid": In(1),
+                "failed": Out(1),
+                "done": In(1),
+                "fault": In(1),
+                **({"read_failed": In(1), "read_cause": In(4)} if engine == Engine.STORE else {}),
+                "quiet": In(1),
+                "moves": In(1),
+                "flush": Out(1),
+                **traced(config, {"stalled_by": In(Activity)}),
+            }
+        )
+
+    REQUEST_LATENCY = RunGenerator.LATENCY + 2
+    """Cycles from `instr.valid` to `request.valid` of an idle engine: burst 1, register 1."""
+
+    def elaborate(self, platform):
+        """Generate runs, split them, request bursts, check responses, retire or trap."""
+        m = Module()
+        config, engine = self._config, self.engine
+        droppable = ResetInserter(self.flush)
+        m.submodules.generator = generator = droppable(RunGenerator(config, self._engine))
+        m.submodules.splitter = splitter = droppable(BurstSplitter(config))
+        retirement = Retirement(config, generator.tickets.payload.shape())
+        m.submodules.retirement = droppable(retirement)
+        wiring.connect(m, wiring.flipped(self.window), generator.window)
+        wiring.connect(m, generator.tickets, retirement.tickets)
+        wiring.connect(m, splitter.bursts, wiring.flipped(self.bursts))
+        wiring.connect(m, retirement.signals, wiring.flipped(engine.signals[0]))
+        m.d.comb += [
+            generator.instr.payload.eq(engine.instr.payload),
+            generator.instr.valid.eq(engine.instr.valid & ~self.flush),
+            engine.instr.ready.eq(generator.instr.ready & ~self.flush),
+            retirement.done.eq(self.done),
+        ]
+        self._fork_runs(m, generator.runs, splitter.runs)
+        self._issue_bursts(m)
+        cause, address = self._check_responses(m, generator)
+        m.d.comb += [
+            engine.trap.cause.eq(cause),
+            engine.trap.pc.eq(retirement.oldest.pc),
+            engine.trap.address.eq(address),
+        ]
+        self._hold_trap(m, retirement)
+        m.d.sync += [
+            engine.busy.eq(~engine.idle & self.moves),
+            engine.stall.eq(~engine.idle & ~self.moves),
+        ]
+        if config.trace:
+            starting = engine.instr.valid | ~generator.empty | splitter.bursts.valid
+            self._trace(m, generator, retirement, starting)
+        return m
+
+    def _fork_runs(self, m, items, bursts):
+        """Send each run both ways, and other items the way on which order is kept."""
+        ordered, other = (self.runs, bursts) if self._engine == Engine.LOAD else (bursts, self.runs)
+        skips = items.payload.kind != ItemKind.RUN
+        m.d.comb += [
+            items.ready.eq(ordered.ready & (other.ready | skips)),
+            ordered.valid.eq(items.valid & (other.ready | skips)),
+            other.valid.eq(items.valid & ordered.ready & ~skips),
+            ordered.payload.eq(items.payload),
+            other.payload.eq(items.payload),
+        ]
+
+    def _issue_bursts(self, m):
+        """Request bursts, as many as may be outstanding."""
+        config = self._config
+        m.submodules.outstanding = outstanding = StreamQueue(
+            self.outstanding.payload.shape(), self._max_outstanding
+        )
+        m.submodules.request_stage = stage = StreamStage(axi_request_layout(config))
+        wiring.connect(m, outstanding.o, wiring.flipped(self.outstanding))
+        wiring.connect(m, stage.o, wiring.flipped(self.request))
+        burst = self.admitted.payload
+        room, hold = Signal(), self.flush | self.failed
+        m.d.comb += [
+            room.eq(stage.i.ready & outstanding.i.ready & ~hold),
+            self.admitted.ready.eq(room),
+            self.issued.eq(self.admitted.valid & room & (burst.kind == ItemKind.RUN)),
+            stage.i.valid.eq(self.issued),
+            *request_burst(config, stage.i.payload, burst),
+            outstanding.i.valid.eq(self.admitted.valid & room),
+            *copy_fields(outstanding.i.payload, burst),
+            self.in_flight.eq(~outstanding.empty),
+        ]
+
+    def _check_responses(self, m, generator):
+        """Hold the first error until the flush; cause and address of the fault."""
+        oldest = self.outstanding.payload
+        cause, address = Signal(4), Signal(self._config.axi_addr_width)
+        with m.If(self.flush):
+            m.d.sync += self.failed.eq(0)
+        with m.Elif(self.response_valid & self.response[1] & ~self.failed):
+            m.d.sync += [
+                self.failed.eq(1),
+                cause.eq(Mux(self.response[0], Trap.BUS_DECERR, Trap.BUS_SLVERR)),
+                address.eq(oldest.addr),
+            ]
+        item_cause, item_address = generator.trap_cause, generator.trap_address
+        if self._engine == Engine.STORE:
+            item_cause = Mux(self.read_failed, self.read_cause, item_cause)
+            item_address = Mux(self.read_failed, oldest.addr, item_address)
+        return Mux(self.failed, cause, item_cause), Mux(self.failed, address, item_address)
+
+    def _hold_trap(self, m, retirement):
+        """Trap in order, and flush until the bus is quiet and a `stop` is over."""
+        engine = self.engine
+        halted, draining, quiet = Signal(), Signal(), Signal()
+        m.d.comb += [
+            quiet.eq(self.quiet & ~self.in_flight & ~self.request.valid),
+            engine.trap_valid.eq(self.fault & ~retirement.unsent & ~self.flush),
+            self.flush.eq(engine.stop | halted | draining),
+            engine.idle.eq(
+                (quiet & (retirement.level == 0) & ~halted) & (self.flush | ~engine.instr.valid)
+            ),
+        ]
+        with m.If(engine.stop):
+            m.d.sync += halted.eq(0)
+        with m.Elif(engine.trap_valid):
+            m.d.sync += halted.eq(1)
+        m.d.sync += draining.eq(engine.stop | engine.trap_valid | (draining & ~quiet))
+
+    def _trace(self, m, generator, retirement, starting):
+        """An instruction begins with its ticket; the queue's head moves on with its last run."""
+        tickets, trace = generator.tickets, self.engine.trace
+        reasons = (
+            (self.moves, Activity.WORK),
+            (self.stalled_by != Activity.WORK, self.stalled_by),
+            (starting, Activity.STARTING),
+        )
+        m.d.comb += [
+            trace.begin.eq(tickets.valid & tickets.ready),
+            trace.complete.eq(retirement.retired & ~self.flush),
+        ]
+        m.d.sync += trace.activity.eq(prioritised(reasons, Activity.DRAINING))
