@@ -1,12 +1,24 @@
-"""What a DMA leaves behind where memory answers with an error, as docs/traps.md has it."""
+"""DMA runs that are cut short: what an error leaves behind (docs/traps.md), and the restart."""
+
+from collections.abc import Callable
 
 import numpy as np
 
 from tegula.config import TileConfig
 from tegula.isa.instructions import Engine
-from verif.support.dma_models import BASE, Bench, Run, bursts_of, move
+from verif.support.dma_models import (
+    BASE,
+    Bench,
+    Command,
+    Outcome,
+    Run,
+    bursts_of,
+    check,
+    expect,
+    move,
+)
 
-__all__ = ["burst_start", "check_failed_write", "fails", "run_until_error"]
+__all__ = ["burst_start", "check_failed_write", "fails", "run_and_restart", "run_until_error"]
 
 
 def fails(config: TileConfig, run: Run, bad: int) -> bool:
@@ -106,3 +118,31 @@ def check_failed_write(
     assert len(bench.written) == sum(beats_m1 + 1 for _, beats_m1 in bench.outcome.bursts)
     np.testing.assert_array_equal(bench.memory, memory)
     return behind
+
+
+def run_and_restart(
+    bench: Bench,
+    engine: Engine,
+    commands: list[Command],
+    again: list[Command],
+    *,
+    budget: int,
+    inspect: Callable[[], object] = lambda: None,
+) -> None:
+    """Run commands that a trap or a stop cuts short, then others, and check those.
+
+    `inspect` is called when the engine is idle after the stop, with the outcome of `commands` in
+    the bench. Memory answers `again` without errors.
+    """
+    expected = []
+
+    def restart():
+        inspect()
+        bench.outcome, bench.bad, bench.read_bursts = Outcome(), None, []
+        expected.append(expect(bench, engine, again))
+        return again
+
+    bench.after_stop = restart
+    bench.run(commands, budget=budget)
+    assert expected, "nothing was cut short"
+    check(bench, engine, expected[0])

@@ -12,12 +12,11 @@ from tegula.isa.instructions import Engine
 from tegula.isa.operations import Accumulate
 from tegula.isa.traps import Trap
 from verif.stimuli.fp32 import SUM_KINDS, addends, special_pairs
-from verif.support.dma_errors import check_failed_write, run_until_error
+from verif.support.dma_errors import check_failed_write, run_and_restart, run_until_error
 from verif.support.dma_models import (
     BASE,
     SHAPES,
     Command,
-    Outcome,
     bursts_of,
     check,
     expand,
@@ -200,22 +199,15 @@ def test_a_failed_read_traps_and_is_not_added(engine, seed, response):
     sbuf, memory = bench.sbuf.copy(), bench.memory.copy()
     number, failed = run_until_error(config, engine, runs, bad, sbuf, memory)
     assert number == 2
-    again = []
 
-    def repair():
+    def inspect():
         cause = Trap.BUS_SLVERR if response == 2 else Trap.BUS_DECERR
         assert bench.outcome.trap == (cause, 3, failed)
         assert not bench.outcome.signals
         np.testing.assert_array_equal(bench.memory, memory)
         np.testing.assert_array_equal(bench.sbuf, sbuf)
-        bench.outcome, bench.bad, bench.read_bursts = Outcome(), None, []
-        again.append(expect(bench, engine, commands))
-        return commands
 
-    bench.after_stop = repair
-    bench.run(commands, budget=9000)
-    assert again
-    check(bench, engine, again[0])
+    run_and_restart(bench, engine, commands, commands, budget=9000, inspect=inspect)
 
 
 def test_a_store_whose_write_fails_traps_and_goes_on():
@@ -226,19 +218,13 @@ def test_a_store_whose_write_fails_traps_and_goes_on():
     bench.bad_reads = False
     before = bench.memory.copy()
     runs = expand(config, fields, bench.window, Engine.STORE)
-    again = []
+    commands = [Command(fields)]
 
-    def repair():
+    def inspect():
         assert bench.outcome.trap == (Trap.BUS_SLVERR, 0, BASE + 48)
         check_failed_write(bench, runs, (3, BASE + 48), before)
-        bench.outcome, bench.bad = Outcome(), None
-        again.append(expect(bench, Engine.STORE, [Command(fields)]))
-        return [Command(fields)]
 
-    bench.after_stop = repair
-    bench.run([Command(fields)], budget=3000)
-    assert again
-    check(bench, Engine.STORE, again[0])
+    run_and_restart(bench, Engine.STORE, commands, commands, budget=3000, inspect=inspect)
 
 
 @both
@@ -252,14 +238,4 @@ def test_a_stop_leaves_the_bus_clean_and_the_engine_usable(engine, seed):
     bench = BENCHES[engine](
         config, seed=seed, stall=rng.choice((0, 0.4)), latency=20, stop_at=rng.randrange(6, 400)
     )
-    expected = []
-
-    def restart():
-        bench.outcome = Outcome()
-        expected.append(expect(bench, engine, again))
-        return again
-
-    bench.after_stop = restart
-    bench.run(commands, budget=9000)
-    assert expected, "nothing was cut short"
-    check(bench, engine, expected[0])
+    run_and_restart(bench, engine, commands, again, budget=9000)

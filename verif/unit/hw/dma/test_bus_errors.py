@@ -8,15 +8,12 @@ import pytest
 from tegula.config import preset
 from tegula.isa.instructions import Engine
 from tegula.isa.traps import Trap
-from verif.support.dma_errors import check_failed_write, run_until_error
+from verif.support.dma_errors import check_failed_write, run_and_restart, run_until_error
 from verif.support.dma_models import (
     BASE,
     SHAPES,
     Command,
-    Outcome,
-    check,
     expand,
-    expect,
     random_descriptor,
 )
 from verif.support.dma_peers import LoadBench, StoreBench
@@ -121,15 +118,8 @@ def test_the_engine_runs_on_after_a_bus_error(bench_type, engine):
     config, fields, bad = prepare(0)
     bench = bench_type(config, latency=15, bad=(bad, bad))
     good = [Command(fields, pc=1, signal=(5, 5))]
-    expected = []
 
-    def repair():
+    def inspect():
         assert bench.outcome.trap[0] == Trap.BUS_SLVERR
-        bench.outcome, bench.bad = Outcome(), None
-        expected.append(expect(bench, engine, good))
-        return good
 
-    bench.after_stop = repair
-    bench.run(good, budget=3000)
-    assert expected
-    check(bench, engine, expected[0])
+    run_and_restart(bench, engine, good, good, budget=3000, inspect=inspect)

@@ -8,12 +8,12 @@ import pytest
 from tegula.config import preset
 from tegula.dma.engine import DmaControl
 from tegula.isa.instructions import Engine
+from verif.support.dma_errors import run_and_restart
 from verif.support.dma_models import (
     BASE,
     SHAPES,
     TRAPS,
     Command,
-    Outcome,
     all_lanes,
     check,
     expect,
@@ -35,21 +35,6 @@ def run_checked(engine, config, commands, *, budget, **options):
     outcome = bench.run(commands, budget=budget, gap=0)
     check(bench, engine, expected)
     return outcome, expected
-
-
-def run_and_restart(bench, engine, commands, again, *, budget):
-    """Run commands that are cut short, then others, and compare the others with their meaning."""
-    expected = []
-
-    def restart():
-        bench.outcome = Outcome()
-        expected.append(expect(bench, engine, again))
-        return again
-
-    bench.after_stop = restart
-    bench.run(commands, budget=budget)
-    assert expected, "nothing was cut short"
-    check(bench, engine, expected[0])
 
 
 @both

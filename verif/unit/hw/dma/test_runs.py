@@ -3,7 +3,6 @@
 from random import Random
 
 import pytest
-from amaranth.sim import Simulator
 
 from tegula.config import preset
 from tegula.dma.bursts import BurstSplitter
@@ -12,24 +11,10 @@ from tegula.dma.runs import RunGenerator
 from tegula.isa.instructions import Engine
 from tegula.isa.traps import Trap
 from verif.support.dma_models import BASE, SHAPES, bursts_of, expand, pack_fields, random_descriptor
+from verif.support.unit_bench import simulate
 
 MEMORY_BYTES = 4096
 WINDOW = (BASE, BASE + MEMORY_BYTES - 1)
-
-
-def simulate(dut, bench):
-    """Run one testbench to its end."""
-    simulator = Simulator(dut)
-    simulator.add_clock(1e-8)
-    finished = []
-
-    async def wrapped(ctx):
-        await bench(ctx)
-        finished.append(True)
-
-    simulator.add_testbench(wrapped)
-    simulator.run()
-    assert finished
 
 
 def generate(config, descriptors, *, count, ready=lambda: True, window=WINDOW, budget=2000):

@@ -6,6 +6,7 @@ import pytest
 
 from tegula.config import preset
 from tegula.isa.instructions import Engine
+from verif.support.dma_errors import run_and_restart
 from verif.support.dma_models import SHAPES, Command, check, expect, line_of_runs, random_commands
 from verif.support.dma_peers import StoreBench
 
@@ -42,14 +43,4 @@ def test_a_stop_completes_what_was_requested_where_addresses_come_last(seed):
     commands, again = (random_commands(rng, config, 6) for _ in range(2))
     bench = StoreBench(config, stall=0.2, latency=20, seed=seed, stop_at=rng.randrange(20, 300))
     bench.reads_first = bench.address_last = True
-    expected = []
-
-    def restart():
-        bench.outcome = type(bench.outcome)()
-        expected.append(expect(bench, Engine.STORE, again))
-        return again
-
-    bench.after_stop = restart
-    bench.run(commands, budget=12_000)
-    assert expected, "nothing was cut short"
-    check(bench, Engine.STORE, expected[0])
+    run_and_restart(bench, Engine.STORE, commands, again, budget=12_000)
