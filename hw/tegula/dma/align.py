@@ -4,7 +4,7 @@ A beat is rotated once, by the run's byte lane, into a register; two rotated bea
 lane by lane. So the wide rotator and the merge are in different cycles.
 """
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
@@ -12,21 +12,27 @@ from amaranth.utils import exact_log2
 from tegula.config import TileConfig
 from tegula.dma.layouts import ACCUMULATE_BITS
 
-__all__ = ["ReadAligner", "WriteAligner", "rotate_lanes"]
+__all__ = ["ReadAligner", "WriteAligner"]
 
 
-def rotate_lanes(m, name, lanes, amount, *, up: bool):
-    """Rotate a list of bytes by `amount` lanes, lane 0 towards higher lanes if `up`."""
+def _rotate(m: Module, source: data.View, amount: Value, *, up: bool) -> Value:
+    """The bytes of `source`, rotated by `amount` lanes, lane 0 towards higher lanes if `up`."""
+    lanes = list(source)
     count = len(lanes)
     for bit in range(exact_log2(count)):
         shift = (1 << bit) if up else count - (1 << bit)
-        rotated = [Signal(8, name=f"{name}_{bit}_{lane}") for lane in range(count)]
+        rotated = [Signal(8, name=f"rotated_{bit}_{lane}") for lane in range(count)]
         m.d.comb += [
             rotated[lane].eq(Mux(amount[bit], lanes[(lane - shift) % count], lanes[lane]))
             for lane in range(count)
         ]
         lanes = rotated
-    return lanes
+    return Cat(lanes)
+
+
+def _merge(choices: Value, chosen: data.View, other: data.View) -> Value:
+    """The bytes of `chosen` in the lanes whose bit of `choices` is 1, else those of `other`."""
+    return Cat(Mux(choice, *pair) for choice, *pair in zip(choices, chosen, other, strict=True))
 
 
 def _bytes_layout(config: TileConfig) -> data.ArrayLayout:
@@ -74,6 +80,7 @@ class ReadAligner(wiring.Component):
         layout = _bytes_layout(self._config)
         beat = self.beats.payload
 
+        rotated = _rotate(m, beat.data, beat.context.offset, up=False)
         next_valid, held_valid = Signal(), Signal()
         next_data = Signal(layout, reset_less=True)
         held_data = Signal(layout, reset_less=True)
@@ -91,19 +98,14 @@ class ReadAligner(wiring.Component):
             next_leaves.eq(~held_valid | held_leaves),
             self.beats.ready.eq(~next_valid | next_leaves),
             self.starved.eq(~next_valid & ~self.chunks.valid),
+            self.chunks.payload.eq(_merge(from_next, next_data, held_data)),
         ]
-        m.d.comb += [
-            self.chunks.payload[lane].eq(Mux(from_next[lane], next_data[lane], held_data[lane]))
-            for lane in range(count)
-        ]
-
-        rotated = rotate_lanes(
-            m, "rotated", [beat.data[i] for i in range(count)], beat.context.offset, up=False
-        )
         with m.If(self.beats.ready):
-            m.d.sync += next_valid.eq(self.beats.valid)
-            m.d.sync += next_context.eq(beat.context)
-            m.d.sync += [next_data[lane].eq(rotated[lane]) for lane in range(count)]
+            m.d.sync += [
+                next_valid.eq(self.beats.valid),
+                next_context.eq(beat.context),
+                next_data.eq(rotated),
+            ]
         with m.If(next_leaves):
             m.d.sync += [
                 held_valid.eq(next_valid),
@@ -171,12 +173,7 @@ class WriteAligner(wiring.Component):
             self.chunks.ready.eq(~valid | (emit & (ends | ~context.last))),
             self.beats.payload.accumulate.eq(context.accumulate),
             self.beats.payload.strb.eq(Mux(first, ~from_before, -1) & Mux(ends, up_to_end, -1)),
-        ]
-        m.d.comb += [
-            self.beats.payload.data[lane].eq(
-                Mux(from_before[lane], before_data[lane], rotated_data[lane])
-            )
-            for lane in range(count)
+            self.beats.payload.data.eq(_merge(from_before, before_data, rotated_data)),
         ]
         with m.If(emit):
             m.d.sync += [
@@ -185,13 +182,13 @@ class WriteAligner(wiring.Component):
                 spilling.eq(context.last & ~ends),
             ]
 
-        rotated = rotate_lanes(
-            m, "rotated", [chunk.data[i] for i in range(count)], chunk.context.offset, up=True
-        )
+        rotated = _rotate(m, chunk.data, chunk.context.offset, up=True)
         with m.If(self.chunks.ready):
-            m.d.sync += valid.eq(self.chunks.valid)
-            m.d.sync += context.eq(chunk.context)
-            m.d.sync += [rotated_data[lane].eq(rotated[lane]) for lane in range(count)]
-            m.d.sync += from_before.eq(Cat(lane < chunk.context.offset for lane in range(count)))
-            m.d.sync += up_to_end.eq(Cat(lane <= chunk.context.end for lane in range(count)))
+            m.d.sync += [
+                valid.eq(self.chunks.valid),
+                context.eq(chunk.context),
+                rotated_data.eq(rotated),
+                from_before.eq(Cat(lane < chunk.context.offset for lane in range(count))),
+                up_to_end.eq(Cat(lane <= chunk.context.end for lane in range(count))),
+            ]
         return m

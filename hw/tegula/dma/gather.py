@@ -9,7 +9,7 @@ from tegula.config import TileConfig
 from tegula.dma.bursts import lanes_of_run
 from tegula.dma.layouts import (
     chunk_words_log2,
-    place_layout,
+    copy_fields,
     run_layout,
     subchunks,
     tag_layout,
@@ -79,7 +79,7 @@ class Gather(wiring.Component):
         m.d.comb += [
             walker.runs.valid.eq(self.runs.valid),
             self.runs.ready.eq(walker.runs.ready),
-            *(walker.runs.payload[name].eq(run[name]) for name in place_layout(config).members),
+            *copy_fields(walker.runs.payload, run),
         ]
         with m.If(walker.runs.ready):
             m.d.sync += [

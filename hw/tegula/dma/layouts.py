@@ -1,6 +1,5 @@
 """Payloads that pass between the parts of the two DMA engines."""
 
-from amaranth.hdl import signed
 from amaranth.lib import data, enum
 from amaranth.utils import exact_log2
 
@@ -16,8 +15,8 @@ __all__ = [
     "chunk_words_log2",
     "copy_fields",
     "outstanding_layout",
-    "place_layout",
     "run_layout",
+    "sbuf_run_layout",
     "subchunks",
     "tag_layout",
     "write_layout",
@@ -60,27 +59,11 @@ def subchunks(config: TileConfig) -> dict[tuple[int, int], int]:
     }
 
 
-def run_layout(config: TileConfig) -> data.StructLayout:
-    """A checked run of `elements_m1` + 1 elements; `last`: it ends its instruction."""
-    address_bits = exact_log2(config.sbuf_depth)
-    return data.StructLayout(
-        {
-            "kind": ItemKind,
-            "last": 1,
-            "addr": config.axi_addr_width,
-            "elements_m1": 16,
-            "bytes1": 1,
-            "layout": 1,
-            "accumulate": ACCUMULATE_BITS,
-            "partition": range(config.n),
-            "sbuf_addr": range(config.sbuf_depth),
-            "sbuf_stride0": signed(address_bits),
-        }
-    )
+def sbuf_run_layout(config: TileConfig) -> data.StructLayout:
+    """A checked run of `elements_m1` + 1 elements, its words in the scratchpad.
 
-
-def place_layout(config: TileConfig) -> data.StructLayout:
-    """Where a run lies in the scratchpad: a part of `run_layout`."""
+    `last`: it ends its instruction.
+    """
     return data.StructLayout(
         {
             "kind": ItemKind,
@@ -94,6 +77,11 @@ def place_layout(config: TileConfig) -> data.StructLayout:
             "sbuf_stride0": exact_log2(config.sbuf_depth),
         }
     )
+
+
+def run_layout(config: TileConfig) -> data.StructLayout:
+    """A checked run; `addr`: its first byte in memory."""
+    return data.StructLayout({"addr": config.axi_addr_width, **sbuf_run_layout(config).members})
 
 
 def write_layout(config: TileConfig) -> data.StructLayout:

@@ -9,7 +9,7 @@ from tegula.config import TileConfig
 from tegula.dma.accumulate import LoadAccumulator
 from tegula.dma.align import ReadAligner
 from tegula.dma.engine import DmaControl
-from tegula.dma.layouts import copy_fields, place_layout, write_layout
+from tegula.dma.layouts import copy_fields, sbuf_run_layout, write_layout
 from tegula.dma.scatter import Scatter
 from tegula.engine.interface import EngineSignature
 from tegula.engine.trace import Activity
@@ -73,7 +73,7 @@ class LoadEngine(wiring.Component):
         flush = control.flush
         droppable = ResetInserter(flush)
         m.submodules.places = places = droppable(
-            StreamQueue(place_layout(config), config.max_reads)
+            StreamQueue(sbuf_run_layout(config), config.max_reads)
         )
         m.submodules.aligner = aligner = droppable(ReadAligner(config))
         m.submodules.scatter = scatter = droppable(Scatter(config))

@@ -5,7 +5,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from tegula.config import TileConfig
-from tegula.dma.layouts import ItemKind, chunk_words_log2, place_layout
+from tegula.dma.layouts import ItemKind, chunk_words_log2, sbuf_run_layout
 
 __all__ = ["PlaceWalker"]
 
@@ -23,8 +23,8 @@ class PlaceWalker(wiring.Component):
 
     Members
     -------
-    runs : In(stream of `place_layout`)
-    chunk : Out(stream of `place_layout`)
+    runs : In(stream of `sbuf_run_layout`)
+    chunk : Out(stream of `sbuf_run_layout`)
         The place of the chunk that is due; `elements_m1` counts the elements of the run that are
         left, minus one. For an item that is not a run, the item itself.
     final : Out(1)
@@ -35,8 +35,8 @@ class PlaceWalker(wiring.Component):
         self._config = config
         super().__init__(
             {
-                "runs": In(stream.Signature(place_layout(config))),
-                "chunk": Out(stream.Signature(place_layout(config))),
+                "runs": In(stream.Signature(sbuf_run_layout(config))),
+                "chunk": Out(stream.Signature(sbuf_run_layout(config))),
                 "final": Out(1),
             }
         )

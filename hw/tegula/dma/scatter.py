@@ -8,7 +8,7 @@ from tegula.config import TileConfig
 from tegula.dma.layouts import (
     ItemKind,
     chunk_words_log2,
-    place_layout,
+    sbuf_run_layout,
     subchunks,
     write_layout,
 )
@@ -30,7 +30,7 @@ class Scatter(wiring.Component):
 
     Members
     -------
-    runs : In(stream of `place_layout`)
+    runs : In(stream of `sbuf_run_layout`)
         Runs, and items that are not runs, in order.
     chunks : In(stream of ArrayLayout(8, bus_bytes))
         From `ReadAligner`.
@@ -51,7 +51,7 @@ class Scatter(wiring.Component):
         self._config = config
         super().__init__(
             {
-                "runs": In(stream.Signature(place_layout(config))),
+                "runs": In(stream.Signature(sbuf_run_layout(config))),
                 "chunks": In(stream.Signature(data.ArrayLayout(8, config.bus_bytes))),
                 "write": Out(stream.Signature(write_layout(config))),
                 "drained": In(1),
