@@ -1,117 +1,88 @@
 """Instructions of the activation engine."""
 
+from tegula.config import TileConfig
 from tegula.formats import FP32
-from tegula.isa.fields import (
+from tegula.isa.common import (
     DESTINATION,
     ELEMENT_COLUMNS,
     ELEMENT_ROWS,
-    PAYLOAD_OFFSET,
     SATURATE,
-    Field,
     Instruction,
-    one,
+    sync,
 )
+from tegula.isa.fields import PAYLOAD_OFFSET, Engine, Field
+from tegula.isa.kinds import choice, count, element_format, flag, sbuf_address, scalar, step
 from tegula.isa.operations import TableKind
 
 __all__ = ["ACTIVATION"]
 
+_INDEX_BITS = 10
+"""Bits of an index of the function table."""
 
-def _last_entry(config):
+
+def _entries(config: TileConfig) -> int:
+    return config.activation_entries
+
+
+def _last_entry(config: TileConfig) -> int:
     return config.activation_entries - 1
 
 
-def _flag(name: str, offset: int, doc: str) -> Field:
-    return Field(name=name, offset=offset, width=1, default=0, doc=doc)
+def _index(name: str, offset: int, doc: str, *, default: int | None = None) -> Field:
+    """An index of the function table."""
+    return Field(
+        name=name,
+        offset=offset,
+        width=_INDEX_BITS,
+        maximum=_last_entry,
+        default=default,
+        doc=doc,
+    )
 
 
 _APPLY = (
     ELEMENT_ROWS,
-    Field(name="format", offset=54, width=3, formats=True, fp32=True, doc="result format"),
+    element_format("format", 54, "result format"),
     SATURATE,
-    _flag("exp", 58, "reduction of the argument: 0 `float`, 1 `exp`"),
-    _flag("parity", 59, "1: descriptors by the parity of n"),
+    flag("exp", 58, "reduction of the argument: 0 `float`, 1 `exp`"),
+    flag("parity", 59, "1: descriptors by the parity of n"),
     ELEMENT_COLUMNS,
-    _flag("odd", 73, "1: f(-z) = -f(z)"),
-    _flag("log", 74, "1: add n * ln 2"),
-    Field(
-        name="x_format",
-        offset=75,
-        width=3,
-        formats=True,
-        fp32=True,
-        default=FP32.code,
-        doc="format of x",
-    ),
-    Field(name="x_addr", offset=78, width=16, doc="scratchpad address of x, words"),
-    Field(
-        name="x_stride",
-        offset=94,
-        width=12,
-        signed=True,
-        default=1,
-        doc="step from element to element, words (fp32: 2)",
-    ),
-    _flag("scale_partition", 106, "1: `scale` is the address of an fp32 of each partition"),
-    _flag("bias_partition", 107, "1: `bias` is the address of an fp32 of each partition"),
-    _flag("sum", 108, "1: add up the results too, before they are cast"),
-    _flag("proceed", 109, "1: the sum goes on from the partial sums of the one before"),
-    _flag("finish", 110, "1: the sum ends here: it is written to `sum_dst` as fp32"),
-    _flag(
+    flag("odd", 73, "1: f(-z) = -f(z)"),
+    flag("log", 74, "1: add n * ln 2"),
+    element_format("x_format", 75, "format of x", default=FP32.code),
+    sbuf_address("x_addr", 78, "scratchpad address of x, words"),
+    step("x_stride", 94, "step from element to element, words (fp32: 2)"),
+    flag("scale_partition", 106, "1: `scale` is the address of an fp32 of each partition"),
+    flag("bias_partition", 107, "1: `bias` is the address of an fp32 of each partition"),
+    flag("sum", 108, "1: add up the results too, before they are cast"),
+    flag("proceed", 109, "1: the sum goes on from the partial sums of the one before"),
+    flag("finish", 110, "1: the sum ends here: it is written to `sum_dst` as fp32"),
+    flag(
         "overlap",
         111,
         "1: may read the scratchpad before earlier activation instructions have written to it",
     ),
-    Field(
-        name="sum_dst",
-        offset=112,
-        width=16,
+    sbuf_address(
+        "sum_dst",
+        112,
+        "scratchpad address of the sum, words; a multiple of 2; if used",
         default=0,
-        doc="scratchpad address of the sum, words; a multiple of 2; if used",
     ),
-    Field(
-        name="scale",
-        offset=128,
-        width=32,
-        default=FP32.one,
-        doc="fp32 pattern, or address of an fp32; default 1",
-    ),
-    Field(
-        name="bias",
-        offset=160,
-        width=32,
+    scalar("scale", 128, "fp32 pattern, or address of an fp32; default 1", default=FP32.one),
+    scalar(
+        "bias",
+        160,
+        "fp32 pattern, or address of an fp32; default -0, which changes no x",
         default=FP32.sign_mask,
-        doc="fp32 pattern, or address of an fp32; default -0, which changes no x",
     ),
-    Field(
-        name="function",
-        offset=192,
-        width=10,
-        maximum=_last_entry,
-        doc="index of the function's first descriptor",
-    ),
-    Field(
-        name="low", offset=202, width=10, signed=True, default=0, doc="n of the fifth descriptor"
-    ),
+    _index("function", 192, "index of the function's first descriptor"),
+    step("low", 202, "n of the fifth descriptor", width=10, default=0),
     DESTINATION,
-    Field(
-        name="dst_stride",
-        offset=232,
-        width=12,
-        signed=True,
-        default=1,
-        doc="step from result to result, words (fp32: 2)",
-    ),
+    step("dst_stride", 232, "step from result to result, words (fp32: 2)"),
 )
 
 ACTIVATION = (
-    Instruction(
-        mnemonic="activation.sync",
-        opcode=0x30,
-        granules=1,
-        doc=(
-            "Only wait and signal; signals when all earlier activation instructions are complete."
-        ),
-    ),
+    sync(Engine.ACTIVATION, "activation instructions"),
     Instruction(
         mnemonic="activation.apply",
         opcode=0x31,
@@ -134,30 +105,10 @@ ACTIVATION = (
             " in numerics, section 5.5."
         ),
         payload=(
-            Field(
-                name="kind",
-                offset=PAYLOAD_OFFSET,
-                width=1,
-                names=TableKind,
-                doc="which part of the table",
-            ),
-            Field(
-                name="first",
-                offset=49,
-                width=10,
-                maximum=_last_entry,
-                default=0,
-                doc="index of the first that is loaded",
-            ),
-            Field(name="addr", offset=64, width=16, doc="scratchpad address, words"),
-            Field(
-                name="count",
-                offset=80,
-                width=11,
-                minimum=one,
-                maximum=lambda config: config.activation_entries,
-                doc="how many; indices wrap",
-            ),
+            choice("kind", PAYLOAD_OFFSET, TableKind, "which part of the table", default=None),
+            _index("first", 49, "index of the first that is loaded", default=0),
+            sbuf_address("addr", 64, "scratchpad address, words"),
+            count("count", 80, _INDEX_BITS + 1, "how many; indices wrap", maximum=_entries),
         ),
     ),
 )

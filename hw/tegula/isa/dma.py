@@ -1,17 +1,22 @@
 """Instructions of the two DMA engines."""
 
-from tegula.isa.fields import (
-    MEMORY_ADDRESS_BITS,
-    PAYLOAD_OFFSET,
-    Field,
-    Instruction,
-    Layout,
-    one,
-    partitions,
+from tegula.isa.common import Instruction, sync
+from tegula.isa.fields import CODE_BITS, MEMORY_ADDRESS_BITS, PAYLOAD_OFFSET, Engine, Field, Layout
+from tegula.isa.kinds import (
+    choice,
+    count,
+    flag,
+    partition_number,
+    partition_step,
+    sbuf_address,
+    step,
 )
 from tegula.isa.operations import Accumulate
 
 __all__ = ["DMA"]
+
+_AXES = (1, 2, 3)
+"""Axes of runs; the first is the fastest."""
 
 _DMA_PAYLOAD = (
     Field(
@@ -20,94 +25,78 @@ _DMA_PAYLOAD = (
         width=MEMORY_ADDRESS_BITS,
         doc="memory address of the first run, in bytes",
     ),
-    Field(
-        name="run",
-        offset=96,
-        width=16,
-        minimum=one,
-        doc="contiguous elements of a run (fp32 to accumulate: two each, an even number)",
+    count(
+        "run", 96, 16, "contiguous elements of a run (fp32 to accumulate: two each, an even number)"
     ),
     *(
-        Field(
-            name=f"count{axis}",
-            offset=96 + 16 * axis,
-            width=16,
+        count(
+            f"count{axis}",
+            96 + 16 * axis,
+            16,
+            f"runs along axis {axis}" + (" (the fastest)" if axis == 1 else ""),
             default=1,
-            minimum=one,
-            doc=f"runs along axis {axis}" + (" (the fastest)" if axis == 1 else ""),
         )
-        for axis in (1, 2, 3)
+        for axis in _AXES
     ),
     *(
-        Field(
-            name=f"mem_stride{axis}",
-            offset=128 + 32 * axis,
+        step(
+            f"mem_stride{axis}",
+            128 + 32 * axis,
+            f"memory step of axis {axis}, in bytes",
             width=32,
-            signed=True,
             default=0,
-            doc=f"memory step of axis {axis}, in bytes",
         )
-        for axis in (1, 2, 3)
+        for axis in _AXES
     ),
-    Field(name="sbuf_addr", offset=256, width=16, doc="scratchpad address of the first run, words"),
+    sbuf_address("sbuf_addr", 256, "scratchpad address of the first run, words"),
+    step(
+        "sbuf_stride0",
+        272,
+        "scratchpad step every N elements of a run (layout `partition`), words",
+        width=16,
+        default=0,
+    ),
     *(
-        Field(
-            name=f"sbuf_stride{axis}",
-            offset=272 + 16 * axis,
+        step(
+            f"sbuf_stride{axis}",
+            272 + 16 * axis,
+            f"scratchpad step of axis {axis}, words",
             width=16,
-            signed=True,
             default=0,
-            doc=(
-                "scratchpad step every N elements of a run (layout `partition`), words"
-                if axis == 0
-                else f"scratchpad step of axis {axis}, words"
-            ),
         )
-        for axis in (0, 1, 2, 3)
+        for axis in _AXES
     ),
-    Field(
-        name="partition",
-        offset=336,
-        width=6,
-        default=0,
-        maximum=lambda config: config.n - 1,
-        doc="partition of the first run (layout `free`; ignored in layout `partition`)",
+    partition_number(
+        "partition",
+        336,
+        "partition of the first run (layout `free`; ignored in layout `partition`)",
     ),
     *(
-        Field(
-            name=f"partition_stride{axis}",
-            offset=336 + 6 * axis,
-            width=6,
-            default=0,
-            maximum=partitions,
-            doc=f"partition step of axis {axis} (layout `free`; ignored in layout `partition`)",
+        partition_step(
+            f"partition_stride{axis}",
+            336 + 6 * axis,
+            f"partition step of axis {axis} (layout `free`; ignored in layout `partition`)",
         )
-        for axis in (1, 2, 3)
+        for axis in _AXES
     ),
-    Field(
-        name="layout",
-        offset=360,
-        width=1,
-        names=Layout,
-        doc="0 `free`: a run lies along one partition; 1 `partition`: across the partitions",
+    choice(
+        "layout",
+        360,
+        Layout,
+        "0 `free`: a run lies along one partition; 1 `partition`: across the partitions",
+        default=None,
     ),
-    Field(
-        name="bytes1",
-        offset=361,
-        width=1,
-        default=0,
-        doc="0: elements of two bytes; 1: of one byte, in the low half of a word (high half zero)",
+    flag(
+        "bytes1",
+        361,
+        "0: elements of two bytes; 1: of one byte, in the low half of a word (high half zero)",
     ),
-    Field(
-        name="accumulate",
-        offset=362,
-        width=2,
-        names=Accumulate,
-        default=Accumulate.NONE,
-        doc=(
-            "0: overwrite the destination; else add to it, numbers of this format (not with"
-            " `bytes1`; fp32 only in layout `free`)"
-        ),
+    choice(
+        "accumulate",
+        362,
+        Accumulate,
+        "0: overwrite the destination; else add to it, numbers of this format (not with"
+        " `bytes1`; fp32 only in layout `free`)",
     ),
 )
 
@@ -116,36 +105,26 @@ _DMA_FORBIDDEN = (
     (("accumulate", (Accumulate.FP32,)), ("layout", (Layout.PARTITION,))),
 )
 
+
+def _dma(engine: Engine, doc: str) -> Instruction:
+    """The instruction of one of the engines that moves data."""
+    return Instruction(
+        mnemonic=f"{engine.name.lower()}.dma",
+        opcode=engine << CODE_BITS | 1,
+        granules=4,
+        doc=doc,
+        payload=_DMA_PAYLOAD,
+        forbidden=_DMA_FORBIDDEN,
+    )
+
+
 DMA = (
-    Instruction(
-        mnemonic="load.sync",
-        opcode=0x40,
-        granules=1,
-        doc="Only wait and signal; signals when all earlier loads are complete.",
-    ),
-    Instruction(
-        mnemonic="load.dma",
-        opcode=0x41,
-        granules=4,
-        doc="Copy runs of memory into the scratchpad, or add them to what it holds.",
-        payload=_DMA_PAYLOAD,
-        forbidden=_DMA_FORBIDDEN,
-    ),
-    Instruction(
-        mnemonic="store.sync",
-        opcode=0x50,
-        granules=1,
-        doc="Only wait and signal; signals when all earlier stores are complete.",
-    ),
-    Instruction(
-        mnemonic="store.dma",
-        opcode=0x51,
-        granules=4,
-        doc=(
-            "Copy runs of the scratchpad into memory, or add them to what it holds; done when"
-            " memory has acknowledged all of it."
-        ),
-        payload=_DMA_PAYLOAD,
-        forbidden=_DMA_FORBIDDEN,
+    sync(Engine.LOAD, "loads"),
+    _dma(Engine.LOAD, "Copy runs of memory into the scratchpad, or add them to what it holds."),
+    sync(Engine.STORE, "stores"),
+    _dma(
+        Engine.STORE,
+        "Copy runs of the scratchpad into memory, or add them to what it holds; done when"
+        " memory has acknowledged all of it.",
     ),
 )

@@ -1,4 +1,4 @@
-"""What the tables of instructions are made of: engines, fields, instructions, the header."""
+"""Engines, and bit fields of instructions with their widths and limits."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,28 +9,22 @@ from tegula.formats import FP32, PATTERN_CODES
 
 __all__ = [
     "CODE_BITS",
-    "DESTINATION",
-    "ELEMENT_COLUMNS",
-    "ELEMENT_ROWS",
+    "ELEMENT_STEP_BITS",
     "ENGINES",
     "ENGINE_BITS",
     "GRANULE_BITS",
     "GRANULE_BYTES",
-    "HEADER",
     "MEMORY_ADDRESS_BITS",
     "OPCODE_BITS",
     "PARTITION_BITS",
     "PAYLOAD_OFFSET",
     "PC_BITS",
-    "SATURATE",
+    "SBUF_ADDRESS_BITS",
     "SEMAPHORE_BITS",
     "SIGNAL_VALUE_BITS",
     "Engine",
     "Field",
-    "Instruction",
     "Layout",
-    "one",
-    "partitions",
 ]
 
 GRANULE_BITS = 128
@@ -53,6 +47,12 @@ PC_BITS = 20
 MEMORY_ADDRESS_BITS = 48
 """Bits of a byte address of memory: in instructions, of the window, in the record of a trap."""
 
+SBUF_ADDRESS_BITS = 16
+"""Bits of a scratchpad address, in words."""
+
+ELEMENT_STEP_BITS = 12
+"""Bits of the step from element to element in the vector and the activation engine."""
+
 PARTITION_BITS = 6
 """Bits of a number of partitions, columns of the array included: 0 to 32."""
 
@@ -64,7 +64,7 @@ SIGNAL_VALUE_BITS = 8
 
 
 class Engine(IntEnum):
-    """What executes an instruction; the high `ENGINE_BITS` of the opcode."""
+    """Executor of an instruction; the high `ENGINE_BITS` of the opcode."""
 
     CONTROL = 0
     TENSOR = 1
@@ -79,7 +79,7 @@ ENGINES = (Engine.TENSOR, Engine.VECTOR, Engine.ACTIVATION, Engine.LOAD, Engine.
 
 
 class Layout(IntEnum):
-    """How a contiguous run of memory lies in the scratchpad."""
+    """Arrangement of a contiguous run of memory in the scratchpad."""
 
     FREE = 0
     """Element i goes to one partition, address + i."""
@@ -147,137 +147,3 @@ class Field:
         low = self.low if self.minimum is None else self.minimum(config)
         high = self.high if self.maximum is None else self.maximum(config)
         return range(low, high + 1)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Instruction:
-    """An instruction: mnemonic, opcode, engine, size and payload fields (the header is common).
-
-    `forbidden` lists combinations that are illegal although each field is within its limits: sets
-    of (field, values) of one granule, of which not all may hold.
-    """
-
-    mnemonic: str
-    opcode: int
-    granules: int
-    doc: str
-    payload: tuple[Field, ...] = ()
-    forbidden: tuple[tuple[tuple[str, tuple[int, ...]], ...], ...] = ()
-
-    @property
-    def engine(self) -> Engine:
-        """The engine that executes it."""
-        return Engine(self.opcode >> CODE_BITS)
-
-    @property
-    def code(self) -> int:
-        """Its number among the engine's instructions: the low `CODE_BITS` of the opcode."""
-        return self.opcode % (1 << CODE_BITS)
-
-    @property
-    def has_sync(self) -> bool:
-        """Whether it may wait on and signal semaphores."""
-        return self.engine != Engine.CONTROL
-
-    @property
-    def fields(self) -> tuple[Field, ...]:
-        """All fields but the opcode, in the order of their offsets."""
-        return (*HEADER, *self.payload) if self.has_sync else self.payload
-
-    @property
-    def bits(self) -> int:
-        """Size in bits."""
-        return self.granules * GRANULE_BITS
-
-    def broken_rule(self, values: dict[str, int]) -> tuple[tuple[str, tuple[int, ...]], ...] | None:
-        """The first combination of `forbidden` that `values` (field -> value) have."""
-        for rule in self.forbidden:
-            if all(values[name] in among for name, among in rule):
-                return rule
-        return None
-
-
-def one(_config: TileConfig) -> int:
-    """The limit 1."""
-    return 1
-
-
-def partitions(config: TileConfig) -> int:
-    """The limit N."""
-    return config.n
-
-
-def _last_semaphore(config: TileConfig) -> int:
-    return config.semaphores - 1
-
-
-def _semaphore_max(config: TileConfig) -> int:
-    return (1 << config.semaphore_width) - 1
-
-
-HEADER = (
-    Field(name="wait", offset=8, width=1, default=0, doc="1: wait before the first effect"),
-    Field(
-        name="consume",
-        offset=9,
-        width=1,
-        default=0,
-        doc="1: subtract `wait_value` from the semaphore when the wait is over",
-    ),
-    Field(
-        name="wait_sem",
-        offset=10,
-        width=SEMAPHORE_BITS,
-        default=0,
-        maximum=_last_semaphore,
-        doc="semaphore that is waited on",
-    ),
-    Field(
-        name="wait_value",
-        offset=15,
-        width=12,
-        default=0,
-        maximum=_semaphore_max,
-        doc="the wait is over when the semaphore is at least this",
-    ),
-    Field(name="signal", offset=27, width=1, default=0, doc="1: signal after the last effect"),
-    Field(
-        name="signal_sem",
-        offset=28,
-        width=SEMAPHORE_BITS,
-        default=0,
-        maximum=_last_semaphore,
-        doc="semaphore that is signalled",
-    ),
-    Field(
-        name="signal_value",
-        offset=33,
-        width=SIGNAL_VALUE_BITS,
-        default=0,
-        doc="what is added to the signalled semaphore",
-    ),
-)
-"""Synchronisation fields that every engine's instructions share."""
-
-ELEMENT_ROWS = Field(
-    name="rows",
-    offset=PAYLOAD_OFFSET,
-    width=6,
-    minimum=one,
-    maximum=partitions,
-    doc="partitions 0 .. rows - 1 are written",
-)
-SATURATE = Field(
-    name="saturate",
-    offset=57,
-    width=1,
-    default=0,
-    doc="1: fp8 overflow and infinities become the largest finite number",
-)
-ELEMENT_COLUMNS = Field(
-    name="columns", offset=60, width=13, minimum=one, doc="elements of each partition"
-)
-DESTINATION = Field(
-    name="dst", offset=216, width=16, doc="scratchpad address of the results, words"
-)
-"""These four: what instructions of the vector and of the activation engine have alike."""

@@ -9,6 +9,7 @@ build on it.
 from enum import IntEnum
 
 from tegula.isa.activation import ACTIVATION
+from tegula.isa.common import HEADER, Instruction
 from tegula.isa.dma import DMA
 from tegula.isa.fields import (
     CODE_BITS,
@@ -16,7 +17,6 @@ from tegula.isa.fields import (
     ENGINES,
     GRANULE_BITS,
     GRANULE_BYTES,
-    HEADER,
     MEMORY_ADDRESS_BITS,
     OPCODE_BITS,
     PARTITION_BITS,
@@ -26,7 +26,6 @@ from tegula.isa.fields import (
     SIGNAL_VALUE_BITS,
     Engine,
     Field,
-    Instruction,
     Layout,
 )
 from tegula.isa.tensor import TENSOR

@@ -1,26 +1,28 @@
 """Instructions of the tensor engine."""
 
-from tegula.isa.fields import PAYLOAD_OFFSET, Field, Instruction, one, partitions
+from tegula.config import TileConfig
+from tegula.isa.common import Instruction, sync
+from tegula.isa.fields import PAYLOAD_OFFSET, Engine, Field
+from tegula.isa.kinds import count, element_format, flag, partition_count, sbuf_address, step
 
 __all__ = ["TENSOR"]
 
-_ROWS = Field(
-    name="rows",
-    offset=PAYLOAD_OFFSET,
-    width=6,
-    minimum=one,
-    maximum=partitions,
-    doc="K: partitions that take part; the other lanes enter the array as zero",
+_PSUM_BITS = 12
+"""Bits of a PSUM address, and of a number of PSUM words."""
+
+
+def _psum_depth(config: TileConfig) -> int:
+    return config.psum_depth
+
+
+_ROWS = partition_count(
+    "rows", PAYLOAD_OFFSET, "K: partitions that take part; the other lanes enter the array as zero"
 )
-_OPERAND_FORMAT = Field(name="format", offset=54, width=3, formats=True, doc="operand format")
+_FORMAT = element_format("format", 54, "operand format", fp32=False)
+_STEP = step("stride", 80, "address step from column to column, words", width=16)
 
 TENSOR = (
-    Instruction(
-        mnemonic="tensor.sync",
-        opcode=0x10,
-        granules=1,
-        doc="Only wait and signal; signals when all earlier tensor instructions are complete.",
-    ),
+    sync(Engine.TENSOR, "tensor instructions"),
     Instruction(
         mnemonic="tensor.load",
         opcode=0x11,
@@ -32,24 +34,12 @@ TENSOR = (
         ),
         payload=(
             _ROWS,
-            _OPERAND_FORMAT,
-            Field(
-                name="columns",
-                offset=57,
-                width=6,
-                minimum=one,
-                maximum=partitions,
-                doc="M: columns that take part; the other columns hold zero",
+            _FORMAT,
+            partition_count(
+                "columns", 57, "M: columns that take part; the other columns hold zero"
             ),
-            Field(name="addr", offset=64, width=16, doc="scratchpad address, words"),
-            Field(
-                name="stride",
-                offset=80,
-                width=16,
-                signed=True,
-                default=1,
-                doc="address step from column to column, words",
-            ),
+            sbuf_address("addr", 64, "scratchpad address, words"),
+            _STEP,
         ),
     ),
     Instruction(
@@ -63,32 +53,21 @@ TENSOR = (
         ),
         payload=(
             _ROWS,
-            _OPERAND_FORMAT,
-            Field(
-                name="accumulate",
-                offset=57,
-                width=1,
-                default=0,
-                doc="0: overwrite PSUM; 1: add to it (every word must have been written)",
+            _FORMAT,
+            flag(
+                "accumulate",
+                57,
+                "0: overwrite PSUM; 1: add to it (every word must have been written)",
             ),
-            Field(name="addr", offset=64, width=16, doc="scratchpad address of column 0, words"),
+            sbuf_address("addr", 64, "scratchpad address of column 0, words"),
+            _STEP,
+            count("columns", 96, _PSUM_BITS, "F: moving columns", maximum=_psum_depth),
             Field(
-                name="stride",
-                offset=80,
-                width=16,
-                signed=True,
-                default=1,
-                doc="address step from column to column, words",
+                name="psum_addr",
+                offset=108,
+                width=_PSUM_BITS,
+                doc="PSUM address of column 0, words",
             ),
-            Field(
-                name="columns",
-                offset=96,
-                width=12,
-                minimum=one,
-                maximum=lambda config: config.psum_depth,
-                doc="F: moving columns",
-            ),
-            Field(name="psum_addr", offset=108, width=12, doc="PSUM address of column 0, words"),
         ),
     ),
 )

@@ -1,0 +1,117 @@
+"""Instructions as data, and what they have in common: the header, and fields of several engines."""
+
+from dataclasses import dataclass
+
+from tegula.config import TileConfig
+from tegula.isa.fields import (
+    CODE_BITS,
+    GRANULE_BITS,
+    PAYLOAD_OFFSET,
+    SIGNAL_VALUE_BITS,
+    Engine,
+    Field,
+)
+from tegula.isa.kinds import count, flag, partition_count, sbuf_address, semaphore
+
+__all__ = [
+    "DESTINATION",
+    "ELEMENT_COLUMNS",
+    "ELEMENT_ROWS",
+    "HEADER",
+    "SATURATE",
+    "Instruction",
+    "sync",
+]
+
+
+def _semaphore_max(config: TileConfig) -> int:
+    return (1 << config.semaphore_width) - 1
+
+
+HEADER = (
+    flag("wait", 8, "1: wait before the first effect"),
+    flag("consume", 9, "1: subtract `wait_value` from the semaphore when the wait is over"),
+    semaphore("wait_sem", 10, "semaphore that is waited on"),
+    Field(
+        name="wait_value",
+        offset=15,
+        width=12,
+        default=0,
+        maximum=_semaphore_max,
+        doc="the wait is over when the semaphore is at least this",
+    ),
+    flag("signal", 27, "1: signal after the last effect"),
+    semaphore("signal_sem", 28, "semaphore that is signalled"),
+    Field(
+        name="signal_value",
+        offset=33,
+        width=SIGNAL_VALUE_BITS,
+        default=0,
+        doc="what is added to the signalled semaphore",
+    ),
+)
+"""Synchronisation fields that every engine's instructions share."""
+
+ELEMENT_ROWS = partition_count("rows", PAYLOAD_OFFSET, "partitions 0 .. rows - 1 are written")
+SATURATE = flag("saturate", 57, "1: fp8 overflow and infinities become the largest finite number")
+ELEMENT_COLUMNS = count("columns", 60, 13, "elements of each partition")
+DESTINATION = sbuf_address("dst", 216, "scratchpad address of the results, words")
+"""These four: what instructions of the vector and of the activation engine have in common."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Instruction:
+    """An instruction: mnemonic, opcode, engine, size and payload fields (the header is common).
+
+    `forbidden` lists combinations that are illegal although each field is within its limits: sets
+    of (field, values) of one granule, of which not all may hold.
+    """
+
+    mnemonic: str
+    opcode: int
+    granules: int
+    doc: str
+    payload: tuple[Field, ...] = ()
+    forbidden: tuple[tuple[tuple[str, tuple[int, ...]], ...], ...] = ()
+
+    @property
+    def engine(self) -> Engine:
+        """The engine that executes it."""
+        return Engine(self.opcode >> CODE_BITS)
+
+    @property
+    def code(self) -> int:
+        """Its number among the engine's instructions: the low `CODE_BITS` of the opcode."""
+        return self.opcode % (1 << CODE_BITS)
+
+    @property
+    def has_sync(self) -> bool:
+        """Whether it may wait on and signal semaphores."""
+        return self.engine != Engine.CONTROL
+
+    @property
+    def fields(self) -> tuple[Field, ...]:
+        """All fields but the opcode, in the order of their offsets."""
+        return (*HEADER, *self.payload) if self.has_sync else self.payload
+
+    @property
+    def bits(self) -> int:
+        """Size in bits."""
+        return self.granules * GRANULE_BITS
+
+    def broken_rule(self, values: dict[str, int]) -> tuple[tuple[str, tuple[int, ...]], ...] | None:
+        """The first combination of `forbidden` that `values` (field -> value) have."""
+        for rule in self.forbidden:
+            if all(values[name] in among for name, among in rule):
+                return rule
+        return None
+
+
+def sync(engine: Engine, instructions: str) -> Instruction:
+    """The instruction of `engine` without work, whose `instructions` are called so in its text."""
+    return Instruction(
+        mnemonic=f"{engine.name.lower()}.sync",
+        opcode=engine << CODE_BITS,
+        granules=1,
+        doc=f"Only wait and signal; signals when all earlier {instructions} are complete.",
+    )
