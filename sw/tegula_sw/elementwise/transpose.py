@@ -17,10 +17,10 @@ from tegula.config import TileConfig
 from tegula.isa.instructions import Engine, Layout
 from tegula_sw.devices.base import Device, run_well
 from tegula_sw.gemm.plan import balanced
-from tegula_sw.gemm.shape import Span
 from tegula_sw.program.ordering import assemble_ordered
 from tegula_sw.program.program import MemoryImage
 from tegula_sw.program.schedule import Op, dma_op
+from tegula_sw.program.span import Span
 
 __all__ = ["TransposeAddresses", "build_transpose", "transpose_on_device"]
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from tegula.formats import FP32
 from tegula.isa.instructions import Layout
 from tegula_sw.gemm.plan import Block, GemmPlan
-from tegula_sw.gemm.shape import Span
 from tegula_sw.program.program import Program
+from tegula_sw.program.span import Span
 
 __all__ = ["ChunkWork", "GemmAddresses", "GemmMap", "Piece"]
 

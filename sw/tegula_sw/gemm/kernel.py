@@ -24,9 +24,10 @@ from tegula.formats import FP32, FloatFormat
 from tegula.isa.instructions import Engine, Layout
 from tegula_sw.gemm.addresses import ChunkWork, GemmAddresses, GemmMap, Piece
 from tegula_sw.gemm.plan import GemmPlan, load_period_cycles, plan_gemm
-from tegula_sw.gemm.shape import GemmShape, Span
+from tegula_sw.gemm.shape import GemmShape
 from tegula_sw.program.program import Program, Wait
 from tegula_sw.program.schedule import Op, dma_op, emit_merged
+from tegula_sw.program.span import Span
 
 __all__ = ["build_gemm"]
 

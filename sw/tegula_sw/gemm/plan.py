@@ -27,8 +27,9 @@ from itertools import accumulate
 from tegula.config import TileConfig
 from tegula.formats import FP32
 from tegula.isa.instructions import Layout
-from tegula_sw.gemm.shape import GemmShape, Span
+from tegula_sw.gemm.shape import GemmShape
 from tegula_sw.program.schedule import DMA_OVERHEAD
+from tegula_sw.program.span import Span
 
 __all__ = [
     "Block",

@@ -14,8 +14,9 @@ from tegula_sw.devices.base import Device, device_name, run_well
 from tegula_sw.gemm.addresses import GemmAddresses
 from tegula_sw.gemm.kernel import build_gemm
 from tegula_sw.gemm.plan import plan_gemm
-from tegula_sw.gemm.shape import GemmShape, Span
+from tegula_sw.gemm.shape import GemmShape
 from tegula_sw.program.program import MAX_GRANULES, MemoryImage
+from tegula_sw.program.span import Span
 
 __all__ = ["GemmReport", "gemm", "split_jobs"]
 

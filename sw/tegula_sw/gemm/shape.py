@@ -4,19 +4,9 @@ from dataclasses import dataclass
 
 from tegula.formats import FloatFormat
 from tegula.isa.instructions import Layout
+from tegula_sw.program.span import Span
 
-__all__ = ["GemmShape", "Span"]
-
-
-@dataclass(frozen=True)
-class Span:
-    """A half-open range of rows, columns or k."""
-
-    start: int
-    stop: int
-
-    def __len__(self) -> int:
-        return self.stop - self.start
+__all__ = ["GemmShape"]
 
 
 @dataclass(frozen=True, kw_only=True)

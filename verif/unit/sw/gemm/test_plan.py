@@ -7,7 +7,8 @@ from tegula.config import PRESETS, TileConfig, preset
 from tegula.formats import BF16, E4M3FN, FP32
 from tegula.tensor.systolic_array import swap_cycles
 from tegula_sw.gemm.plan import balanced, load_period_cycles, plan_gemm
-from tegula_sw.gemm.shape import GemmShape, Span
+from tegula_sw.gemm.shape import GemmShape
+from tegula_sw.program.span import Span
 
 SMALL = preset("small")
 

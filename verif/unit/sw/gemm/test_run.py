@@ -17,8 +17,9 @@ from tegula_sw.gemm import run as gemm_module
 from tegula_sw.gemm.addresses import GemmAddresses
 from tegula_sw.gemm.kernel import build_gemm
 from tegula_sw.gemm.run import gemm, split_jobs
-from tegula_sw.gemm.shape import GemmShape, Span
+from tegula_sw.gemm.shape import GemmShape
 from tegula_sw.program.race_check import check_program
+from tegula_sw.program.span import Span
 from verif.stimuli.operands import KINDS, PAIR_KINDS, pair
 
 SMALL = preset("small")
