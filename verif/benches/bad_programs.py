@@ -11,7 +11,7 @@ from tegula.isa.codec import decode
 from tegula.isa.instructions import Engine
 from tegula.isa.traps import Trap
 from tegula_golden.tile.simulator import GoldenTile
-from tegula_sw.program.aliasing import overwrites_operand
+from tegula_sw.program.footprint import overwrites_operand
 from verif.benches.memory_map import BASE
 from verif.benches.random_ops import DATA_BYTES
 from verif.benches.random_programs import RandomProgram

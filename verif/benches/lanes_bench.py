@@ -14,7 +14,7 @@ from tegula.isa.codec import decode, encode
 from tegula.isa.instructions import Engine
 from tegula.isa.traps import Trap, TrapRecord
 from tegula_golden.tile.state import EngineTrap, TileState
-from tegula_sw.program.aliasing import overwrites_operand
+from tegula_sw.program.footprint import overwrites_operand
 from tegula_sw.program.ordering import order
 from tegula_sw.program.program import Program
 from tegula_sw.program.schedule import Op

@@ -9,7 +9,7 @@ from tegula.formats import BF16, FP32, RAW16, RAW32
 from tegula.isa.codec import decode, encode
 from tegula.isa.instructions import ENGINES, Engine, Layout
 from tegula.isa.operations import Accumulate, Operand, Reduction, Rounding, Source, TableKind
-from tegula_sw.program.aliasing import overwrites_operand
+from tegula_sw.program.footprint import overwrites_operand
 from tegula_sw.program.schedule import Op
 from verif.benches.memory_map import BASE
 

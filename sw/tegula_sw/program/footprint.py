@@ -1,4 +1,4 @@
-"""What an instruction reads and writes: words of the scratchpad and of PSUM, bytes of memory."""
+"""Footprints of instructions: words of the scratchpad and of PSUM, bytes of memory."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from tegula.isa.codec import Decoded
 from tegula.isa.instructions import Layout
 from tegula.isa.operations import Operand, Operation, Reduction, Rounding, Source, TableKind
 
-__all__ = ["Access", "Storage", "accesses", "memory_span"]
+__all__ = ["Access", "Storage", "accesses", "memory_span", "overwrites_operand"]
 
 _STATE_WORDS = 8
 """Words of a generator's state."""
@@ -69,6 +69,15 @@ def _words(first: int, count: int, step: int, code: int) -> np.ndarray | slice:
     return np.stack([addresses, addresses + 1], axis=1).reshape(-1)
 
 
+def _uses_y(fields: dict[str, int]) -> bool:
+    """Whether a `vector.compute` reads its second operand."""
+    return fields["rounding"] == Rounding.GIVEN or any(
+        fields[f"op{number}"] not in (Operation.PASS, Operation.ABS)
+        and fields[f"s{number}_kind"] == Operand.Y
+        for number in (0, 1)
+    )
+
+
 def _dma_words(fields: dict[str, int], n: int) -> tuple[np.ndarray, np.ndarray]:
     """Partitions and addresses of a transfer, element by element."""
     starts, partitions = np.array(fields["sbuf_addr"]), np.array(fields["partition"])
@@ -105,20 +114,17 @@ def _vector(decoded: Decoded, config: TileConfig) -> Iterator[Access]:
     rows, count = slice(fields["rows"]), fields["columns"]
     # Partial results of all lanes may be used by a reduction that proceeds.
     lanes = rows if fields["reduction"] == Reduction.NONE else everywhere
-    y_used = fields["rounding"] == Rounding.GIVEN
     for number in (0, 1):
-        if fields[f"op{number}"] in (Operation.PASS, Operation.ABS):
-            continue
-        kind, value = fields[f"s{number}_kind"], fields[f"s{number}"] & 0xFFFF
-        y_used |= kind == Operand.Y
-        if kind == Operand.PARTITION:
-            yield _read(sbuf, lanes, _words(value, 1, 2, FP32.code))
+        unary = fields[f"op{number}"] in (Operation.PASS, Operation.ABS)
+        if not unary and fields[f"s{number}_kind"] == Operand.PARTITION:
+            scalar = fields[f"s{number}"] & 0xFFFF
+            yield _read(sbuf, lanes, _words(scalar, 1, 2, FP32.code))
     first, step, code = fields["x_addr"], fields["x_stride"], fields["x_format"]
     if fields["x_source"] == Source.PSUM:
         yield _read(Storage.PSUM, lanes, _columns(first, count, step))
     elif fields["x_source"] == Source.SBUF:
         yield _read(sbuf, lanes, _words(first, count, step, code))
-    if y_used:
+    if _uses_y(fields):
         words = _words(fields["y_addr"], count, fields["y_stride"], fields["y_format"])
         yield _read(sbuf, lanes, words)
     if fields["reduction"] != Reduction.NONE:
@@ -185,3 +191,62 @@ def accesses(decoded: Decoded, config: TileConfig) -> Iterator[Access]:
                 yield Access(sbuf, where, writes=False)
             if loads:
                 yield Access(sbuf, where, writes=True)
+
+
+def _element_words(fields: dict[str, int], name: str, code: int, step: np.ndarray) -> np.ndarray:
+    """Words of an array of elements (`x`, `y` or `dst`), a row an element."""
+    first = fields["dst"] if name == "dst" else fields[f"{name}_addr"]
+    addresses = first + step * fields[f"{name}_stride"]
+    return addresses[:, None] + np.arange(2 if code in (FP32.code, RAW32) else 1)
+
+
+def _operands(decoded: Decoded, step: np.ndarray) -> Iterator[np.ndarray]:
+    """Words of the scratchpad that the elements read, a row an element."""
+    fields, vector = decoded.fields, decoded.mnemonic == "vector.compute"
+    if not vector or fields["x_source"] == Source.SBUF:
+        yield _element_words(fields, "x", fields["x_format"], step)
+    if vector and _uses_y(fields):
+        yield _element_words(fields, "y", fields["y_format"], step)
+
+
+def _results(fields: dict[str, int], step: np.ndarray, n: int) -> np.ndarray:
+    """Words of the scratchpad that the elements write, a row an element."""
+    if not fields.get("transpose"):
+        return _element_words(fields, "dst", fields["format"], step)
+    line = fields["dst"] + (fields["partition"] + step) // n * fields["dst_stride"]
+    return line[:, None] + np.arange(fields["rows"])
+
+
+def overwrites_operand(decoded: Decoded, config: TileConfig) -> int | None:
+    """The word that an element writes and a later element of the same instruction reads.
+
+    The result of such an instruction is not defined. Partitions are not distinguished where results
+    are transposed.
+
+    Parameters
+    ----------
+    decoded
+        Any instruction; only `vector.compute` and `activation.apply` have elements that can.
+    config
+        The tile. Elements beyond the first that traps count too.
+
+    Returns
+    -------
+    int or None
+        A scratchpad address, or None if there is no such word.
+    """
+    fields = decoded.fields
+    if decoded.mnemonic not in ("vector.compute", "activation.apply"):
+        return None
+    if fields.get("reduction", Reduction.NONE) != Reduction.NONE:
+        return None
+    step, depth = np.arange(fields["columns"]), config.sbuf_depth
+    last_reader = np.full(depth + 1, -1)  # and one for all words that do not exist
+    for words in _operands(decoded, step):
+        # Elements are in order: of several readers the last stays.
+        for column in np.where((words < 0) | (words >= depth), depth, words).T:
+            last_reader[column] = np.maximum(last_reader[column], step)
+    results = _results(fields, step, config.n)
+    exist = (results >= 0) & (results < depth)
+    bad = (last_reader[np.where(exist, results, depth)] > step[:, None]) & exist
+    return int(results[bad][0]) if bad.any() else None

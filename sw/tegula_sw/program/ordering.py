@@ -19,8 +19,12 @@ import numpy as np
 from tegula.config import TileConfig
 from tegula.isa.codec import Decoded, decode, encode
 from tegula.isa.instructions import ENGINES, Engine, by_mnemonic
-from tegula_sw.program.aliasing import overwrites_operand
-from tegula_sw.program.footprint import Storage, accesses, memory_span
+from tegula_sw.program.footprint import (
+    Storage,
+    accesses,
+    memory_span,
+    overwrites_operand,
+)
 from tegula_sw.program.program import Program, Semaphore
 from tegula_sw.program.schedule import Op, emit_merged
 

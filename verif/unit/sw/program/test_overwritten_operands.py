@@ -7,7 +7,7 @@ from tegula.config import preset
 from tegula.formats import BF16, E4M3FN, FP32, RAW16, RAW32
 from tegula.isa.codec import decode, encode
 from tegula.isa.operations import Operand, Operation, Reduction, Rounding, Source
-from tegula_sw.program.aliasing import overwrites_operand
+from tegula_sw.program.footprint import overwrites_operand
 
 TINY = preset("tiny", sbuf_depth=256)
 WIDE = (FP32.code, RAW32)
