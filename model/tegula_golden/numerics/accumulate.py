@@ -9,6 +9,7 @@ from functools import cache
 import numpy as np
 
 from tegula.formats import FloatFormat
+from tegula_golden.array_types import Codes, Integers, Mask
 from tegula_golden.numerics.codes import (
     FINITE,
     MINUS_INF,
@@ -45,28 +46,28 @@ _NO_ANCHOR = -4096
 
 
 @cache
-def _lane_tables(fmt: FloatFormat) -> tuple[np.ndarray, np.ndarray]:
+def _lane_tables(fmt: FloatFormat) -> tuple[Integers, Integers]:
     """By code: significand (int64) and exponent (int16; `_NO_ANCHOR` where no product counts)."""
     table = operand_table(fmt)
     exponent = np.where(table.significand == 0, _NO_ANCHOR, table.exponent)
     return table.significand, exponent.astype(np.int16)
 
 
-def _has_special(codes: np.ndarray, fmt: FloatFormat) -> bool:
+def _has_special(codes: Codes, fmt: FloatFormat) -> bool:
     return bool(((codes & fmt.magnitude_mask) > fmt.max_finite).any())
 
 
 def _special_flags(
-    stationary: np.ndarray,
-    moving: np.ndarray,
+    stationary: Codes,
+    moving: Codes,
     stationary_fmt: FloatFormat,
     moving_fmt: FloatFormat,
-) -> np.ndarray:
+) -> Integers:
     """Sticky flags {ninf, pinf} (M x F) that the products of all rows set."""
     a = _classes(stationary, stationary_fmt)
     b = _classes(moving, moving_fmt)
 
-    def any_product(pairs: list[tuple[str, str]]) -> np.ndarray:
+    def any_product(pairs: list[tuple[str, str]]) -> Mask:
         left = np.concatenate([a[x] for x, _ in pairs]).astype(np.int64)
         right = np.concatenate([b[y] for _, y in pairs]).astype(np.int64)
         return left.T @ right > 0
@@ -77,7 +78,7 @@ def _special_flags(
     return plus * PLUS_INF | minus * MINUS_INF | nan * NAN
 
 
-def _classes(codes: np.ndarray, fmt: FloatFormat) -> dict[str, np.ndarray]:
+def _classes(codes: Codes, fmt: FloatFormat) -> dict[str, Mask]:
     """Masks of the operands by class; "+" and "-" hold the infinities, not the zeros."""
     table = operand_table(fmt)
     significand, special = table.significand[codes], table.special[codes]
@@ -97,7 +98,7 @@ def _classes(codes: np.ndarray, fmt: FloatFormat) -> dict[str, np.ndarray]:
 class _Running:
     """Partial sums on their way through passes: exponents int16, significands not canonical."""
 
-    def __init__(self, exponent: np.ndarray, significand: np.ndarray, acc_width: int):
+    def __init__(self, exponent: Integers, significand: Integers, acc_width: int):
         self.exponent = exponent
         self.significand = significand
         self._shift_limit = 63 if significand.dtype != object else acc_width
@@ -106,10 +107,10 @@ class _Running:
 
     def add_group(
         self,
-        shifted: np.ndarray,
-        moving: np.ndarray,
-        stationary_exponent: np.ndarray,
-        moving_exponent: np.ndarray,
+        shifted: Integers,
+        moving: Integers,
+        stationary_exponent: Integers,
+        moving_exponent: Integers,
     ) -> None:
         """One group step: up to four rows, `shifted` already multiplied by ``2**G``."""
         q = stationary_exponent[:, :, None] + moving_exponent[:, None, :]
@@ -124,7 +125,7 @@ class _Running:
             self.significand += term
         self.exponent = anchor
 
-    def write(self, flags: np.ndarray | None) -> None:
+    def write(self, flags: Integers | None) -> None:
         """PSUM write step: renormalise, then enter the special states of `flags`."""
         limit = self._write_limit
         over = (self.significand < -limit) | (self.significand >= limit)
@@ -142,7 +143,7 @@ class _Running:
             self.significand = np.where(flags, 0, self.significand)
 
 
-def _sticky_flags(exponent: np.ndarray) -> np.ndarray | None:
+def _sticky_flags(exponent: Integers) -> Integers | None:
     """Flags that stored words bring along, or None if there are none."""
     if exponent.size == 0 or exponent.max() <= MAX_ANCHOR:
         return None
@@ -151,8 +152,8 @@ def _sticky_flags(exponent: np.ndarray) -> np.ndarray | None:
 
 def accumulate_passes(
     partial: PartialSums,
-    stationary_codes: np.ndarray,
-    moving_codes: np.ndarray,
+    stationary_codes: Codes,
+    moving_codes: Codes,
     stationary_fmt: FloatFormat,
     moving_fmt: FloatFormat,
     rows: int,
@@ -232,8 +233,8 @@ def accumulate_passes(
 
 def accumulate(
     partial: PartialSums,
-    stationary_codes: np.ndarray,
-    moving_codes: np.ndarray,
+    stationary_codes: Codes,
+    moving_codes: Codes,
     stationary_fmt: FloatFormat,
     moving_fmt: FloatFormat,
 ) -> PartialSums:

@@ -7,6 +7,7 @@ part, for those round float64 inputs twice (ml_dtypes, torch).
 import numpy as np
 
 from tegula.formats import FloatFormat
+from tegula_golden.array_types import Codes, Floats, Integers, Patterns, Words
 from tegula_golden.numerics.codes import code_dtype
 
 __all__ = ["RANDOM_BITS", "cast", "float_to_bits"]
@@ -27,7 +28,7 @@ _FAR_SHIFT = 24 + RANDOM_BITS
 """A discarded field this wide leaves the quotient, its increment and the 16 compared bits zero."""
 
 
-def float_to_bits(x: np.ndarray) -> np.ndarray:
+def float_to_bits(x: Floats) -> Patterns:
     """Bit patterns of a float32 array, as uint32 of the same shape.
 
     Raises
@@ -43,12 +44,12 @@ def float_to_bits(x: np.ndarray) -> np.ndarray:
 
 
 def cast(
-    bits: np.ndarray,
+    bits: Patterns,
     fmt: FloatFormat,
     *,
     saturate: bool = False,
-    random: np.ndarray | None = None,
-) -> np.ndarray:
+    random: Words | None = None,
+) -> Codes:
     """Round fp32 bit patterns to codes of `fmt`.
 
     The magnitude is rounded as if the exponent range had no upper end (with the subnormals of
@@ -92,7 +93,7 @@ def cast(
     return (sign | code).astype(code_dtype(fmt))
 
 
-def _check(bits: np.ndarray, random: np.ndarray | None) -> None:
+def _check(bits: Patterns, random: Words | None) -> None:
     if not isinstance(bits, np.ndarray):
         raise ValueError(f"bits must be a uint32 array, not {type(bits).__name__}")
     if bits.dtype != np.uint32:
@@ -107,9 +108,7 @@ def _check(bits: np.ndarray, random: np.ndarray | None) -> None:
         raise ValueError(f"random must have the shape {bits.shape} of bits, not {random.shape}")
 
 
-def _round_magnitude(
-    magnitude: np.ndarray, fmt: FloatFormat, random: np.ndarray | None
-) -> np.ndarray:
+def _round_magnitude(magnitude: Integers, fmt: FloatFormat, random: Words | None) -> Integers:
     """Magnitude codes, unbounded above: codes past `fmt.max_finite` are overflows."""
     field = magnitude >> _FRACTION_BITS
     exponent = np.maximum(field, 1)
@@ -129,7 +128,8 @@ def _round_magnitude(
         quotient += fraction + random >= 1 << RANDOM_BITS
 
     # A quotient of 2**(mantissa_bits + 1) carries into the exponent by itself.
-    return (binade - fmt.min_exponent << fmt.mantissa_bits) + quotient
+    code: Integers = (binade - fmt.min_exponent << fmt.mantissa_bits) + quotient
+    return code
 
 
 def _overflow_code(fmt: FloatFormat, saturate: bool) -> int:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tegula.formats import FloatFormat
+from tegula_golden.array_types import Bytes, Codes, Floats, Integers
 
 __all__ = [
     "FINITE",
@@ -46,17 +47,17 @@ class OperandTable(NamedTuple):
         uint8: FINITE, PLUS_INF, MINUS_INF or NAN.
     """
 
-    significand: np.ndarray
-    exponent: np.ndarray
-    special: np.ndarray
+    significand: Integers
+    exponent: Integers
+    special: Bytes
 
 
-def code_dtype(fmt: FloatFormat) -> np.dtype:
+def code_dtype(fmt: FloatFormat) -> np.dtype[np.unsignedinteger]:
     """The unsigned dtype that holds codes of `fmt`: uint8, uint16 or uint32."""
     return np.dtype(f"uint{fmt.width}")
 
 
-def check_codes(codes: np.ndarray, fmt: FloatFormat, name: str = "codes") -> np.ndarray:
+def check_codes(codes: Codes, fmt: FloatFormat, name: str = "codes") -> Codes:
     """Return `codes` if it is an array of codes of `fmt`.
 
     Raises
@@ -72,7 +73,7 @@ def check_codes(codes: np.ndarray, fmt: FloatFormat, name: str = "codes") -> np.
     return codes
 
 
-def _split(fmt: FloatFormat) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def _split(fmt: FloatFormat) -> tuple[Integers, Integers, Integers, Integers]:
     """Sign, magnitude code, exponent field and trailing significand of every code of `fmt`."""
     codes = np.arange(1 << fmt.width, dtype=np.int64)
     magnitude = codes & fmt.magnitude_mask
@@ -80,9 +81,7 @@ def _split(fmt: FloatFormat) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.nda
     return codes >> (fmt.width - 1), magnitude, field, magnitude & ((1 << fmt.mantissa_bits) - 1)
 
 
-def _normalise(
-    significand: np.ndarray, exponent: np.ndarray, bits: int
-) -> tuple[np.ndarray, np.ndarray]:
+def _normalise(significand: Integers, exponent: Integers, bits: int) -> tuple[Integers, Integers]:
     """Shift nonzero significands up to `bits` bits, but no exponent below 1."""
     for _ in range(bits - 1):
         low = (significand != 0) & (significand < 1 << (bits - 1)) & (exponent > 1)
@@ -91,7 +90,7 @@ def _normalise(
     return significand, exponent
 
 
-def _special(fmt: FloatFormat, sign: np.ndarray, magnitude: np.ndarray) -> np.ndarray:
+def _special(fmt: FloatFormat, sign: Integers, magnitude: Integers) -> Bytes:
     special = np.where(magnitude > fmt.max_finite, NAN, FINITE)
     if fmt.infinity is not None:
         special = np.where(magnitude == fmt.infinity, np.where(sign, MINUS_INF, PLUS_INF), special)
@@ -126,7 +125,7 @@ def operand_table(fmt: FloatFormat) -> OperandTable:
     return table
 
 
-def to_operand(codes: np.ndarray, fmt: FloatFormat) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def to_operand(codes: Codes, fmt: FloatFormat) -> tuple[Integers, Integers, Bytes]:
     """Decode operands as the array's edge does (contract section 1.3).
 
     Parameters
@@ -152,7 +151,7 @@ def to_operand(codes: np.ndarray, fmt: FloatFormat) -> tuple[np.ndarray, np.ndar
 
 
 @cache
-def _value_table(fmt: FloatFormat) -> np.ndarray:
+def _value_table(fmt: FloatFormat) -> Floats:
     """fp32 bit patterns of all codes, as float32; every finite value is exact."""
     sign, magnitude, field, fraction = _split(fmt)
     special = _special(fmt, sign, magnitude)
@@ -163,12 +162,12 @@ def _value_table(fmt: FloatFormat) -> np.ndarray:
     bits = np.where(significand == 0, 0, (exponent - 1 << _FP32_FRACTION_BITS) + significand)
     bits = np.where(special == NAN, _FP32_NAN, bits)
     bits = np.where((special == PLUS_INF) | (special == MINUS_INF), _FP32_INFINITY, bits)
-    values = (bits | sign << 31).astype(np.uint32).view(np.float32)
+    values: Floats = (bits | sign << 31).astype(np.uint32).view(np.float32)
     values.setflags(write=False)
     return values
 
 
-def decode(codes: np.ndarray, fmt: FloatFormat) -> np.ndarray:
+def decode(codes: Codes, fmt: FloatFormat) -> Floats:
     """The exact value of each code, as float32.
 
     Subnormals, signed zeros and the signs of NaNs are kept. fp32 codes are reinterpreted, payloads

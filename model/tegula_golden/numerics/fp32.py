@@ -5,10 +5,13 @@ those of IEEE 754 (nearest even, with subnormals); NaNs are not left to the mach
 result is `QNAN`.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
 from tegula.formats import BF16, format_by_code
 from tegula.isa.operations import Operation, Reduction
+from tegula_golden.array_types import Codes, Integers, Mask, Patterns
 from tegula_golden.numerics.codes import code_dtype, decode
 
 __all__ = [
@@ -48,7 +51,7 @@ PARTIALS = 8
 """Partial results of a reduction, a lane."""
 
 
-def decode_pattern(words: np.ndarray, format_code: int) -> np.ndarray:
+def decode_pattern(words: Codes, format_code: int) -> Patterns:
     """The fp32 pattern as which each code enters a lane.
 
     Parameters
@@ -83,31 +86,32 @@ def decode_pattern(words: np.ndarray, format_code: int) -> np.ndarray:
     return decode(words.astype(code_dtype(fmt)), fmt).view(np.uint32)
 
 
-def _check(*operands: np.ndarray) -> None:
+def _check(*operands: Patterns) -> None:
     for patterns in operands:
         if getattr(patterns, "dtype", None) != np.uint32:
             kind = getattr(patterns, "dtype", type(patterns).__name__)
             raise ValueError(f"operands must be uint32 patterns, not {kind}")
 
 
-def _is_nan(a: np.ndarray) -> np.ndarray:
+def _is_nan(a: Patterns) -> Mask:
     """Which patterns are NaNs."""
     return (a & ABS_MASK) > _INFINITY
 
 
-def _is_zero(a: np.ndarray) -> np.ndarray:
+def _is_zero(a: Patterns) -> Mask:
     """Which patterns are zeros, of either sign."""
-    return (a & ABS_MASK) == 0
+    zero: Mask = (a & ABS_MASK) == 0
+    return zero
 
 
-def _arithmetic(function: np.ufunc, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def _arithmetic(function: np.ufunc, a: Patterns, b: Patterns) -> Patterns:
     _check(a, b)
     with np.errstate(all="ignore"):
         result = function(a.view(np.float32), b.view(np.float32)).view(np.uint32)
     return np.where(_is_nan(result), QNAN, result)
 
 
-def add(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def add(a: Patterns, b: Patterns) -> Patterns:
     """``a + b``, rounded to nearest even; ``x - x`` is +0, a NaN result is `QNAN`.
 
     Parameters
@@ -128,29 +132,29 @@ def add(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return _arithmetic(np.add, a, b)
 
 
-def multiply(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def multiply(a: Patterns, b: Patterns) -> Patterns:
     """``a * b``, rounded to nearest even; a NaN result is `QNAN`. As `add`."""
     return _arithmetic(np.multiply, a, b)
 
 
-def _order(a: np.ndarray) -> np.ndarray:
+def _order(a: Patterns) -> Integers:
     """int32 keys in the order of the numbers, with -0 right below +0. NaNs are at the ends."""
     signed = a.view(np.int32)
     return signed ^ ((signed >> np.int32(31)) & np.int32(ABS_MASK))
 
 
-def _either_nan(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def _either_nan(a: Patterns, b: Patterns) -> Mask:
     return _is_nan(a) | _is_nan(b)
 
 
-def maximum(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def maximum(a: Patterns, b: Patterns) -> Patterns:
     """IEEE 754-2019 section 9.6 maximum: +0 above -0; `QNAN` if an operand is a NaN. As `add`."""
     _check(a, b)
     larger = np.where(_order(a) >= _order(b), a, b)
     return np.where(_either_nan(a, b), QNAN, larger)
 
 
-def minimum(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def minimum(a: Patterns, b: Patterns) -> Patterns:
     """IEEE 754-2019 section 9.6 minimum: -0 below +0; `QNAN` if an operand is a NaN. As `add`."""
     _check(a, b)
     smaller = np.where(_order(a) <= _order(b), a, b)
@@ -167,7 +171,7 @@ _COMPARISONS = {
 }
 
 
-def compare(op: Operation, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def compare(op: Operation, a: Patterns, b: Patterns) -> Patterns:
     """`ONE` where the comparison `op` holds, else +0: zeros are equal, with a NaN only `NE` holds.
 
     Raises
@@ -183,17 +187,17 @@ def compare(op: Operation, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.where(holds, ONE, ZERO)
 
 
-def _select(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def _select(a: Patterns, b: Patterns) -> Patterns:
     _check(a, b)
     return np.where(_is_zero(a), ZERO, b)
 
 
-def _pass(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def _pass(a: Patterns, b: Patterns) -> Patterns:
     _check(a, b)
     return a | b & ZERO
 
 
-_OPERATIONS = {
+_OPERATIONS: dict[Operation, Callable[[Patterns, Patterns], Patterns]] = {
     Operation.PASS: _pass,
     Operation.ADD: add,
     Operation.SUB: lambda a, b: add(a, b ^ SIGN_BIT),
@@ -207,7 +211,7 @@ _OPERATIONS = {
 }
 
 
-def operate(op: Operation, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def operate(op: Operation, a: Patterns, b: Patterns) -> Patterns:
     """``a op b`` for every operation of section 5.2.
 
     The value of `MERGE` is that of `SELECT`; `keeps` says where it is not written.
@@ -235,7 +239,7 @@ def operate(op: Operation, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return _OPERATIONS[op](a, b)
 
 
-def keeps(op: Operation, a: np.ndarray) -> np.ndarray:
+def keeps(op: Operation, a: Patterns) -> Mask:
     """Where the destination keeps what it holds: `MERGE` with an `a` of zero. bool, shaped as `a`.
 
     Raises
@@ -247,7 +251,7 @@ def keeps(op: Operation, a: np.ndarray) -> np.ndarray:
     return _is_zero(a) & (Operation(op) == Operation.MERGE)
 
 
-def initial_partials(lanes: int, kind: Reduction) -> np.ndarray:
+def initial_partials(lanes: int, kind: Reduction) -> Patterns:
     """What a reduction that continues none starts from, uint32 of shape (lanes, 8).
 
     Raises
@@ -265,7 +269,7 @@ def _check_kind(kind: Reduction) -> None:
         raise ValueError(f"{kind!r} is not a reduction")
 
 
-def fold(partials: np.ndarray, results: np.ndarray, kind: Reduction) -> np.ndarray:
+def fold(partials: Patterns, results: Patterns, kind: Reduction) -> Patterns:
     """Combine element i of each lane with partial ``i mod 8``, in the order of i.
 
     Parameters
@@ -305,7 +309,7 @@ def fold(partials: np.ndarray, results: np.ndarray, kind: Reduction) -> np.ndarr
     return partials
 
 
-def combine(partials: np.ndarray, kind: Reduction) -> np.ndarray:
+def combine(partials: Patterns, kind: Reduction) -> Patterns:
     """``((p0 o p4) o (p2 o p6)) o ((p1 o p5) o (p3 o p7))`` with add or max, for each lane.
 
     Parameters
@@ -335,5 +339,5 @@ def combine(partials: np.ndarray, kind: Reduction) -> np.ndarray:
     return partials[:, 0]
 
 
-def _join(kind: Reduction, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def _join(kind: Reduction, a: Patterns, b: Patterns) -> Patterns:
     return add(a, b) if kind == Reduction.SUM else maximum(a, b)

@@ -10,6 +10,8 @@ from typing import Self
 
 import numpy as np
 
+from tegula_golden.array_types import Integers, Mask, Patterns
+
 __all__ = ["Function", "Gain", "Table", "evaluate"]
 
 _FRACTION_BITS = 23
@@ -98,7 +100,7 @@ class Function:
     odd: bool = False
     log: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.descriptor < 0:
             raise ValueError(f"descriptor must not be negative, and is {self.descriptor}")
         if self.reduction not in _WINDOW:
@@ -128,17 +130,17 @@ class Table:
         If a field is out of range, or the number of entries or descriptors not a power of two.
     """
 
-    c0: np.ndarray
-    c1: np.ndarray
-    c2: np.ndarray
-    c3: np.ndarray
-    exponent: np.ndarray
-    first: np.ndarray
-    k: np.ndarray
-    gain: np.ndarray
-    constant: np.ndarray
+    c0: Integers
+    c1: Integers
+    c2: Integers
+    c3: Integers
+    exponent: Integers
+    first: Integers
+    k: Integers
+    gain: Integers
+    constant: Integers
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for field in fields(self):
             values = np.array(getattr(self, field.name), dtype=np.int64)
             values.setflags(write=False)
@@ -147,7 +149,7 @@ class Table:
         _check_fields(self, "descriptors", _DESCRIPTOR_FIELDS, signed=False)
 
     @classmethod
-    def from_words(cls, entries: np.ndarray, descriptors: np.ndarray) -> Self:
+    def from_words(cls, entries: Patterns, descriptors: Patterns) -> Self:
         """The table that the records in memory describe; the bits of no field are ignored.
 
         Parameters
@@ -175,29 +177,30 @@ class Table:
         }
         return cls(**signed, **_unpack(descriptors[:, None], _DESCRIPTOR_FIELDS))
 
-    def entry_words(self) -> np.ndarray:
+    def entry_words(self) -> Patterns:
         """The entries as `from_words` takes them: uint32, (number of entries, 4)."""
         return _pack(self, _ENTRY_FIELDS, 4)
 
-    def descriptor_words(self) -> np.ndarray:
+    def descriptor_words(self) -> Patterns:
         """The descriptors as `from_words` takes them: uint32, (number of descriptors,)."""
         return _pack(self, _DESCRIPTOR_FIELDS, 1)[:, 0]
 
     @cached_property
-    def _segment_shift(self) -> np.ndarray:
+    def _segment_shift(self) -> Integers:
         """What a fraction is shifted by to become the offset of an entry; 0 for a constant."""
         return np.where(self.constant == 1, 32, 32 - self.k)
 
     @cached_property
-    def _is_constant(self) -> np.ndarray:
-        return self.constant == 1
+    def _is_constant(self) -> Mask:
+        constant: Mask = self.constant == 1
+        return constant
 
     @cached_property
-    def _gain_sign(self) -> np.ndarray:
+    def _gain_sign(self) -> Integers:
         return _GAIN_SIGN[self.gain]
 
     @cached_property
-    def _gain_shift(self) -> np.ndarray:
+    def _gain_shift(self) -> Integers:
         return _GAIN_SHIFT[self.gain]
 
 
@@ -220,7 +223,7 @@ def _check_fields(
             )
 
 
-def _unpack(words: np.ndarray, layout: tuple[tuple[str, int, int], ...]) -> dict[str, np.ndarray]:
+def _unpack(words: Patterns, layout: tuple[tuple[str, int, int], ...]) -> dict[str, Integers]:
     """Unsigned fields of rows of 32-bit words; a field may reach into the next word."""
     row = np.concatenate([words, np.zeros_like(words[:, :1])], axis=1).astype(np.int64)
     unpacked = {}
@@ -231,7 +234,7 @@ def _unpack(words: np.ndarray, layout: tuple[tuple[str, int, int], ...]) -> dict
     return unpacked
 
 
-def _pack(table: Table, layout: tuple[tuple[str, int, int], ...], count: int) -> np.ndarray:
+def _pack(table: Table, layout: tuple[tuple[str, int, int], ...], count: int) -> Patterns:
     rows = np.zeros((len(getattr(table, layout[0][0])), count + 1), dtype=np.int64)
     for name, start, width in layout:
         word, bit = divmod(start, 32)
@@ -241,7 +244,7 @@ def _pack(table: Table, layout: tuple[tuple[str, int, int], ...], count: int) ->
     return rows[:, :count].astype(np.uint32)
 
 
-def evaluate(table: Table, function: Function, z: np.ndarray) -> np.ndarray:
+def evaluate(table: Table, function: Function, z: Patterns) -> Patterns:
     """fp32 patterns of ``f(z)``.
 
     Parameters
@@ -277,14 +280,11 @@ def evaluate(table: Table, function: Function, z: np.ndarray) -> np.ndarray:
     return results.reshape(z.shape)
 
 
-def _evaluate(table: Table, function: Function, z: np.ndarray) -> np.ndarray:
+def _evaluate(table: Table, function: Function, z: Patterns) -> Patterns:
     pattern = z.astype(np.int64)
     magnitude = pattern & _MAGNITUDE_MASK
-    flip, negative = pattern ^ magnitude, pattern >> 31
-    if function.odd:
-        negative = np.zeros_like(pattern)
-    else:
-        flip = 0
+    sign = pattern ^ magnitude
+    negative = np.zeros_like(pattern) if function.odd else pattern >> 31
 
     n, t, special = _reduce(magnitude, negative, function.reduction)
     offset = np.where(special, 2 * (magnitude != 0) + negative, 4 + _index(n, negative, function))
@@ -298,18 +298,20 @@ def _evaluate(table: Table, function: Function, z: np.ndarray) -> np.ndarray:
         h += n * _LN_2
     gain = table._gain_sign.take(descriptor) * (n >> table._gain_shift.take(descriptor))
     result = _round(h, table.exponent.take(entry) + (gain - _UNIT_BITS))
-    result = np.where(table._is_constant.take(descriptor), c0 & 0xFFFF_FFFF, result) ^ flip
+    result = np.where(table._is_constant.take(descriptor), c0 & 0xFFFF_FFFF, result)
+    if function.odd:
+        result = result ^ sign
     nan = (magnitude > _INFINITY) | (result & _MAGNITUDE_MASK > _INFINITY)
     return np.where(nan, _QUIET_NAN, result).astype(np.uint32)
 
 
-def _bit_length(x: np.ndarray) -> np.ndarray:
+def _bit_length(x: Integers) -> Integers:
     return _POWERS.searchsorted(x, side="right")
 
 
 def _reduce(
-    magnitude: np.ndarray, negative: np.ndarray, reduction: str
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    magnitude: Integers, negative: Integers, reduction: str
+) -> tuple[Integers, Integers, Mask]:
     """Step 2: n, t, and where the argument is a zero or an infinity."""
     field = magnitude >> _FRACTION_BITS
     up = np.where(field == 0, _FRACTION_BITS + 1 - _bit_length(magnitude), 0)
@@ -328,7 +330,7 @@ def _reduce(
     return np.where(special, 0, n), np.where(special, 0, t), special
 
 
-def _index(n: np.ndarray, negative: np.ndarray, function: Function) -> np.ndarray:
+def _index(n: Integers, negative: Integers, function: Function) -> Integers:
     """Step 3: the descriptor of a nonzero finite argument, beyond D + 4."""
     if function.parity:
         index = n & 1
@@ -337,14 +339,14 @@ def _index(n: np.ndarray, negative: np.ndarray, function: Function) -> np.ndarra
     return index + 32 * negative if function.reduction == "float" else index
 
 
-def _polynomial(table: Table, entry: np.ndarray, c0: np.ndarray, t: np.ndarray) -> np.ndarray:
+def _polynomial(table: Table, entry: Integers, c0: Integers, t: Integers) -> Integers:
     """Step 5 without the logarithm: the cubic at `t`, 24 bits of the segment's coordinate."""
     h = table.c2.take(entry) + (table.c3.take(entry) * (t >> 7) >> 15)
     h = table.c1.take(entry) + (h * t >> 24)
     return c0 + (h * t >> 24)
 
 
-def _round(h: np.ndarray, exponent: np.ndarray) -> np.ndarray:
+def _round(h: Integers, exponent: Integers) -> Integers:
     """Step 6 with s = 0: patterns of ``h * 2**exponent``."""
     magnitude = np.abs(h)
     binade = np.maximum(exponent + _bit_length(magnitude) - 1, _MIN_EXPONENT)

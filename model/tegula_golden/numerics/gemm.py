@@ -3,6 +3,7 @@
 import numpy as np
 
 from tegula.formats import FloatFormat
+from tegula_golden.array_types import Codes, Words
 from tegula_golden.numerics.accumulate import PartialSums, accumulate_passes, to_fp32_bits
 from tegula_golden.numerics.cast import cast
 from tegula_golden.numerics.codes import check_codes
@@ -14,8 +15,8 @@ _BLOCK_OUTPUTS = 8192
 
 
 def gemm(
-    a_codes: np.ndarray,
-    b_codes: np.ndarray,
+    a_codes: Codes,
+    b_codes: Codes,
     fmt_a: FloatFormat,
     fmt_b: FloatFormat,
     fmt_out: FloatFormat,
@@ -23,8 +24,8 @@ def gemm(
     saturate: bool = False,
     acc_width: int = 63,
     rows: int = 8,
-    random: np.ndarray | None = None,
-) -> np.ndarray:
+    random: Words | None = None,
+) -> Codes:
     """``A @ B`` as a tile of `rows` partitions computes it (contract section 3.9).
 
     Parameters

@@ -11,6 +11,7 @@ from functools import cache
 import numpy as np
 
 from tegula.xor128 import stream_states
+from tegula_golden.array_types import Patterns
 
 __all__ = ["Generators"]
 
@@ -45,11 +46,11 @@ class Generators:
         return len(self._state)
 
     @property
-    def state(self) -> np.ndarray:
+    def state(self) -> Patterns:
         """A copy of the states: uint32 (lanes, 4), words x, y, z, w."""
         return self._state.copy()
 
-    def set_state(self, state: np.ndarray) -> None:
+    def set_state(self, state: Patterns) -> None:
         """Continue from `state`, of the shape and dtype that the property has.
 
         Any words will do; but a lane whose words are all zero draws zeros for ever.
@@ -73,7 +74,7 @@ class Generators:
         twin.set_state(self._state)
         return twin
 
-    def draw(self, count: int) -> np.ndarray:
+    def draw(self, count: int) -> Patterns:
         """The next `count` numbers of every lane.
 
         Returns
@@ -102,7 +103,7 @@ class Generators:
 
 
 @cache
-def _block_table() -> np.ndarray:
+def _block_table() -> Patterns:
     """uint32 (16, 256, 256): what byte i of a state, if it is b, adds to number j from there."""
     bits = np.arange(8 * _STATE_BYTES)
     basis = np.zeros((len(bits), 4), dtype=np.uint32)
@@ -114,7 +115,7 @@ def _block_table() -> np.ndarray:
     return table
 
 
-def _draw_stepwise(state: np.ndarray, count: int) -> np.ndarray:
+def _draw_stepwise(state: Patterns, count: int) -> Patterns:
     """The next `count` numbers from each row of `state`, by the recurrence itself."""
     numbers = np.empty((len(state), count), dtype=np.uint32)
     x, y, z, w = state.T

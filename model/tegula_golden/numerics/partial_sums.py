@@ -1,8 +1,12 @@
 """PSUM words and their reading as fp32 (contract sections 3.1, 3.6 and 3.7)."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+
+from tegula_golden.array_types import Codes, Integers, Patterns
 
 __all__ = [
     "EXPONENT_BITS",
@@ -52,8 +56,8 @@ class PartialSums:
         If the width is below 29 or not an int, or dtypes or shapes do not fit.
     """
 
-    exponent: np.ndarray
-    significand: np.ndarray
+    exponent: Integers
+    significand: Integers
     acc_width: int
 
     def __post_init__(self) -> None:
@@ -82,7 +86,7 @@ class PartialSums:
         )
 
     @classmethod
-    def from_words(cls, words: np.ndarray, acc_width: int = 63) -> "PartialSums":
+    def from_words(cls, words: NDArray[Any], acc_width: int = 63) -> "PartialSums":
         """Unpack PSUM words (integers of ``9 + acc_width`` bits, any dtype that holds them).
 
         Raises
@@ -91,25 +95,26 @@ class PartialSums:
             If a word is negative or wider than that.
         """
         _check_acc_width(acc_width)
-        words = np.asarray(words, dtype=object)
+        numbers = np.asarray(words, dtype=np.object_)
         limit = 1 << (EXPONENT_BITS + acc_width)
-        for word in words.flat:
+        for word in numbers.reshape(-1).tolist():
             if not 0 <= word < limit:
                 raise ValueError(
                     f"PSUM word must be 0 to 2**{EXPONENT_BITS + acc_width} - 1, not {word}"
                 )
         sign = 1 << (acc_width - 1)
-        field = words & ((1 << acc_width) - 1)
+        field = numbers & ((1 << acc_width) - 1)
         return cls(
-            exponent=(words >> acc_width).astype(np.int64),
+            exponent=(numbers >> acc_width).astype(np.int64),
             significand=((field ^ sign) - sign).astype(significand_dtype(acc_width)),
             acc_width=acc_width,
         )
 
-    def words(self) -> np.ndarray:
+    def words(self) -> NDArray[np.object_]:
         """PSUM words ``exponent << W | significand mod 2**W``, as an object array of int."""
-        field = self.significand.astype(object) & ((1 << self.acc_width) - 1)
-        return self.exponent.astype(object) << self.acc_width | field
+        field = self.significand.astype(np.object_) & ((1 << self.acc_width) - 1)
+        words: NDArray[np.object_] = self.exponent.astype(np.object_) << self.acc_width | field
+        return words
 
 
 def _check_acc_width(acc_width: int) -> None:
@@ -117,7 +122,7 @@ def _check_acc_width(acc_width: int) -> None:
         raise ValueError(f"acc_width must be an int of at least {MIN_ACC_WIDTH}, not {acc_width!r}")
 
 
-def significand_dtype(acc_width: int) -> np.dtype:
+def significand_dtype(acc_width: int) -> np.dtype[Any]:
     """int64 for W up to 64; object (Python integers) for wider significands."""
     return np.dtype(object if acc_width >= _OBJECT_FROM else np.int64)
 
@@ -133,7 +138,7 @@ def _fit_int64(significand: int) -> tuple[int, int]:
     return (-magnitude if significand < 0 else magnitude), cut
 
 
-def _bit_length(magnitude: np.ndarray) -> np.ndarray:
+def _bit_length(magnitude: Codes) -> Integers:
     """Bits of each uint64, 0 for 0."""
     smeared = magnitude.copy()
     for shift in (1, 2, 4, 8, 16, 32):
@@ -141,7 +146,7 @@ def _bit_length(magnitude: np.ndarray) -> np.ndarray:
     return np.bitwise_count(smeared).astype(np.int64)
 
 
-def to_fp32_bits(partial: PartialSums) -> np.ndarray:
+def to_fp32_bits(partial: PartialSums) -> Patterns:
     """Read PSUM words as fp32: the exact value, rounded once to nearest even.
 
     fp32 subnormals are honoured and overflow is infinity. A significand of 0 reads as +0; a nonzero
@@ -155,9 +160,9 @@ def to_fp32_bits(partial: PartialSums) -> np.ndarray:
     significand = partial.significand
     lsb = partial.exponent - _VALUE_OFFSET - partial.acc_width
     if significand.dtype == object:
-        fitted, cut = np.frompyfunc(_fit_int64, 1, 2)(significand)
-        significand = np.asarray(fitted, dtype=object).astype(np.int64)
-        lsb = lsb + np.asarray(cut, dtype=object).astype(np.int64)
+        pairs = [_fit_int64(number) for number in significand.reshape(-1).tolist()]
+        fitted = np.array(pairs, np.int64).reshape(*significand.shape, 2)
+        significand, lsb = fitted[..., 0], lsb + fitted[..., 1]
 
     negative = significand < 0
     field = significand.view(np.uint64)

@@ -7,6 +7,7 @@ import numpy as np
 from tegula.config import TileConfig
 from tegula.formats import FP32, format_by_code
 from tegula.isa.operations import Operation, Reduction, TableKind
+from tegula_golden.array_types import Integers, Patterns
 from tegula_golden.numerics.cast import cast
 from tegula_golden.numerics.fp32 import combine, decode_pattern, fold, initial_partials, operate
 from tegula_golden.numerics.functions import Function, evaluate
@@ -29,7 +30,7 @@ def _function(descriptor: int, flags: tuple[int, int, int, int], low: int) -> Fu
     )
 
 
-def _scalar(state: TileState, fields: dict[str, int], name: str) -> np.ndarray:
+def _scalar(state: TileState, fields: dict[str, int], name: str) -> Patterns:
     """`scale` or `bias` in every partition, N x 1."""
     value = fields[name]
     if not fields[f"{name}_partition"]:
@@ -69,16 +70,14 @@ def activation_apply(state: TileState, fields: dict[str, int]) -> None:
         raise trap
 
 
-def _sum_checks(step: np.ndarray, address: int, config: TileConfig) -> list[Check]:
+def _sum_checks(step: Integers, address: int, config: TileConfig) -> list[Check]:
     """Where the sum goes is checked with the last element."""
     last = step == len(step) - 1
     checks = operand_checks(np.full(len(step), address), FP32.code, config)
     return [Check(check.cause, check.bad & last, check.addresses) for check in checks]
 
 
-def _add_up(
-    state: TileState, fields: dict[str, int], results: np.ndarray, *, finishes: bool
-) -> None:
+def _add_up(state: TileState, fields: dict[str, int], results: Patterns, *, finishes: bool) -> None:
     if not fields["proceed"]:
         state.sums = initial_partials(state.config.n, Reduction.SUM)
     state.sums = fold(state.sums, results, Reduction.SUM)

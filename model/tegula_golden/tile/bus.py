@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 
-import numpy as np
-
 from tegula.config import TileConfig
 from tegula.isa.traps import Trap
+from tegula_golden.array_types import Bytes, Integers, Mask
 
 __all__ = ["Burst", "Bus", "FailedWrite"]
 
@@ -56,7 +55,7 @@ class Bus:
     def __init__(
         self,
         config: TileConfig,
-        memory: np.ndarray,
+        memory: Bytes,
         base: int,
         window: tuple[int, int],
         errors: Sequence[tuple[int, int, Trap]] = (),
@@ -74,7 +73,7 @@ class Bus:
         self.write_beats = 0
         self.failed_write: FailedWrite | None = None
 
-    def beats(self, addresses: np.ndarray, size: int) -> int:
+    def beats(self, addresses: Integers, size: int) -> int:
         """Beats of runs of `size` bytes: the aligned bus words that each touches."""
         last = (addresses + size - 1) // self.beat_bytes
         return int((last - addresses // self.beat_bytes + 1).sum())
@@ -83,7 +82,7 @@ class Bus:
         """Whether `size` bytes from `address` on are inside the window."""
         return self.first <= address and address + size - 1 <= self.last
 
-    def may_fail(self, addresses: np.ndarray, size: int) -> np.ndarray:
+    def may_fail(self, addresses: Integers, size: int) -> Mask:
         """Whether memory does not answer runs of `size` bytes with OKAY throughout."""
         fails = (addresses < self.base) | (addresses + size > self.end)
         for first, last, _ in self.errors:

@@ -16,6 +16,7 @@ from tegula.formats import BF16
 from tegula.isa.instructions import Layout
 from tegula.isa.operations import Accumulate
 from tegula.isa.traps import Trap
+from tegula_golden.array_types import Integers, Words
 from tegula_golden.numerics.cast import cast
 from tegula_golden.numerics.fp32 import add, decode_pattern
 from tegula_golden.tile.bus import Burst, Bus, FailedWrite
@@ -34,9 +35,9 @@ _CHUNK_ELEMENTS = 1 << 20
 class _Runs:
     """Consecutive runs of a descriptor: where each begins, by address in memory and scratchpad."""
 
-    memory: np.ndarray
-    sbuf: np.ndarray
-    partition: np.ndarray
+    memory: Integers
+    sbuf: Integers
+    partition: Integers
 
     def __getitem__(self, selection: slice) -> "_Runs":
         return _Runs(self.memory[selection], self.sbuf[selection], self.partition[selection])
@@ -92,7 +93,7 @@ class _Transfer:
 
     def _store_bytes(self, run: _Runs, elements: int) -> bytes:
         """What the first `elements` elements of a run of a store write."""
-        words = self.state.sbuf.reshape(-1)[self._sbuf_words(run, elements)[0]]
+        words: Words = self.state.sbuf.reshape(-1)[self._sbuf_words(run, elements)[0]]
         if self.element_bytes == 1:
             return words.astype(np.uint8).tobytes()
         if self.accumulate:
@@ -100,7 +101,7 @@ class _Transfer:
             words = self._sums(held.copy().view("<u2"), words)
         return words.astype("<u2").tobytes()
 
-    def _runs(self, index: np.ndarray) -> _Runs:
+    def _runs(self, index: Integers) -> _Runs:
         """The runs with these numbers, axis 1 counting fastest."""
         fields = self.fields
         steps = (
@@ -109,15 +110,16 @@ class _Transfer:
             index // (fields["count1"] * fields["count2"]),
         )
 
-        def walk(start: int, stride: str) -> np.ndarray:
-            return start + sum(
-                step * fields[f"{stride}{axis}"] for axis, step in enumerate(steps, start=1)
-            )
+        def traversed(start: int, stride: str) -> Integers:
+            offsets = np.zeros_like(index)
+            for axis, step in enumerate(steps, start=1):
+                offsets += step * fields[f"{stride}{axis}"]
+            return start + offsets
 
         return _Runs(
-            memory=walk(fields["mem_addr"], "mem_stride"),
-            sbuf=walk(fields["sbuf_addr"], "sbuf_stride"),
-            partition=walk(fields["partition"], "partition_stride"),
+            memory=traversed(fields["mem_addr"], "mem_stride"),
+            sbuf=traversed(fields["sbuf_addr"], "sbuf_stride"),
+            partition=traversed(fields["partition"], "partition_stride"),
         )
 
     def _run_checks(self, runs: _Runs) -> list[Check]:
@@ -155,7 +157,9 @@ class _Transfer:
             return []
         index = int(fails.argmax())
         address = int(runs.memory[index])
-        beat, cause = self.bus.first_failure(address, size)
+        failure = self.bus.first_failure(address, size)
+        assert failure is not None, "a run that may fail does"
+        beat, cause = failure
         if self.store and not self.accumulate:
             cause = self.bus.write_failure(address, size, beat)
         bad = np.arange(len(runs.memory)) == index
@@ -175,8 +179,9 @@ class _Transfer:
                     at = burst.address - bus.base
                     bus.memory[at : at + len(burst.data)] = np.frombuffer(burst.data, np.uint8)
         else:
-            beat, _ = bus.first_failure(address, size)
-            done = max(beat - address, 0) // bus.beat_bytes * bus.beat_bytes
+            failure = bus.first_failure(address, size)
+            assert failure is not None, "the run was found to fail"
+            done = max(failure[0] - address, 0) // bus.beat_bytes * bus.beat_bytes
             if done:
                 self._move(run, done // self.element_bytes, count=False)
         burst_end = failed // bus.burst_bytes * bus.burst_bytes + bus.burst_bytes
@@ -222,7 +227,7 @@ class _Transfer:
             else:
                 sbuf[words] = memory[at] | memory[at + 1].astype(np.uint16) << np.uint16(8)
 
-    def _accumulate(self, address: int, words: np.ndarray) -> None:
+    def _accumulate(self, address: int, words: Integers) -> None:
         """Add a run whose first byte has the offset `address` in memory: destination + source."""
         sbuf = self.state.sbuf.reshape(-1)
         memory = self.bus.memory[address : address + 2 * len(words)]
@@ -238,7 +243,7 @@ class _Transfer:
             at = words[first : first + step]
             sbuf[at] = self._sums(sbuf[at], incoming[first : first + step])
 
-    def _sums(self, held: np.ndarray, incoming: np.ndarray) -> np.ndarray:
+    def _sums(self, held: Words, incoming: Words) -> Words:
         """Words of the sums of two runs of numbers (contract, section 5.7)."""
         if self.accumulate == Accumulate.FP32:
             held, incoming = (np.ascontiguousarray(a).view("<u4") for a in (held, incoming))
@@ -246,7 +251,7 @@ class _Transfer:
         sums = add(decode_pattern(held, BF16.code), decode_pattern(incoming, BF16.code))
         return cast(sums, BF16)
 
-    def _sbuf_words(self, runs: _Runs, elements: int) -> np.ndarray:
+    def _sbuf_words(self, runs: _Runs, elements: int) -> Integers:
         """Places of the elements in the flattened scratchpad, runs x elements."""
         config = self.state.config
         element = np.arange(elements)

@@ -16,6 +16,7 @@ from tegula.config import TileConfig
 from tegula.isa.codec import Decoded, check, decode
 from tegula.isa.instructions import ENGINES, GRANULE_BYTES, Engine, by_opcode
 from tegula.isa.traps import Trap, TrapRecord
+from tegula_golden.array_types import Bytes, Words
 from tegula_golden.numerics.partial_sums import PartialSums
 from tegula_golden.tile.activation import activation_apply, activation_table
 from tegula_golden.tile.bus import Burst, Bus
@@ -185,7 +186,7 @@ class GoldenTile:
                 )
         self._errors = [(first, last, _ERROR_TRAPS[name]) for first, last, name in errors]
 
-    def read_sbuf(self, addr: int, columns: int) -> np.ndarray:
+    def read_sbuf(self, addr: int, columns: int) -> Words:
         """Scratchpad words `addr` to `addr + columns - 1` of every partition: uint16, N x columns.
 
         Raises
@@ -196,7 +197,7 @@ class GoldenTile:
         self._check_range("scratchpad", addr, columns, self.config.sbuf_depth)
         return self._state.sbuf[:, addr : addr + columns].copy()
 
-    def write_sbuf(self, addr: int, words: np.ndarray) -> None:
+    def write_sbuf(self, addr: int, words: Words) -> None:
         """Put `words` (uint16, N x columns) into the scratchpad from `addr` on.
 
         Raises
@@ -230,7 +231,7 @@ class GoldenTile:
 
     def run(
         self,
-        memory: np.ndarray,
+        memory: Bytes,
         *,
         program: int,
         program_bytes: int,
@@ -295,7 +296,7 @@ class GoldenTile:
 
     def _check_arguments(
         self,
-        memory: np.ndarray,
+        memory: Bytes,
         program: int,
         program_bytes: int,
         base: int,

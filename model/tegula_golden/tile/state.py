@@ -7,6 +7,7 @@ import numpy as np
 from tegula.config import TileConfig
 from tegula.formats import BF16, FloatFormat
 from tegula.isa.traps import Trap
+from tegula_golden.array_types import Integers, Mask
 from tegula_golden.numerics.fp32 import PARTIALS
 from tegula_golden.numerics.functions import Table
 from tegula_golden.numerics.generator import Generators
@@ -32,11 +33,11 @@ class Check:
     """One check of every step of an instruction: `bad[i]` traps with `cause` and `addresses[i]`."""
 
     cause: Trap
-    bad: np.ndarray
-    addresses: np.ndarray
+    bad: Mask
+    addresses: Integers
 
 
-def sbuf_check(addresses: np.ndarray, config: TileConfig) -> Check:
+def sbuf_check(addresses: Integers, config: TileConfig) -> Check:
     """Scratchpad addresses must exist."""
     bad = (addresses < 0) | (addresses >= config.sbuf_depth)
     return Check(Trap.SBUF_RANGE, bad, addresses & _SBUF_ADDRESS_MASK)
@@ -111,7 +112,7 @@ class TileState:
         """Begin a program: no PSUM word counts as written."""
         self.written[:] = False
 
-    def psum(self, columns: slice) -> PartialSums:
+    def psum(self, columns: slice | Integers) -> PartialSums:
         """PSUM words of all partitions: views, not copies."""
         return PartialSums(
             exponent=self.exponent[:, columns],

@@ -8,6 +8,7 @@ import numpy as np
 
 from tegula.formats import FloatFormat, format_by_code
 from tegula.isa.traps import Trap
+from tegula_golden.array_types import Codes, Integers, Words
 from tegula_golden.numerics.accumulate import accumulate
 from tegula_golden.numerics.codes import code_dtype
 from tegula_golden.numerics.partial_sums import PartialSums
@@ -16,7 +17,7 @@ from tegula_golden.tile.state import Check, TileState, first_fault, sbuf_check
 __all__ = ["tensor_load", "tensor_matmul"]
 
 
-def _codes(words: np.ndarray, fmt: FloatFormat) -> np.ndarray:
+def _codes(words: Words, fmt: FloatFormat) -> Codes:
     """Codes in scratchpad words: an 8-bit code is the low byte, the high byte is ignored."""
     return (words & np.uint16((1 << fmt.width) - 1)).astype(code_dtype(fmt))
 
@@ -55,9 +56,7 @@ def tensor_matmul(state: TileState, fields: dict[str, int]) -> None:
         raise trap
 
 
-def _multiply(
-    state: TileState, fields: dict[str, int], addresses: np.ndarray, words: slice
-) -> None:
+def _multiply(state: TileState, fields: dict[str, int], addresses: Integers, words: slice) -> None:
     terms = max(state.stationary_rows, fields["rows"])
     moving = state.sbuf[:terms, addresses]
     moving[fields["rows"] :] = 0

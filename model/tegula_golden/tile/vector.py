@@ -9,6 +9,7 @@ from tegula.config import TileConfig
 from tegula.formats import FP32, RAW16, RAW32, format_by_code
 from tegula.isa.operations import Operand, Operation, Reduction, Rounding, Source
 from tegula.isa.traps import Trap
+from tegula_golden.array_types import Codes, Integers, Mask, Patterns, Words
 from tegula_golden.numerics.cast import cast
 from tegula_golden.numerics.fp32 import (
     combine,
@@ -41,7 +42,7 @@ def is_wide(code: int) -> bool:
     return code in (FP32.code, RAW32)
 
 
-def read_words(sbuf: np.ndarray, addresses: np.ndarray, code: int) -> np.ndarray:
+def read_words(sbuf: Words, addresses: Integers, code: int) -> Codes:
     """The words at `addresses` in every partition: uint16, or pairs as uint32, low word first."""
     words = sbuf[:, addresses]
     if is_wide(code):
@@ -49,9 +50,7 @@ def read_words(sbuf: np.ndarray, addresses: np.ndarray, code: int) -> np.ndarray
     return words
 
 
-def write_words(
-    sbuf: np.ndarray, addresses: np.ndarray, codes: np.ndarray, code: int, mask: np.ndarray
-) -> None:
+def write_words(sbuf: Words, addresses: Integers, codes: Codes, code: int, mask: Mask) -> None:
     """Put codes (rows x addresses) where `mask` is set into partitions 0 .. rows - 1."""
     rows = len(codes)
     halves = ((0, codes & 0xFFFF), (1, codes >> 16)) if is_wide(code) else ((0, codes),)
@@ -64,11 +63,11 @@ def write_words(
             sbuf[:rows, address + offset][column] = half[column, index]
 
 
-def _alignment(addresses: np.ndarray, multiple: int) -> Check:
+def _alignment(addresses: Integers, multiple: int) -> Check:
     return Check(Trap.SBUF_ALIGNMENT, addresses % multiple != 0, addresses)
 
 
-def operand_checks(addresses: np.ndarray, code: int, config: TileConfig) -> list[Check]:
+def operand_checks(addresses: Integers, code: int, config: TileConfig) -> list[Check]:
     """Addresses of elements must exist, and be even where an element has two words."""
     checks = [sbuf_check(addresses, config)]
     if is_wide(code):
@@ -95,7 +94,7 @@ class _Compute:
     def _uses(self, number: int, kind: Operand) -> bool:
         return self.operations[number] not in _UNARY and self.kinds[number] == kind
 
-    def _scalar(self, number: int) -> np.ndarray:
+    def _scalar(self, number: int) -> Patterns:
         """The scalar of an operation in every partition, N x 1; zeros where it has none."""
         value = self.fields[f"s{number}"]
         if self._uses(number, Operand.IMMEDIATE):
@@ -113,18 +112,17 @@ class _Compute:
         places = self._places()
         good, trap = first_fault(self._checks(places))
         if good:
-            results, kept = self._compute(slice(0, good))
+            results, kept, random = self._compute(slice(0, good))
             if self.reduction != Reduction.NONE:
                 self._reduce(results, places, finishes=good == len(self.step))
             else:
-                bits = results[: fields["rows"]]
-                random = self.random[: fields["rows"]] if fields["rounding"] else None
-                codes = self._cast(bits, random)
-                self._write(codes, tuple(p[:good] for p in places), ~kept[: fields["rows"]])
+                rows = slice(fields["rows"])
+                codes = self._cast(results[rows], None if random is None else random[rows])
+                self._write(codes, tuple(p[:good] for p in places), ~kept[rows])
         if trap is not None:
             raise trap
 
-    def _places(self) -> tuple[np.ndarray, ...]:
+    def _places(self) -> tuple[Integers, ...]:
         """Address of each result; transposed also its partition."""
         fields, step = self.fields, self.step
         if self.reduction != Reduction.NONE:
@@ -134,7 +132,7 @@ class _Compute:
         group, partition = np.divmod(fields["partition"] + step, self.config.n)
         return fields["dst"] + group * fields["dst_stride"], partition
 
-    def _checks(self, places: tuple[np.ndarray, ...]) -> list[Check]:
+    def _checks(self, places: tuple[Integers, ...]) -> list[Check]:
         fields, config = self.fields, self.config
         checks = []
         if fields["x_source"] == Source.PSUM:
@@ -161,21 +159,16 @@ class _Compute:
             checks.append(Check(Trap.NONE, self.step < 0, self.step))
         return checks + own
 
-    def _compute(self, steps: slice) -> tuple[np.ndarray, np.ndarray]:
-        """Results of elements in all lanes, N x elements, and which of them are not written."""
+    def _compute(self, steps: slice) -> tuple[Patterns, Mask, Words | None]:
+        """Elements of all lanes, N x elements: results, which are not written, random bits."""
         fields = self.fields
-        count = steps.stop
         draws = fields["x_source"] == Source.RANDOM or fields["rounding"] == Rounding.STOCHASTIC
-        numbers = self.state.generators.draw(count) if draws else None
-        x = self._x(steps, numbers)
-        y = None
-        if self.y_used:
-            y = read_words(self.state.sbuf, self.y_at[steps], fields["y_format"])
-            y = decode_pattern(y, fields["y_format"])
-        self.random = None
+        numbers = self.state.generators.draw(steps.stop if draws else 0)
+        x, y = self._x(steps, numbers), self._y(steps)
+        random = None
         if fields["rounding"]:
             source = numbers if fields["rounding"] == Rounding.STOCHASTIC else y
-            self.random = source.astype(np.uint16)
+            random = source.astype(np.uint16)
         kept = np.zeros(x.shape, dtype=bool)
         last = max((n for n in (0, 1) if self.operations[n] != Operation.PASS), default=0)
         for number, op in enumerate(self.operations):
@@ -187,10 +180,17 @@ class _Compute:
                 kept |= keeps(op, x)
             if op != Operation.PASS:
                 x = operate(op, x, operand)
-        return x, kept
+        return x, kept, random
 
-    def _x(self, steps: slice, numbers: np.ndarray | None) -> np.ndarray:
-        """Elements as patterns, N x elements."""
+    def _y(self, steps: slice) -> Patterns:
+        """Second operands as patterns, N x elements; none if they are not used."""
+        code = self.fields["y_format"]
+        if not self.y_used:
+            return np.zeros((self.config.n, 0), dtype=np.uint32)
+        return decode_pattern(read_words(self.state.sbuf, self.y_at[steps], code), code)
+
+    def _x(self, steps: slice, numbers: Patterns) -> Patterns:
+        """First operands as patterns, N x elements; `numbers` are those drawn for them, if any."""
         fields, lanes = self.fields, self.config.n
         addresses = self.x_at[steps]
         if fields["x_source"] == Source.PSUM:
@@ -206,9 +206,7 @@ class _Compute:
         index = (addresses & 0xFFFF).astype(np.uint32) | _INDEX
         return np.broadcast_to(index, (lanes, len(index)))
 
-    def _reduce(
-        self, results: np.ndarray, places: tuple[np.ndarray, ...], *, finishes: bool
-    ) -> None:
+    def _reduce(self, results: Patterns, places: tuple[Integers, ...], *, finishes: bool) -> None:
         state, fields = self.state, self.fields
         if not fields["proceed"]:
             state.partials = initial_partials(self.config.n, self.reduction)
@@ -218,14 +216,14 @@ class _Compute:
             codes = self._cast(total[: fields["rows"]], None)
             self._write(codes, tuple(p[:1] for p in places), np.ones(codes.shape, dtype=bool))
 
-    def _cast(self, bits: np.ndarray, random: np.ndarray | None) -> np.ndarray:
+    def _cast(self, bits: Patterns, random: Words | None) -> Codes:
         code = self.fields["format"]
         if code in (RAW32, RAW16):
             return bits if code == RAW32 else bits & np.uint32(0xFFFF)
         fmt = format_by_code(code)
         return cast(bits, fmt, saturate=bool(self.fields["saturate"]), random=random)
 
-    def _write(self, codes: np.ndarray, places: tuple[np.ndarray, ...], mask: np.ndarray) -> None:
+    def _write(self, codes: Codes, places: tuple[Integers, ...], mask: Mask) -> None:
         sbuf = self.state.sbuf
         if not self.fields["transpose"]:
             write_words(sbuf, places[0], codes, self.fields["format"], mask)
