@@ -28,9 +28,10 @@ sim: .venv/.ready ## cocotb regression; PRESET, SEED, TEST, WAVES
 	@$(PY) -m verif.benches.regress --preset $(PRESET) --seed $(SEED) \
 	    $(if $(TEST),--test '$(TEST)') $(if $(filter 1,$(WAVES)),--waves)
 
-lint: .venv/.ready ## ruff, formatting, and Verilator's lint of the tile; PRESET
+lint: .venv/.ready ## ruff, formatting, types, and Verilator's lint of the tile; PRESET
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check --quiet .
+	@.venv/bin/mypy
 	@$(PY) -m scripts.verilog --preset $(PRESET) --lint
 
 format: .venv/.ready ## format the Python sources
@@ -68,5 +69,5 @@ functions: .venv/.ready ## measure the functions against MPFR and regenerate doc
 	@$(PY) -m scripts.functions
 
 clean: ## remove what was generated (not .venv)
-	rm -rf build sim_build results.xml .pytest_cache .ruff_cache .hypothesis
+	rm -rf build sim_build results.xml .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find hw model sw verif scripts -name __pycache__ -prune -exec rm -rf {} +

@@ -11,13 +11,14 @@ import shutil
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from tegula.config import preset
 from tegula.files import write_text
+from tegula_sw.cli.commands.common import make_device
 from tegula_sw.cli.exits import exit_code
 from tegula_sw.files.outputs import Outputs, check_outputs, save_figure
 from tegula_sw.training.parameters import TrainingSettings
@@ -29,15 +30,15 @@ PICTURE = ROOT / "docs" / "images" / "rounding.png"
 DOCUMENT = ROOT / "docs" / "accuracy.md"
 SEEDS = range(1, 6)
 
-_SLOW = {"lr": 0.001}
+_SLOW = TrainingSettings(lr=0.001)
 EXPERIMENTS = {
-    "bf16": {},
-    "fp8": {"format": "fp8"},
+    "bf16": TrainingSettings(),
+    "fp8": TrainingSettings(format="fp8"),
     "fp32 weights, lr 0.001": _SLOW,
-    "bf16 weights, stochastic, lr 0.001": _SLOW | {"weights": "bf16", "rounding": "sr"},
-    "bf16 weights, nearest even, lr 0.001": _SLOW | {"weights": "bf16"},
+    "bf16 weights, stochastic, lr 0.001": replace(_SLOW, weights="bf16", rounding="sr"),
+    "bf16 weights, nearest even, lr 0.001": replace(_SLOW, weights="bf16"),
 }
-"""Name -> what differs from the defaults: H = 64, B = 32, 20 epochs, SGD 0.9, lr 0.1."""
+"""Name -> settings; the defaults are H = 64, B = 32, 20 epochs, SGD 0.9, lr 0.1."""
 
 _ROUNDING = tuple(EXPERIMENTS)[2:]
 """Those that the picture shows."""
@@ -74,7 +75,7 @@ class Run:
     @property
     def settings(self) -> TrainingSettings:
         """What is trained."""
-        return TrainingSettings(**EXPERIMENTS[self.name], seed=self.seed)
+        return replace(EXPERIMENTS[self.name], seed=self.seed)
 
     @property
     def folder(self) -> Path:
@@ -95,18 +96,15 @@ def execute(run: Run) -> Run:
     """Train, from the beginning."""
     from tegula_sw.training.run import train
 
-    if run.device == "golden":
-        from tegula_sw.devices.golden import GoldenDevice as Device
-    else:
-        from tegula_sw.devices.rtl.device import RtlDevice as Device
     shutil.rmtree(run.folder, ignore_errors=True)
-    train(Device(preset("small")), run.settings, run.folder)
+    train(make_device(run.device, preset("small")), run.settings, run.folder)
     return run
 
 
 def draw(path: Path, device: str) -> None:
     """Accuracy by epoch of the three ways to keep weights: mean, and range of the seeds."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.add_subplot()
@@ -122,7 +120,7 @@ def draw(path: Path, device: str) -> None:
         ylabel="test accuracy, %",
         title="How weights are kept: digits, bf16 operands, SGD with momentum, lr 0.001",
     )
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 2.5, 5, 10], integer=True))
     axes.legend(loc="lower right")
     axes.grid(alpha=0.3)
     save_figure(path, figure, dpi=150)

@@ -8,6 +8,7 @@ import argparse
 import sys
 import time
 from pathlib import Path
+from typing import TypedDict
 
 import numpy as np
 
@@ -34,6 +35,24 @@ TRANSPOSED = {
 BEGIN, END = "<!-- results: written by `make bench` -->", "<!-- end of results -->"
 
 
+Row = TypedDict(
+    "Row",
+    {
+        "size": int,
+        "in": str,
+        "out": str,
+        "transpose_a": bool,
+        "transpose_b": bool,
+        "cycles": int,
+        "utilisation": float,
+        "read_beats": int,
+        "write_beats": int,
+        "cycles_per_second": float,
+    },
+)
+"""A product that was measured."""
+
+
 def measure(
     device: RtlDevice,
     size: int,
@@ -41,7 +60,7 @@ def measure(
     fmt_out: str,
     seed: int,
     transposed: tuple[bool, bool] = (False, False),
-) -> dict:
+) -> Row:
     """Run one cubic GEMM, compare it with golden, and return its row.
 
     `transposed` says whether A and B lie transposed in memory.
@@ -78,6 +97,7 @@ def measure(
     )
     if not np.array_equal(result, golden):
         raise SystemExit(f"bench: {size}^3 {fmt_in} differs from the golden model")
+    assert report.cycles is not None and report.utilisation is not None, "the RTL has a clock"
     return {
         "size": size,
         "in": fmt_in,
@@ -92,7 +112,7 @@ def measure(
     }
 
 
-def table(config_name: str, latency: int, rows: list[dict]) -> str:
+def table(config_name: str, latency: int, rows: list[Row]) -> str:
     """The rows as a Markdown table, sizes down, formats across."""
     config = preset(config_name)
     caption = (
@@ -115,11 +135,11 @@ def table(config_name: str, latency: int, rows: list[dict]) -> str:
     return "\n".join(lines)
 
 
-def _cell(row: dict) -> str:
+def _cell(row: Row) -> str:
     return f"{row['utilisation']:.1%} ({row['cycles']:,} cycles)"
 
 
-def transposed_table(rows: list[dict]) -> str:
+def transposed_table(rows: list[Row]) -> str:
     """The rows as a Markdown table, sizes down, products across."""
     fmt_in, fmt_out = FORMATS[0]
     lines = [

@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tegula.files import write_text
+from tegula_golden.array_types import Floats, Mask, Patterns
 from tegula_golden.numerics.functions import evaluate
 from tegula_sw.cli.exits import exit_code
 from tegula_sw.files.outputs import check_outputs
@@ -20,6 +22,7 @@ from tegula_sw.functions import NAMES, function, pack, records
 from verif.oracles.mpfr import SPECIAL_RESULTS, bf16_steps, exact, ulp_errors
 from verif.stimuli.functions import arguments
 
+Doubles = NDArray[np.float64]
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "functions.md"
 BATCH = 1 << 16
 FORMULAS = {
@@ -92,14 +95,14 @@ class Region:
     """
 
     where: str
-    contains: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    contains: Callable[[Floats, Doubles], Mask]
     absolute: bool = False
     count: int = 0
     worst: float = 0.0
     worst_argument: float = field(default=float("nan"))
     worst_steps: int = 0
 
-    def add(self, x: np.ndarray, values: np.ndarray, results: np.ndarray) -> None:
+    def add(self, x: Floats, values: Doubles, results: Patterns) -> None:
         """Take the errors of these results into account."""
         inside = self.contains(x, values)
         if not inside.any():
@@ -154,8 +157,9 @@ def regions(name: str) -> list[Region]:
     if name == "gelu":
         return [Region("z > -2", lambda x, _: x > -2), *tail]
 
-    def crossing(x: np.ndarray, f: np.ndarray) -> np.ndarray:
-        return (x > -1) & (np.abs(f) < 2**-3)
+    def crossing(x: Floats, f: Doubles) -> Mask:
+        found: Mask = (x > -1) & (np.abs(f) < 2**-3)
+        return found
 
     return [
         Region("z > -2 but for the next rows", lambda x, f: (x > -2) & ~crossing(x, f)),
@@ -173,9 +177,9 @@ def regions(name: str) -> list[Region]:
     ]
 
 
-def batches(name: str, size: int, seed: int) -> Iterator[np.ndarray]:
+def batches(name: str, size: int, seed: int) -> Iterator[Patterns]:
     """All bf16 numbers but zeros, infinities and NaNs as the first batch, then fp32 ones."""
-    drawn = [np.arange(1 << 16, dtype=np.uint32) << 16]
+    drawn: list[Patterns] = [np.arange(1 << 16, dtype=np.uint32) << np.uint32(16)]
     for number in range(-(-size // BATCH) + 1):
         if number:
             drawn = [arguments(np.random.default_rng([seed, NAMES.index(name), number]), BATCH)]

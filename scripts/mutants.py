@@ -13,6 +13,7 @@ import tempfile
 import time
 import tomllib
 from pathlib import Path
+from typing import TypedDict
 
 from tegula_sw.cli.exits import exit_code
 
@@ -21,7 +22,17 @@ COPIED = ("hw", "model", "sw", "verif", "docs", "pyproject.toml")
 PYTEST_FAILED_TESTS = 1
 
 
-def plant(folder: Path, mutant: dict) -> None:
+class Mutant(TypedDict):
+    """A bug: where a text of a file is replaced, and the tests that must find it."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: list[str]
+
+
+def plant(folder: Path, mutant: Mutant) -> None:
     """Apply `mutant` to the sources in `folder`.
 
     Raises
@@ -39,7 +50,7 @@ def plant(folder: Path, mutant: dict) -> None:
     path.write_text(text.replace(mutant["old"], mutant["new"]))
 
 
-def run_tests(mutant: dict | None, tests: list[str]) -> tuple[int, str]:
+def run_tests(mutant: Mutant | None, tests: list[str]) -> tuple[int, str]:
     """Run `tests` on a copy of the sources with `mutant`; exit code and the last line of pytest."""
     with tempfile.TemporaryDirectory(prefix="mutant-") as name:
         folder = Path(name)
@@ -68,7 +79,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--mutant", metavar="NAME", help="only those whose name contains NAME")
     options = parser.parse_args(arguments)
-    table = tomllib.loads((ROOT / "verif" / "mutants.toml").read_text())["mutant"]
+    table: list[Mutant] = tomllib.loads((ROOT / "verif" / "mutants.toml").read_text())["mutant"]
     chosen = [m for m in table if options.mutant is None or options.mutant in m["name"]]
     if not chosen:
         names = ", ".join(m["name"] for m in table)

@@ -28,10 +28,12 @@ PRESET = preset("small")
 DOCUMENT = ROOT / "docs" / "training.md"
 PICTURE = ROOT / "docs" / "images" / "training_step.png"
 STEPS = {
-    "bf16, SGD": {},
-    "fp8, SGD": {"format": "fp8"},
-    "bf16, SGD, bf16 weights with stochastic rounding": {"weights": "bf16", "rounding": "sr"},
-    "bf16, AdamW": {"optimizer": "adamw"},
+    "bf16, SGD": TrainingSettings(),
+    "fp8, SGD": TrainingSettings(format="fp8"),
+    "bf16, SGD, bf16 weights with stochastic rounding": TrainingSettings(
+        weights="bf16", rounding="sr"
+    ),
+    "bf16, AdamW": TrainingSettings(optimizer="adamw"),
 }
 FIGURES = "<!-- figures: written by `make step` -->", "<!-- end of figures -->"
 TABLE = "<!-- table: written by `make step` -->", "<!-- end of table -->"
@@ -71,6 +73,7 @@ def run_steps(name: str, settings: TrainingSettings, recorder: Recorder | None) 
         cycles = session.step(*batch).cycles
     finally:
         device.close()
+    assert cycles is not None, "the RTL has a clock"
     return Measured(name, cycles, session.classifier.step_macs)
 
 
@@ -101,7 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and write."""
     argparse.ArgumentParser(description=__doc__).parse_args(arguments)
     check_outputs(*(("an output", str(path)) for path in (PICTURE, DOCUMENT, README)))
-    steps = [run_steps(name, TrainingSettings(**more), None) for name, more in STEPS.items()]
+    steps = [run_steps(name, settings, None) for name, settings in STEPS.items()]
     recorder = Recorder(label="training step")
     recorded = run_steps("bf16, SGD", TrainingSettings(), recorder)
     if recorded.cycles != steps[0].cycles:

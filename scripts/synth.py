@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections import Counter
 from pathlib import Path
+from typing import NotRequired, TypedDict
 
 from amaranth.lib import wiring
 
@@ -57,7 +58,16 @@ be, which makes a multiplexer of registers twice as large.
 """
 
 
-def synthesise(verilog: Path, top: str, options: str, folder: Path) -> dict[str, Counter]:
+class Report(TypedDict):
+    """Content of the JSON file: resources by block, and of parts that were placed and routed."""
+
+    blocks: dict[str, dict[str, int]]
+    fits_ecp5_85k: bool
+    device: dict[str, int]
+    place_and_route: NotRequired[dict[str, dict[str, float]]]
+
+
+def synthesise(verilog: Path, top: str, options: str, folder: Path) -> dict[str, Counter[str]]:
     """Cells by module, of their own, submodules counted under their names."""
     Path(folder, "in.v").write_text(verilog.read_text())
     run_yosys(FLOW.format(top=top, options=options), folder)
@@ -70,9 +80,9 @@ def synthesise(verilog: Path, top: str, options: str, folder: Path) -> dict[str,
     }
 
 
-def inclusive(modules: dict[str, Counter], top: str) -> Counter:
+def inclusive(modules: dict[str, Counter[str]], top: str) -> Counter[str]:
     """Primitive cells of `top` with everything below it."""
-    total = Counter()
+    total: Counter[str] = Counter()
     for cell, count in modules[top].items():
         if cell in modules:
             for below, each in inclusive(modules, cell).items():
@@ -82,7 +92,7 @@ def inclusive(modules: dict[str, Counter], top: str) -> Counter:
     return total
 
 
-def resources(cells: Counter) -> dict[str, int]:
+def resources(cells: Counter[str]) -> dict[str, int]:
     """The columns of the table: LUT4 sites, and what is counted in cells."""
     counts = {name: sum(cells[kind] for kind in kinds) for name, kinds in RESOURCES.items()}
     return {"sites": sum(each * counts[name] for name, each in LUTS_OF.items()), **counts}
@@ -100,7 +110,7 @@ def table(rows: dict[str, dict[str, int]]) -> str:
     return "\n".join(lines)
 
 
-def report_tile(config: TileConfig) -> dict:
+def report_tile(config: TileConfig) -> Report:
     """Synthesise the tile, hierarchy kept; blocks are the modules right below the top."""
     top = f"tegula_{config.name}"
     with tempfile.TemporaryDirectory() as folder:
@@ -117,7 +127,7 @@ def report_tile(config: TileConfig) -> dict:
     return {"blocks": rows, "fits_ecp5_85k": fits, "device": ECP5_85K}
 
 
-def place_and_route(component: wiring.Component, name: str) -> dict:
+def place_and_route(component: wiring.Component, name: str) -> dict[str, float]:
     """Synthesise `component` flat, place and route it, and return resources and clock rate."""
     with tempfile.TemporaryDirectory() as text:
         folder = Path(text)
@@ -139,7 +149,7 @@ def place_and_route(component: wiring.Component, name: str) -> dict:
     }
 
 
-def pe_table(figures: dict) -> str:
+def pe_table(figures: dict[str, dict[str, float]]) -> str:
     """Table for the README: PE and 4 x 4 array, per multiply-accumulate."""
     lines = [
         "| | MACs | LUT4 a MAC | CCU2C a MAC | FF a MAC | DSP a MAC | fmax |",
@@ -152,7 +162,7 @@ def pe_table(figures: dict) -> str:
     return "\n".join(lines)
 
 
-def lane_table(figures: dict) -> str:
+def lane_table(figures: dict[str, dict[str, float]]) -> str:
     """Table for the README: the lanes of the engines."""
     lines = ["| | LUT4 sites | FF | DSP | BRAM | fmax |", "|---|---|---|---|---|---|"]
     for name in ("vector lane", "activation lane"):
@@ -182,7 +192,8 @@ def main(arguments: list[str] | None = None) -> int:
     print(f"{config.name}: {verdict} ECP5-85K ({ECP5_85K})")
     if options.pnr:
         tiny = preset("tiny", acc_width=config.acc_width)
-        report["place_and_route"] = figures = {}
+        figures: dict[str, dict[str, float]] = {}
+        report["place_and_route"] = figures
         for name, component in (
             ("PE", ProcessingElement(config)),
             ("4 x 4 array", SystolicArray(tiny)),

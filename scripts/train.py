@@ -20,11 +20,13 @@ FOLDER = ROOT / "build" / "train"
 DEVICES = ("rtl", "golden")
 
 
-def start(device: str, more: Sequence[str]) -> subprocess.Popen:
+def start(device: str, more: Sequence[str]) -> subprocess.Popen[bytes]:
     """`tegula train` on a device; the RTL's progress is shown."""
     command = [sys.executable, "-m", "tegula_sw.cli.parser", "train", "digits", "--device", device]
-    quiet = {} if device == "rtl" else {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
-    return subprocess.Popen([*command, "--out", str(FOLDER / device), *more], **quiet)
+    command += ["--out", str(FOLDER / device), *more]
+    if device == "rtl":
+        return subprocess.Popen(command)
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -46,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     epochs = {device: read_log(FOLDER / device / "log.json")["epochs"] for device in DEVICES}
     hashes = {device: [epoch.sha256 for epoch in epochs[device]] for device in DEVICES}
     alike = sum(a == b for a, b in zip(*hashes.values(), strict=True))
-    cycles = sum(epoch.cycles for epoch in epochs["rtl"])
+    cycles = sum(epoch.cycles or 0 for epoch in epochs["rtl"])
     print(
         f"{alike} of {len(hashes['rtl'])} epochs have the same weights on both devices;"
         f" RTL {seconds['rtl']:.0f} s beside golden, {cycles:,} cycles of training,"

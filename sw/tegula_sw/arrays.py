@@ -5,18 +5,24 @@ import math
 import warnings
 from pathlib import Path
 from types import SimpleNamespace
-from typing import BinaryIO
+from typing import IO, Any
 from zipfile import ZIP_STORED, ZipFile
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tegula.formats import FloatFormat
+from tegula_golden.array_types import Codes, Patterns
 from tegula_golden.numerics.cast import cast
 from tegula_golden.numerics.codes import code_dtype
 from tegula_sw.files.inputs import opened
 from tegula_sw.files.outputs import open_output
 
+AnyArray = NDArray[Any]
+"""An array of a user, of which the dtype is not yet known."""
+
 __all__ = [
+    "AnyArray",
     "archive_bytes",
     "codes_from_array",
     "float_codes",
@@ -37,7 +43,7 @@ _FP32_NAN = 0x7FC0_0000
 _CHUNK_BYTES = 1 << 24
 
 
-def odd_fp32_bits(values: np.ndarray) -> np.ndarray:
+def odd_fp32_bits(values: NDArray[np.float64]) -> Patterns:
     """float64 -> fp32 bit patterns, rounded to odd.
 
     Round to odd cuts, and sets the last bit if anything was cut off. A later rounding to a format
@@ -78,11 +84,11 @@ def odd_fp32_bits(values: np.ndarray) -> np.ndarray:
     return rounded.astype(np.uint32) | sign
 
 
-def _described(name: str, array: np.ndarray) -> str:
+def _described(name: str, array: AnyArray) -> str:
     return f"{name} {array.shape} has dtype {array.dtype}"
 
 
-def fp32_bits(name: str, array: np.ndarray) -> np.ndarray:
+def fp32_bits(name: str, array: AnyArray) -> Patterns:
     """Bit patterns of a float32 array, or of a uint32 array that holds them already.
 
     Raises
@@ -97,7 +103,7 @@ def fp32_bits(name: str, array: np.ndarray) -> np.ndarray:
     return native.view(np.uint32)
 
 
-def float_codes(name: str, array: np.ndarray, fmt: FloatFormat) -> np.ndarray:
+def float_codes(name: str, array: AnyArray, fmt: FloatFormat) -> Codes:
     """Codes of a float array of any precision, rounded once to nearest even, saturating.
 
     float16, float32, float64, bfloat16 and the float8 types of ml_dtypes are taken; a NaN keeps its
@@ -121,7 +127,7 @@ def float_codes(name: str, array: np.ndarray, fmt: FloatFormat) -> np.ndarray:
     return cast(bits.reshape(array.shape), fmt, saturate=True).astype(code_dtype(fmt))
 
 
-def _is_ml_dtype(dtype: np.dtype) -> bool:
+def _is_ml_dtype(dtype: np.dtype[Any]) -> bool:
     import ml_dtypes
 
     try:
@@ -131,7 +137,7 @@ def _is_ml_dtype(dtype: np.dtype) -> bool:
     return dtype.itemsize <= 2
 
 
-def codes_from_array(name: str, array: np.ndarray, fmt: FloatFormat) -> np.ndarray:
+def codes_from_array(name: str, array: AnyArray, fmt: FloatFormat) -> Codes:
     """Codes of an operand: a float array is cast, an unsigned array holds them already.
 
     Parameters
@@ -167,7 +173,7 @@ def codes_from_array(name: str, array: np.ndarray, fmt: FloatFormat) -> np.ndarr
     return np.ascontiguousarray(float_codes(name, array, fmt))
 
 
-def load_array(path: Path | str) -> np.ndarray:
+def load_array(path: Path | str) -> AnyArray:
     """The array in an .npy file; see `read_array`.
 
     Raises
@@ -179,7 +185,7 @@ def load_array(path: Path | str) -> np.ndarray:
         return read_array(path, file)
 
 
-def read_array(path: Path | str, file: BinaryIO) -> np.ndarray:
+def read_array(path: Path | str, file: IO[bytes]) -> AnyArray:
     """The array in the next bytes of a file in the .npy format (NEP 1, versions 1 and 2).
 
     Order and byte order may be any. Nothing is allocated that the file does not fill.
@@ -209,7 +215,7 @@ def read_array(path: Path | str, file: BinaryIO) -> np.ndarray:
         raise ValueError(f"{path} is not a readable .npy file: {error}") from None
 
 
-def read_member(archive: ZipFile, name: str) -> np.ndarray:
+def read_member(archive: ZipFile, name: str) -> AnyArray:
     """An array in an .npz file that is not compressed, so that none is larger than the file.
 
     Raises
@@ -226,10 +232,10 @@ def read_member(archive: ZipFile, name: str) -> np.ndarray:
         return read_array(f"its {name}", file)
 
 
-def archive_bytes(**arrays: np.ndarray) -> memoryview:
+def archive_bytes(**arrays: AnyArray) -> memoryview:
     """The content of an .npz file that is not compressed."""
     file = io.BytesIO()
-    np.savez(file, **arrays)
+    np.savez(file, allow_pickle=False, **arrays)
     return file.getbuffer()
 
 
@@ -238,7 +244,7 @@ def _cut(value: object) -> str:
     return text if len(text) <= 100 else f"{text[:100]} ..."
 
 
-def _read_header(path: Path | str, file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype]:
+def _read_header(path: Path | str, file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     """Shape, whether it is in Fortran's order, and dtype."""
     readers = {
         (1, 0): np.lib.format.read_array_header_1_0,
@@ -260,7 +266,7 @@ def _read_header(path: Path | str, file: BinaryIO) -> tuple[tuple[int, ...], boo
     return shape, in_fortran_order, dtype
 
 
-def _read_exactly(path: Path | str, file: BinaryIO, size: int) -> bytearray:
+def _read_exactly(path: Path | str, file: IO[bytes], size: int) -> bytearray:
     """The next bytes of a file, which may be a pipe."""
     data = bytearray()
     while chunk := file.read(min(_CHUNK_BYTES, size - len(data))):
@@ -270,7 +276,7 @@ def _read_exactly(path: Path | str, file: BinaryIO, size: int) -> bytearray:
     return data
 
 
-def save_array(path: Path | str, array: np.ndarray) -> None:
+def save_array(path: Path | str, array: AnyArray) -> None:
     """Write an .npy file to exactly this path; see `outputs.open_output`."""
     with open_output(path) as file:
         # Of a true file numpy would take the descriptor, and lose the cause of an error.

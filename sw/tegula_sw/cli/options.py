@@ -1,10 +1,29 @@
 """Options that commands share, and those of matrix products."""
 
 import argparse
+from typing import NoReturn, TypeAlias
 
 from tegula.config import PRESETS
 
-__all__ = ["add_device", "add_gemm", "add_preset", "add_profile", "count"]
+__all__ = ["Parser", "Subparsers", "add_device", "add_gemm", "add_preset", "add_profile", "count"]
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are raised."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise the error.
+
+        Raises
+        ------
+        ValueError
+            Always.
+        """
+        raise ValueError(message)
+
+
+Subparsers: TypeAlias = "argparse._SubParsersAction[Parser]"
+"""The commands of a parser, as `add_subparsers` returns them."""
 
 
 def _probability(text: str) -> float:
@@ -56,7 +75,7 @@ def add_device(parser: argparse.ArgumentParser, default: str) -> None:
     add_preset(parser)
 
 
-def add_gemm(subparsers: argparse._SubParsersAction) -> None:
+def add_gemm(subparsers: Subparsers) -> None:
     """Add the command gemm."""
     parser = subparsers.add_parser(
         "gemm",
@@ -78,7 +97,7 @@ def add_gemm(subparsers: argparse._SubParsersAction) -> None:
     _add_trace(parser)
 
 
-def add_profile(subparsers: argparse._SubParsersAction) -> None:
+def add_profile(subparsers: Subparsers) -> None:
     """Add the command profile."""
     parser = subparsers.add_parser(
         "profile",

@@ -11,7 +11,15 @@ from functools import partial
 from typing import NoReturn
 
 from tegula_sw.cli.exits import exit_code
-from tegula_sw.cli.options import add_device, add_gemm, add_preset, add_profile, count
+from tegula_sw.cli.options import (
+    Parser,
+    Subparsers,
+    add_device,
+    add_gemm,
+    add_preset,
+    add_profile,
+    count,
+)
 from tegula_sw.files.outputs import print_text
 
 __all__ = ["main"]
@@ -21,13 +29,6 @@ A path - of an output is standard output. Outputs are replaced whole: after an e
 as it was. Exit codes: 0; 1 if the work failed; 2 for bad input; 130 after Ctrl-C; 141 if nobody
 reads standard output any more.
 """
-
-
-class _Parser(argparse.ArgumentParser):
-    """A parser whose errors are raised."""
-
-    def error(self, message: str) -> NoReturn:
-        raise ValueError(message)
 
 
 class _Version(argparse.Action):
@@ -40,7 +41,7 @@ class _Version(argparse.Action):
         parser.exit()
 
 
-def _add_cast(subparsers: argparse._SubParsersAction) -> None:
+def _add_cast(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser(
         "cast",
         help="float32 to codes",
@@ -67,7 +68,7 @@ def _add_cast(subparsers: argparse._SubParsersAction) -> None:
     add_device(parser, "golden")
 
 
-def _add_eval(subparsers: argparse._SubParsersAction) -> None:
+def _add_eval(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser(
         "eval",
         help="elementwise operations and functions of float32 arrays",
@@ -86,7 +87,7 @@ def _add_eval(subparsers: argparse._SubParsersAction) -> None:
     add_device(parser, "golden")
 
 
-def _add_info(subparsers: argparse._SubParsersAction) -> None:
+def _add_info(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser(
         "info",
         help="sizes, widths, latencies and guarantees of a preset",
@@ -96,7 +97,7 @@ def _add_info(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--json", metavar="REPORT", help="write them as JSON; - is stdout")
 
 
-def _add_assembler(subparsers: argparse._SubParsersAction) -> None:
+def _add_assembler(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser(
         "asm",
         help="assemble a program",
@@ -121,7 +122,7 @@ def _learning_rate(text: str) -> float:
         ) from None
 
 
-def _add_train(subparsers: argparse._SubParsersAction) -> None:
+def _add_train(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser(
         "train",
         help="train a classifier, every step of it on the tile",
@@ -178,10 +179,10 @@ def _add_train(subparsers: argparse._SubParsersAction) -> None:
 
 def _parser() -> tuple[argparse.ArgumentParser, Collection[str]]:
     """The parser, and the names of the commands."""
-    parser = _Parser(prog="tegula", description="Run jobs on a Tegula training tile.", epilog=_ENDS)
+    parser = Parser(prog="tegula", description="Run jobs on a Tegula training tile.", epilog=_ENDS)
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and end")
     subparsers = parser.add_subparsers(
-        dest="command", required=True, metavar="COMMAND", parser_class=_Parser
+        dest="command", required=True, metavar="COMMAND", parser_class=Parser
     )
     add_gemm(subparsers)
     add_profile(subparsers)

@@ -1,14 +1,22 @@
 """One interface for the two devices that run tile programs."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-import numpy as np
-
 from tegula.config import TileConfig
 from tegula.isa.traps import TrapRecord
+from tegula_golden.array_types import Bytes
 
-__all__ = ["Device", "RunResult", "TileTrapError", "TrapRecord", "device_name", "run_well"]
+__all__ = [
+    "Device",
+    "RunResult",
+    "TileTrapError",
+    "TrapRecord",
+    "device_name",
+    "run_well",
+    "total_cycles",
+]
 
 
 class TileTrapError(RuntimeError):
@@ -53,7 +61,7 @@ class Device(Protocol):
 
     def run(
         self,
-        memory: np.ndarray,
+        memory: Bytes,
         *,
         program: int,
         program_bytes: int,
@@ -89,8 +97,14 @@ def device_name(device: Device) -> str:
     return type(device).__name__.removesuffix("Device").lower()
 
 
+def total_cycles(cycles: Sequence[int | None]) -> int | None:
+    """Sum of the cycles of programs; None on a device without a clock."""
+    known = [number for number in cycles if number is not None]
+    return sum(known) if len(known) == len(cycles) else None
+
+
 def run_well(
-    device: Device, memory: np.ndarray, program: int, program_bytes: int, *, base: int = 0
+    device: Device, memory: Bytes, program: int, program_bytes: int, *, base: int = 0
 ) -> RunResult:
     """Run a program that is meant to end well; parameters are those of `Device.run`.
 

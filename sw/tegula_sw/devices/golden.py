@@ -2,9 +2,8 @@
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from tegula.config import TileConfig
+from tegula_golden.array_types import Bytes
 from tegula_golden.tile.simulator import GoldenTile
 from tegula_sw.devices.base import RunResult
 
@@ -35,7 +34,7 @@ class GoldenDevice:
 
     def run(
         self,
-        memory: np.ndarray,
+        memory: Bytes,
         *,
         program: int,
         program_bytes: int,

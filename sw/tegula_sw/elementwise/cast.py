@@ -12,6 +12,7 @@ from tegula.config import TileConfig
 from tegula.formats import FP32, RAW16, FloatFormat
 from tegula.isa.instructions import Engine
 from tegula.isa.operations import Rounding, Source
+from tegula_golden.array_types import Codes, Patterns, Words
 from tegula_golden.numerics.codes import code_dtype
 from tegula_sw.devices.base import Device, run_well
 from tegula_sw.elementwise.partitioned import spread
@@ -160,12 +161,12 @@ def build_cast(
 
 def cast_on_device(
     device: Device,
-    bits: np.ndarray,
+    bits: Patterns,
     fmt: FloatFormat,
     *,
     saturate: bool = False,
-    random: np.ndarray | None = None,
-) -> np.ndarray:
+    random: Words | None = None,
+) -> Codes:
     """Codes of `fmt` of fp32 bit patterns, cast by the tile.
 
     Parameters

@@ -14,6 +14,7 @@ from tegula.config import TileConfig
 from tegula.formats import FP32, RAW32
 from tegula.isa.instructions import Engine
 from tegula.isa.operations import Operand, Operation, Source
+from tegula_golden.array_types import Patterns
 from tegula_golden.numerics.fp32 import operate
 from tegula_golden.numerics.functions import evaluate
 from tegula_sw.devices.base import Device, run_well
@@ -121,7 +122,10 @@ class _Kernel:
             yield from move(Engine.LOAD, self._addresses.x, FP32.width, x)
             if self._addresses.y is not None:
                 yield from move(Engine.LOAD, self._addresses.y, FP32.width, y)
-            yield self._apply(block, x) if self._table else self._compute(block, x, y)
+            if self._table is not None:
+                yield self._apply(self._table, block, x)
+            else:
+                yield self._compute(block, x, y)
             yield from move(Engine.STORE, self._addresses.result, FP32.width, x)
 
     def _compute(self, block: Block, x: int, y: int) -> Op:
@@ -144,7 +148,7 @@ class _Kernel:
         }
         return Op("vector.compute", fields | operand, block.columns, _LATENCY)
 
-    def _apply(self, block: Block, x: int) -> Op:
+    def _apply(self, table: TableRecords, block: Block, x: int) -> Op:
         """The activation engine's instruction."""
         fields = {
             "rows": block.partitions,
@@ -156,7 +160,7 @@ class _Kernel:
             "dst_stride": 2,
         }
         interval = max(_ACTIVATION_INTERVAL, self._config.n // self._config.activation_lanes)
-        fields |= apply_fields(self._table.functions[self._name])
+        fields |= apply_fields(table.functions[self._name])
         return Op("activation.apply", fields, block.columns * interval, _LATENCY)
 
 
@@ -195,7 +199,7 @@ def build_evaluate(
     return assemble_ordered(config, _Kernel(config, name, count, addresses, table).ops())
 
 
-def _check(name: str, x: np.ndarray, y: np.ndarray | None) -> None:
+def _check(name: str, x: Patterns, y: Patterns | None) -> None:
     check_arity(name, y is not None)
     for operand, array in (("x", x), ("y", y)):
         if array is not None and array.dtype != np.uint32:
@@ -205,11 +209,11 @@ def _check(name: str, x: np.ndarray, y: np.ndarray | None) -> None:
 
 
 def _in_parts(
-    part: Callable[..., np.ndarray],
-    x: np.ndarray,
-    y: np.ndarray | None,
+    part: Callable[..., Patterns],
+    x: Patterns,
+    y: Patterns | None,
     progress: Callable[[int, int], None] | None,
-) -> np.ndarray:
+) -> Patterns:
     """``part`` of at most `_MAX_ELEMENTS` elements of x, and y, at a time."""
     operands = [array.reshape(-1) for array in (x, y) if array is not None]
     results = np.empty(x.size, np.uint32)
@@ -224,11 +228,11 @@ def _in_parts(
 
 def evaluate_golden(
     name: str,
-    x: np.ndarray,
-    y: np.ndarray | None = None,
+    x: Patterns,
+    y: Patterns | None = None,
     *,
     progress: Callable[[int, int], None] | None = None,
-) -> np.ndarray:
+) -> Patterns:
     """What `evaluate_on_device` gives on every device, from the golden arithmetic without a tile.
 
     Parameters and errors are those of `evaluate_on_device`.
@@ -250,7 +254,7 @@ class _Evaluator:
         self._device, self._name = device, name
         self._programs: dict[int, bytes] = {}
 
-    def run(self, x: np.ndarray, y: np.ndarray | None = None) -> np.ndarray:
+    def run(self, x: Patterns, y: Patterns | None = None) -> Patterns:
         """Results for one-dimensional operands."""
         device, name, image = self._device, self._name, MemoryImage()
         table = TableRecords.add(device.config, [name], image) if name in NAMES else None
@@ -271,11 +275,11 @@ class _Evaluator:
 def evaluate_on_device(
     device: Device,
     name: str,
-    x: np.ndarray,
-    y: np.ndarray | None = None,
+    x: Patterns,
+    y: Patterns | None = None,
     *,
     progress: Callable[[int, int], None] | None = None,
-) -> np.ndarray:
+) -> Patterns:
     """An operation of section 5.2 or a function of section 5.5, element by element, by the tile.
 
     Parameters

@@ -15,6 +15,7 @@ import numpy as np
 
 from tegula.config import TileConfig
 from tegula.isa.instructions import Engine, Layout
+from tegula_golden.array_types import Codes
 from tegula_sw.devices.base import Device, run_well
 from tegula_sw.gemm.plan import balanced
 from tegula_sw.program.ordering import assemble_ordered
@@ -153,7 +154,7 @@ def build_transpose(
     return assemble_ordered(config, _Kernel(config, shape, code_bytes, addresses).ops())
 
 
-def transpose_on_device(device: Device, codes: np.ndarray) -> np.ndarray:
+def transpose_on_device(device: Device, codes: Codes) -> Codes:
     """The transpose of a matrix of codes, made by the tile; every pattern stays what it is.
 
     Parameters

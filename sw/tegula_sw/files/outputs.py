@@ -227,7 +227,7 @@ class Outputs:
         The same, if all that failed had a value that cannot be.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._written: list[str] = []
         self._failures: list[OSError | ValueError] = []
 

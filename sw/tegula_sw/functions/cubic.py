@@ -99,7 +99,8 @@ def _least_exponent(coefficients: list[mpfr]) -> int:
         for c, width, unit in zip(coefficients, _WIDTHS, _UNIT_BITS, strict=True)
         if c != 0
     ]
-    return max([_EXPONENTS[0], *needed])
+    least: int = max([_EXPONENTS[0], *needed])
+    return least
 
 
 def _quantise(coefficients: list[mpfr], exponent: int) -> Entry:

@@ -29,8 +29,8 @@ _ZERO = Piece.of_pattern(0)
 _MINUS_ZERO = Piece.of_pattern(0x8000_0000)
 _HALF = Piece.of_pattern(0x3F00_0000)
 _UNITY = Piece.of_pattern(0x3F80_0000)
-_INFINITY = Piece.of_pattern(FP32.infinity)
-_MINUS_INFINITY = Piece.of_pattern(0x8000_0000 | FP32.infinity)
+_INFINITY = Piece.of_pattern(0x7F80_0000)
+_MINUS_INFINITY = Piece.of_pattern(0xFF80_0000)
 _NAN = Piece.of_pattern(FP32.nan)
 _LARGEST_POWER = Piece.of_pattern(0x7F00_0000)
 
@@ -114,20 +114,21 @@ def _recip() -> FunctionSpec:
     return _float_function("recip", specials, _ANY_N_FLOAT, [reciprocal], odd=True)
 
 
+def _even_odd(g: Callable[[mpfr], mpfr], gain: Gain) -> list[Piece]:
+    """A function of the root of its argument, for even n and for odd n."""
+    fractions = [lambda f: g(1 + f), lambda f: g(2 * (1 + f))]
+    return [_fitted(fraction, _MEDIUM, gain) for fraction in fractions]
+
+
 def _rsqrt() -> FunctionSpec:
     specials = (_INFINITY, _MINUS_INFINITY, _ZERO, _NAN)
-    even_odd = [
-        _fitted(lambda f, m=m: gmpy2.rec_sqrt(m * (1 + f)), _MEDIUM, Gain.MINUS_HALF_N)
-        for m in (1, 2)
-    ]
+    even_odd = _even_odd(gmpy2.rec_sqrt, Gain.MINUS_HALF_N)
     return _float_function("rsqrt", specials, 0, even_odd, [_NAN, _NAN], parity=True)
 
 
 def _sqrt() -> FunctionSpec:
     specials = (_ZERO, _MINUS_ZERO, _INFINITY, _NAN)
-    even_odd = [
-        _fitted(lambda f, m=m: gmpy2.sqrt(m * (1 + f)), _MEDIUM, Gain.HALF_N) for m in (1, 2)
-    ]
+    even_odd = _even_odd(gmpy2.sqrt, Gain.HALF_N)
     return _float_function("sqrt", specials, 0, even_odd, [_NAN, _NAN], parity=True)
 
 

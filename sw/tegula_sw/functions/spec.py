@@ -38,7 +38,7 @@ class Piece:
     gain: Gain = Gain.NONE
     constant: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         count = len(self.entries)
         if count < 1 or count & (count - 1):
             raise ValueError(f"a piece must have a power of two of entries, not {count}")

@@ -37,27 +37,39 @@ _VECTOR_OVERHEAD = 4
 
 
 @dataclass(frozen=True)
-class _Operand:
-    """A or B on its way into the ring.
+class _Source:
+    """A or B in the ring.
 
     Attributes
     ----------
-    fmt, layout
-        Its format, and the layout in which it arrives.
-    memory, line_bytes
-        Where it begins in memory, and from line to line.
-    stride
-        Scratchpad words from K step to K step.
+    fmt
+        Its format.
     address
-        Of a chunk, a K step and a row of A or column of B: the scratchpad address.
+        Scratchpad address, from a chunk, a K step, and a row of A or column of B.
     """
 
     fmt: FloatFormat
+    address: Callable[[ChunkWork, int, int], int]
+
+
+@dataclass(frozen=True)
+class _Operand(_Source):
+    """A or B, and its transfer into the ring.
+
+    Attributes
+    ----------
+    layout
+        The layout in which it arrives.
+    memory, line_bytes
+        Address of its first byte in memory, and bytes from line to line.
+    stride
+        Scratchpad words from K step to K step.
+    """
+
     layout: Layout
     memory: int
     line_bytes: int
     stride: int
-    address: Callable[[ChunkWork, int, int], int]
 
 
 class _LoadStream:
@@ -69,19 +81,19 @@ class _LoadStream:
         self._shape = shape = where.shape
         self._a = _Operand(
             shape.fmt_a,
+            where.a_address,
             shape.layout_a,
             where.addresses.a,
             shape.line_bytes_a,
             plan.a_stride,
-            where.a_address,
         )
         self._b = _Operand(
             shape.fmt_b,
+            where.b_address,
             shape.layout_b,
             where.addresses.b,
             shape.line_bytes_b,
             plan.b_stride,
-            where.b_address,
         )
 
     def ops(self) -> Iterator[Op]:
@@ -165,14 +177,8 @@ class _TensorStream:
         self._map = where
         self._plan = where.plan
         shape = where.shape
-        a, b = (shape.fmt_a, where.a_address), (shape.fmt_b, where.b_address)
-        (
-            (self._stationary_format, self._stationary_address),
-            (
-                self._moving_format,
-                self._moving_address,
-            ),
-        ) = (b, a) if where.plan.swapped else (a, b)
+        a, b = _Source(shape.fmt_a, where.a_address), _Source(shape.fmt_b, where.b_address)
+        self._stationary, self._moving = (b, a) if where.plan.swapped else (a, b)
         self._period = load_period_cycles(where.config)
         self._slots_to_free = 0
 
@@ -213,9 +219,9 @@ class _TensorStream:
             wait = self._map.chunk_loaded.at_least(1, consume=True)
         fields = {
             "rows": self._map.rows(step),
-            "format": self._stationary_format.code,
+            "format": self._stationary.fmt.code,
             "columns": len(tile),
-            "addr": self._stationary_address(chunk, step, tile.start),
+            "addr": self._stationary.address(chunk, step, tile.start),
         }
         return Op("tensor.load", fields, wait=wait)
 
@@ -235,10 +241,10 @@ class _TensorStream:
         for span in spans:
             fields = {
                 "rows": self._map.rows(step),
-                "format": self._moving_format.code,
+                "format": self._moving.fmt.code,
                 "accumulate": int(step > 0),
                 "columns": len(span),
-                "addr": self._moving_address(chunk, step, span.start),
+                "addr": self._moving.address(chunk, step, span.start),
                 "psum_addr": self._map.psum_address(tile, span.start - moving.start),
             }
             cycles = max(len(span), self._period)

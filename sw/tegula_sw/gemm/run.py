@@ -9,8 +9,9 @@ import numpy as np
 from tegula.config import TileConfig
 from tegula.formats import FloatFormat
 from tegula.isa.instructions import GRANULE_BYTES
+from tegula_golden.array_types import Codes
 from tegula_golden.numerics.codes import code_dtype
-from tegula_sw.devices.base import Device, device_name, run_well
+from tegula_sw.devices.base import Device, device_name, run_well, total_cycles
 from tegula_sw.gemm.addresses import GemmAddresses
 from tegula_sw.gemm.kernel import build_gemm
 from tegula_sw.gemm.plan import plan_gemm
@@ -80,13 +81,17 @@ def split_jobs(config: TileConfig, shape: GemmShape) -> list[GemmShape]:
         if len(span) > quantum:
             middle = span.start + -(-len(span) // (2 * quantum)) * quantum
             halves = (Span(span.start, middle), Span(middle, span.stop))
-            return [
-                job for half in halves for job in split_jobs(config, replace(shape, **{name: half}))
-            ]
+            jobs = [_with_span(shape, name, half) for half in halves]
+            return [part for job in jobs for part in split_jobs(config, job)]
     raise ValueError(f"K = {shape.k} is too long for one program of {MAX_GRANULES} granules")
 
 
-def _check_codes(name: str, codes: np.ndarray, fmt: FloatFormat) -> None:
+def _with_span(shape: GemmShape, name: str, span: Span) -> GemmShape:
+    """The part of a job in other rows, or in other columns."""
+    return replace(shape, rows=span) if name == "rows" else replace(shape, columns=span)
+
+
+def _check_codes(name: str, codes: Codes, fmt: FloatFormat) -> None:
     if codes.ndim != 2:
         raise ValueError(f"{name} must be two-dimensional, not of shape {codes.shape}")
     if codes.dtype != code_dtype(fmt):
@@ -99,8 +104,8 @@ def _check_codes(name: str, codes: np.ndarray, fmt: FloatFormat) -> None:
 
 def gemm(
     device: Device,
-    a_codes: np.ndarray,
-    b_codes: np.ndarray,
+    a_codes: Codes,
+    b_codes: Codes,
     fmt_a: FloatFormat,
     fmt_b: FloatFormat,
     fmt_out: FloatFormat,
@@ -111,7 +116,7 @@ def gemm(
     swapped: bool | None = None,
     base: int = 0,
     progress: Callable[[int, int], None] | None = None,
-) -> tuple[np.ndarray, GemmReport]:
+) -> tuple[Codes, GemmReport]:
     """C = A @ B, bit for bit as docs/numerics.md defines it.
 
     Parameters
@@ -174,8 +179,10 @@ def gemm(
     room = len(code) if len(jobs) == 1 else MAX_GRANULES * GRANULE_BYTES
     program = image.reserve(room)
     memory = image.build()
-    cycles, beats, program_bytes = [], Counter(), 0
+    cycles: list[int | None] = []
+    beats: Counter[str] = Counter()
     counters: Counter[str] = Counter()
+    program_bytes = 0
     for number, job in enumerate(jobs):
         if progress is not None:
             progress(number, len(jobs))
@@ -188,7 +195,7 @@ def gemm(
         beats.update(read=result.read_beats, write=result.write_beats)
         counters.update(result.counters)
         program_bytes += len(code)
-    total = None if None in cycles else sum(cycles)
+    total = total_cycles(cycles)
     peak = config.peak_macs_per_cycle
     report = GemmReport(
         shape=(m, n, k),

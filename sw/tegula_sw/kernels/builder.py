@@ -153,9 +153,9 @@ class KernelBuilder:
             chosen = range(first, min(first + size, bands))
             addr = self._psum.take(f"a product of {width} columns", len(chosen) * width)
             steps = range(stationary.bands)[:: -1 if from_last else 1]
-            passes = product(steps, chosen)
+            passes = list(product(steps, chosen))
             if not by_turns:
-                passes = ((step, band) for band, step in product(chosen, steps))
+                passes = [(step, band) for band, step in product(chosen, steps)]
             for step, band in passes:
                 part = psum_strip(n, width, addr + (band - first) * width)
                 held, moved = stationary.band(step), moving.band(step).slice(start, stop)
@@ -163,11 +163,11 @@ class KernelBuilder:
                 accumulate = step != steps[0]
                 self._ops += array_pass(self.config, held, moved, part, accumulate=accumulate)
             full = range(first, min(chosen.stop, whole))
-            for part in (full, range(max(first, whole), chosen.stop)):
-                if part:
-                    rows = min(n, stationary.columns - part.start * n)
-                    start_of_part = addr + (part.start - first) * width
-                    yield part, psum_strip(rows, len(part) * width, start_of_part)
+            for several in (full, range(max(first, whole), chosen.stop)):
+                if several:
+                    rows = min(n, stationary.columns - several.start * n)
+                    start_of_several = addr + (several.start - first) * width
+                    yield several, psum_strip(rows, len(several) * width, start_of_several)
             self._psum.give(addr)
 
     # --- vector engine
@@ -265,7 +265,9 @@ class KernelBuilder:
         }
         self._vector("vector.compute", fields, x.columns)
 
-    def _vector(self, mnemonic: str, fields: dict, columns: int, more_latency: int = 0) -> None:
+    def _vector(
+        self, mnemonic: str, fields: dict[str, int], columns: int, more_latency: int = 0
+    ) -> None:
         self._ops.append(
             Op(mnemonic, fields, columns + _VECTOR_OVERHEAD, _VECTOR_LATENCY + more_latency)
         )
@@ -331,6 +333,8 @@ class KernelBuilder:
 
     def load_functions(self) -> None:
         """Fill the activation engine's table with the functions."""
+        if self.table is None:
+            raise ValueError("the program has no table of functions to load")
         words = self.table.sbuf_words
         with self.temporary("function table", self.config.n, words, BF16) as passed:
             self._ops += self.table.ops(passed.addr)

@@ -1,10 +1,12 @@
 """Where matrices lie in the scratchpad, and the strips of them that instructions take."""
 
 from dataclasses import dataclass, replace
+from typing import final
 
 import numpy as np
 
 from tegula.formats import FP32, FloatFormat
+from tegula_golden.array_types import Codes, Words
 from tegula_golden.numerics.codes import code_dtype
 from tegula_sw.program.footprint import Storage
 
@@ -16,6 +18,7 @@ def element_words(fmt: FloatFormat) -> int:
     return 2 if fmt == FP32 else 1
 
 
+@final
 @dataclass(frozen=True, kw_only=True)
 class Strip:
     """Elements side by side in partitions 0 .. rows - 1: what one instruction reads or writes.
@@ -64,6 +67,7 @@ def psum_strip(rows: int, columns: int, addr: int) -> Strip:
     return Strip(rows=rows, columns=columns, addr=addr, stride=1, fmt=FP32, storage=storage)
 
 
+@final
 @dataclass(frozen=True, kw_only=True)
 class Matrix:
     """A matrix in the scratchpad: row r in partition r mod n, in band r div n.
@@ -159,7 +163,7 @@ class Matrix:
             raise ValueError(f"{self.name} has {self.bands} bands, not one")
         return self.band(0)
 
-    def codes(self, words: np.ndarray) -> np.ndarray:
+    def codes(self, words: Words) -> Codes:
         """Its elements from an image of the scratchpad.
 
         Parameters
@@ -178,7 +182,7 @@ class Matrix:
         rows = np.ascontiguousarray(rows)
         return rows.view(np.uint32) if self.fmt == FP32 else rows.astype(code_dtype(self.fmt))
 
-    def place(self, words: np.ndarray, codes: np.ndarray) -> None:
+    def place(self, words: Words, codes: Codes) -> None:
         """Put codes, shape (rows, columns), into an image of the scratchpad.
 
         Raises

@@ -93,11 +93,20 @@ class Momentum(Optimizer):
         """``u = momentum * u``."""
         b.compute(slots["momentum"], slots["momentum"], Step("mul", self.momentum))
 
-    def accumulate(self, b, slots, grad, scaled) -> None:
+    def accumulate(
+        self, b: KernelBuilder, slots: dict[str, Strip], grad: Strip, scaled: tuple[Step, ...]
+    ) -> None:
         """``u = u + g``."""
         b.compute(slots["momentum"], grad, *scaled, Step("add", slots["momentum"]))
 
-    def apply(self, b, weight, slots, scalars, rounding) -> None:
+    def apply(
+        self,
+        b: KernelBuilder,
+        weight: Strip,
+        slots: dict[str, Strip],
+        scalars: dict[str, Strip],
+        rounding: str,
+    ) -> None:
         """``w = w - lr * u``."""
         u = slots["momentum"]
         b.compute(weight, u, Step("mul", -self.lr), Step("add", weight), rounding=rounding)
@@ -140,7 +149,9 @@ class AdamW(Optimizer):
         b.compute(slots["mean"], slots["mean"], Step("mul", self.beta1))
         b.compute(slots["square"], slots["square"], Step("mul", self.beta2))
 
-    def accumulate(self, b, slots, grad, scaled) -> None:
+    def accumulate(
+        self, b: KernelBuilder, slots: dict[str, Strip], grad: Strip, scaled: tuple[Step, ...]
+    ) -> None:
         """``s = sqrt(1 - b2) g; v = v + s s; m = m + (1 - b1) / sqrt(1 - b2) s``."""
         m, v, root = slots["mean"], slots["square"], math.sqrt(1.0 - self.beta2)
         with b.temporary("gradient", grad.rows, grad.columns, FP32) as scaled_gradient:
@@ -149,7 +160,14 @@ class AdamW(Optimizer):
             b.compute(v, s, Step("mul", SELF), Step("add", v))
             b.compute(m, s, Step("mul", (1.0 - self.beta1) / root), Step("add", m))
 
-    def apply(self, b, weight, slots, scalars, rounding) -> None:
+    def apply(
+        self,
+        b: KernelBuilder,
+        weight: Strip,
+        slots: dict[str, Strip],
+        scalars: dict[str, Strip],
+        rounding: str,
+    ) -> None:
         """The rest, in the order of the formula."""
         m, v = slots["mean"], slots["square"]
         with b.temporary("root", v.rows, v.columns, FP32, skew=3) as root_matrix:

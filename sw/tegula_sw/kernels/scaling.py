@@ -12,11 +12,12 @@ without any leaves the scale as it is.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Self, TypeVar
 
 import numpy as np
 
 from tegula.formats import BF16, FP32, FloatFormat
+from tegula_golden.array_types import Floats
 from tegula_sw.kernels.builder import KernelBuilder
 from tegula_sw.kernels.matrix import Matrix, Strip
 from tegula_sw.kernels.operands import Index, PerPartition, Step
@@ -25,6 +26,7 @@ __all__ = [
     "FUNCTIONS",
     "LIMIT_EXPONENT",
     "RowScales",
+    "Scale",
     "ScaledTensor",
     "Scales",
     "largest_magnitude",
@@ -33,6 +35,9 @@ __all__ = [
     "target_exponent",
     "update_scales",
 ]
+
+Scale = TypeVar("Scale", Strip, Matrix)
+"""A tensor's scale: a value of each partition (n, 1), or of each row (rows, 1)."""
 
 FUNCTIONS = ("pow2_recip",)
 """What the table must have."""
@@ -112,7 +117,7 @@ class Scales:
         n: int,
         first: Sequence[tuple[FloatFormat, float]],
         steps: int,
-        place: Callable[[str, np.ndarray], Matrix],
+        place: Callable[[str, Floats], Matrix],
     ) -> Self:
         """Scales with an empty history.
 
@@ -141,7 +146,7 @@ class Scales:
         return cls(
             fmts=tuple(fmt for fmt, _ in first),
             scale=place("scales", everywhere),
-            inverse=place("inverse scales", 1 / everywhere),
+            inverse=place("inverse scales", (1 / everywhere).astype(np.float32)),
             largest=place("largest magnitudes", np.zeros((n, count), np.float32)),
             history=place("history of magnitudes", np.zeros((count, steps), np.float32)),
             current=place("scales by tensor", scale),
@@ -229,9 +234,7 @@ def scale_rows(b: KernelBuilder, x: Matrix, rows: RowScales, band: int) -> None:
     b.apply(rows.inverse.band(band), scale, "pow2_recip")
 
 
-def product_of_inverses(
-    b: KernelBuilder, dst: Strip | Matrix, one: Strip | Matrix, two: Strip
-) -> None:
+def product_of_inverses(b: KernelBuilder, dst: Scale, one: Scale, two: Strip) -> None:
     """The scale of products of two tensors' elements, from their inverses.
 
     Parameters
@@ -244,6 +247,6 @@ def product_of_inverses(
     factor = Step("mul", PerPartition(two))
     if isinstance(one, Strip):
         b.compute(dst, one, factor)
-        return
-    for band in range(one.bands):
-        b.compute(dst.band(band), one.band(band), factor)
+    else:
+        for band in range(one.bands):
+            b.compute(dst.band(band), one.band(band), factor)

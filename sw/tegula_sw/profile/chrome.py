@@ -16,11 +16,16 @@ from tegula_sw.profile.timeline import timeline
 
 __all__ = ["chrome_trace", "write_chrome_trace"]
 
+Event = dict[str, object]
+"""A member of `traceEvents`."""
+
 _PROCESS = 1
 _PROGRAMS = "programs"
 
 
-def _complete(thread: int, name: str, kind: str, start: int, end: int, **arguments) -> dict:
+def _complete(
+    thread: int, name: str, kind: str, start: int, end: int, **arguments: object
+) -> Event:
     return {
         "ph": "X",
         "pid": _PROCESS,
@@ -33,11 +38,11 @@ def _complete(thread: int, name: str, kind: str, start: int, end: int, **argumen
     }
 
 
-def _metadata(thread: int, kind: str, **arguments) -> dict:
+def _metadata(thread: int, kind: str, **arguments: object) -> Event:
     return {"ph": "M", "pid": _PROCESS, "tid": thread, "name": kind, "args": arguments}
 
 
-def _instruction(thread: int, span: InstructionSpan, origin: int) -> dict:
+def _instruction(thread: int, span: InstructionSpan, origin: int) -> Event:
     return _complete(
         thread,
         span.decoded.mnemonic,
@@ -52,27 +57,27 @@ def _instruction(thread: int, span: InstructionSpan, origin: int) -> dict:
     )
 
 
-def _state(thread: int, state: State, start: int, end: int) -> dict:
+def _state(thread: int, state: State, start: int, end: int) -> Event:
     return _complete(thread, str(state), state.condition.name.lower(), start, end)
 
 
 class _Threads:
     """Numbers of the threads, in the order in which they are first asked for."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._numbers: dict[str, int] = {}
 
     def __getitem__(self, name: str) -> int:
         return self._numbers.setdefault(name, len(self._numbers) + 1)
 
-    def metadata(self) -> Iterator[dict]:
+    def metadata(self) -> Iterator[Event]:
         """Names and order."""
         for name, number in self._numbers.items():
             yield _metadata(number, "thread_name", name=name)
             yield _metadata(number, "thread_sort_index", sort_index=number)
 
 
-def _track(threads: _Threads, name: str, track: Track, origin: int) -> Iterator[dict]:
+def _track(threads: _Threads, name: str, track: Track, origin: int) -> Iterator[Event]:
     for lane, spans in track.lanes.items():
         thread = threads[lane]
         yield from (_instruction(thread, span, origin) for span in spans)
@@ -81,7 +86,7 @@ def _track(threads: _Threads, name: str, track: Track, origin: int) -> Iterator[
         yield _state(thread, state, origin + start, origin + end)
 
 
-def chrome_trace(recordings: Sequence[Recording]) -> dict:
+def chrome_trace(recordings: Sequence[Recording]) -> dict[str, object]:
     """The content of a trace file: the programs, one behind the other.
 
     Parameters
@@ -96,7 +101,8 @@ def chrome_trace(recordings: Sequence[Recording]) -> dict:
     """
     if not recordings:
         raise ValueError("there is no recording: no program ran")
-    threads, events, origin = _Threads(), [], 0
+    threads, origin = _Threads(), 0
+    events: list[Event] = []
     for number, recording in enumerate(recordings):
         end = origin + recording.cycles
         name = recording.label or f"program {number}"

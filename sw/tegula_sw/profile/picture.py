@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -9,6 +10,9 @@ from tegula_sw.files.outputs import save_figure
 from tegula_sw.profile.recording import Recording
 from tegula_sw.profile.spans import Condition, InstructionSpan, StateSpans, Timeline
 from tegula_sw.profile.timeline import timeline
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = ["SUFFIXES", "check_picture", "draw"]
 
@@ -49,7 +53,9 @@ def check_picture(path: Path | str) -> None:
         raise ValueError(f"{path}: a picture must end in {', '.join(SUFFIXES)}")
 
 
-def _draw_instructions(axes, spans: list[tuple[int, int, str]], y: float, window) -> None:
+def _draw_instructions(
+    axes: "Axes", spans: list[tuple[int, int, str]], y: float, window: tuple[int, int]
+) -> None:
     first, last = window
     shown = [(number, *span) for number, span in enumerate(spans) if _overlaps(span, window)]
     for parity, colour in enumerate(_INSTRUCTION_COLOURS):
@@ -65,7 +71,9 @@ def _overlaps(span: tuple[int, int, str], window: tuple[int, int]) -> bool:
     return span[0] < window[1] and span[1] > window[0]
 
 
-def _draw_states(axes, states: StateSpans, origin: int, y: float, window) -> None:
+def _draw_states(
+    axes: "Axes", states: StateSpans, origin: int, y: float, window: tuple[int, int]
+) -> None:
     conditions = np.array([state.condition.value for state in states.states])[states.indices]
     starts, ends = states.starts + origin, states.ends + origin
     shown = (starts < window[1]) & (ends > window[0])
@@ -81,7 +89,8 @@ def _lane(spans: list[InstructionSpan], origin: int) -> list[tuple[int, int, str
 
 def _rows(timelines: list[Timeline]) -> list[tuple[str, float, str | None]]:
     """(label, y, lane or None for the states) of every row, from the top down."""
-    rows, y = [], 0.0
+    rows: list[tuple[str, float, str | None]] = []
+    y = 0.0
     for engine, track in timelines[0].tracks.items():
         for lane in track.lanes:
             y -= _LANE

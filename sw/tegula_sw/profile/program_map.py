@@ -6,6 +6,7 @@ import numpy as np
 
 from tegula.isa.codec import Decoded, decode
 from tegula.isa.instructions import ENGINES, GRANULE_BYTES, Engine
+from tegula_golden.array_types import Integers
 
 __all__ = ["ProgramMap", "map_program"]
 
@@ -28,7 +29,7 @@ class ProgramMap:
 
     decoded: dict[int, Decoded]
     count: dict[Engine, int]
-    waits: np.ndarray
+    waits: Integers
     signallers: dict[int, tuple[Engine, ...]]
 
 

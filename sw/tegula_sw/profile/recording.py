@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tegula.config import TileConfig
 from tegula.isa.traps import TrapRecord
@@ -35,7 +36,7 @@ class Recording:
     config: TileConfig
     program: bytes
     cycles: int
-    changes: dict[str, np.ndarray]
+    changes: dict[str, NDArray[np.void]]
     label: str = ""
     trap: TrapRecord | None = None
 

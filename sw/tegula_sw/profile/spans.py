@@ -12,6 +12,7 @@ import numpy as np
 from tegula.isa.assembly import instruction_text
 from tegula.isa.codec import Decoded
 from tegula.isa.instructions import Engine
+from tegula_golden.array_types import Integers
 
 __all__ = ["Condition", "InstructionSpan", "State", "StateSpans", "Timeline", "Track", "merge"]
 
@@ -83,9 +84,9 @@ class StateSpans:
         Those that occur.
     """
 
-    starts: np.ndarray
-    ends: np.ndarray
-    indices: np.ndarray
+    starts: Integers
+    ends: Integers
+    indices: Integers
     states: tuple[State, ...]
 
     def __iter__(self) -> Iterator[tuple[int, int, State]]:
@@ -135,7 +136,7 @@ class Timeline:
 
 
 def merge(
-    cycles: int, starts: np.ndarray, codes: np.ndarray, name: Callable[[int], State]
+    cycles: int, starts: Integers, codes: Integers, name: Callable[[int], State]
 ) -> StateSpans:
     """Spans of equal codes from spans that begin at `starts`; `name` gives the state of a code."""
     changed = np.concatenate(([True], codes[1:] != codes[:-1]))

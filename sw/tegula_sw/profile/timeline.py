@@ -6,6 +6,7 @@ import numpy as np
 
 from tegula.engine.trace import ACTIVITY_DOCS, CONTROL_FIELDS, ENGINE_FIELDS, Activity
 from tegula.isa.instructions import ENGINES, GRANULE_BYTES, Engine
+from tegula_golden.array_types import Integers
 from tegula_sw.profile.program_map import map_program
 from tegula_sw.profile.recording import Recording
 from tegula_sw.profile.spans import (
@@ -65,7 +66,7 @@ _FRONT_END_STATES = {
 }
 
 
-def _codes(condition: Condition, details: np.ndarray | int) -> np.ndarray | int:
+def _codes(condition: Condition, details: Integers | int) -> Integers | int:
     return (condition.value << _CONDITION_SHIFT) + details
 
 
@@ -140,7 +141,7 @@ class _Reader:
         return int(self.program.decoded[position].mnemonic == "tensor.load")
 
     def _instructions(
-        self, rows: list[tuple[int, int]], completions: np.ndarray
+        self, rows: list[tuple[int, int]], completions: Integers
     ) -> list[InstructionSpan]:
         """Pair (begin, position) in order with completions.
 

@@ -11,8 +11,12 @@ from tegula.formats import FP32, RAW32
 from tegula.isa.codec import Decoded
 from tegula.isa.instructions import Layout
 from tegula.isa.operations import Operand, Operation, Reduction, Rounding, Source, TableKind
+from tegula_golden.array_types import Integers
 
-__all__ = ["Access", "Storage", "accesses", "memory_span", "overwrites_operand"]
+__all__ = ["Access", "Storage", "WordIndex", "accesses", "memory_span", "overwrites_operand"]
+
+WordIndex = tuple[slice | Integers, slice | Integers]
+"""Index of an array (partitions, words)."""
 
 _STATE_WORDS = 8
 """Words of a generator's state."""
@@ -34,32 +38,32 @@ class Access:
     storage
         Where.
     where
-        Index of an array (partitions, words): a pair of slices or integer arrays.
+        Index of the words.
     writes
         Whether it writes them.
     """
 
     storage: Storage
-    where: tuple
+    where: WordIndex
     writes: bool
 
 
-def _read(storage: Storage, rows: slice | np.ndarray, words: np.ndarray | slice) -> Access:
+def _read(storage: Storage, rows: slice | Integers, words: slice | Integers) -> Access:
     return Access(storage, (rows, words), writes=False)
 
 
-def _write(storage: Storage, rows: slice | np.ndarray, words: np.ndarray | slice) -> Access:
+def _write(storage: Storage, rows: slice | Integers, words: slice | Integers) -> Access:
     return Access(storage, (rows, words), writes=True)
 
 
-def _columns(first: int, count: int, step: int = 1) -> np.ndarray | slice:
+def _columns(first: int, count: int, step: int = 1) -> slice | Integers:
     """Consecutive words as a slice: that is the fast and the common case."""
     if step == 1 and first >= 0:
         return slice(first, first + count)
     return first + np.arange(count) * step
 
 
-def _words(first: int, count: int, step: int, code: int) -> np.ndarray | slice:
+def _words(first: int, count: int, step: int, code: int) -> slice | Integers:
     """Addresses of elements of a format, each word of them."""
     if code not in (FP32.code, RAW32):
         return _columns(first, count, step)
@@ -78,7 +82,7 @@ def _uses_y(fields: dict[str, int]) -> bool:
     )
 
 
-def _dma_words(fields: dict[str, int], n: int) -> tuple[np.ndarray, np.ndarray]:
+def _dma_words(fields: dict[str, int], n: int) -> tuple[Integers, Integers]:
     """Partitions and addresses of a transfer, element by element."""
     starts, partitions = np.array(fields["sbuf_addr"]), np.array(fields["partition"])
     for axis in (1, 2, 3):
@@ -193,14 +197,14 @@ def accesses(decoded: Decoded, config: TileConfig) -> Iterator[Access]:
                 yield Access(sbuf, where, writes=True)
 
 
-def _element_words(fields: dict[str, int], name: str, code: int, step: np.ndarray) -> np.ndarray:
+def _element_words(fields: dict[str, int], name: str, code: int, step: Integers) -> Integers:
     """Words of an array of elements (`x`, `y` or `dst`), a row an element."""
     first = fields["dst"] if name == "dst" else fields[f"{name}_addr"]
     addresses = first + step * fields[f"{name}_stride"]
     return addresses[:, None] + np.arange(2 if code in (FP32.code, RAW32) else 1)
 
 
-def _operands(decoded: Decoded, step: np.ndarray) -> Iterator[np.ndarray]:
+def _operands(decoded: Decoded, step: Integers) -> Iterator[Integers]:
     """Words of the scratchpad that the elements read, a row an element."""
     fields, vector = decoded.fields, decoded.mnemonic == "vector.compute"
     if not vector or fields["x_source"] == Source.SBUF:
@@ -209,7 +213,7 @@ def _operands(decoded: Decoded, step: np.ndarray) -> Iterator[np.ndarray]:
         yield _element_words(fields, "y", fields["y_format"], step)
 
 
-def _results(fields: dict[str, int], step: np.ndarray, n: int) -> np.ndarray:
+def _results(fields: dict[str, int], step: Integers, n: int) -> Integers:
     """Words of the scratchpad that the elements write, a row an element."""
     if not fields.get("transpose"):
         return _element_words(fields, "dst", fields["format"], step)

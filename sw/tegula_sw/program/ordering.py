@@ -19,8 +19,11 @@ import numpy as np
 from tegula.config import TileConfig
 from tegula.isa.codec import Decoded, decode, encode
 from tegula.isa.instructions import ENGINES, Engine, by_mnemonic
+from tegula_golden.array_types import Integers
 from tegula_sw.program.footprint import (
+    Access,
     Storage,
+    WordIndex,
     accesses,
     memory_span,
     overwrites_operand,
@@ -52,7 +55,7 @@ class _Node:
 
     op: Op
     index: int
-    clock: np.ndarray
+    clock: Integers
     waits: list[Pair] = field(default_factory=list)
     signals: list[Pair] = field(default_factory=list)
 
@@ -69,14 +72,15 @@ class _Words:
         self.reads = np.zeros((len(ENGINES), *shape), np.int32)
         self.writes = np.zeros((len(ENGINES), *shape), np.int32)
 
-    def needs(self, where: tuple, writes: bool) -> list[int]:
+    def needs(self, where: WordIndex, writes: bool) -> list[int]:
         """By engine, the last node that must be complete before the words are accessed."""
         rows, words = where
         latest = self.writes[:, rows, words].reshape(len(ENGINES), -1).max(1)
         if writes:
             read = self.reads[:, rows, words].reshape(len(ENGINES), -1).max(1)
             latest = np.maximum(latest, read)
-        return latest.tolist()
+        last: list[int] = latest.tolist()
+        return last
 
 
 class _Orderer:
@@ -133,7 +137,7 @@ class _Orderer:
                 return index
         return 0
 
-    def _place(self, op: Op, engine: Engine, needs: np.ndarray) -> _Node:
+    def _place(self, op: Op, engine: Engine, needs: Integers) -> _Node:
         """Append to the engine's stream, behind what it needs of the others."""
         known = self._known[engine]
         open_needs = {
@@ -202,7 +206,7 @@ class _Orderer:
             self.semaphores[pair] = self._program.semaphore(name)
         return True
 
-    def _overlapped(self, node: _Node, engine: Engine, decoded: Decoded, found: list) -> Op:
+    def _overlapped(self, node: _Node, engine: Engine, decoded: Decoded, found: list[Access]) -> Op:
         """The instruction, told that it may overlap if it reads nothing that is still written."""
         at = ENGINES.index(engine)
         reads = [a for a in found if a.storage is Storage.SCRATCHPAD and not a.writes]
@@ -211,7 +215,7 @@ class _Orderer:
         words = self._words[Storage.SCRATCHPAD]
         latest = max(words.writes[at][access.where].max() for access in reads)
         if "overlap" in decoded.fields and latest <= self._drained[engine]:
-            return replace(node.op, fields=node.op.fields | {"overlap": 1})
+            return replace(node.op, fields={**node.op.fields, "overlap": 1})
         self._drained[engine] = node.index - 1
         return node.op
 

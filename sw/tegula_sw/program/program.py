@@ -11,12 +11,17 @@ received all signals of earlier instructions, which the rule says are enough.) T
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tegula.config import TileConfig
 from tegula.isa.codec import FieldValue, encode
 from tegula.isa.instructions import GRANULE_BYTES, INSTRUCTIONS, PC_BITS, Engine, by_mnemonic
+from tegula_golden.array_types import Bytes
+
+_Scalar = TypeVar("_Scalar", bound=np.generic)
 
 __all__ = [
     "ALIGNMENT_BYTES",
@@ -240,7 +245,7 @@ class MemoryImage:
             raise ValueError(f"base must be a multiple of {ALIGNMENT_BYTES}, not {base}")
         self.base = base
         self._end = base
-        self._fill: list[Callable[[np.ndarray], None]] = []
+        self._fill: list[Callable[[Bytes], None]] = []
 
     @property
     def size_bytes(self) -> int:
@@ -255,7 +260,7 @@ class MemoryImage:
         self._end += -(-size_bytes // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
         return address
 
-    def add(self, content: np.ndarray | bytes) -> int:
+    def add(self, content: NDArray[np.generic] | bytes) -> int:
         """Address of a new buffer that holds `content`'s bytes in C order, little-endian."""
         if isinstance(content, bytes):
             content = np.frombuffer(content, np.uint8)
@@ -263,13 +268,13 @@ class MemoryImage:
         address = self.reserve(content.nbytes)
         start = address - self.base
 
-        def fill(memory: np.ndarray) -> None:
+        def fill(memory: Bytes) -> None:
             memory[start : start + content.nbytes] = content.reshape(-1).view(np.uint8)
 
         self._fill.append(fill)
         return address
 
-    def build(self) -> np.ndarray:
+    def build(self) -> Bytes:
         """The memory: uint8, shape (`size_bytes`,); byte i is at address `base + i`."""
         memory = np.zeros(self.size_bytes, np.uint8)
         for fill in self._fill:
@@ -277,8 +282,12 @@ class MemoryImage:
         return memory
 
     def read(
-        self, memory: np.ndarray, address: int, dtype: np.dtype, shape: tuple[int, ...]
-    ) -> np.ndarray:
+        self,
+        memory: Bytes,
+        address: int,
+        dtype: type[_Scalar] | np.dtype[_Scalar],
+        shape: tuple[int, ...],
+    ) -> NDArray[_Scalar]:
         """A copy of the array of `dtype` and `shape` at `address` of a built memory."""
         start = address - self.base
         size_bytes = int(np.prod(shape)) * np.dtype(dtype).itemsize

@@ -14,7 +14,8 @@ import numpy as np
 from tegula.config import TileConfig
 from tegula.isa.codec import Decoded, decode
 from tegula.isa.instructions import ENGINES, Engine
-from tegula_sw.program.footprint import Storage, accesses
+from tegula_golden.array_types import Integers
+from tegula_sw.program.footprint import Storage, WordIndex, accesses
 
 __all__ = ["check_program"]
 
@@ -30,7 +31,7 @@ class _Semaphore:
     """Sums after each signal, the sender's clock at each, who sends and waits, what is consumed."""
 
     sums: list[int] = field(default_factory=list)
-    clocks: list[np.ndarray] = field(default_factory=list)
+    clocks: list[Integers] = field(default_factory=list)
     senders: set[int] = field(default_factory=set)
     waiters: set[Engine] = field(default_factory=set)
     consumed: int = 0
@@ -39,7 +40,7 @@ class _Semaphore:
     def total(self) -> int:
         return self.sums[-1] if self.sums else 0
 
-    def clock_of(self, total: int) -> np.ndarray:
+    def clock_of(self, total: int) -> Integers:
         """Clock of the signal that brings the sum to `total`."""
         return self.clocks[bisect_left(self.sums, total)]
 
@@ -53,7 +54,7 @@ class _History:
         self._writes = np.zeros((len(_THREADS), *shape), np.int32)
 
     def access(
-        self, where: tuple, thread: int, clock: np.ndarray, text: str, *, writes: bool
+        self, where: WordIndex, thread: int, clock: Integers, text: str, *, writes: bool
     ) -> None:
         for other, name in enumerate(_THREADS):
             latest = self._writes[other][where].max()
@@ -66,7 +67,7 @@ class _History:
                 )
         (self._writes if writes else self._reads)[thread][where] = clock[thread]
 
-    def check_overlap(self, where: tuple, engine: int, complete: int, text: str) -> None:
+    def check_overlap(self, where: WordIndex, engine: int, complete: int, text: str) -> None:
         """An instruction that may overlap must not read what earlier ones may still write."""
         latest = self._writes[engine][where].max()
         if latest > complete:
@@ -124,7 +125,7 @@ class _Checker:
             semaphore.sums.append(semaphore.total + fields["signal_value"])
             semaphore.clocks.append(clock)
 
-    def _wait(self, fields: dict[str, int], engine: Engine, text: str) -> np.ndarray:
+    def _wait(self, fields: dict[str, int], engine: Engine, text: str) -> Integers:
         """Clock of the signal that ends a wait."""
         name = fields["wait_sem"]
         semaphore = self._semaphores[name]

@@ -10,8 +10,9 @@ The method (list scheduling of the recorded streams) is ours; the model needs no
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import islice
 
 from tegula.isa.codec import FieldValue
 from tegula.isa.instructions import Engine
@@ -43,7 +44,7 @@ class Op:
     """
 
     mnemonic: str
-    fields: dict[str, FieldValue] = field(default_factory=dict)
+    fields: Mapping[str, FieldValue] = field(default_factory=dict)
     cycles: int = 1
     latency_cycles: int = 0
     wait: Wait | None = None
@@ -86,25 +87,24 @@ def dma_op(
 
 
 class _Stream:
-    """An engine's stream with its next instruction at hand, and the time when it is free."""
+    """The rest of an engine's stream from `head` on, and the cycle in which the engine is free."""
 
-    def __init__(self, ops: Iterable[Op]):
-        self._ops = iter(ops)
+    def __init__(self, head: Op, rest: Iterator[Op]):
+        self.head, self._rest = head, rest
         self.free = 0
-        self.head = next(self._ops, None)
 
     def start(self, tokens: dict[int, deque[int]]) -> int | None:
-        """Cycle in which the head starts, or None while its wait is not satisfied."""
+        """Cycle in which the head can start, or None while its wait is not satisfied."""
         wait = self.head.wait
         if wait is None:
             return self.free
-        arrived = tokens.get(wait.semaphore.index, ())
+        arrived = tokens.get(wait.semaphore.index, deque())
         if len(arrived) < wait.value:
             return None
         return max(self.free, arrived[wait.value - 1])
 
-    def pop(self, start: int, tokens: dict[int, deque[int]]) -> Op:
-        """Start the head: take what it consumes, put what it signals."""
+    def execute(self, start: int, tokens: dict[int, deque[int]]) -> Op:
+        """The head, executed from `start` on: tokens are consumed and signalled."""
         op = self.head
         if op.wait is not None:
             arrived = tokens[op.wait.semaphore.index]
@@ -114,11 +114,18 @@ class _Stream:
         if op.signal is not None:
             done = [self.free + op.latency_cycles] * op.signal.value
             tokens.setdefault(op.signal.semaphore.index, deque()).extend(done)
-        self.head = next(self._ops, None)
         return op
 
+    def advance(self) -> bool:
+        """Make the next instruction the head; False if there is none."""
+        following = next(self._rest, None)
+        if following is None:
+            return False
+        self.head = following
+        return True
 
-def merge(streams: dict[Engine, Iterable[Op]]) -> Iterator[Op]:
+
+def merge(streams: Mapping[Engine, Iterable[Op]]) -> Iterator[Op]:
     """The instructions of all streams in program order.
 
     Ties go to the stream that comes first in `streams`.
@@ -128,20 +135,25 @@ def merge(streams: dict[Engine, Iterable[Op]]) -> Iterator[Op]:
     ValueError
         If the streams wait for each other in a circle, or for signals that none of them sends.
     """
-    live = [stream for ops in streams.values() if (stream := _Stream(ops)).head is not None]
+    live = []
+    for ops in streams.values():
+        rest = iter(ops)
+        live += [_Stream(head, rest) for head in islice(rest, 1)]
     tokens: dict[int, deque[int]] = {}
     while live:
         starts = [(start, i) for i, s in enumerate(live) if (start := s.start(tokens)) is not None]
         if not starts:
-            heads = ", ".join(f"{s.head.mnemonic} on {s.head.wait.semaphore.name!r}" for s in live)
+            waits = [(stream.head.mnemonic, stream.head.wait) for stream in live]
+            heads = ", ".join(f"{name} on {w.semaphore.name!r}" for name, w in waits if w)
             raise ValueError(f"the streams wait for signals that never come: {heads}")
         start, index = min(starts)
-        yield live[index].pop(start, tokens)
-        if live[index].head is None:
+        op = live[index].execute(start, tokens)
+        if not live[index].advance():
             del live[index]
+        yield op
 
 
-def emit_merged(program: Program, streams: dict[Engine, Iterable[Op]]) -> None:
+def emit_merged(program: Program, streams: Mapping[Engine, Iterable[Op]]) -> None:
     """Append the merged streams to `program`."""
     for op in merge(streams):
         program.emit(op.mnemonic, wait=op.wait, signal=op.signal, **op.fields)

@@ -16,7 +16,7 @@ from tegula_sw.kernels.builder import KernelBuilder
 from tegula_sw.kernels.linear import input_grad, linear
 from tegula_sw.kernels.matrix import Matrix, Strip
 from tegula_sw.kernels.pointwise import gelu, gelu_grad, relu_grad
-from tegula_sw.kernels.scaling import RowScales, ScaledTensor
+from tegula_sw.kernels.scaling import RowScales, Scale, ScaledTensor
 from tegula_sw.training.parameters import TrainingSettings
 from tegula_sw.training.parts import HiddenLayer, Inverses, Operand, temporary
 from tegula_sw.training.state import ClassifierState
@@ -139,8 +139,8 @@ class Classifier:
         b = self._builder(at)
         weights = self.state.w1, self.state.w2
         if self.state.scales is not None:
-            for parameter in weights:
-                scaling.largest_magnitude(b, parameter.value, parameter.scaled.largest)
+            for parameter, scaled in zip(weights, self.state.scales.tensors(), strict=False):
+                scaling.largest_magnitude(b, parameter.value, scaled.largest)
             scaling.update_scales(b, self.state.scales)
         for parameter in weights:
             for bands in parameter.value.spans():
@@ -162,8 +162,9 @@ class Classifier:
         """
         b, fmt = self._builder(at), self.settings.forward_format
         with ExitStack() as stack:
-            rows, inverses = None, Inverses()
-            if self._fp8:
+            rows: RowScales | None = None
+            inverses: Inverses[Matrix] = Inverses()
+            if self.state.scales is not None:
                 batch = self.settings.batch
                 samples, scale, inverse = (
                     temporary(b, stack, f"{name} of each sample", batch, 1, FP32)
@@ -171,10 +172,11 @@ class Classifier:
                 )
                 b.load(samples, at.inverses)
                 rows = RowScales(fmt, scale, inverse)
+                w1, w2, *_ = self.state.scales.tensors()
                 inverses = Inverses(
                     samples=samples,
-                    w1=self.state.w1.scaled.inverse,
-                    w2=self.state.w2.scaled.inverse,
+                    w1=w1.inverse,
+                    w2=w2.inverse,
                     hidden=inverse,
                 )
             layer = self._hidden(b, stack, self._load_transposed(b, stack, at), rows, inverses)
@@ -241,7 +243,7 @@ class Classifier:
                 da_operand.make(band)
 
             scale = self._factor(b, stack, inverses.dz, inverses.w2)
-            dz_t, w2_t = dz_operand.transposed, state.w2.operand_t
+            dz_t, w2_t = dz_operand.transposed, state.w2.transposed
             input_grad(b, dz_t, w2_t, dh, scale=scale, then=through_activation)
             losses = temporary(b, stack, "losses", self.config.n, logits.bands, FP32)
             loss.mean_loss(b, softmax, losses)
@@ -261,7 +263,7 @@ class Classifier:
         updates.finish()
         self._report(b, at)
 
-    def _update_scales(self, b: KernelBuilder, stack: ExitStack, at: Addresses) -> Inverses:
+    def _update_scales(self, b: KernelBuilder, stack: ExitStack, at: Addresses) -> Inverses[Strip]:
         """New scales, beside those of the weights as they are; in bf16 none."""
         scales = self.state.scales
         if scales is None:
@@ -271,13 +273,14 @@ class Classifier:
         held = temporary(b, stack, "inverse scales of the weights", self.config.n, 2, FP32).strip()
         b.compute(held, scales.inverse.strip().slice(0, 2))
         scaling.update_scales(b, scales)
+        _, _, hidden, dz, da = scales.tensors()
         return Inverses(
             samples=samples.strip(),
             w1=held.slice(0, 1),
             w2=held.slice(1, 2),
-            hidden=self.state.hidden_scale.inverse,
-            dz=self.state.dz_scale.inverse,
-            da=self.state.da_scale.inverse,
+            hidden=hidden.inverse,
+            dz=dz.inverse,
+            da=da.inverse,
         )
 
     def _report(self, b: KernelBuilder, at: Addresses) -> None:
@@ -293,7 +296,7 @@ class Classifier:
         stack: ExitStack,
         samples_t: Matrix,
         scaled: ScaledTensor | RowScales | None,
-        inverses: Inverses,
+        inverses: Inverses[Scale],
     ) -> HiddenLayer:
         """The hidden layer, as an operand too."""
         shape = samples_t.columns, self.settings.hidden
@@ -315,7 +318,7 @@ class Classifier:
         return HiddenLayer(before, activated, operand)
 
     def _logits(
-        self, b: KernelBuilder, stack: ExitStack, hidden: Operand, inverses: Inverses
+        self, b: KernelBuilder, stack: ExitStack, hidden: Operand, inverses: Inverses[Scale]
     ) -> Matrix:
         hidden_t = hidden.transposed
         logits = temporary(b, stack, "logits", hidden_t.columns, self.classes, FP32)
@@ -324,13 +327,15 @@ class Classifier:
         return logits
 
     def _factor(
-        self, b: KernelBuilder, stack: ExitStack, one: Strip | Matrix | None, two: Strip | None
-    ) -> Strip | Matrix | None:
-        """What takes the scales of two operands out of their product; None in bf16."""
-        if one is None:
+        self, b: KernelBuilder, stack: ExitStack, one: Scale | None, two: Strip | None
+    ) -> Scale | None:
+        """The inverse of the scale of a product of two operands; None in bf16."""
+        if one is None or two is None:
             return None
         rows = one.rows if isinstance(one, Matrix) else self.config.n
         factor = temporary(b, stack, "inverse scale of a product", rows, 1, FP32)
-        dst = factor if isinstance(one, Matrix) else factor.strip()
-        scaling.product_of_inverses(b, dst, one, two)
-        return dst
+        if isinstance(one, Matrix):
+            scaling.product_of_inverses(b, factor, one, two)
+            return factor
+        scaling.product_of_inverses(b, factor.strip(), one, two)
+        return factor.strip()

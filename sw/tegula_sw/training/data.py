@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tegula_golden.array_types import Floats, Integers
+
 __all__ = ["CLASSES", "INPUTS", "Samples", "digits"]
 
 INPUTS, CLASSES = 64, 10
@@ -17,8 +19,8 @@ _LARGEST_PIXEL = 16
 class Samples:
     """Inputs, float32 (count, inputs), and class numbers, int (count,)."""
 
-    inputs: np.ndarray
-    labels: np.ndarray
+    inputs: Floats
+    labels: Integers
 
     def __len__(self) -> int:
         return len(self.labels)

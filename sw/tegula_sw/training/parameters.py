@@ -84,12 +84,16 @@ class TrainingSettings:
                 raise ValueError(f"{name} must be {low} to {high}, not {value}")
         if self.rounding == "sr" and self.weights != "bf16":
             raise ValueError("rounding sr needs weights bf16: fp32 weights are always rounded rne")
-        if self.lr is None:
-            object.__setattr__(self, "lr", _LEARNING_RATES[self.optimizer])
-        if not 0 < self.lr < 2.0**60:
-            raise ValueError(f"lr must be greater than 0 and less than 2**60, not {self.lr}")
-        if self.lr < _SMALLEST_RATE:
-            raise ValueError(f"lr must be at least 2**-126 (fp32's normal numbers), not {self.lr}")
+        rate = self._rate()
+        if not 0 < rate < 2.0**60:
+            raise ValueError(f"lr must be greater than 0 and less than 2**60, not {rate}")
+        if rate < _SMALLEST_RATE:
+            raise ValueError(f"lr must be at least 2**-126 (fp32's normal numbers), not {rate}")
+        object.__setattr__(self, "lr", rate)
+
+    def _rate(self) -> float:
+        """The learning rate, which is the optimizer's default if none was given."""
+        return _LEARNING_RATES[self.optimizer] if self.lr is None else self.lr
 
     @property
     def forward_format(self) -> FloatFormat:
@@ -113,4 +117,4 @@ class TrainingSettings:
 
     def make_optimizer(self) -> Optimizer:
         """The optimizer with its learning rate."""
-        return (Momentum if self.optimizer == "sgd" else AdamW)(lr=self.lr)
+        return (Momentum if self.optimizer == "sgd" else AdamW)(lr=self._rate())

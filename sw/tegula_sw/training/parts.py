@@ -2,38 +2,32 @@
 
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import Generic
 
 from tegula.formats import FloatFormat
 from tegula_sw.kernels import scaling
 from tegula_sw.kernels.builder import KernelBuilder
 from tegula_sw.kernels.matrix import Matrix, Strip
 from tegula_sw.kernels.pointwise import convert, transpose
-from tegula_sw.kernels.scaling import RowScales, ScaledTensor
+from tegula_sw.kernels.scaling import RowScales, Scale, ScaledTensor
 
-__all__ = ["HiddenLayer", "Operand", "Parameter", "temporary"]
+__all__ = ["HiddenLayer", "Inverses", "Operand", "Parameter", "Weight", "temporary"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Parameter:
-    """A weight or a bias with what belongs to it.
+    """A weight or a bias, and the optimizer's state of it.
 
     Attributes
     ----------
     value
-        Itself, fp32 or bf16; a bias is there once in every partition.
+        Its elements, fp32 or bf16; a bias is there once in every partition.
     slots
         The optimizer's, by name.
-    operand, operand_t
-        Its copies for the array, if they are others than `value`.
-    scaled
-        Their scale, in fp8.
     """
 
     value: Matrix
     slots: dict[str, Matrix]
-    operand: Matrix | None = None
-    operand_t: Matrix | None = None
-    scaled: ScaledTensor | None = None
 
     def slot_strips(self, bands: range, columns: tuple[int, int] | None = None) -> dict[str, Strip]:
         """Slots of a band or several; `columns` of a band."""
@@ -43,6 +37,38 @@ class Parameter:
         return {name: strip.slice(*columns) for name, strip in strips.items()}
 
 
+@dataclass(frozen=True, kw_only=True)
+class Weight(Parameter):
+    """A weight, and its copies for the array.
+
+    Attributes
+    ----------
+    operand
+        The weight as an operand: `value` itself, or a copy in another format.
+    operand_t
+        Its transpose, where the array multiplies by that too.
+    scaled
+        Scale of the operands, in fp8.
+    """
+
+    operand: Matrix
+    operand_t: Matrix | None = None
+    scaled: ScaledTensor | None = None
+
+    @property
+    def transposed(self) -> Matrix:
+        """The transposed operand.
+
+        Raises
+        ------
+        ValueError
+            If there is none.
+        """
+        if self.operand_t is None:
+            raise ValueError(f"{self.value.name} has no transposed operand")
+        return self.operand_t
+
+
 def temporary(
     b: KernelBuilder,
     stack: ExitStack,
@@ -50,10 +76,12 @@ def temporary(
     rows: int,
     columns: int,
     fmt: FloatFormat,
-    **more: int,
+    *,
+    packed: bool = False,
+    skew: int = 0,
 ) -> Matrix:
     """A matrix for as long as the stack lasts."""
-    return stack.enter_context(b.temporary(name, rows, columns, fmt, **more))
+    return stack.enter_context(b.temporary(name, rows, columns, fmt, packed=packed, skew=skew))
 
 
 class Operand:
@@ -72,7 +100,8 @@ class Operand:
     Attributes
     ----------
     plain, transposed
-        The operands. With scales of rows there is no plain one: a sum over rows has no inverse.
+        The operands, of which `ValueError` is raised where there is none: with scales of rows there
+        is no plain one, because a sum over rows has no inverse.
     """
 
     def __init__(
@@ -86,26 +115,41 @@ class Operand:
     ):
         self._b, self._x, self._scaled = b, x, scaled
         fmt = x.fmt if scaled is None else scaled.fmt
-        self.plain, self.transposed = None if isinstance(scaled, RowScales) else x, None
+        self._plain = None if isinstance(scaled, RowScales) else x
+        self._transposed: Matrix | None = None
         if isinstance(scaled, ScaledTensor):
-            self.plain = temporary(b, stack, f"{x.name}, scaled", x.rows, x.columns, fmt)
+            self._plain = temporary(b, stack, f"{x.name}, scaled", x.rows, x.columns, fmt)
         if transposes:
             name = f"{x.name}, transposed"
-            self.transposed = temporary(b, stack, name, x.columns, x.rows, fmt)
+            self._transposed = temporary(b, stack, name, x.columns, x.rows, fmt)
+
+    @property
+    def plain(self) -> Matrix:
+        """The operand as it is."""
+        if self._plain is None:
+            raise ValueError(f"{self._x.name} with scales of its rows has no plain operand")
+        return self._plain
+
+    @property
+    def transposed(self) -> Matrix:
+        """The operand transposed."""
+        if self._transposed is None:
+            raise ValueError(f"{self._x.name} has no transposed operand")
+        return self._transposed
 
     def make(self, band: int) -> None:
         """From a band of the matrix."""
         b, x, scaled = self._b, self._x, self._scaled
-        how = {"band": band}
+        scale, saturate = None, isinstance(scaled, ScaledTensor)
         if isinstance(scaled, RowScales):
             scaling.scale_rows(b, x, scaled, band)
-            how |= {"scale": scaled.scale.band(band)}
+            scale = scaled.scale.band(band)
         elif scaled is not None:
-            how |= {"scale": scaled.scale, "saturate": True}
-        if self.transposed is not None:
-            transpose(b, x, self.transposed, **how)
+            scale = scaled.scale
+        if self._transposed is not None:
+            transpose(b, x, self._transposed, scale=scale, saturate=saturate, band=band)
         if isinstance(scaled, ScaledTensor):
-            convert(b, x, self.plain, **how)
+            convert(b, x, self.plain, scale=scale, saturate=saturate, band=band)
 
     def make_all(self) -> None:
         """From all bands."""
@@ -128,18 +172,20 @@ class HiddenLayer:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Inverses:
-    """What takes the scales of tensors out of products with them; all None in bf16.
+class Inverses(Generic[Scale]):
+    """Inverse scales, which take the scales of tensors out of products; all None in bf16.
 
     Attributes
     ----------
-    samples, w1, w2, hidden, dz, da
+    samples, hidden
         fp32, (n, 1), or of each sample (batch, 1).
+    w1, w2, dz, da
+        fp32, (n, 1).
     """
 
-    samples: Strip | Matrix | None = None
+    samples: Scale | None = None
     w1: Strip | None = None
     w2: Strip | None = None
-    hidden: Strip | Matrix | None = None
+    hidden: Scale | None = None
     dz: Strip | None = None
     da: Strip | None = None

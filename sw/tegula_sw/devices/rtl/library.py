@@ -7,8 +7,10 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tegula.files import replacing
+from tegula_golden.array_types import Bytes
 from tegula_sw.devices.rtl.coupling import Coupling
 
 __all__ = ["CHANGE", "FAULT_RESPONSES", "ProtocolError", "TileLibrary"]
@@ -19,8 +21,9 @@ CHANGE = np.dtype([("cycle", np.uint64), ("word", np.uint64)])
 FAULT_RESPONSES = {"slverr": 2, "decerr": 3}
 """Names of AXI error responses, and their codes (IHI 0022H, A3.4.4)."""
 
+_CType = type["ctypes._CDataType"]
 _U64 = ctypes.c_uint64
-_SIGNATURES = {
+_SIGNATURES: dict[str, tuple[_CType | None, list[_CType]]] = {
     "tile_new": (ctypes.c_void_p, [_U64, _U64, _U64, ctypes.c_void_p, ctypes.c_int]),
     "tile_delete": (ctypes.c_int, []),
     "tile_memory": (None, [ctypes.c_void_p, _U64, _U64]),
@@ -98,7 +101,7 @@ class TileLibrary:
             function = getattr(self._library, name)
             function.restype = result
             function.argtypes = arguments if name == "tile_new" else [ctypes.c_void_p, *arguments]
-        self._memory: np.ndarray | None = None
+        self._memory: Bytes | None = None
         self._waves = ExitStack()
         descriptor = -1
         if waves is not None:
@@ -123,10 +126,10 @@ class TileLibrary:
                 if error:
                     raise OSError(error, os.strerror(error))
 
-    def __del__(self):
+    def __del__(self) -> None:
         self.close()
 
-    def attach(self, memory: np.ndarray, base: int) -> None:
+    def attach(self, memory: Bytes, base: int) -> None:
         """Answer the AXI4 port from `memory` (uint8, contiguous), first byte at address `base`."""
         self._memory = memory
         self._library.tile_memory(self._handle, memory.ctypes.data, memory.size, base)
@@ -164,7 +167,7 @@ class TileLibrary:
     @property
     def cycle(self) -> int:
         """Clock cycles since power-up."""
-        return self._library.tile_cycle(self._handle)
+        return int(self._library.tile_cycle(self._handle))
 
     def take_moved(self) -> bool:
         """Whether anything moved on the AXI4 port since the last call."""
@@ -183,7 +186,7 @@ class TileLibrary:
     @property
     def coupled(self) -> int:
         """Cycles in which something waited for the coupling, and beats that overtook others."""
-        return self._library.tile_coupled(self._handle)
+        return int(self._library.tile_coupled(self._handle))
 
     def start_trace(self) -> None:
         """Forget the changes that were kept; keep them from here on, if the library can."""
@@ -196,9 +199,9 @@ class TileLibrary:
     @property
     def trace_size(self) -> int:
         """Changes kept, of all ports."""
-        return self._library.tile_trace_size(self._handle)
+        return int(self._library.tile_trace_size(self._handle))
 
-    def trace_changes(self, port: int) -> np.ndarray:
+    def trace_changes(self, port: int) -> NDArray[np.void]:
         """Changes of a port (`tegula.engine.trace.PORTS`), as `CHANGE`; counted as `cycle`."""
         start = ctypes.c_void_p()
         count = self._library.tile_trace_changes(self._handle, port, ctypes.byref(start))
