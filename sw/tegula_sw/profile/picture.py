@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tegula_sw.extras import require_extra
 from tegula_sw.files.outputs import save_figure
 from tegula_sw.profile.recording import Recording
 from tegula_sw.profile.spans import Condition, InstructionSpan, StateSpans, Timeline
@@ -48,9 +49,12 @@ def check_picture(path: Path | str) -> None:
     ------
     ValueError
         If it ends in none of `SUFFIXES`.
+    ModuleNotFoundError
+        If matplotlib is missing, which extra `plots` brings.
     """
     if Path(path).suffix.lower() not in SUFFIXES:
         raise ValueError(f"{path}: a picture must end in {', '.join(SUFFIXES)}")
+    require_extra("plots", "a picture")
 
 
 def _draw_instructions(

@@ -11,6 +11,7 @@ import numpy as np
 
 from tegula_golden.array_types import Codes, Integers
 from tegula_sw.devices.base import Device, device_name, total_cycles
+from tegula_sw.extras import require_extra
 from tegula_sw.profile.recording import Recorder
 from tegula_sw.training.data import CLASSES, INPUTS, digits
 from tegula_sw.training.parameters import TrainingSettings
@@ -89,7 +90,10 @@ def train(
         After an interruption, when all is saved.
     TrainingStoppedError
         After `max_skips` skipped steps in a row, when all is saved.
+    ModuleNotFoundError
+        If a package is missing that extra `training` brings.
     """
+    require_extra("training", "training")
     train_samples, test_samples = digits(settings.seed)
     if settings.batch > len(train_samples):
         raise ValueError(f"batch must be at most {len(train_samples)}, not {settings.batch}")

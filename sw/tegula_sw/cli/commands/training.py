@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tegula.config import preset
 from tegula_sw.cli.commands.common import make_device, make_recorder
+from tegula_sw.extras import require_extra
 from tegula_sw.files.outputs import STDOUT, Outputs, check_outputs, print_text
 from tegula_sw.profile.recording import Recorder
 
@@ -19,6 +20,7 @@ def train(options: argparse.Namespace) -> None:
     from tegula_sw.training.record import FILES
     from tegula_sw.training.run import train as run_training
 
+    require_extra("training", "training")  # before a device is built, which takes a minute
     settings = TrainingSettings(
         **{field.name: getattr(options, field.name) for field in fields(TrainingSettings)}
     )
