@@ -1,0 +1,206 @@
+"""Whole jobs on arrays: open a device, cast, multiply, evaluate."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from tegula.config import TileConfig, preset
+from tegula.formats import FP32, FloatFormat, format_by_name
+from tegula_golden.numerics.codes import decode
+from tegula_sw.arrays import codes_from_array, float_codes, fp32_bits
+from tegula_sw.devices.base import Device
+from tegula_sw.gemm.run import GemmReport, gemm
+
+__all__ = ["evaluate", "matmul", "open_device", "to_codes", "to_floats"]
+
+
+def open_device(kind: str = "golden", config: TileConfig | str = "small", **options: Any) -> Device:
+    """A tile to run programs on.
+
+    Parameters
+    ----------
+    kind
+        "golden": the numpy model, bit-exact and without a clock. "rtl": the hardware, compiled by
+        Verilator when a configuration is first used (a minute), which counts cycles.
+    config
+        The tile, or the name of a preset.
+    options
+        Those of `GoldenDevice` or `RtlDevice`.
+
+    Raises
+    ------
+    ValueError
+        If there is no such device or preset, or an option is out of range.
+
+    Examples
+    --------
+    >>> device = open_device("golden", "tiny")
+    >>> device.config.n
+    4
+    """
+    config = preset(config) if isinstance(config, str) else config
+    match kind:
+        case "golden":
+            from tegula_sw.devices.golden import GoldenDevice
+
+            return GoldenDevice(config, **options)
+        case "rtl":
+            from tegula_sw.devices.rtl.device import RtlDevice  # imports the hardware
+
+            return RtlDevice(config, **options)
+    raise ValueError(f"device {kind!r} is unknown: it must be golden or rtl")
+
+
+def _format(fmt: FloatFormat | str) -> FloatFormat:
+    return format_by_name(fmt) if isinstance(fmt, str) else fmt
+
+
+def to_codes(array: ArrayLike, fmt: FloatFormat | str) -> np.ndarray:
+    """Codes of real numbers, rounded once to nearest even; fp8 saturates.
+
+    Parameters
+    ----------
+    array
+        float16, float32, float64, or a bfloat16 or float8 type of ml_dtypes; any shape.
+    fmt
+        A format, or its name.
+
+    Returns
+    -------
+    ndarray
+        uint8, uint16 or uint32 by the format's width, shaped like `array`.
+
+    Raises
+    ------
+    ValueError
+        If there is no such format, or the dtype is another.
+
+    Examples
+    --------
+    >>> to_codes([1.0, -0.5, 1000.0], "e4m3fn")
+    array([ 56, 176, 126], dtype=uint8)
+    """
+    return float_codes("array", np.asarray(array), _format(fmt))
+
+
+def to_floats(codes: np.ndarray, fmt: FloatFormat | str) -> np.ndarray:
+    """The exact values of codes, as float32 of their shape.
+
+    Raises
+    ------
+    ValueError
+        If there is no such format, or the dtype is not its.
+
+    Examples
+    --------
+    >>> to_floats(to_codes([1.0, -0.5, 1000.0], "e4m3fn"), "e4m3fn")
+    array([  1. ,  -0.5, 448. ], dtype=float32)
+    """
+    return decode(codes, _format(fmt))
+
+
+def matmul(
+    device: Device,
+    a: ArrayLike,
+    b: ArrayLike,
+    *,
+    format_a: FloatFormat | str = "bf16",
+    format_b: FloatFormat | str = "bf16",
+    format_out: FloatFormat | str = "fp32",
+    saturate: bool = False,
+    transpose_a: bool = False,
+    transpose_b: bool = False,
+) -> tuple[np.ndarray, GemmReport]:
+    """C = A @ B by the tile, from memory to memory; `tegula gemm` as a function.
+
+    Parameters
+    ----------
+    device
+        From `open_device`.
+    a, b
+        A, shape (M, K), and B, shape (K, N), or their transposes: floats, which are cast, or
+        unsigned codes of the format.
+    format_a, format_b, format_out
+        Formats, or their names; `format_out` may be fp32.
+    saturate
+        Whether fp8 overflow and infinities become the largest finite number.
+    transpose_a, transpose_b
+        Whether `a` is A^T, shape (K, M), and `b` is B^T, shape (N, K).
+
+    Returns
+    -------
+    c
+        Shape (M, N): float32 where `format_out` is fp32, else codes.
+    report
+        Shape, cycles, utilisation and beats.
+
+    Raises
+    ------
+    ValueError
+        If shapes, dtypes or formats do not fit each other or the tile.
+    TileTrapError
+        If the tile traps.
+
+    Examples
+    --------
+    >>> device = open_device("golden", "tiny")
+    >>> c, report = matmul(device, [[1.0, 2.0, 3.0]], [[1.0], [10.0], [100.0]])
+    >>> c
+    array([[321.]], dtype=float32)
+    >>> report.macs
+    3
+    """
+    fmt_a, fmt_b, fmt_out = _format(format_a), _format(format_b), _format(format_out)
+    codes, report = gemm(
+        device,
+        codes_from_array("A", np.asarray(a), fmt_a),
+        codes_from_array("B", np.asarray(b), fmt_b),
+        *(fmt_a, fmt_b, fmt_out),
+        saturate=saturate,
+        transpose_a=transpose_a,
+        transpose_b=transpose_b,
+    )
+    return codes.view(np.float32) if fmt_out == FP32 else codes, report
+
+
+def evaluate(
+    device: Device, operation: str, x: np.ndarray, y: np.ndarray | None = None
+) -> np.ndarray:
+    """An operation or a function of every element, by the tile; `tegula eval` as a function.
+
+    Parameters
+    ----------
+    device
+        From `open_device`.
+    operation
+        Of two operands: "add", "mul", "max", "select" ...; of one: "abs", "exp", "gelu" ...
+        (`tegula eval --help` lists them).
+    x, y
+        float32, or uint32 patterns of fp32; any shape, the same for both.
+
+    Returns
+    -------
+    ndarray
+        Shape and dtype of `x`.
+
+    Raises
+    ------
+    ValueError
+        If there is no such operation, or operands do not fit it or each other.
+    TileTrapError
+        If the tile traps.
+
+    Examples
+    --------
+    >>> device = open_device("golden", "tiny")
+    >>> evaluate(device, "max", np.float32([-1, 2]), np.float32([0, 0]))
+    array([0., 2.], dtype=float32)
+    >>> evaluate(device, "recip", np.float32([4.0, -0.0]))
+    array([0.25, -inf], dtype=float32)
+    """
+    from tegula_sw.elementwise.evaluate import evaluate_on_device  # imports MPFR
+
+    operands = [fp32_bits("x", x)] if y is None else [fp32_bits("x", x), fp32_bits("y", y)]
+    bits = evaluate_on_device(device, operation, *operands)
+    return bits.view(np.float32) if x.dtype.kind == "f" else bits
