@@ -16,13 +16,13 @@ from tegula_golden.array_types import Codes, Patterns, Words
 from tegula_golden.numerics.codes import code_dtype
 from tegula_sw.devices.base import Device, run_well
 from tegula_sw.elementwise.partitioned import spread
+from tegula_sw.program.costs import CAST
 from tegula_sw.program.program import MemoryImage, Program
 from tegula_sw.program.schedule import Op, emit_merged
 
 __all__ = ["CastAddresses", "build_cast", "cast_on_device"]
 
 _SLOTS = 3
-_VECTOR_LATENCY = 12
 _MAX_ELEMENTS = 1 << 24
 """Elements of one program; the host cuts longer arrays."""
 
@@ -113,8 +113,8 @@ class _Kernel:
                     "dst_stride": 2 if self.fmt == FP32 else 1,
                     "columns": block.columns,
                 },
-                block.columns,
-                _VECTOR_LATENCY,
+                block.columns + CAST.overhead,
+                CAST.latency,
                 self.loaded.at_least(1, consume=True),
                 self.cast.add(),
             )

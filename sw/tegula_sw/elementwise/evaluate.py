@@ -21,6 +21,7 @@ from tegula_sw.devices.base import Device, run_well
 from tegula_sw.elementwise.partitioned import Block, spread
 from tegula_sw.functions import NAMES, pack
 from tegula_sw.functions.loading import TableRecords, apply_fields
+from tegula_sw.program.costs import EVALUATE, activation_column_cycles
 from tegula_sw.program.ordering import assemble_ordered
 from tegula_sw.program.program import MemoryImage
 from tegula_sw.program.schedule import Op
@@ -54,10 +55,6 @@ _LONGEST_RUN = 512
 
 _MAX_ELEMENTS = 1 << 20
 """Elements of one program; longer arrays take several."""
-
-_LATENCY = 30
-_ACTIVATION_INTERVAL = 3
-"""Least cycles between two columns of the activation engine."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,7 +143,8 @@ class _Kernel:
             "dst": x,
             "dst_stride": 2,
         }
-        return Op("vector.compute", fields | operand, block.columns, _LATENCY)
+        cycles = block.columns + EVALUATE.overhead
+        return Op("vector.compute", fields | operand, cycles, EVALUATE.latency)
 
     def _apply(self, table: TableRecords, block: Block, x: int) -> Op:
         """The activation engine's instruction."""
@@ -159,9 +157,9 @@ class _Kernel:
             "dst": x,
             "dst_stride": 2,
         }
-        interval = max(_ACTIVATION_INTERVAL, self._config.n // self._config.activation_lanes)
         fields |= apply_fields(table.functions[self._name])
-        return Op("activation.apply", fields, block.columns * interval, _LATENCY)
+        cycles = block.columns * activation_column_cycles(self._config) + EVALUATE.overhead
+        return Op("activation.apply", fields, cycles, EVALUATE.latency)
 
 
 def build_evaluate(

@@ -23,17 +23,14 @@ from tegula.config import TileConfig
 from tegula.formats import FP32, FloatFormat
 from tegula.isa.instructions import Engine, Layout
 from tegula_sw.gemm.addresses import ChunkWork, GemmAddresses, GemmMap, Piece
-from tegula_sw.gemm.plan import GemmPlan, load_period_cycles, plan_gemm
+from tegula_sw.gemm.plan import GemmPlan, plan_gemm
 from tegula_sw.gemm.shape import GemmShape
+from tegula_sw.program.costs import DRAIN, MATMUL_LATENCY, load_period_cycles
 from tegula_sw.program.program import Program, Wait
 from tegula_sw.program.schedule import Op, dma_op, emit_merged
 from tegula_sw.program.span import Span
 
 __all__ = ["build_gemm"]
-
-_TENSOR_LATENCY = 40
-_VECTOR_LATENCY = 12
-_VECTOR_OVERHEAD = 4
 
 
 @dataclass(frozen=True)
@@ -248,7 +245,7 @@ class _TensorStream:
                 "psum_addr": self._map.psum_address(tile, span.start - moving.start),
             }
             cycles = max(len(span), self._period)
-            yield Op("tensor.matmul", fields, cycles, _TENSOR_LATENCY, wait, signal)
+            yield Op("tensor.matmul", fields, cycles, MATMUL_LATENCY, wait, signal)
             wait = None
 
     def _matmul_wait(
@@ -278,8 +275,8 @@ def _vector_ops(where: GemmMap, fmt: FloatFormat, saturate: bool) -> Iterator[Op
         yield Op(
             "vector.compute",
             fields,
-            columns + _VECTOR_OVERHEAD,
-            _VECTOR_LATENCY,
+            columns + DRAIN.overhead,
+            DRAIN.latency,
             where.tile_done.at_least(1, consume=True),
             where.tile_cast.add(),
         )

@@ -28,14 +28,13 @@ from tegula.config import TileConfig
 from tegula.formats import FP32
 from tegula.isa.instructions import Layout
 from tegula_sw.gemm.shape import GemmShape
-from tegula_sw.program.schedule import DMA_OVERHEAD
+from tegula_sw.program.costs import DMA, load_period_cycles
 from tegula_sw.program.span import Span
 
 __all__ = [
     "Block",
     "GemmPlan",
     "balanced",
-    "load_period_cycles",
     "plan_gemm",
 ]
 
@@ -43,14 +42,6 @@ _CHUNK_K = 64
 _RING_SLOTS = (6, 4, 3, 2)
 _MAX_STRIDE_BYTES = (1 << 31) - 1
 """Memory strides of a descriptor are signed 32-bit numbers."""
-
-
-def load_period_cycles(config: TileConfig) -> int:
-    """Period of (tensor.load, tensor.matmul) pairs, below which fewer columns gain nothing.
-
-    `tegula.tensor.stationary` says why; a test compares.
-    """
-    return 2 * config.n + 3 * config.groups + 1
 
 
 def _align(value: int, multiple: int) -> int:
@@ -234,7 +225,7 @@ class GemmPlan:
     def _block_load(self, block: Block, steps: int) -> int:
         k = steps * self.config.n
         shape = self.shape
-        cycles = 2 * DMA_OVERHEAD
+        cycles = 2 * DMA.overhead
         for span, layout, fmt in (
             (self.a_span(block), shape.layout_a, shape.fmt_a),
             (self.b_span(block), shape.layout_b, shape.fmt_b),

@@ -15,7 +15,6 @@ from tegula.formats import BF16, FP32, FloatFormat
 from tegula.isa.instructions import Engine
 from tegula.isa.operations import Reduction, Rounding
 from tegula_sw.functions.loading import TableRecords, apply_fields
-from tegula_sw.gemm.plan import load_period_cycles
 from tegula_sw.kernels.matrix import Matrix, Strip, psum_strip
 from tegula_sw.kernels.operands import (
     Index,
@@ -38,14 +37,17 @@ from tegula_sw.kernels.transfers import (
     transfers,
     transposed_load,
 )
+from tegula_sw.program.costs import (
+    ACTIVATION,
+    REDUCTION_LATENCY,
+    VECTOR,
+    activation_lane_cycles,
+    load_period_cycles,
+)
 from tegula_sw.program.ordering import assemble_ordered
 from tegula_sw.program.schedule import Op
 
 __all__ = ["KernelBuilder"]
-
-# Estimates for `merge`: cycles beyond an element each, and from the last element to the signal.
-_VECTOR_OVERHEAD, _VECTOR_LATENCY, _REDUCTION_LATENCY = 28, 24, 70
-_ACTIVATION_OVERHEAD, _ACTIVATION_LATENCY = 4, 40
 
 _MAX_COLUMNS = (1 << 13) - 1
 _STATE_WORDS = 8
@@ -230,7 +232,7 @@ class KernelBuilder:
                 "finish": int(finish),
                 "dst": dst.addr if dst else 0,
             }
-            latency = _REDUCTION_LATENCY if finish else 0
+            latency = REDUCTION_LATENCY if finish else 0
             self._vector("vector.compute", fields, stop - start, latency)
 
     def transpose(
@@ -269,7 +271,7 @@ class KernelBuilder:
         self, mnemonic: str, fields: dict[str, int], columns: int, more_latency: int = 0
     ) -> None:
         self._ops.append(
-            Op(mnemonic, fields, columns + _VECTOR_OVERHEAD, _VECTOR_LATENCY + more_latency)
+            Op(mnemonic, fields, columns + VECTOR.overhead, VECTOR.latency + more_latency)
         )
 
     def load_generators(self, state: Matrix) -> None:
@@ -327,8 +329,8 @@ class KernelBuilder:
                 fields[name] = fp32_pattern(value)
         if total is not None:
             fields |= {"sum": 1, "finish": 1, "sum_dst": scalar_addr(total, dst.rows)}
-        cycles = dst.columns * self.config.n // self.config.activation_lanes + _ACTIVATION_OVERHEAD
-        latency = _ACTIVATION_LATENCY + (0 if total is None else _REDUCTION_LATENCY)
+        cycles = dst.columns * activation_lane_cycles(self.config) + ACTIVATION.overhead
+        latency = ACTIVATION.latency + (0 if total is None else REDUCTION_LATENCY)
         self._ops.append(Op("activation.apply", fields, cycles, latency))
 
     def load_functions(self) -> None:

@@ -3,14 +3,11 @@
 from collections.abc import Iterator
 
 from tegula.config import TileConfig
-from tegula_sw.gemm.plan import load_period_cycles
 from tegula_sw.kernels.matrix import Strip
+from tegula_sw.program.costs import MATMUL_LATENCY, load_period_cycles
 from tegula_sw.program.schedule import Op
 
 __all__ = ["array_pass"]
-
-_LATENCY = 40
-"""Estimated cycles from a pass's last column to its signal."""
 
 
 def array_pass(
@@ -38,4 +35,5 @@ def array_pass(
         "stride": moved.stride,
         "psum_addr": sums.addr,
     }
-    yield Op("tensor.matmul", fields, max(moved.columns, load_period_cycles(config)), _LATENCY)
+    cycles = max(moved.columns, load_period_cycles(config))
+    yield Op("tensor.matmul", fields, cycles, MATMUL_LATENCY)

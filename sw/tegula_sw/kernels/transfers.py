@@ -7,13 +7,12 @@ from tegula.formats import BF16, FP32
 from tegula.isa.instructions import Engine, Layout
 from tegula.isa.operations import Accumulate
 from tegula_sw.kernels.matrix import Matrix
+from tegula_sw.program.costs import accumulated_beat_cycles
 from tegula_sw.program.schedule import Op, dma_op
 
 __all__ = ["image_transfer", "repeated_load", "transfers", "transposed_load"]
 
 _SUMS = {BF16: Accumulate.BF16, FP32: Accumulate.FP32}
-_SUM_CYCLES = 8
-"""Cycles of a beat that is added."""
 
 
 def transfers(
@@ -27,7 +26,7 @@ def transfers(
     n, row_bytes = matrix.n, matrix.columns * matrix.fmt.width // 8
     whole, rest = divmod(matrix.rows, n)
     run = matrix.columns * matrix.words
-    cycles = _run_cycles(config, row_bytes) * (_SUM_CYCLES if accumulate else 1)
+    cycles = _run_cycles(config, row_bytes) * (accumulated_beat_cycles(config) if accumulate else 1)
     for first, bands, rows in ((0, whole, n), (whole, 1, rest)):
         if bands and rows:
             yield dma_op(

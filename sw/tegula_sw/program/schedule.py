@@ -16,15 +16,10 @@ from itertools import islice
 
 from tegula.isa.codec import FieldValue
 from tegula.isa.instructions import Engine
+from tegula_sw.program.costs import DMA
 from tegula_sw.program.program import Program, Signal, Wait
 
-__all__ = ["DMA_LATENCY", "DMA_OVERHEAD", "Op", "dma_op", "emit_merged", "merge"]
-
-DMA_LATENCY = 30
-"""Estimated cycles from a transfer's last beat to its signal: memory and pipeline."""
-
-DMA_OVERHEAD = 4
-"""Estimated cycles of a transfer beyond those of its runs."""
+__all__ = ["Op", "dma_op", "emit_merged", "merge"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +78,7 @@ def dma_op(
                 f"sbuf_stride{axis}": sbuf_stride,
                 f"partition_stride{axis}": partition_stride,
             }
-    return Op(f"{engine.name.lower()}.dma", fields, cycles + DMA_OVERHEAD, DMA_LATENCY)
+    return Op(f"{engine.name.lower()}.dma", fields, cycles + DMA.overhead, DMA.latency)
 
 
 class _Stream:
