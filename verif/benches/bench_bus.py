@@ -160,7 +160,7 @@ async def channels_rest_for_hundreds_of_cycles(dut):
 
 @cocotb.test()
 async def random_beats_fail(dut):
-    """Loads, sums, stores and fetches: record, memory and scratchpad are golden's."""
+    """Loads, sums, stores and fetches: record, memory and state are golden's."""
     bench, rng = await make(dut, "random_beats_fail")
     quick = [coupling for coupling in COUPLINGS if coupling.slowness < 10]
     causes, engines = (
@@ -180,7 +180,7 @@ async def random_beats_fail(dut):
             seen.add((outcome.trap.cause, outcome.trap.engine))
         if number % 20 == 19:
             bench.set_errors(())
-            await bench.check_scratchpad()
+            await bench.check_state()
     assert seen == wanted
     assert bench.unsettled > 5 and bench.traps > 40
 
@@ -229,5 +229,5 @@ async def random_bytes_end_as_in_golden(dut):
         code = random_program(rng, bench.config, 4, serial=True).code if number % 3 else b""
         outcome = await run(bench, code[:-16] + random_tail(rng, free_semaphores))
         causes.add(outcome.trap.cause)
-    await bench.check_scratchpad()
+    await bench.check_state()
     assert causes >= {Trap.ILLEGAL_OPCODE, Trap.ILLEGAL_FIELD, Trap.PROGRAM_END, Trap.DEADLOCK}

@@ -54,7 +54,7 @@ async def every_cause_is_recorded_and_survived(dut):
         assert found == (bad.cause, bad.engine), f"{bad.name}: {outcome.trap}"
         causes.add(bad.cause)
         await run_good(bench, rng)
-    await bench.check_scratchpad()
+    await bench.check_state()
     assert causes == set(Trap) - {Trap.NONE, Trap.ABORTED, Trap.BUS_SLVERR, Trap.BUS_DECERR}
 
 
@@ -71,7 +71,7 @@ async def corrupted_programs_end_as_in_golden(dut):
         cocotb.log.info("%s", outcome.trap)
         if number % 10 == 9:
             await run_good(bench, rng)
-    await bench.check_scratchpad()
+    await bench.check_state()
     assert bench.traps > 40 and bench.programs > 40
 
 
@@ -121,7 +121,7 @@ async def bus_errors_have_the_address_of_their_burst(dut):
     assert seen == wanted
     assert bench.programs > 5 and bench.unsettled > 5
     bench.set_errors(())
-    await bench.check_scratchpad()
+    await bench.check_state()
 
 
 async def run_around(bench: TileBench, program: RandomProgram):

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from tegula.config import TileConfig
-from tegula.formats import FP32
 from tegula.isa.instructions import Engine
 from tegula_golden.tile.simulator import GoldenTile
 from tegula_sw.devices.rtl.coupling import AddressCoupling, Coupling, OrderCoupling
@@ -19,12 +18,12 @@ from verif.benches.faulty_programs import random_errors
 from verif.benches.memory_map import BASE
 from verif.benches.random_ops import DATA_BYTES, random_ops, written_psum
 from verif.benches.random_programs import serialise_ops
+from verif.benches.state_dump import StateDump
 
 __all__ = ["Case", "FaultyCase"]
 
 _STALLS = (0.0, 0.02, 0.3)
 _MAX_CYCLES = 4_000_000
-_STATE_WORDS = 8
 _FAR = 0x100_0000
 """Where programs without errors have their memory, away from the beats that fail."""
 
@@ -79,9 +78,9 @@ class Case:
 
     def difference(self) -> str:
         """What differs when new devices run the program, and store their state; or nothing."""
-        dump, size = _dump(self.config, written_psum(self.config, self.ops), BASE + DATA_BYTES)
-        code = assemble_ordered(self.config, [*self.ops, *dump])
-        start = DATA_BYTES + size
+        dump = StateDump(self.config, BASE + DATA_BYTES, written_psum(self.config, self.ops))
+        code = assemble_ordered(self.config, [*self.ops, *dump.ops])
+        start = DATA_BYTES + dump.size_bytes
         expected = _memory(self.seed, start, code)
         memory = expected.copy()
         where = {"program": BASE + start, "program_bytes": len(code), "base": BASE}
@@ -93,7 +92,7 @@ class Case:
                 return f"{type(error).__name__}: {error}"
         if result.trap != golden.trap:
             return f"trap {result.trap}, golden {golden.trap}"
-        return _differing_bytes(self.config, memory, expected)
+        return _differing_bytes(dump, memory, expected)
 
 
 @dataclass(frozen=True)
@@ -125,18 +124,18 @@ class FaultyCase(Case):
         memory = expected.copy()
         where = {"program": BASE + DATA_BYTES, "program_bytes": len(code), "base": BASE}
         golden = GoldenTile(self.config, errors=self.errors)
-        dump, size = _dump(self.config, np.zeros(self.config.psum_depth, bool), _FAR)
+        dump = StateDump(self.config, _FAR)
         copy_in = image_transfer(self.config, Engine.LOAD, self.config.sbuf_depth, _FAR)
-        state, expected_state = (np.zeros(size, np.uint8) for _ in range(2))
+        state, expected_state = (np.zeros(dump.size_bytes, np.uint8) for _ in range(2))
         with self._device(errors=self.errors) as device:
             try:
                 for tile, left in ((golden, expected_state), (device, state)):
-                    left[:] = _memory(self.seed, size, b"")[:size]
+                    left[:] = _memory(self.seed, dump.size_bytes, b"")[: dump.size_bytes]
                     self._run_far(tile, [copy_in], left)
                 run = golden.run(expected, **where)
                 result = device.run(memory, **where)
                 for tile, left in ((golden, expected_state), (device, state)):
-                    self._run_far(tile, dump, left)
+                    self._run_far(tile, dump.ops, left)
             except (HangError, ProtocolError) as error:
                 return f"{type(error).__name__}: {error}"
         if result.trap != run.trap:
@@ -146,7 +145,7 @@ class FaultyCase(Case):
             memory[taken] = expected[taken]
         found = np.append(memory[:DATA_BYTES], state)
         wanted = np.append(expected[:DATA_BYTES], expected_state)
-        return _differing_bytes(self.config, found, wanted)
+        return _differing_bytes(dump, found, wanted)
 
     def _run_far(self, tile, ops: list[Op], memory: np.ndarray) -> None:
         """Run a program that ends well on `memory`."""
@@ -165,48 +164,13 @@ def _memory(seed: int, start: int, code: bytes) -> np.ndarray:
     return memory
 
 
-def _dump(config: TileConfig, written: np.ndarray, place: int) -> tuple[list[Op], int]:
-    """Instructions that store scratchpad, generators and `written` words of PSUM; bytes stored."""
-    depth, ops, size = config.sbuf_depth, [], 0
-
-    def store(words: int) -> None:
-        nonlocal size
-        ops.append(image_transfer(config, Engine.STORE, words, place + size))
-        size += 2 * words * config.n
-
-    store(depth)
-    ops.append(Op("vector.generator", {"save": 1, "addr": 0}))
-    store(_STATE_WORDS)
-    common = {"rows": config.n, "format": FP32.code, "dst_stride": 2}
-    words = np.flatnonzero(written)
-    if words.size:
-        for run in np.split(words, np.flatnonzero(np.diff(words) != 1) + 1):
-            fields = {"x_addr": int(run[0]), "columns": run.size, "dst": 2 * int(run[0])}
-            ops.append(Op("vector.compute", common | fields))
-        store(2 * config.psum_depth)
-    return ops, size
-
-
-def _differing_bytes(config: TileConfig, memory: np.ndarray, expected: np.ndarray) -> str:
-    """How many bytes differ, and where the first is; or nothing."""
+def _differing_bytes(dump: StateDump, memory: np.ndarray, expected: np.ndarray) -> str:
+    """How many bytes differ, and the name of the first, in data and `dump`; or nothing."""
     wrong = np.flatnonzero(memory != expected)
     if not wrong.size:
         return ""
-    return f"{wrong.size} bytes differ, the first {_place(config, int(wrong[0]))}"
-
-
-def _place(config: TileConfig, offset: int) -> str:
-    """What a byte of the memory is."""
-    areas = {
-        "of the data": (DATA_BYTES, None),
-        "of the scratchpad": (config.n * config.sbuf_depth * 2, config.sbuf_depth),
-        "of the generators": (config.n * _STATE_WORDS * 2, _STATE_WORDS),
-        "of PSUM as fp32": (config.n * config.psum_depth * 4, 2 * config.psum_depth),
-    }
-    for name, (size, words) in areas.items():
-        if offset < size:
-            if words is None:
-                return f"{name} at {offset:#x}"
-            return f"{name}, partition {offset // (2 * words)} word {offset // 2 % words}"
-        offset -= size
-    return "of the program"
+    first, end = int(wrong[0]), DATA_BYTES + dump.size_bytes
+    name = "the program" if first >= end else dump.place(first - DATA_BYTES)
+    if first < DATA_BYTES:
+        name = f"the data at {first:#x}"
+    return f"{wrong.size} bytes differ, the first of {name}"

@@ -17,6 +17,7 @@ from verif.benches.host import Host, ProgramOutcome
 from verif.benches.memory_content import Fault
 from verif.benches.memory_map import BASE
 from verif.benches.random_ops import settling_ops
+from verif.benches.state_dump import StateDump
 from verif.benches.testbench import start
 
 __all__ = ["TileBench"]
@@ -87,17 +88,19 @@ class TileBench:
 
     async def settle(self) -> None:
         """Noise into all of the scratchpad, and known states into the engines: no reset does so."""
-        await self._copy_scratchpad(Engine.LOAD, settling_ops(self.config))
-
-    async def check_scratchpad(self) -> None:
-        """Store all of it, which `run` compares."""
-        await self._copy_scratchpad(Engine.STORE)
-
-    async def _copy_scratchpad(self, engine: Engine, after: Sequence[Op] = ()) -> None:
         config = self.config
         size_bytes = 2 * config.n * config.sbuf_depth
-        copy = image_transfer(config, engine, config.sbuf_depth, BASE)
-        code = np.frombuffer(assemble_ordered(config, [copy, *after]), np.uint8)
+        load = image_transfer(config, Engine.LOAD, config.sbuf_depth, BASE)
+        await self._run_on_noise([load, *settling_ops(config)], size_bytes)
+
+    async def check_state(self) -> None:
+        """Store what programs leave to the next, which `run` compares; the bench is settled."""
+        dump = StateDump(self.config, BASE)
+        await self._run_on_noise(dump.ops, dump.size_bytes)
+
+    async def _run_on_noise(self, ops: Sequence[Op], size_bytes: int) -> None:
+        """Run instructions that end well on `size_bytes` bytes of noise from `BASE` on."""
+        code = np.frombuffer(assemble_ordered(self.config, ops), np.uint8)
         image = np.concatenate([self.noise(size_bytes), code])
         _, outcome = await self.run(image, BASE + size_bytes, len(code))
         assert outcome.trap is None
