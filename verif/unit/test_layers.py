@@ -19,8 +19,8 @@ LAYERS = {
 ROOMS = (
     {"formats", "files", "lib"},
     {"config", "xor128"},
-    {"isa", "bus"},
-    {"arith", "engine", "memory"},
+    {"isa"},
+    {"arith", "bus", "engine", "memory"},
     {"activation", "control", "dma", "tensor", "vector"},
     {"tile"},
     {"backend"},

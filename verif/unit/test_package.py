@@ -9,7 +9,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from tegula_sw.cli.exits import FAILED
-from tegula_sw.extras import EXTRAS, require_extra
+from tegula_sw.files.extras import EXTRAS, require_extra
 from verif import ROOT
 from verif.support.cli_bench import BF16_OUT, assert_error
 
@@ -74,7 +74,7 @@ def lacking(monkeypatch):
         def find_spec(name):
             return None if name in names else object()
 
-        monkeypatch.setattr("tegula_sw.extras.find_spec", find_spec)
+        monkeypatch.setattr("tegula_sw.files.extras.find_spec", find_spec)
 
     return hide
 

@@ -51,7 +51,7 @@ class DmaControl(wiring.Component):
         The run's burst in `admitted` is requested in this cycle.
     request : Out(stream of `axi_request_layout`)
         The bus's requests, registered.
-    outstanding : Out(stream of `outstanding_layout(engine)`)
+    outstanding : Out(stream of `outstanding_layout(config, engine)`)
         The oldest burst, or item that is not a run, that is not complete; taken when it is.
     in_flight : Out(1)
         A burst or an item is outstanding.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tegula_sw.extras import require_extra
+from tegula_sw.files.extras import require_extra
 from tegula_sw.files.outputs import save_figure
 from tegula_sw.profile.recording import Recording
 from tegula_sw.profile.spans import Condition, InstructionSpan, StateSpans, Timeline

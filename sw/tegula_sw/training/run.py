@@ -11,7 +11,7 @@ import numpy as np
 
 from tegula_golden.array_types import Codes, Integers
 from tegula_sw.devices.base import Device, device_name, total_cycles
-from tegula_sw.extras import require_extra
+from tegula_sw.files.extras import require_extra
 from tegula_sw.profile.recording import Recorder
 from tegula_sw.training.data import CLASSES, INPUTS, digits
 from tegula_sw.training.parameters import TrainingSettings

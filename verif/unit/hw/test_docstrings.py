@@ -38,7 +38,7 @@ ARGUMENTS = {
 }
 """A value for each parameter that a component or a signature has."""
 
-OTHER_ARGUMENTS = {"Retirement": {"cycles": None}}
+OTHER_ARGUMENTS = {"DmaControl": {"engine": Engine.STORE}, "Retirement": {"cycles": None}}
 """Arguments with which a component has all its members."""
 
 DOCUMENTED = [*components(), *(kind for kind in signatures() if "Members\n" in kind.__doc__)]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tegula.config import preset
 from tegula_sw.cli.commands.common import make_device, make_recorder
-from tegula_sw.extras import require_extra
+from tegula_sw.files.extras import require_extra
 from tegula_sw.files.outputs import STDOUT, Outputs, check_outputs, print_text
 from tegula_sw.profile.recording import Recorder
 
