@@ -22,7 +22,7 @@ __all__ = ["burst_start", "check_failed_write", "fails", "run_and_restart", "run
 
 
 def fails(config: TileConfig, run: Run, bad: int) -> bool:
-    """Whether a run touches the beat of byte `bad`."""
+    """True if a run touches the beat of byte `bad`."""
     first, last = (byte // config.bus_bytes for byte in (run.addr, run.addr + run.size - 1))
     return first <= bad // config.bus_bytes <= last
 
@@ -47,7 +47,7 @@ def run_until_error(
     sbuf: np.ndarray,
     memory: np.ndarray,
 ) -> tuple[int, int]:
-    """Do what a DMA does before the beat of `bad` fails.
+    """Effects of a DMA, on `sbuf` and `memory`, before the beat of `bad` fails.
 
     Of the failed run, a load moves the chunks of a bus width, counted from the run's first byte,
     whose beats all came; a store the bursts before the failed one.
@@ -84,7 +84,7 @@ def _beats(config: TileConfig, runs: list[Run], sbuf: np.ndarray, memory: np.nda
 def check_failed_write(
     bench: Bench, runs: list[Run], failed: tuple[int, int], before: np.ndarray
 ) -> int:
-    """Check every write beat that a bench saw of a store whose burst `failed` was refused.
+    """Checks of every write beat that a bench saw of a store whose burst `failed` was refused.
 
     All bursts up to the failed one are whole. At most `max_writes` - 1 follow, whose beats are as
     good, until strobes cease for good. Memory has the bytes of the beats that did not fail, and no
@@ -129,7 +129,7 @@ def run_and_restart(
     budget: int,
     inspect: Callable[[], object] = lambda: None,
 ) -> None:
-    """Run commands that a trap or a stop cuts short, then others, and check those.
+    """Run of commands that a trap or a stop cuts short, then of others, which are checked.
 
     `inspect` is called when the engine is idle after the stop, with the outcome of `commands` in
     the bench. Memory answers `again` without errors.

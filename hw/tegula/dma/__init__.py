@@ -1,1 +1,1 @@
-"""DMA: descriptors become runs, runs become bursts, and bytes are realigned on their way."""
+"""DMA: runs of descriptors, bursts of runs, and the alignment of their bytes."""

@@ -1,4 +1,4 @@
-"""Sums on the way through a DMA engine: one adder, a word a cycle."""
+"""Sums of DMA data and what its destination holds: one adder, a word a cycle."""
 
 from amaranth.hdl import Cat, EnableInserter, Module, Mux, ResetInserter, Signal
 from amaranth.lib import data, stream, wiring
@@ -15,7 +15,7 @@ from tegula.memory.ports import ChunkReadSignature, sbuf_read_layout
 __all__ = ["ChunkAdder", "LoadAccumulator", "StoreAccumulator", "chunk_steps"]
 
 
-_PLACE = ("layout", "partition", "addr", "mask")
+_DESTINATION = ("layout", "partition", "addr", "mask")
 
 
 def chunk_steps(config: TileConfig) -> int:
@@ -30,8 +30,8 @@ class ChunkAdder(wiring.Component):
     """``sum = cast(held + incoming)`` on chunks of numbers of one word, or of two, low one first.
 
     Addition and cast are those of sections 5.2 and 4 of the contract, to nearest even. A chunk
-    enters word by word and is taken after `chunk_steps` cycles; its sums leave `bus_words` +
-    `FpAdd.LATENCY` cycles after its first. While they are not taken, everything waits.
+    enters word by word and is taken after `chunk_steps` cycles; its sums are output `bus_words` +
+    `FpAdd.LATENCY` cycles after its first word. While they are not taken, everything waits.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ class ChunkAdder(wiring.Component):
         super().__init__({"i": In(stream.Signature(chunks)), "o": Out(stream.Signature(words))})
 
     def elaborate(self, platform):
-        """Select words, pair halves, add, round, collect."""
+        """Word selection, pairs of halves, addition, rounding, collection."""
         m = Module()
         count, steps = self._config.bus_words, chunk_steps(self._config)
         chunk = self.i.payload
@@ -92,29 +92,29 @@ class ChunkAdder(wiring.Component):
         return m
 
     def _collect(self, m, total, lands, fp32):
-        """Round to bf16 where that is asked for, and put words side by side."""
+        """Sums, rounded to bf16 if that is their format, as words side by side."""
         count = self._config.bus_words
         bf16 = total[16:] + (total[15] & (total[:15].any() | total[16]))
-        place = Signal(range(count))
-        full = place >= Mux(fp32, count - 2, count - 1)
+        position = Signal(range(count))
+        full = position >= Mux(fp32, count - 2, count - 1)
         with m.If(lands):
-            m.d.sync += place.eq(place + Mux(fp32, 2, 1))
+            m.d.sync += position.eq(position + Mux(fp32, 2, 1))
         with m.If(lands | self.o.ready):
             m.d.sync += self.o.valid.eq(lands & full)
         for word in range(count):
             half = total[16:] if word % 2 else total[:16]
-            here = Mux(fp32, place[1:] == word >> 1, place == word)
+            here = Mux(fp32, position[1:] == word >> 1, position == word)
             with m.If(lands & here):
                 m.d.sync += self.o.payload[word].eq(Mux(fp32, half, bf16[:16]))
 
 
 class LoadAccumulator(wiring.Component):
-    """Replace the words of writes that accumulate by ``scratchpad + word``, in order.
+    """Writes, in order; the words of those that accumulate become ``scratchpad + word``.
 
     While the words of a chunk are added, the scratchpad is read for the next: a chunk every
-    `chunk_steps` cycles. A chunk whose place one before it is still to be written to waits, as does
-    the first of an instruction for all before it. Writes that do not accumulate pass, when those
-    that do are through; no latency.
+    `chunk_steps` cycles. A chunk waits while one before it is still to be written to the same
+    destination; the first of an instruction waits for all before it. Writes that do not accumulate
+    wait for those that do, and pass without latency.
 
     Parameters
     ----------
@@ -124,7 +124,7 @@ class LoadAccumulator(wiring.Component):
     -------
     i : In(stream of `write_layout`), o : Out(stream of `write_layout`)
     drained : In(1)
-        No write that `o` gave is pending.
+        Every write from `o` is accepted by the scratchpad.
     read : Out(ChunkReadSignature)
         Answers, at any latency.
     flush : In(1)
@@ -151,18 +151,18 @@ class LoadAccumulator(wiring.Component):
         )
 
     def elaborate(self, platform):
-        """Ask for the chunk that is next, add the one before, write the one before that."""
+        """A read for the next chunk, sums of the one before, the write of the one before that."""
         m = Module()
         m.submodules.adder = adder = ResetInserter(self.flush)(ChunkAdder(self._config))
         write = self.i.payload.write
         accumulates = Signal()
         m.d.comb += accumulates.eq(self.i.payload.accumulate != Accumulate.NONE)
 
-        # `adding`: its words enter the adder. `leaving`: they have, and its sums are not yet given.
-        adding, leaving = Signal(write_layout(self._config)), Signal(write_layout(self._config))
-        is_adding, is_leaving = Signal(), Signal()
+        # `adding`: its words enter the adder. `summed`: they have, and its sums are not yet output.
+        adding, summed = Signal(write_layout(self._config)), Signal(write_layout(self._config))
+        is_adding, is_summed = Signal(), Signal()
         answer, held = Signal(self._words, reset_less=True), Signal(self._words, reset_less=True)
-        answered = self._ask(m, ((is_adding, adding), (is_leaving, leaving)), accumulates, answer)
+        answered = self._request(m, ((is_adding, adding), (is_summed, summed)), accumulates, answer)
 
         entered, begin = Signal(), Signal()
         m.d.comb += [
@@ -176,28 +176,28 @@ class LoadAccumulator(wiring.Component):
         with m.If(begin):
             m.d.sync += [adding.eq(self.i.payload), held.eq(answer)]
         with m.If(entered):
-            m.d.sync += leaving.eq(adding)
+            m.d.sync += summed.eq(adding)
         m.d.sync += [
             is_adding.eq((begin | (is_adding & ~entered)) & ~self.flush),
-            is_leaving.eq((entered | (is_leaving & ~(adder.o.valid & self.o.ready))) & ~self.flush),
+            is_summed.eq((entered | (is_summed & ~(adder.o.valid & self.o.ready))) & ~self.flush),
         ]
 
-        words = {"data": adder.o.payload, **{n: leaving.write[n] for n in _PLACE}}
+        words = {"data": adder.o.payload, **{n: summed.write[n] for n in _DESTINATION}}
         m.d.comb += [
-            self.empty.eq(~is_adding & ~is_leaving),
+            self.empty.eq(~is_adding & ~is_summed),
             self.i.ready.eq(Mux(accumulates, begin, self.empty & self.o.ready)),
             self.o.valid.eq(adder.o.valid | (self.i.valid & ~accumulates & self.empty)),
             adder.o.ready.eq(self.o.ready),
-            self.o.payload.last.eq(Mux(is_leaving, leaving.last, self.i.payload.last)),
+            self.o.payload.last.eq(Mux(is_summed, summed.last, self.i.payload.last)),
             *(
-                self.o.payload.write[name].eq(Mux(is_leaving, value, write[name]))
+                self.o.payload.write[name].eq(Mux(is_summed, value, write[name]))
                 for name, value in words.items()
             ),
         ]
         return m
 
-    def _ask(self, m, pending, accumulates, answer):
-        """Read the place of the chunk that is next; the result says that its words are here."""
+    def _request(self, m, pending, accumulates, answer):
+        """A read of the next chunk's destination; returns a flag that its words have arrived."""
         m.submodules.stage = stage = StreamStage(sbuf_read_layout(self._config))
         wiring.connect(m, stage.o, wiring.flipped(self.read.request))
         write = self.i.payload.write
@@ -211,15 +211,15 @@ class LoadAccumulator(wiring.Component):
         ).any()
         # A read sees every write that was accepted two cycles before (`Scratchpad`).
         drained_before = Signal()
-        asked, reading, answered = Signal(), Signal(), Signal()
-        ask = Signal()
+        requested, reading, answered = Signal(), Signal(), Signal()
+        request = Signal()
         m.d.sync += drained_before.eq(self.drained)
         m.d.comb += [
-            ask.eq(
-                (self.i.valid & accumulates & ~asked & ~clash & ~self.flush)
+            request.eq(
+                (self.i.valid & accumulates & ~requested & ~clash & ~self.flush)
                 & (self.drained & drained_before)
             ),
-            stage.i.valid.eq(ask),
+            stage.i.valid.eq(request),
             stage.i.payload.layout.eq(write.layout),
             stage.i.payload.partition.eq(write.partition),
             stage.i.payload.addr.eq(write.addr),
@@ -228,27 +228,29 @@ class LoadAccumulator(wiring.Component):
         with m.If(self.read.valid):
             m.d.sync += answer.eq(self.read.data)
         m.d.sync += [
-            reading.eq(ask | (reading & ~self.read.valid)),
+            reading.eq(request | (reading & ~self.read.valid)),
             answered.eq((self.read.valid | (answered & ~self.i.ready)) & ~self.flush),
-            asked.eq((ask | (asked & ~self.i.ready)) & ~self.flush),
+            requested.eq((request | (requested & ~self.i.ready)) & ~self.flush),
         ]
         return answered
 
 
 class StoreAccumulator(wiring.Component):
-    """Replace the words of beats that accumulate by ``memory + word``, in order.
+    """Beats, in order; the words of those that accumulate become ``memory + word``.
 
     A beat every `chunk_steps` cycles. Words without strobes are undefined. Beats that do not
-    accumulate pass, when those that do are through; no latency.
+    accumulate wait for those that do, and pass without latency.
 
     Parameters
     ----------
     config : TileConfig
+    beat : StructLayout
+        Payload of `i` and `o`.
 
     Members
     -------
     i : In(stream of {data, strb, accumulate}), o : Out(stream of {data, strb, accumulate})
-        As from `WriteAligner`; numbers lie on multiples of their size.
+        As from `WriteAligner`; numbers lie on multiples of their size. `accumulate` of `o` is 0.
     held : In(stream of axi_data_width)
         What memory holds, for each beat that accumulates.
     """
@@ -264,11 +266,11 @@ class StoreAccumulator(wiring.Component):
         )
 
     def elaborate(self, platform):
-        """Join a beat and what memory holds, add, give back its strobes."""
+        """A beat joined with what memory holds, its sums, and its strobes again."""
         m = Module()
         m.submodules.adder = adder = ChunkAdder(self._config)
         beat = self.i.payload
-        strobes, is_leaving = Signal.like(beat.strb), Signal()
+        strobes, is_summed = Signal.like(beat.strb), Signal()
         accumulates, entered, passes = Signal(), Signal(), Signal()
         m.d.comb += [
             accumulates.eq(beat.accumulate != Accumulate.NONE),
@@ -280,16 +282,16 @@ class StoreAccumulator(wiring.Component):
             self.held.ready.eq(entered),
         ]
         with m.If(entered):
-            m.d.sync += [strobes.eq(beat.strb), is_leaving.eq(1)]
+            m.d.sync += [strobes.eq(beat.strb), is_summed.eq(1)]
         with m.Elif(adder.o.valid & self.o.ready):
-            m.d.sync += is_leaving.eq(0)
+            m.d.sync += is_summed.eq(0)
 
         m.d.comb += [
-            passes.eq(~accumulates & ~is_leaving),
+            passes.eq(~accumulates & ~is_summed),
             self.i.ready.eq(entered | (passes & self.o.ready)),
             self.o.valid.eq(adder.o.valid | (self.i.valid & passes)),
             adder.o.ready.eq(self.o.ready),
-            self.o.payload.data.eq(Mux(is_leaving, adder.o.payload, beat.data)),
-            self.o.payload.strb.eq(Mux(is_leaving, strobes, beat.strb)),
+            self.o.payload.data.eq(Mux(is_summed, adder.o.payload, beat.data)),
+            self.o.payload.strb.eq(Mux(is_summed, strobes, beat.strb)),
         ]
         return m

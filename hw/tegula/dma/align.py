@@ -1,4 +1,4 @@
-"""Bytes move between the lanes of the bus and the lanes of a run.
+"""Byte alignment between the lanes of the bus and the lanes of a run.
 
 A beat is rotated once, by the run's byte lane, into a register; two rotated beats are then merged
 lane by lane. So the wide rotator and the merge are in different cycles.
@@ -40,10 +40,10 @@ def _bytes_layout(config: TileConfig) -> data.ArrayLayout:
 
 
 class ReadAligner(wiring.Component):
-    """Byte j of aligned chunk k of a run is byte `offset + j + k * bus_bytes` of its beats.
+    """Aligned chunks of runs: ``chunk[k][j] = beats[offset + j + k * bus_bytes]``, in bytes.
 
     A run of b beats gives b chunks, or b - 1 if its last beat `spill`s; a beat a cycle, latency 2
-    cycles. A chunk is given as soon as the bytes of the run that it holds have arrived.
+    cycles. A chunk is output as soon as the bytes of the run that it holds have arrived.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ class ReadAligner(wiring.Component):
     chunks : Out(stream of ArrayLayout(8, bus_bytes))
         Bytes past the run's end are undefined.
     starved : Out(1)
-        No chunk can come before another beat does.
+        No chunk can be output before another beat arrives.
     """
 
     def __init__(self, config: TileConfig):
@@ -74,7 +74,7 @@ class ReadAligner(wiring.Component):
         )
 
     def elaborate(self, platform):
-        """Rotate into a register, hold one beat, merge."""
+        """Rotation into a register, one held beat, merge."""
         m = Module()
         count = self._config.bus_bytes
         layout = _bytes_layout(self._config)
@@ -88,15 +88,15 @@ class ReadAligner(wiring.Component):
         from_next = Signal(count)
         """Lanes of the held chunk that the next beat completes."""
 
-        skip, held_leaves, next_leaves = Signal(), Signal(), Signal()
+        skip, held_taken, next_taken = Signal(), Signal(), Signal()
         m.d.comb += [
             skip.eq(held.last & held.spill),
             self.chunks.valid.eq(
                 held_valid & ~skip & (next_valid | held.last | ~from_next[count - 1])
             ),
-            held_leaves.eq(held_valid & (skip | (self.chunks.valid & self.chunks.ready))),
-            next_leaves.eq(~held_valid | held_leaves),
-            self.beats.ready.eq(~next_valid | next_leaves),
+            held_taken.eq(held_valid & (skip | (self.chunks.valid & self.chunks.ready))),
+            next_taken.eq(~held_valid | held_taken),
+            self.beats.ready.eq(~next_valid | next_taken),
             self.starved.eq(~next_valid & ~self.chunks.valid),
             self.chunks.payload.eq(_merge(from_next, next_data, held_data)),
         ]
@@ -106,7 +106,7 @@ class ReadAligner(wiring.Component):
                 next_context.eq(beat.context),
                 next_data.eq(rotated),
             ]
-        with m.If(next_leaves):
+        with m.If(next_taken):
             m.d.sync += [
                 held_valid.eq(next_valid),
                 held.eq(next_context),
@@ -117,7 +117,7 @@ class ReadAligner(wiring.Component):
 
 
 class WriteAligner(wiring.Component):
-    """Byte `offset + j + k * bus_bytes` of the beats of a run is byte j of its chunk k.
+    """Bus beats of runs: ``beats[offset + j + k * bus_bytes] = chunk[k][j]``, in bytes.
 
     A run of c chunks gives c beats, or c + 1 if it `spill`s; a beat a cycle, latency 1 cycle to the
     rotated chunk, from which the beat is merged.
@@ -150,7 +150,7 @@ class WriteAligner(wiring.Component):
         )
 
     def elaborate(self, platform):
-        """Rotate into a register, keep the one before, merge."""
+        """Rotation into a register, the chunk before, merge."""
         m = Module()
         count = self._config.bus_bytes
         layout = _bytes_layout(self._config)

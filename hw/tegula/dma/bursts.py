@@ -1,4 +1,4 @@
-"""Runs become AXI bursts."""
+"""AXI bursts of runs."""
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
@@ -12,9 +12,11 @@ __all__ = ["BurstSplitter", "lanes_of_run", "request_burst"]
 
 
 def lanes_of_run(config: TileConfig, run):
-    """Byte lane of a run's first byte, sum of it and the bytes minus one, and whether it spills.
+    """Byte lanes of a run, as (offset, end, spill).
 
-    The sum's low bits are the lane of the last byte, its high bits the beats minus one.
+    `offset` is the lane of its first byte, `end` the sum of that and the bytes minus one: its low
+    bits are the lane of the last byte, its high bits the beats minus one. `spill`: as in
+    `burst_layout`.
     """
     lane_bits = exact_log2(config.bus_bytes)
     offset = run.addr[:lane_bits]
@@ -33,11 +35,11 @@ def request_burst(config: TileConfig, request: data.View, burst: data.View) -> l
 
 
 class BurstSplitter(wiring.Component):
-    """Split a run at the multiples of `max_burst_beats * bus_bytes`, which 4 KiB is a multiple of.
+    """Bursts of a run, split at the multiples of `max_burst_beats * bus_bytes`.
 
-    The beats of a run are the aligned bus words that it touches (AMBA AXI, IHI 0022H, A3.4.1: a
-    burst must not cross a 4 KiB boundary). Latency 1 cycle, one burst a cycle. Items that are not
-    runs pass in order as one item.
+    4 KiB is a multiple of that (AMBA AXI, IHI 0022H, A3.4.1: a burst must not cross a 4 KiB
+    boundary). The beats of a run are the aligned bus words that it touches. Latency 1 cycle, one
+    burst a cycle. Items that are not runs pass in order as one item.
 
     Parameters
     ----------
@@ -59,7 +61,7 @@ class BurstSplitter(wiring.Component):
         )
 
     def elaborate(self, platform):
-        """Load a run, then cut bursts off it."""
+        """Load of a run, then a burst at a time."""
         m = Module()
         config = self._config
         lane_bits = exact_log2(config.bus_bytes)

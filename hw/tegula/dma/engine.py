@@ -21,7 +21,7 @@ __all__ = ["DmaControl"]
 
 
 class DmaControl(wiring.Component):
-    """Instructions in; runs for the data path, bursts for memory, signals and traps out.
+    """Control of a DMA engine: instructions in; runs, bus requests, signals and traps out.
 
     A trap is precise: it waits for the data path to report it in order, and then for the signals of
     all earlier instructions. From a trap or `engine.stop` on, `flush` is high until no transaction
@@ -46,9 +46,9 @@ class DmaControl(wiring.Component):
         Runs, and the bursts that they are split into. Items that are not runs pass in order with
         the runs of a load, and with the bursts of a store.
     admitted : In(stream of `burst_layout`)
-        `bursts` that may be requested; back at once in an engine that holds none back.
+        The same bursts, each when it may be requested: at once, but where a store accumulates.
     issued : Out(1)
-        The run's burst in `admitted` is requested in this cycle.
+        `admitted` is a burst, and is requested in this cycle.
     request : Out(stream of `axi_request_layout`)
         The bus's requests, registered.
     outstanding : Out(stream of `outstanding_layout(config, engine)`)
@@ -109,7 +109,7 @@ class DmaControl(wiring.Component):
     """Cycles from `instr.valid` to `request.valid` of an idle engine: burst 1, register 1."""
 
     def elaborate(self, platform):
-        """Generate runs, split them, request bursts, check responses, retire or trap."""
+        """Runs, bursts, requests, responses, retirement or trap."""
         m = Module()
         config, engine = self._config, self.engine
         droppable = ResetInserter(self.flush)
@@ -146,7 +146,7 @@ class DmaControl(wiring.Component):
         return m
 
     def _fork_runs(self, m, items, bursts):
-        """Send each run both ways, and other items the way on which order is kept."""
+        """Runs to both outputs; other items to the one that keeps the order."""
         ordered, other = (self.runs, bursts) if self._engine == Engine.LOAD else (bursts, self.runs)
         skips = items.payload.kind != ItemKind.RUN
         m.d.comb += [
@@ -158,7 +158,7 @@ class DmaControl(wiring.Component):
         ]
 
     def _issue_bursts(self, m):
-        """Request bursts, as many as may be outstanding."""
+        """Bus requests, at most `max_outstanding` in flight."""
         config = self._config
         m.submodules.outstanding = outstanding = StreamQueue(
             self.outstanding.payload.shape(), self._max_outstanding
@@ -180,7 +180,7 @@ class DmaControl(wiring.Component):
         ]
 
     def _check_responses(self, m, generator):
-        """Hold the first error until the flush; cause and address of the fault."""
+        """The first error, held until the flush; returns cause and address of the fault."""
         oldest = self.outstanding.payload
         cause, address = Signal(4), Signal(self._config.axi_addr_width)
         with m.If(self.flush):
@@ -198,7 +198,7 @@ class DmaControl(wiring.Component):
         return Mux(self.failed, cause, item_cause), Mux(self.failed, address, item_address)
 
     def _hold_trap(self, m, retirement):
-        """Trap in order, and flush until the bus is quiet and a `stop` is over."""
+        """The trap in order, and the flush until the bus is quiet and a `stop` is over."""
         engine = self.engine
         halted, draining, quiet = Signal(), Signal(), Signal()
         m.d.comb += [
@@ -216,7 +216,7 @@ class DmaControl(wiring.Component):
         m.d.sync += draining.eq(engine.stop | engine.trap_valid | (draining & ~quiet))
 
     def _trace(self, m, generator, retirement, starting):
-        """An instruction begins with its ticket; the queue's head moves on with its last run."""
+        """Trace: an instruction begins with its ticket, and is taken with its last run."""
         tickets, trace = generator.tickets, self.engine.trace
         reasons = (
             (self.moves, Activity.WORK),

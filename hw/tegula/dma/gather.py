@@ -1,4 +1,4 @@
-"""Scratchpad words of runs become aligned bytes."""
+"""Scratchpad words of runs, and their packing into aligned bytes."""
 
 from amaranth.hdl import Cat, Module, Mux, ResetInserter, Signal
 from amaranth.lib import data, stream, wiring
@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
 from tegula.config import TileConfig
+from tegula.dma.addresses import ChunkAddresses
 from tegula.dma.bursts import lanes_of_run
 from tegula.dma.layouts import (
     chunk_words_log2,
@@ -14,7 +15,6 @@ from tegula.dma.layouts import (
     subchunks,
     tag_layout,
 )
-from tegula.dma.places import PlaceWalker
 from tegula.isa.instructions import Layout
 from tegula.lib.stream import StreamQueue, StreamStage
 from tegula.memory.ports import ChunkReadSignature, sbuf_read_layout
@@ -23,10 +23,10 @@ __all__ = ["Gather", "Packer"]
 
 
 class Gather(wiring.Component):
-    """Read each run's words from the scratchpad, in order, as fast as reads are granted.
+    """Reads of each run's words from the scratchpad, in order, as fast as they are granted.
 
-    Latency 2 cycles from a run to its first request, then one request a cycle. Every request has a
-    place reserved for its answer, so the scratchpad's answers need no back-pressure.
+    Latency 2 cycles from a run to its first request, then one request a cycle. Every request has
+    room reserved for its answer, so the scratchpad's answers need no back-pressure.
 
     Parameters
     ----------
@@ -62,10 +62,10 @@ class Gather(wiring.Component):
         )
 
     def elaborate(self, platform):
-        """Walk runs, request, pair answers with tags."""
+        """Addresses, requests, answers paired with their tags."""
         m = Module()
         config = self._config
-        m.submodules.walker = walker = ResetInserter(self.flush)(PlaceWalker(config))
+        m.submodules.addresses = addresses = ResetInserter(self.flush)(ChunkAddresses(config))
         m.submodules.tags = tags = StreamQueue(tag_layout(config), self._depth)
         m.submodules.answers = answers = StreamQueue(
             data.ArrayLayout(16, config.bus_words), self._depth
@@ -77,11 +77,11 @@ class Gather(wiring.Component):
         offset, end, spill = lanes_of_run(config, run)
         lanes = Signal(tag_layout(config))
         m.d.comb += [
-            walker.runs.valid.eq(self.runs.valid),
-            self.runs.ready.eq(walker.runs.ready),
-            *copy_fields(walker.runs.payload, run),
+            addresses.runs.valid.eq(self.runs.valid),
+            self.runs.ready.eq(addresses.runs.ready),
+            *copy_fields(addresses.runs.payload, run),
         ]
-        with m.If(walker.runs.ready):
+        with m.If(addresses.runs.ready):
             m.d.sync += [
                 lanes.bytes1.eq(run.bytes1),
                 lanes.layout.eq(run.layout),
@@ -91,16 +91,16 @@ class Gather(wiring.Component):
                 lanes.accumulate.eq(run.accumulate),
             ]
 
-        due = walker.chunk
+        chunk = addresses.chunk
         m.d.comb += [
-            stage.i.valid.eq(due.valid & tags.i.ready & ~self.flush),
-            tags.i.valid.eq(due.valid & stage.i.ready & ~self.flush),
-            due.ready.eq(tags.i.ready & stage.i.ready),
-            stage.i.payload.layout.eq(due.payload.layout),
-            stage.i.payload.partition.eq(due.payload.partition),
-            stage.i.payload.addr.eq(due.payload.sbuf_addr),
+            stage.i.valid.eq(chunk.valid & tags.i.ready & ~self.flush),
+            tags.i.valid.eq(chunk.valid & stage.i.ready & ~self.flush),
+            chunk.ready.eq(tags.i.ready & stage.i.ready),
+            stage.i.payload.layout.eq(chunk.payload.layout),
+            stage.i.payload.partition.eq(chunk.payload.partition),
+            stage.i.payload.addr.eq(chunk.payload.sbuf_addr),
             tags.i.payload.eq(lanes),
-            tags.i.payload.last.eq(walker.final),
+            tags.i.payload.last.eq(addresses.final),
         ]
 
         # A tag is held from the request until its answer is taken: the two queues fill no further
@@ -121,13 +121,15 @@ class Gather(wiring.Component):
 
 
 class Packer(wiring.Component):
-    """Pack words into chunks of aligned bytes, `subchunks` reads to a chunk.
+    """Chunks of aligned bytes, each packed from the words of up to `subchunks` reads.
 
     Latency 1 cycle, one read a cycle. Bytes past the run's end are undefined.
 
     Parameters
     ----------
     config : TileConfig
+    chunk : StructLayout
+        Payload of `chunks`.
 
     Members
     -------
@@ -145,7 +147,7 @@ class Packer(wiring.Component):
         )
 
     def elaborate(self, platform):
-        """Place the bytes of a read by its number within the chunk."""
+        """Bytes of a read into the lanes that its number within the chunk selects."""
         m = Module()
         config = self._config
         counts = subchunks(config)

@@ -1,4 +1,4 @@
-"""Payloads that pass between the parts of the two DMA engines."""
+"""Payloads between the parts of the two DMA engines."""
 
 from amaranth.lib import data, enum
 from amaranth.utils import exact_log2
@@ -27,7 +27,7 @@ ACCUMULATE_BITS = max(Accumulate).bit_length()
 
 
 class ItemKind(enum.Enum, shape=2):
-    """What an item of the run and burst streams stands for; items are handled in order."""
+    """Kind of an item in the run and burst streams; items are handled in order."""
 
     RUN = 0
     """Bytes to move."""
@@ -36,7 +36,7 @@ class ItemKind(enum.Enum, shape=2):
     """A `*.sync` instruction: nothing to move."""
 
     TRAP = 2
-    """A run that failed its checks; nothing comes after it."""
+    """A run that failed its checks; nothing follows it."""
 
 
 def copy_fields(target: data.View, source: data.View) -> list:
@@ -50,7 +50,7 @@ def chunk_words_log2(config: TileConfig, layout_partition: bool) -> int:
 
 
 def subchunks(config: TileConfig) -> dict[tuple[int, int], int]:
-    """Chunks in a bus word's worth of bytes, by (layout, bytes1)."""
+    """Scratchpad accesses for the bytes of a bus word, by (layout, bytes1)."""
     return {
         (layout, bytes1): config.bus_bytes
         // ((1 << chunk_words_log2(config, layout == Layout.PARTITION)) * (1 if bytes1 else 2))
@@ -126,7 +126,7 @@ def outstanding_layout(config: TileConfig, engine: Engine) -> data.StructLayout:
 
 
 def tag_layout(config: TileConfig) -> data.StructLayout:
-    """What the store path keeps of a scratchpad read until its words arrive.
+    """Properties of a scratchpad read of the store path, kept until its words arrive.
 
     `offset` and `end` are the byte lanes of the run's first and last byte; `last` marks the run's
     last chunk; `spill` as in `burst_layout`.

@@ -22,17 +22,17 @@ __all__ = ["LoadEngine"]
 
 
 class LoadEngine(wiring.Component):
-    """Execute `load.dma` and `load.sync`: runs of memory into, or added to, the scratchpad.
+    """Engine of `load.dma` and `load.sync`: runs of memory into, or added to, the scratchpad.
 
     One bus beat a cycle in, one chunk of `bus_words` (layout `partition`: `row_words`) words a
     cycle out; with `bytes1` half a beat a cycle. With `accumulate` a chunk every `chunk_steps`
-    cycles. `max_reads` bursts are outstanding. Consecutive
-    instructions overlap: an instruction issues its first burst while the data of those before it
-    arrives. From `instr.valid` to `ar.valid` 5 cycles; from a beat to its write 4 cycles, one more
-    where the chunk also needs the next beat.
+    cycles. At most `max_reads` bursts are outstanding. Consecutive instructions overlap: an
+    instruction issues its first burst while the data of those before it arrive. From `instr.valid`
+    to `ar.valid` 5 cycles; from a beat to its write 4 cycles, one more where the chunk also needs
+    the next beat.
 
-    An error of the bus traps when the chunks whose beats all came before the bad one are written;
-    nothing else of its run is, nor behind it (docs/traps.md).
+    A bus error traps when the chunks whose beats all arrived before the bad one are written;
+    nothing else of its run is, nor any later run (docs/traps.md).
 
     Parameters
     ----------
@@ -66,15 +66,13 @@ class LoadEngine(wiring.Component):
         )
 
     def elaborate(self, platform):
-        """Connect the parts in data order."""
+        """Connections of the parts, in data order."""
         m = Module()
         config = self._config
         m.submodules.control = control = DmaControl(config, Engine.LOAD, config.max_reads)
         flush = control.flush
         droppable = ResetInserter(flush)
-        m.submodules.places = places = droppable(
-            StreamQueue(sbuf_run_layout(config), config.max_reads)
-        )
+        m.submodules.runs = runs = droppable(StreamQueue(sbuf_run_layout(config), config.max_reads))
         m.submodules.aligner = aligner = droppable(ReadAligner(config))
         m.submodules.scatter = scatter = droppable(Scatter(config))
         m.submodules.accumulator = accumulator = LoadAccumulator(config)
@@ -84,13 +82,13 @@ class LoadEngine(wiring.Component):
         wiring.connect(m, control.bursts, control.admitted)
         wiring.connect(m, control.request, wiring.flipped(self.ar))
         m.d.comb += [
-            places.i.valid.eq(control.runs.valid),
-            control.runs.ready.eq(places.i.ready),
-            *copy_fields(places.i.payload, control.runs.payload),
+            runs.i.valid.eq(control.runs.valid),
+            control.runs.ready.eq(runs.i.ready),
+            *copy_fields(runs.i.payload, control.runs.payload),
         ]
         self._take_beats(m, control, aligner)
 
-        wiring.connect(m, places.o, scatter.runs)
+        wiring.connect(m, runs.o, scatter.runs)
         wiring.connect(m, aligner.chunks, scatter.chunks)
         wiring.connect(m, scatter.write, accumulator.i)
         wiring.connect(m, accumulator.read, wiring.flipped(self.read))
@@ -114,7 +112,7 @@ class LoadEngine(wiring.Component):
         return m
 
     def _take_beats(self, m, control, aligner):
-        """Give good beats to the aligner; from the first bad one on, drop all."""
+        """Good beats to the aligner; from the first bad one on, all are dropped."""
         beat, burst = self.r.payload, control.outstanding.payload
         flush, failed = control.flush, control.failed
         bad = beat.resp[1]
@@ -131,7 +129,7 @@ class LoadEngine(wiring.Component):
         ]
 
     def _write(self, m, scatter, accumulator, flush):
-        """Register the writes; the result says that an instruction's last one is accepted."""
+        """Registered writes; returns a flag that an instruction's last one is accepted."""
         m.submodules.write_stage = stage = StreamStage(write_layout(self._config))
         m.d.comb += [
             stage.i.valid.eq(accumulator.o.valid & ~flush),

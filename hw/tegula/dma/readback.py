@@ -1,4 +1,4 @@
-"""What a store will add to is read, burst by burst, before the burst may be written."""
+"""Reads of the destination of accumulating stores, burst by burst, each before its write."""
 
 from itertools import pairwise
 
@@ -19,22 +19,22 @@ __all__ = ["ReadBack"]
 
 
 class _State(enum.Enum):
-    """Of the burst that is next."""
+    """State of the next burst."""
 
-    ASK = 0
+    REQUEST = 0
     READ = 1
     PASS = 2
 
 
 class ReadBack(wiring.Component):
-    """Let bursts through in order, those that accumulate when memory's beats for them are here.
+    """Bursts, in order; those that accumulate once memory's beats for them have arrived.
 
-    One burst is read at a time, and only when the address of the one before was accepted: so what
-    is written never waits for a read behind it, whatever order memory serves requests in. The
-    request waits until at most a quarter of the longest burst is held, and there is room for both:
-    a beat is taken in the cycle in which it comes, so a memory may take no write beat before. A run
-    that accumulates is read when all writes before it are acknowledged, or if it lies above each
-    that is not. A read that fails turns its burst into an item of kind TRAP.
+    One burst is read at a time, and only when the address of the one before was accepted: so no
+    write waits for a read behind it, whatever order memory serves requests in. The request waits
+    until at most a quarter of the longest burst is held, and there is room for both: a beat is
+    taken in the cycle in which it arrives, so memory may withhold `w.ready` until then. A run that
+    accumulates is read when all writes before it are acknowledged, or if it lies above each that is
+    not. A read that fails turns its burst into an item of kind TRAP.
 
     Parameters
     ----------
@@ -45,9 +45,9 @@ class ReadBack(wiring.Component):
     i : In(stream of `burst_layout`), o : Out(stream of `burst_layout`)
         Combinational where nothing is read.
     acknowledged : In(1)
-        No burst that was given waits for memory's answer.
+        No burst from `o` waits for memory's answer.
     addressed : In(1)
-        No burst that was given waits for memory to accept its address.
+        No burst from `o` waits for memory to accept its address.
     ar : Out(stream of `axi_request_layout`), r : In(stream of `axi_read_data_layout`)
         `r.ready` is always high.
     beats : Out(stream of axi_data_width)
@@ -81,7 +81,7 @@ class ReadBack(wiring.Component):
         )
 
     def elaborate(self, platform):
-        """Ask, take beats, let through."""
+        """Read requests, beats, bursts that have theirs."""
         m = Module()
         config = self._config
         m.submodules.stage = stage = StreamStage(axi_request_layout(config))
@@ -90,23 +90,23 @@ class ReadBack(wiring.Component):
         burst, state = self.i.payload, Signal(_State)
         clear = self._watch_order(m)
         room = self._hold_beats(m)
-        reads, ask, taken = Signal(), Signal(), Signal()
+        reads, request, taken = Signal(), Signal(), Signal()
         m.d.comb += [
             reads.eq((burst.accumulate != Accumulate.NONE) & (burst.kind == ItemKind.RUN)),
-            ask.eq(
-                (self.i.valid & reads & (state == _State.ASK) & ~self.failed & ~self.flush)
+            request.eq(
+                (self.i.valid & reads & (state == _State.REQUEST) & ~self.failed & ~self.flush)
                 & (self.addressed & clear & room)
             ),
-            stage.i.valid.eq(ask),
+            stage.i.valid.eq(request),
             *request_burst(config, stage.i.payload, burst),
             self.r.ready.eq(1),
             taken.eq(self.r.valid),
         ]
-        through = Signal()
+        passes = Signal()
         m.d.comb += [
-            through.eq(Mux(reads | self.failed, state == _State.PASS, 1)),
-            self.o.valid.eq(self.i.valid & through),
-            self.i.ready.eq(self.o.ready & through),
+            passes.eq(Mux(reads | self.failed, state == _State.PASS, 1)),
+            self.o.valid.eq(self.i.valid & passes),
+            self.i.ready.eq(self.o.ready & passes),
             self.o.payload.eq(burst),
             self.quiet.eq(state != _State.READ),
         ]
@@ -116,24 +116,23 @@ class ReadBack(wiring.Component):
             m.d.sync += self.failed.eq(1)
             m.d.sync += self.cause.eq(Mux(self.r.payload.resp[0], Trap.BUS_DECERR, Trap.BUS_SLVERR))
         with m.Switch(state):
-            with m.Case(_State.ASK):
-                with m.If(ask):
+            with m.Case(_State.REQUEST):
+                with m.If(request):
                     m.d.sync += state.eq(_State.READ)
             with m.Case(_State.READ):
                 with m.If(taken & self.r.payload.last):
-                    m.d.sync += state.eq(Mux(self.flush, _State.ASK, _State.PASS))
+                    m.d.sync += state.eq(Mux(self.flush, _State.REQUEST, _State.PASS))
             with m.Case(_State.PASS):
                 with m.If(self.flush | (self.o.valid & self.o.ready)):
-                    m.d.sync += state.eq(_State.ASK)
+                    m.d.sync += state.eq(_State.REQUEST)
         with m.If(self.flush):
             m.d.sync += self.failed.eq(0)
         return m
 
     def _hold_beats(self, m):
-        """Hold the beats that come; whether all of another burst have room.
+        """Two queues of beats, one behind the other; returns a flag that another burst has room.
 
-        In two queues, one behind the other: one of both depths would take twice the distributed
-        RAM of the first.
+        One queue of both depths would take twice the distributed RAM of the first.
         """
         config = self._config
         extra = config.max_burst_beats // 4
@@ -156,11 +155,11 @@ class ReadBack(wiring.Component):
         return held <= extra
 
     def _watch_order(self, m):
-        """Whether no write that is under way can lie in the burst that is next."""
+        """A flag that no write in flight can lie in the next burst."""
         burst = self.i.payload
         beat = burst.addr[exact_log2(self._config.bus_bytes) :]
         top = Signal.like(beat)
-        """Last beat of the burst that was given last."""
+        """Last beat of the last burst that was output."""
         ascending = Signal()
         """No burst that is not acknowledged reaches above `top`."""
         above = Signal()

@@ -1,4 +1,4 @@
-"""The runs of a DMA descriptor, each checked before it is let through."""
+"""Runs of DMA descriptors, each checked before it is output."""
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
@@ -29,9 +29,9 @@ _SPAN_BITS = 19
 
 
 class RunGenerator(wiring.Component):
-    """Walk descriptors: run (i1, i2, i3) starts at `mem_addr + sum i_a * mem_stride_a`, i1 fastest.
+    """Runs of descriptors: (i1, i2, i3) starts at `mem_addr + sum i_a * mem_stride_a`, i1 fastest.
 
-    The scratchpad address and the partition walk likewise. Each run is checked for the memory
+    The scratchpad address and the partition advance likewise. Each run is checked for the memory
     window, then the scratchpad's range, then alignment there and, where a store adds to it, in
     memory; the first run that fails becomes an item of kind TRAP, and nothing follows it until
     reset. Every position is one step away from a checked one, which bounds the widths. A `sync`
@@ -49,7 +49,7 @@ class RunGenerator(wiring.Component):
     Members
     -------
     instr : In(stream of `instruction_layout(engine)`)
-        Held while it is walked, so that its strides need no registers of their own.
+        Held until its last run, so that its strides need no registers of their own.
     window : In(WindowSignature)
         Bytes that may be accessed. Bytes that `axi_addr_width` cannot express are
         never inside.
@@ -59,11 +59,11 @@ class RunGenerator(wiring.Component):
     trap_cause : Out(4), trap_address : Out(48)
         Of the item of kind TRAP; valid from the cycle after it was taken.
     empty : Out(1)
-        No instruction is being walked.
+        No instruction is in work, and no run waits.
     """
 
     LATENCY = 3
-    """Set up, last addresses, checks."""
+    """Cycles: set-up, last addresses, checks."""
 
     def __init__(self, config: TileConfig, engine: Engine):
         self._config = config
@@ -81,27 +81,27 @@ class RunGenerator(wiring.Component):
         )
 
     def elaborate(self, platform):
-        """Count and walk, find last addresses, check."""
+        """Counters and addresses, last addresses, checks."""
         m = Module()
         fields = data.View(payload_layout("load.dma"), self.instr.payload.payload)
 
         advance = Signal()
         """All stages move together."""
-        dead = Signal()
-        walking = Signal()
+        trapped = Signal()
+        active = Signal()
         begin = Signal()
         step = Signal()
         extents_valid, checked_valid = Signal(), Signal()
         m.d.comb += [
-            advance.eq((~checked_valid | self.runs.ready) & ~dead),
-            begin.eq(self.instr.valid & self.tickets.ready & advance & ~walking),
-            step.eq(walking & advance),
-            self.tickets.valid.eq(self.instr.valid & advance & ~walking),
+            advance.eq((~checked_valid | self.runs.ready) & ~trapped),
+            begin.eq(self.instr.valid & self.tickets.ready & advance & ~active),
+            step.eq(active & advance),
+            self.tickets.valid.eq(self.instr.valid & advance & ~active),
             self.tickets.payload.pc.eq(self.instr.payload.pc),
             self.tickets.payload.signal.eq(self.instr.payload.signal),
             self.tickets.payload.update.sem.eq(self.instr.payload.signal_sem),
             self.tickets.payload.update.value.eq(self.instr.payload.signal_value),
-            self.empty.eq(~(walking | extents_valid | checked_valid)),
+            self.empty.eq(~(active | extents_valid | checked_valid)),
         ]
 
         ends = self._count_runs(m, fields, begin, step)
@@ -112,18 +112,18 @@ class RunGenerator(wiring.Component):
             self.instr.ready.eq(step & last),
         ]
         with m.If(begin):
-            m.d.sync += walking.eq(1)
+            m.d.sync += active.eq(1)
         with m.Elif(step & last):
-            m.d.sync += walking.eq(0)
+            m.d.sync += active.eq(0)
 
-        def walk(name, shape, start, prefix):
+        def strided(name, shape, start, prefix):
             strides = [fields[f"{prefix}{axis}"] for axis in (1, 2, 3)]
-            return self._walk(m, name, shape, start, strides, ends, begin, step)
+            return self._add_strides(m, name, shape, start, strides, ends, begin, step)
 
         partition_start = Mux(fields.layout, 0, fields.partition)
-        address = walk("mem", _MEMORY_SHAPE, fields.mem_addr, "mem_stride")
-        sbuf = walk("sbuf", signed(_SBUF_BITS), fields.sbuf_addr, "sbuf_stride")
-        partition = walk("partition", _PARTITION_BITS, partition_start, "partition_stride")
+        address = strided("mem", _MEMORY_SHAPE, fields.mem_addr, "mem_stride")
+        sbuf = strided("sbuf", signed(_SBUF_BITS), fields.sbuf_addr, "sbuf_stride")
+        partition = strided("partition", _PARTITION_BITS, partition_start, "partition_stride")
         row_span = self._multiply_span(m, fields, begin, advance)
 
         extents = Signal(
@@ -147,7 +147,7 @@ class RunGenerator(wiring.Component):
         bytes_m1 = Mux(fields.bytes1, elements_m1[:16], Cat(Const(1, 1), elements_m1[:16]))
         with m.If(advance):
             m.d.sync += [
-                extents_valid.eq(walking),
+                extents_valid.eq(active),
                 extents.sync.eq(sync),
                 extents.last.eq(last),
                 extents.mem.eq(address),
@@ -160,11 +160,11 @@ class RunGenerator(wiring.Component):
                 extents.accumulate.eq(fields.accumulate),
                 extents.stride0.eq(fields.sbuf_stride0),
             ]
-        self._check(m, extents, extents_valid, checked_valid, row_span, advance, dead)
+        self._check(m, extents, extents_valid, checked_valid, row_span, advance, trapped)
         return m
 
     def _count_runs(self, m, fields, begin, step):
-        """Count the runs of each axis down; `ends[a]`: the walk is at the end of axis a + 1."""
+        """Down-counters of the runs of each axis; `ends[a]`: axis a + 1 is at its end."""
         ends = []
         carry = step
         for axis in (1, 2, 3):
@@ -179,8 +179,8 @@ class RunGenerator(wiring.Component):
             carry = carry & end
         return ends
 
-    def _walk(self, m, name, shape, start, strides, ends, begin, step):
-        """Add the stride of the axis that moves to where that axis last was: one adder for all."""
+    def _add_strides(self, m, name, shape, start, strides, ends, begin, step):
+        """Start addresses of runs: a stride is added for the axis that advances, by one adder."""
         at = [Signal(shape, name=f"{name}_at{axis}") for axis in (1, 2, 3)]
         moved = Signal(shape, name=f"{name}_moved")
         inner, middle = ends[0], ends[1]
@@ -214,8 +214,8 @@ class RunGenerator(wiring.Component):
             m.d.sync += span.eq(steps * stride)
         return span
 
-    def _check(self, m, extents, extents_valid, checked_valid, row_span, advance, dead):
-        """Compare the first and last addresses of a run; hold the trap of the first bad one."""
+    def _check(self, m, extents, extents_valid, checked_valid, row_span, advance, trapped):
+        """Checks of the first and last addresses of each run; the trap of the first bad one."""
         config = self._config
         address_bits = exact_log2(config.sbuf_depth)
         span, sbuf_end = Signal(signed(_SPAN_BITS)), Signal(signed(_SBUF_BITS))
@@ -258,7 +258,7 @@ class RunGenerator(wiring.Component):
         run = self.runs.payload
         m.d.comb += [
             bad.eq((bad_window | bad_range | bad_line | bad_memory) & ~checked.sync),
-            self.runs.valid.eq(checked_valid & ~dead),
+            self.runs.valid.eq(checked_valid & ~trapped),
             run.kind.eq(Mux(checked.sync, ItemKind.SYNC, Mux(bad, ItemKind.TRAP, ItemKind.RUN))),
             run.last.eq(checked.last),
             run.addr.eq(checked.mem),
@@ -271,7 +271,7 @@ class RunGenerator(wiring.Component):
             run.sbuf_stride0.eq(checked.stride0),
         ]
         with m.If(self.runs.valid & self.runs.ready & bad):
-            m.d.sync += dead.eq(1)
+            m.d.sync += trapped.eq(1)
             with m.If(bad_window):
                 m.d.sync += [
                     self.trap_cause.eq(Trap.MEMORY_WINDOW),

@@ -28,16 +28,17 @@ __all__ = ["StoreEngine"]
 
 
 class StoreEngine(wiring.Component):
-    """Execute `store.dma` and `store.sync`: runs of the scratchpad into, or added to, memory.
+    """Engine of `store.dma` and `store.sync`: runs of the scratchpad into, or added to, memory.
 
     One bus beat a cycle where reads are granted each cycle; with `bytes1` half a beat. With
-    `accumulate` a beat every `chunk_steps` cycles, and the latency of `ReadBack`. `max_writes`
-    bursts are outstanding. W beats follow the order of the AW requests and never lead them; every
-    requested burst gets its beats, with zero strobes after `stop`. From `instr.valid` to `aw.valid`
-    5 cycles. An instruction is complete when memory has answered each of its bursts.
+    `accumulate` a beat every `chunk_steps` cycles, and the latency of `ReadBack`. At most
+    `max_writes` bursts are outstanding. W beats follow the order of the AW requests, each offered
+    after its request; every requested burst gets its beats, with zero strobes after a trap or
+    `stop`. From `instr.valid` to `aw.valid` 5 cycles. An instruction is complete when memory has
+    answered each of its bursts.
 
-    An error of the bus traps when the bursts before it are answered. Behind a burst whose write
-    failed, no more than `max_writes` - 1 have been requested (docs/traps.md).
+    A bus error traps when the bursts before it are answered. After a burst whose write failed, no
+    more than `max_writes` - 1 have been requested (docs/traps.md).
 
     Parameters
     ----------
@@ -75,7 +76,7 @@ class StoreEngine(wiring.Component):
         )
 
     def elaborate(self, platform):
-        """Connect the parts in data order."""
+        """Connections of the parts, in data order."""
         m = Module()
         config = self._config
         m.submodules.control = control = DmaControl(config, Engine.STORE, config.max_writes)
@@ -136,7 +137,7 @@ class StoreEngine(wiring.Component):
         return m
 
     def _send_beats(self, m, beats, lengths, flush):
-        """Send the beats of the bursts that were requested, and no others."""
+        """Beats of the bursts that were requested, and no others."""
         m.submodules.w_stage = stage = StreamStage(axi_write_data_layout(self._config))
         wiring.connect(m, stage.o, wiring.flipped(self.w))
         sent = Signal(8)
@@ -156,7 +157,7 @@ class StoreEngine(wiring.Component):
             m.d.sync += sent.eq(Mux(last, 0, sent + 1))
 
     def _take_answers(self, m, control):
-        """Match answers with bursts, and complete instructions with their last one."""
+        """Responses of the oldest burst; the last one completes its instruction."""
         oldest = control.outstanding
         is_run = oldest.payload.kind == ItemKind.RUN
         is_trap = oldest.payload.kind == ItemKind.TRAP

@@ -1,1 +1,1 @@
-"""What the five engines have alike: their port, their retirement, their trace."""
+"""Port, retirement and trace that the five engines share."""

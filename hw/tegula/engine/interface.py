@@ -1,4 +1,4 @@
-"""The port between the control front end and an engine, and what travels on it."""
+"""The port between the control front end and an engine, and its payloads."""
 
 from amaranth.hdl import Shape
 from amaranth.lib import data, stream, wiring
@@ -58,7 +58,7 @@ def _payload_bits(engine: Engine) -> int:
 
 
 def instruction_layout(engine: Engine) -> data.StructLayout:
-    """What the queue of `engine` delivers: waits are over, the signal is the engine's to send."""
+    """An instruction from the queue of `engine`: its wait is over, its signal is still to send."""
     return data.StructLayout(
         {
             "pc": PC_BITS,
@@ -121,7 +121,7 @@ class EngineInterface(wiring.PureInterface):
 
 
 class EngineSignature(wiring.Signature):
-    """What the control front end and an engine say to each other, seen from the engine.
+    """Port between the control front end and an engine, seen from the engine.
 
     Members
     -------

@@ -13,7 +13,7 @@ __all__ = ["Retirement"]
 
 
 class Retirement(wiring.Component):
-    """Send the signal of each instruction when it, and all before it, are complete.
+    """Signals of instructions, each sent when its instruction, and all before it, are complete.
 
     An instruction enters as a ticket when it starts, and retires when it is the oldest one, is
     complete, and its signal is taken. Latency: a signal is offered one cycle after the completion,
@@ -54,7 +54,7 @@ class Retirement(wiring.Component):
     """
 
     DEPTH = 8
-    """Tickets held, unless the engine chooses another number."""
+    """Default of `depth`."""
 
     def __init__(
         self,
@@ -79,7 +79,7 @@ class Retirement(wiring.Component):
         )
 
     def elaborate(self, platform):
-        """Queue the tickets, and count the completions that none of them has used."""
+        """A queue of tickets, and a count of completions that none of them has used."""
         m = Module()
         oldest, fields = self.oldest, self.oldest.shape().members
         m.submodules.queue = queue = SyncFIFO(

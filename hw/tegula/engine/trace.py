@@ -1,7 +1,7 @@
-"""What a traced tile (`TileConfig.trace`) shows in a cycle: a word an engine, and one of control.
+"""Words that a traced tile (`TileConfig.trace`) outputs in a cycle: one an engine, one of control.
 
-Free of HDL: the hardware shapes its ports by these fields, and whoever reads the words takes them
-apart by the same fields, the first in the least significant bits.
+Free of HDL: the hardware shapes its ports by these fields, and readers of the words take them apart
+by the same fields, the first in the least significant bits.
 """
 
 from enum import IntEnum
@@ -12,7 +12,7 @@ __all__ = ["ACTIVITY_DOCS", "CONTROL_FIELDS", "ENGINE_FIELDS", "PORTS", "Activit
 
 
 class Activity(IntEnum):
-    """What an engine that is busy or stalled does; `ACTIVITY_DOCS` says it in words."""
+    """Activity of an engine that is busy or stalled, in words in `ACTIVITY_DOCS`."""
 
     WORK = 0
     LOADING = 1
@@ -61,7 +61,7 @@ complete
     Its oldest instruction has had its last effect. Bit 0: in program order; bit 1: a tensor.load
     has been read, also in program order, beside the tensor engine's other instructions.
 busy, stall, idle
-    As in `EngineSignature`; of load and store, `busy` and `stall` tell of the cycle before.
+    As in `EngineSignature`; of load and store, `busy` and `stall` are those of the cycle before.
 activity
     `Activity`, if busy or stalled; of load and store in the cycle before.
 empty

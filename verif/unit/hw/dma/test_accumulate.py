@@ -34,7 +34,7 @@ formats = pytest.mark.parametrize("accumulate", FORMATS, ids=lambda kind: kind.n
 
 
 def run_checked(bench, engine, commands, *, budget):
-    """Run commands, compare with their meaning and, for a store, with what it must have read."""
+    """Run of commands, compared with their meaning and, for a store, with what it must read."""
     expected = expect(bench, engine, commands)
     bench.run(commands, budget=budget)
     check(bench, engine, expected)

@@ -51,7 +51,7 @@ def random_failure(seed: int, accumulate: bool):
 
 
 def run_into_error(bench, engine, fields, budget=6000):
-    """Run a descriptor twice; what it must leave behind, and the failed run and burst."""
+    """Run of a descriptor, twice; returns what it must leave behind, the failed run and burst."""
     config, bad = bench.config, bench.bad[0]
     runs = expand(config, fields, bench.window, engine)
     sbuf, memory = bench.sbuf.copy(), bench.memory.copy()

@@ -1,4 +1,4 @@
-"""What the load and the store engine have in common, against the meaning of their descriptors."""
+"""Behaviour common to load and store engine, against the meaning of their descriptors."""
 
 from random import Random
 
@@ -29,7 +29,7 @@ both = pytest.mark.parametrize("engine", BENCHES, ids=lambda engine: engine.name
 
 
 def run_checked(engine, config, commands, *, budget, **options):
-    """Run commands and compare with their meaning; return (outcome, expectation)."""
+    """Run of commands, compared with their meaning; returns (outcome, expectation)."""
     bench = BENCHES[engine](config, **options)
     expected = expect(bench, engine, commands)
     outcome = bench.run(commands, budget=budget, gap=0)

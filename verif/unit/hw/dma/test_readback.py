@@ -10,7 +10,7 @@ from verif.support.dma_peers import StoreBench
 
 
 def add(config, fields, *, budget, reads_first=True, **options):
-    """Run one accumulating store; the bench."""
+    """Run of one accumulating store; returns its bench."""
     bench = StoreBench(config, memory_bytes=16384, **options)
     bench.reads_first = reads_first
     commands = [Command(fields | {"accumulate": 1}, signal=(1, 1))]

@@ -18,7 +18,7 @@ TICKETS = {"vector": ("sync", "signal"), "dma": ("pc", "signal"), "tensor": ()}
 
 
 class RetirementBench:
-    """Starts and completes instructions; their signals must be those of a plain list."""
+    """Starts and completions of instructions; their signals must be those of a plain list."""
 
     def __init__(self, seed, taken, fields=("sync", "signal"), *, depth=8, cycles=None):
         self.rng, self.taken, self.depth, self.cycles = random.Random(seed), taken, depth, cycles
@@ -41,7 +41,7 @@ class RetirementBench:
         return flags | {"update": update}
 
     def complete_one(self, ctx):
-        """Whether a ticket that needs a completion has it in this cycle."""
+        """A completion in this cycle, if the oldest incomplete ticket has one."""
         if self.cycles is not None:
             done = bool(self.due) and self.due[0] == 0
             self.due = deque(left - 1 for left in self.due if left)

@@ -1,4 +1,4 @@
-"""The outputs of a traced tile, and that other tiles have nothing of them."""
+"""Trace ports of a traced tile, and their absence from other tiles."""
 
 import re
 from dataclasses import replace
