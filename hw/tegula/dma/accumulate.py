@@ -252,7 +252,7 @@ class StoreAccumulator(wiring.Component):
     i : In(stream of {data, strb, accumulate}), o : Out(stream of {data, strb, accumulate})
         As from `WriteAligner`; numbers lie on multiples of their size. `accumulate` of `o` is 0.
     held : In(stream of axi_data_width)
-        What memory holds, for each beat that accumulates.
+        Memory's content, for each beat that accumulates.
     """
 
     def __init__(self, config: TileConfig, beat: data.StructLayout):

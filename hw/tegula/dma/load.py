@@ -49,7 +49,7 @@ class LoadEngine(wiring.Component):
         Answers in the order of the requests.
     write : Out(stream of `sbuf_write_layout`)
     read : Out(ChunkReadSignature)
-        What `accumulate` adds to. Answers at any latency; one at a time.
+        Reads of the destination of `accumulate`, one at a time. Answers at any latency.
     """
 
     def __init__(self, config: TileConfig):

@@ -30,7 +30,7 @@ class ReadBack(wiring.Component):
     """Bursts, in order; those that accumulate once memory's beats for them have arrived.
 
     One burst is read at a time, and only when the address of the one before was accepted: so no
-    write waits for a read behind it, whatever order memory serves requests in. The request waits
+    write waits for a later read, whatever order memory serves requests in. The request waits
     until at most a quarter of the longest burst is held, and there is room for both: a beat is
     taken in the cycle in which it arrives, so memory may withhold `w.ready` until then. A run that
     accumulates is read when all writes before it are acknowledged, or if it lies above each that is

@@ -21,7 +21,7 @@ __all__ = ["Scatter"]
 class Scatter(wiring.Component):
     """Writes of each run's aligned bytes to its addresses; with `bytes1` bytes become words.
 
-    A chunk of aligned bytes takes 1 cycle to be registered, then gives `subchunks` writes, one a
+    A chunk of aligned bytes takes 1 cycle to be registered, then makes `subchunks` writes, one a
     cycle, fewer at the end of a run. Words past the end are masked.
 
     Parameters

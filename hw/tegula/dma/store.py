@@ -57,7 +57,7 @@ class StoreEngine(wiring.Component):
     b : In(stream of 2)
         Responses, in the order of the requests.
     ar : Out(stream of `axi_request_layout`), r : In(stream of `axi_read_data_layout`)
-        What `accumulate` adds to; one burst at a time.
+        Reads of the destination of `accumulate`; one burst at a time.
     """
 
     def __init__(self, config: TileConfig):

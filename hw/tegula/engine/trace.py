@@ -69,7 +69,7 @@ empty
 waiting
     The head of the queue waits for its semaphore.
 full
-    An instruction is held back, and all behind it, since the engine's queue has no room for it.
+    An instruction, and all after it, is held back, since the engine's queue has no room for it.
 pc
     Position of the head in granules, or of what was the head before.
 """

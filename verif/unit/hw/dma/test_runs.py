@@ -18,7 +18,7 @@ WINDOW = (BASE, BASE + MEMORY_BYTES - 1)
 
 
 def generate(config, descriptors, *, count, ready=lambda: True, window=WINDOW, budget=2000):
-    """Items of the run generator as (cycle, kind, last, addr, elements, place), and its trap."""
+    """Items of the run generator as (cycle, kind, last, addr, elements, start), and its trap."""
     dut = RunGenerator(config, Engine.LOAD)
     seen, trap = [], []
 
@@ -41,7 +41,7 @@ def generate(config, descriptors, *, count, ready=lambda: True, window=WINDOW, b
             if queue and taken:
                 queue.pop(0)
             if valid and accepts:
-                place = None if run.layout else run.partition
+                partition = None if run.layout else run.partition
                 seen.append(
                     (
                         cycle,
@@ -49,7 +49,7 @@ def generate(config, descriptors, *, count, ready=lambda: True, window=WINDOW, b
                         run.last,
                         run.addr,
                         run.elements_m1 + 1,
-                        (place, run.sbuf_addr),
+                        (partition, run.sbuf_addr),
                     )
                 )
             cycle += 1
@@ -71,9 +71,9 @@ def test_runs_come_in_order_with_their_places(shape, stall):
         runs = expand(config, fields, WINDOW)
         for index, run in enumerate(runs):
             _, partition, word = run.elements[0]
-            place = (None if fields["layout"] else partition, word)
+            start = (None if fields["layout"] else partition, word)
             last = int(index == len(runs) - 1)
-            expected.append((ItemKind.RUN, last, run.addr, len(run.elements), place))
+            expected.append((ItemKind.RUN, last, run.addr, len(run.elements), start))
     seen, _ = generate(
         config, descriptors, count=len(expected), ready=lambda: rng.random() >= stall
     )
