@@ -142,11 +142,9 @@ class LoadAccumulator(wiring.Component):
             {
                 "i": In(stream.Signature(write_layout(config))),
                 "o": Out(stream.Signature(write_layout(config))),
-                "drained": In(1),
+                **dict.fromkeys(("drained", "flush"), In(1)),
                 "read": Out(ChunkReadSignature(config)),
-                "flush": In(1),
-                "empty": Out(1),
-                "quiet": Out(1),
+                **dict.fromkeys(("empty", "quiet"), Out(1)),
             }
         )
 

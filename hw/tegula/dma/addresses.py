@@ -24,6 +24,7 @@ class ChunkAddresses(wiring.Component):
     Members
     -------
     runs : In(stream of `sbuf_run_layout`)
+        Runs, and items that are not runs.
     chunk : Out(stream of `sbuf_run_layout`)
         The current chunk's address; `elements_m1` counts the elements of the run that are left,
         minus one. For an item that is not a run, the item itself.

@@ -5,10 +5,11 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
+from tegula.bus.axi import axi_read_data_layout, axi_request_layout
 from tegula.config import TileConfig
 from tegula.dma.layouts import ACCUMULATE_BITS, ItemKind, burst_layout, run_layout
 
-__all__ = ["BurstSplitter", "lanes_of_run", "request_burst"]
+__all__ = ["BurstSplitter", "lanes_of_run", "read_channels", "request_burst"]
 
 
 def lanes_of_run(config: TileConfig, run):
@@ -23,6 +24,14 @@ def lanes_of_run(config: TileConfig, run):
     bytes_m1 = Mux(run.bytes1, run.elements_m1, Cat(Const(1, 1), run.elements_m1))
     end = offset + bytes_m1
     return offset, end, end[:lane_bits] < offset
+
+
+def read_channels(config: TileConfig) -> dict[str, wiring.Member]:
+    """Ports of the AXI read channels: `ar`, requests, and `r`, beats."""
+    return {
+        "ar": Out(stream.Signature(axi_request_layout(config))),
+        "r": In(stream.Signature(axi_read_data_layout(config))),
+    }
 
 
 def request_burst(config: TileConfig, request: data.View, burst: data.View) -> list:
@@ -47,8 +56,7 @@ class BurstSplitter(wiring.Component):
 
     Members
     -------
-    runs : In(stream of `run_layout`)
-    bursts : Out(stream of `burst_layout`)
+    runs : In(stream of `run_layout`), bursts : Out(stream of `burst_layout`)
     """
 
     def __init__(self, config: TileConfig):

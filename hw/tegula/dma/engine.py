@@ -39,7 +39,7 @@ class DmaControl(wiring.Component):
     -------
     engine : Out(EngineSignature)
         Of the whole engine. `busy`: `moves` in the cycle before; `stall`: not so, and an
-        instruction is in progress.
+        instruction is in progress (it waits for memory, the scratchpad, or its first address).
     window : In(WindowSignature)
         Bytes that may be accessed.
     runs : Out(stream of `run_layout`), bursts : Out(stream of `burst_layout`)

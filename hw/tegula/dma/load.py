@@ -4,10 +4,11 @@ from amaranth.hdl import Module, ResetInserter
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from tegula.bus.axi import WindowSignature, axi_read_data_layout, axi_request_layout
+from tegula.bus.axi import WindowSignature
 from tegula.config import TileConfig
 from tegula.dma.accumulate import LoadAccumulator
 from tegula.dma.align import ReadAligner
+from tegula.dma.bursts import read_channels
 from tegula.dma.engine import DmaControl
 from tegula.dma.layouts import copy_fields, sbuf_run_layout, write_layout
 from tegula.dma.scatter import Scatter
@@ -41,8 +42,7 @@ class LoadEngine(wiring.Component):
     Members
     -------
     engine : Out(EngineSignature(config, Engine.LOAD))
-        `busy`: in the cycle before, a beat or a write moved. `stall`: none did, and an instruction
-        is in progress (it waits for memory, for the scratchpad, or for its first address).
+        `busy`: in the cycle before, a beat or a write moved; else `stall` (`DmaControl`).
     window : In(WindowSignature)
         Bytes that may be read.
     ar : Out(stream of `axi_request_layout`), r : In(stream of `axi_read_data_layout`)
@@ -58,8 +58,7 @@ class LoadEngine(wiring.Component):
             {
                 "engine": Out(EngineSignature(config, Engine.LOAD)),
                 "window": In(WindowSignature()),
-                "ar": Out(stream.Signature(axi_request_layout(config))),
-                "r": In(stream.Signature(axi_read_data_layout(config))),
+                **read_channels(config),
                 "write": Out(stream.Signature(sbuf_write_layout(config))),
                 "read": Out(ChunkReadSignature(config)),
             }
@@ -70,8 +69,7 @@ class LoadEngine(wiring.Component):
         m = Module()
         config = self._config
         m.submodules.control = control = DmaControl(config, Engine.LOAD, config.max_reads)
-        flush = control.flush
-        droppable = ResetInserter(flush)
+        droppable = ResetInserter(control.flush)
         m.submodules.runs = runs = droppable(StreamQueue(sbuf_run_layout(config), config.max_reads))
         m.submodules.aligner = aligner = droppable(ReadAligner(config))
         m.submodules.scatter = scatter = droppable(Scatter(config))
@@ -92,8 +90,8 @@ class LoadEngine(wiring.Component):
         wiring.connect(m, aligner.chunks, scatter.chunks)
         wiring.connect(m, scatter.write, accumulator.i)
         wiring.connect(m, accumulator.read, wiring.flipped(self.read))
-        m.d.comb += accumulator.flush.eq(flush)
-        written = self._write(m, scatter, accumulator, flush)
+        m.d.comb += accumulator.flush.eq(control.flush)
+        written = self._write(m, scatter, accumulator, control.flush)
 
         starved = scatter.starved & aligner.starved
         m.d.comb += [

@@ -7,9 +7,9 @@ from amaranth.lib import enum, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
-from tegula.bus.axi import axi_read_data_layout, axi_request_layout
+from tegula.bus.axi import axi_request_layout
 from tegula.config import TileConfig
-from tegula.dma.bursts import request_burst
+from tegula.dma.bursts import read_channels, request_burst
 from tegula.dma.layouts import ItemKind, burst_layout
 from tegula.isa.operations import Accumulate
 from tegula.isa.traps import Trap
@@ -43,7 +43,7 @@ class ReadBack(wiring.Component):
     Members
     -------
     i : In(stream of `burst_layout`), o : Out(stream of `burst_layout`)
-        Combinational where nothing is read.
+        Bursts, and items that are not runs, in order. Combinational where nothing is read.
     acknowledged : In(1)
         No burst from `o` waits for memory's answer.
     addressed : In(1)
@@ -68,15 +68,11 @@ class ReadBack(wiring.Component):
             {
                 "i": In(stream.Signature(burst_layout(config))),
                 "o": Out(stream.Signature(burst_layout(config))),
-                "acknowledged": In(1),
-                "addressed": In(1),
-                "ar": Out(stream.Signature(axi_request_layout(config))),
-                "r": In(stream.Signature(axi_read_data_layout(config))),
+                **read_channels(config),
                 "beats": Out(stream.Signature(config.axi_data_width)),
                 "cause": Out(4),
-                "flush": In(1),
-                "quiet": Out(1),
-                "failed": Out(1),
+                **dict.fromkeys(("acknowledged", "addressed", "flush"), In(1)),
+                **dict.fromkeys(("quiet", "failed"), Out(1)),
             }
         )
 

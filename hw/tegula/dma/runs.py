@@ -131,15 +131,15 @@ class RunGenerator(wiring.Component):
                 {
                     "sync": 1,
                     "last": 1,
-                    "mem": _MEMORY_SHAPE,
+                    "addr": _MEMORY_SHAPE,
                     "mem_end": _MEMORY_SHAPE,
-                    "sbuf": signed(_SBUF_BITS),
+                    "sbuf_addr": signed(_SBUF_BITS),
                     "partition": _PARTITION_BITS,
                     "elements_m1": 16,
                     "bytes1": 1,
                     "layout": 1,
                     "accumulate": ACCUMULATE_BITS,
-                    "stride0": 16,
+                    "sbuf_stride0": 16,
                 }
             )
         )
@@ -150,15 +150,15 @@ class RunGenerator(wiring.Component):
                 extents_valid.eq(active),
                 extents.sync.eq(sync),
                 extents.last.eq(last),
-                extents.mem.eq(address),
+                extents.addr.eq(address),
                 extents.mem_end.eq(address + bytes_m1),
-                extents.sbuf.eq(sbuf),
+                extents.sbuf_addr.eq(sbuf),
                 extents.partition.eq(Mux(fields.layout, 0, partition)),
                 extents.elements_m1.eq(elements_m1),
                 extents.bytes1.eq(fields.bytes1),
                 extents.layout.eq(fields.layout),
                 extents.accumulate.eq(fields.accumulate),
-                extents.stride0.eq(fields.sbuf_stride0),
+                extents.sbuf_stride0.eq(fields.sbuf_stride0),
             ]
         self._check(m, extents, extents_valid, checked_valid, row_span, advance, trapped)
         return m
@@ -222,11 +222,11 @@ class RunGenerator(wiring.Component):
         span_huge = extents.layout & (row_span != row_span[:_SPAN_BITS].as_signed())
         m.d.comb += [
             span.eq(Mux(extents.layout, row_span, extents.elements_m1)),
-            sbuf_end.eq(extents.sbuf + span),
+            sbuf_end.eq(extents.sbuf_addr + span),
         ]
 
         halves = (extents.accumulate == Accumulate.FP32) & ~extents.elements_m1[0]
-        off_line = extents.sbuf[: exact_log2(config.bus_words)].any()
+        off_line = extents.sbuf_addr[: exact_log2(config.bus_words)].any()
         checked = Signal.like(extents)
         bad_window, bad_range, bad_line, bad_memory = (
             Signal(name=f"bad_{what}") for what in ("window", "range", "line", "memory")
@@ -236,13 +236,13 @@ class RunGenerator(wiring.Component):
                 checked_valid.eq(extents_valid),
                 checked.eq(extents),
                 bad_window.eq(
-                    (extents.mem < self.window.base)
+                    (extents.addr < self.window.base)
                     | (extents.mem_end > self.window.last)
                     | (extents.mem_end >> config.axi_addr_width).any()
                 ),
                 bad_range.eq(
                     (extents.partition >= config.n)
-                    | (extents.sbuf >> address_bits).any()
+                    | (extents.sbuf_addr >> address_bits).any()
                     | (sbuf_end >> address_bits).any()
                     | span_huge
                 ),
@@ -250,8 +250,8 @@ class RunGenerator(wiring.Component):
             ]
             if self._engine == Engine.STORE:
                 m.d.sync += bad_memory.eq(
-                    ((extents.accumulate != Accumulate.NONE) & extents.mem[0])
-                    | ((extents.accumulate == Accumulate.FP32) & extents.mem[1])
+                    ((extents.accumulate != Accumulate.NONE) & extents.addr[0])
+                    | ((extents.accumulate == Accumulate.FP32) & extents.addr[1])
                 )
 
         bad = Signal()
@@ -260,30 +260,22 @@ class RunGenerator(wiring.Component):
             bad.eq((bad_window | bad_range | bad_line | bad_memory) & ~checked.sync),
             self.runs.valid.eq(checked_valid & ~trapped),
             run.kind.eq(Mux(checked.sync, ItemKind.SYNC, Mux(bad, ItemKind.TRAP, ItemKind.RUN))),
-            run.last.eq(checked.last),
-            run.addr.eq(checked.mem),
-            run.elements_m1.eq(checked.elements_m1),
-            run.bytes1.eq(checked.bytes1),
-            run.layout.eq(checked.layout),
-            run.accumulate.eq(checked.accumulate),
-            run.partition.eq(checked.partition),
-            run.sbuf_addr.eq(checked.sbuf),
-            run.sbuf_stride0.eq(checked.stride0),
+            *(run[name].eq(checked[name]) for name in run.shape().members if name != "kind"),
         ]
         with m.If(self.runs.valid & self.runs.ready & bad):
             m.d.sync += trapped.eq(1)
             with m.If(bad_window):
                 m.d.sync += [
                     self.trap_cause.eq(Trap.MEMORY_WINDOW),
-                    self.trap_address.eq(checked.mem),
+                    self.trap_address.eq(checked.addr),
                 ]
             with m.Elif(bad_range | bad_line):
                 m.d.sync += [
                     self.trap_cause.eq(Mux(bad_range, Trap.SBUF_RANGE, Trap.SBUF_ALIGNMENT)),
-                    self.trap_address.eq(checked.sbuf.as_unsigned()),
+                    self.trap_address.eq(checked.sbuf_addr.as_unsigned()),
                 ]
             with m.Else():
                 m.d.sync += [
                     self.trap_cause.eq(Trap.MEMORY_ALIGNMENT),
-                    self.trap_address.eq(checked.mem),
+                    self.trap_address.eq(checked.addr),
                 ]

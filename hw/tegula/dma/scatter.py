@@ -30,10 +30,8 @@ class Scatter(wiring.Component):
 
     Members
     -------
-    runs : In(stream of `sbuf_run_layout`)
-        Runs, and items that are not runs, in order.
-    chunks : In(stream of ArrayLayout(8, bus_bytes))
-        From `ReadAligner`.
+    runs : In(stream of `sbuf_run_layout`), chunks : In(stream of ArrayLayout(8, bus_bytes))
+        Runs and items that are not runs, in order; the runs' bytes, from `ReadAligner`.
     write : Out(stream of `write_layout`)
         Combinational from registers. Register it outside.
     drained : In(1)
@@ -56,10 +54,7 @@ class Scatter(wiring.Component):
                 "chunks": In(stream.Signature(data.ArrayLayout(8, config.bus_bytes))),
                 "write": Out(stream.Signature(write_layout(config))),
                 "drained": In(1),
-                "synced": Out(1),
-                "trapped": Out(1),
-                "starved": Out(1),
-                "empty": Out(1),
+                **dict.fromkeys(("synced", "trapped", "starved", "empty"), Out(1)),
             }
         )
 

@@ -6,13 +6,13 @@ from amaranth.lib.wiring import In, Out
 
 from tegula.bus.axi import (
     WindowSignature,
-    axi_read_data_layout,
     axi_request_layout,
     axi_write_data_layout,
 )
 from tegula.config import TileConfig
 from tegula.dma.accumulate import StoreAccumulator
 from tegula.dma.align import WriteAligner
+from tegula.dma.bursts import read_channels
 from tegula.dma.engine import DmaControl
 from tegula.dma.gather import Gather, Packer
 from tegula.dma.layouts import ItemKind
@@ -70,8 +70,7 @@ class StoreEngine(wiring.Component):
                 "aw": Out(stream.Signature(axi_request_layout(config))),
                 "w": Out(stream.Signature(axi_write_data_layout(config))),
                 "b": In(stream.Signature(2)),
-                "ar": Out(stream.Signature(axi_request_layout(config))),
-                "r": In(stream.Signature(axi_read_data_layout(config))),
+                **read_channels(config),
             }
         )
 
