@@ -139,7 +139,7 @@ class _Shapes:
         self._own_names = self._names
 
     def bind(self, **names: object) -> None:
-        """Give values to names, for one entry."""
+        """Values of names, for one entry."""
         self._arguments = self._own | names
         self._names = self._own_names | names
 
@@ -199,7 +199,8 @@ def _same_shape(actual: object, expected: object) -> bool:
 def _same_members(actual: wiring.Signature, expected: wiring.Signature) -> bool:
     mine, theirs = actual.members, expected.members
     return list(mine) == list(theirs) and all(
-        mine[name].flow == theirs[name].flow and _fits(mine[name], _described(theirs[name]))
+        (mine[name].flow, mine[name].dimensions) == (theirs[name].flow, theirs[name].dimensions)
+        and _fits(mine[name], _described(theirs[name]))
         for name in mine
     )
 
@@ -213,7 +214,7 @@ def _unflipped(member: wiring.Member) -> wiring.Signature:
 
 
 def _fits(member: wiring.Member, expected: object) -> bool:
-    """Whether a member has the shape or the signature that was evaluated."""
+    """Comparison of a member with the shape or the signature that was evaluated."""
     if member.is_port:
         is_shape = not isinstance(expected, (tuple, wiring.Signature))
         return is_shape and _same_shape(member.shape, expected)
@@ -229,7 +230,7 @@ def _fits(member: wiring.Member, expected: object) -> bool:
 
 @dataclass(frozen=True)
 class _Entry:
-    """What is documented of one name; `bound` are the names that its shape may use besides."""
+    """Documentation of one name; `bound`: names that its shape may use besides the component's."""
 
     name: str
     flow: wiring.Flow
@@ -242,7 +243,7 @@ class _Entry:
         return re.compile(re.sub("<[^>]+>", r"\\w+", self.name))
 
     def fits(self, member: wiring.Member, shapes: _Shapes) -> bool:
-        """Whether a member has this direction, shape and number of repetitions."""
+        """Comparison of a member with this direction, shape and number of repetitions."""
         shapes.bind(**self.bound)
         dimensions = () if self.times is None else (shapes.value(self.times),)
         same = (self.flow, dimensions) == (member.flow, member.dimensions)
@@ -268,7 +269,7 @@ def _expanded(text: str) -> Iterator[_Entry]:
 def disagreements(
     kind: type, signature: wiring.Signature, arguments: dict[str, object]
 ) -> list[str]:
-    """What the docstring of `kind` says and `signature` does not, and the other way round.
+    """Differences between the members that `kind` documents and those of `signature`, a line each.
 
     Parameters
     ----------

@@ -30,6 +30,7 @@ ARGUMENTS = {
     "depth": 16,
     "engine": Engine.LOAD,
     "kind": "add",
+    "max_outstanding": 8,
     "reset_state": (1, 2, 3, 4),
     "shape": 8,
     "sources": 3,
@@ -44,10 +45,16 @@ OTHER_ARGUMENTS = {"DmaControl": {"engine": Engine.STORE}, "Retirement": {"cycle
 DOCUMENTED = [*components(), *(kind for kind in signatures() if "Members\n" in kind.__doc__)]
 
 
+def default_of(parameter):
+    """The default of a parameter, which must have one if it has no value in `ARGUMENTS`."""
+    assert parameter.default is not parameter.empty, f"no argument for {parameter.name}"
+    return parameter.default
+
+
 def made(kind):
     """The signature of an instance, and the arguments that it was made with."""
     arguments = {
-        name: ARGUMENTS.get(name, parameter.default)
+        name: ARGUMENTS[name] if name in ARGUMENTS else default_of(parameter)
         for name, parameter in inspect.signature(kind).parameters.items()
     } | OTHER_ARGUMENTS.get(kind.__name__, {})
     instance = kind(**arguments)
