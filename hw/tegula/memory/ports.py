@@ -157,8 +157,7 @@ class MovingReadSignature(wiring.Signature):
 
     Members
     -------
-    addr : Out(range(sbuf_depth))
-    en : Out(1)
+    addr : Out(range(sbuf_depth)), en : Out(1)
         The row at `addr` is read.
     data : In(ArrayLayout(16, n))
         That row, `READ_CYCLES` later.

@@ -103,7 +103,6 @@ class TensorEngine(wiring.Component):
         instr = self.engine.instr
         loader, streamer = self._loader, self._streamer
         fresh, halted = Signal(), Signal()
-        all_done = Signal()
         self._in_array = Signal()
         m.d.comb += [
             loader.load.eq(data.View(payload_layout("tensor.load"), instr.p.payload)),
@@ -111,7 +110,6 @@ class TensorEngine(wiring.Component):
             loader.pc.eq(instr.p.pc),
             streamer.pc.eq(instr.p.pc),
             streamer.fresh.eq(fresh),
-            all_done.eq(loader.idle & streamer.idle & ~self._in_array & (matmuls.level == 0)),
         ]
         # The matmul in the streamer may still push a ticket.
         has_room = matmuls.level < _PENDING_SIGNALS - 1
@@ -124,7 +122,7 @@ class TensorEngine(wiring.Component):
             with m.Case(_Code.MATMUL):
                 m.d.comb += can_accept.eq(streamer.ready & (loader.idle | ~fresh) & has_room)
             with m.Case(_Code.SYNC):
-                m.d.comb += can_accept.eq(all_done & (loads.level == 0))
+                m.d.comb += can_accept.eq(self.engine.idle)
         m.d.comb += [
             instr.ready.eq(can_accept & ~halted & ~self.engine.stop),
             loader.start.eq(instr.valid & instr.ready & (instr.p.op == _Code.LOAD)),
@@ -223,39 +221,38 @@ class TensorEngine(wiring.Component):
     def _connect_signals(self, m, matmuls, loads):
         """Matmuls and syncs signal on port 0, loads on port 1."""
         instr, accepted = self.engine.instr.p, Signal()
-        streamer_signal = Signal.like(matmuls.tickets.payload.update)
-        streamer_pending, loader_pending = Signal(), Signal()
-        loader_signal = Signal.like(loads.tickets.payload.update)
+        matmul, load = matmuls.tickets, loads.tickets
+
+        def held(start, name):
+            """The signal of the last instruction that started, and a flag that it has one."""
+            pending = Signal(name=f"{name}_pending")
+            update = Signal.like(matmul.payload.update, name=f"{name}_signal")
+            with m.If(start):
+                m.d.sync += [
+                    pending.eq(instr.signal),
+                    update.sem.eq(instr.signal_sem),
+                    update.value.eq(instr.signal_value),
+                ]
+            return update, pending
+
+        streamer_signal, streamer_pending = held(self._streamer.start, "streamer")
+        loader_signal, loader_pending = held(self._loader.start, "loader")
         is_sync = accepted & (instr.op == _Code.SYNC)
         m.d.comb += accepted.eq(self.engine.instr.valid & self.engine.instr.ready)
-        with m.If(self._streamer.start):
-            m.d.sync += [
-                streamer_pending.eq(instr.signal),
-                streamer_signal.sem.eq(instr.signal_sem),
-                streamer_signal.value.eq(instr.signal_value),
-            ]
-        with m.If(self._loader.start):
-            m.d.sync += [
-                loader_pending.eq(instr.signal),
-                loader_signal.sem.eq(instr.signal_sem),
-                loader_signal.value.eq(instr.signal_value),
-            ]
         with m.If(is_sync):
             m.d.comb += [
-                matmuls.tickets.payload.update.sem.eq(instr.signal_sem),
-                matmuls.tickets.payload.update.value.eq(instr.signal_value),
-                matmuls.tickets.valid.eq(instr.signal),
+                matmul.payload.update.sem.eq(instr.signal_sem),
+                matmul.payload.update.value.eq(instr.signal_value),
+                matmul.valid.eq(instr.signal),
             ]
         with m.Else():
             m.d.comb += [
-                matmuls.tickets.payload.update.eq(streamer_signal),
-                matmuls.tickets.valid.eq(
-                    self._streamer.issued & self._streamer.last & streamer_pending
-                ),
+                matmul.payload.update.eq(streamer_signal),
+                matmul.valid.eq(self._streamer.issued & self._streamer.last & streamer_pending),
             ]
         m.d.comb += [
-            loads.tickets.payload.update.eq(loader_signal),
-            loads.tickets.valid.eq(self._loader.complete & loader_pending),
+            load.payload.update.eq(loader_signal),
+            load.valid.eq(self._loader.complete & loader_pending),
         ]
         wiring.connect(m, wiring.flipped(self.engine.signals[0]), matmuls.signals)
         wiring.connect(m, wiring.flipped(self.engine.signals[1]), loads.signals)
