@@ -266,10 +266,18 @@ def _expanded(text: str) -> Iterator[_Entry]:
             yield _Entry(own, *rest, {"engine": engine})
 
 
+def _inherited(kind: type) -> list[_Entry]:
+    """Members that the components from which `kind` is derived document."""
+    bases = [base for base in kind.__mro__[1:] if issubclass(base, wiring.Component)]
+    return [entry for base in bases for entry in _expanded(base.__doc__ or "")]
+
+
 def disagreements(
     kind: type, signature: wiring.Signature, arguments: dict[str, object]
 ) -> list[str]:
     """Differences between the members that `kind` documents and those of `signature`, a line each.
+
+    Members that a base documents, which is compared on its own, need not be documented again.
 
     Parameters
     ----------
@@ -282,7 +290,7 @@ def disagreements(
     """
     shapes, found = _Shapes(kind, arguments), []
     entries = list(_expanded(kind.__doc__))
-    literal = {entry.name for entry in entries}
+    literal, inherited = {entry.name for entry in entries}, _inherited(kind)
     used = set()
     for name, member in signature.members.items():
         near = [e for e in entries if e.name == name]
@@ -290,7 +298,8 @@ def disagreements(
             near = [e for e in entries if e.pattern.fullmatch(name)]
         used |= {entry.name for entry in near}
         if not near:
-            found.append(f"{name} is not documented")
+            if not any(entry.pattern.fullmatch(name) for entry in inherited):
+                found.append(f"{name} is not documented")
         elif not any(entry.fits(member, shapes) for entry in near):
             said = " or ".join(str(entry) for entry in near)
             found.append(f"{name} is {member!r}, documented as {said}")

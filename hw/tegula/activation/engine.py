@@ -12,6 +12,7 @@ from tegula.activation.sequencer import ColumnSequencer
 from tegula.config import TileConfig
 from tegula.engine.interface import EngineSignature
 from tegula.engine.retirement import Retirement
+from tegula.engine.sequencing import connect_sequencer
 from tegula.engine.trace import Activity
 from tegula.isa.instructions import Engine
 from tegula.memory.ports import RowReadSignature, row_write_layout
@@ -65,10 +66,8 @@ class ActivationEngine(wiring.Component):
         pipeline = ItemPipeline(self._config)
         moving = EnableInserter(collector.advance)
         m.submodules.pipeline = moving(pipeline)
-        connect(m, flipped(self.engine.instr), sequencer.instr)
         connect(m, sequencer.row, flipped(self.row.request))
         connect(m, collector.write, flipped(self.write))
-        connect(m, retirement.signals, flipped(self.engine.signals[0]))
         issuing, words = self._issue(m, sequencer, pipeline, collector.advance)
         for index in range(self._config.activation_lanes):
             lane = ActivationLane(self._config)
@@ -80,27 +79,23 @@ class ActivationEngine(wiring.Component):
                 lane.write.eq(sequencer.write),
                 collector.results[index].eq(lane.result),
             ]
-        drained = Signal()
+        connect_sequencer(
+            m,
+            self.engine,
+            sequencer,
+            retirement,
+            drained=~issuing & pipeline.drained & collector.empty,
+            done=collector.done | sequencer.table_done,
+        )
         m.d.comb += [
-            drained.eq(~issuing & pipeline.drained & collector.empty),
             sequencer.row_data.eq(self.row.data),
             sequencer.row_valid.eq(self.row.valid),
-            sequencer.room.eq(retirement.tickets.ready),
-            sequencer.drained.eq(drained),
-            sequencer.alone.eq(retirement.level == 1),
-            sequencer.stop.eq(self.engine.stop),
             pipeline.finish.eq(sequencer.finish),
             pipeline.total.eq(sequencer.total),
             pipeline.unused.eq(sequencer.unused),
             pipeline.stop.eq(self.engine.stop),
             collector.leaving.eq(pipeline.leaving),
             collector.stop.eq(self.engine.stop),
-            retirement.tickets.valid.eq(sequencer.start),
-            retirement.tickets.payload.eq(sequencer.entry),
-            retirement.done.eq(collector.done | sequencer.table_done),
-            self.engine.trap.eq(sequencer.trap),
-            self.engine.trap_valid.eq(sequencer.trap_valid),
-            self.engine.idle.eq(sequencer.idle & drained & (retirement.level == 0)),
             self.engine.stall.eq(sequencer.denied | ~collector.advance),
             self.engine.busy.eq(~self.engine.idle & ~self.engine.stall),
         ]

@@ -8,7 +8,7 @@ from amaranth.utils import exact_log2
 from tegula.bus.axi import WindowSignature
 from tegula.config import TileConfig
 from tegula.dma.layouts import ACCUMULATE_BITS, ItemKind, run_layout
-from tegula.engine.interface import instruction_layout, payload_layout, ticket_layout
+from tegula.engine.interface import assign_update, instruction_layout, payload_layout, ticket_layout
 from tegula.isa.instructions import Engine
 from tegula.isa.operations import Accumulate
 from tegula.isa.traps import Trap
@@ -99,8 +99,7 @@ class RunGenerator(wiring.Component):
             self.tickets.valid.eq(self.instr.valid & advance & ~active),
             self.tickets.payload.pc.eq(self.instr.payload.pc),
             self.tickets.payload.signal.eq(self.instr.payload.signal),
-            self.tickets.payload.update.sem.eq(self.instr.payload.signal_sem),
-            self.tickets.payload.update.value.eq(self.instr.payload.signal_value),
+            *assign_update(self.tickets.payload.update, self.instr.payload),
             self.empty.eq(~(active | extents_valid | checked_valid)),
         ]
 

@@ -22,6 +22,7 @@ from tegula.isa.traps import CAUSE_BITS
 __all__ = [
     "EngineInterface",
     "EngineSignature",
+    "assign_update",
     "instruction_layout",
     "payload_layout",
     "signal_layout",
@@ -86,6 +87,11 @@ def payload_layout(mnemonic: str) -> data.FlexibleLayout:
 def signal_layout(config: TileConfig) -> data.StructLayout:
     """A semaphore update: `value` is added to semaphore `sem`."""
     return data.StructLayout({"sem": range(config.semaphores), "value": SIGNAL_VALUE_BITS})
+
+
+def assign_update(update: data.View, instr: data.View) -> list:
+    """Assignments that make `update` (`signal_layout`) the update that `instr` signals."""
+    return [update.sem.eq(instr.signal_sem), update.value.eq(instr.signal_value)]
 
 
 def trap_layout(config: TileConfig) -> data.StructLayout:

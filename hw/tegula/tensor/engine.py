@@ -5,7 +5,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import Out
 
 from tegula.config import TileConfig
-from tegula.engine.interface import EngineSignature, payload_layout, ticket_layout
+from tegula.engine.interface import EngineSignature, assign_update, payload_layout, ticket_layout
 from tegula.engine.retirement import Retirement
 from tegula.engine.trace import Activity
 from tegula.isa.instructions import Engine, codes
@@ -228,11 +228,7 @@ class TensorEngine(wiring.Component):
             pending = Signal(name=f"{name}_pending")
             update = Signal.like(matmul.payload.update, name=f"{name}_signal")
             with m.If(start):
-                m.d.sync += [
-                    pending.eq(instr.signal),
-                    update.sem.eq(instr.signal_sem),
-                    update.value.eq(instr.signal_value),
-                ]
+                m.d.sync += [pending.eq(instr.signal), *assign_update(update, instr)]
             return update, pending
 
         streamer_signal, streamer_pending = held(self._streamer.start, "streamer")
@@ -241,8 +237,7 @@ class TensorEngine(wiring.Component):
         m.d.comb += accepted.eq(self.engine.instr.valid & self.engine.instr.ready)
         with m.If(is_sync):
             m.d.comb += [
-                matmul.payload.update.sem.eq(instr.signal_sem),
-                matmul.payload.update.value.eq(instr.signal_value),
+                *assign_update(matmul.payload.update, instr),
                 matmul.valid.eq(instr.signal),
             ]
         with m.Else():

@@ -9,6 +9,7 @@ from tegula.arith.generator import Generator
 from tegula.config import TileConfig
 from tegula.engine.interface import EngineSignature
 from tegula.engine.retirement import Retirement
+from tegula.engine.sequencing import connect_sequencer
 from tegula.engine.trace import Activity
 from tegula.isa.instructions import Engine
 from tegula.memory.ports import (
@@ -72,21 +73,22 @@ class VectorEngine(wiring.Component):
         m.submodules.pipeline = pipeline = ElementPipeline(self._config)
         retirement = Retirement(self._config, sequencer.entry.shape())
         m.submodules.retirement = ResetInserter(self.engine.stop)(retirement)
-        connect(m, flipped(self.engine.instr), sequencer.instr)
         connect(m, sequencer.x, flipped(self.x.request))
         connect(m, sequencer.y, flipped(self.y.request))
-        connect(m, retirement.signals, flipped(self.engine.signals[0]))
         lanes = self._connect_lanes(m, pipeline)
         done, writing = self._write(m, pipeline, lanes)
-        drained = pipeline.drained & ~writing
+        connect_sequencer(
+            m,
+            self.engine,
+            sequencer,
+            retirement,
+            drained=pipeline.drained & ~writing,
+            done=done,
+        )
         m.d.comb += [
             self.psum.addr.eq(sequencer.psum_addr),
             self.psum.en.eq(sequencer.psum_en),
             sequencer.psum_written.eq(self.psum.written),
-            sequencer.room.eq(retirement.tickets.ready),
-            sequencer.drained.eq(drained),
-            sequencer.alone.eq(retirement.level == 1),
-            sequencer.stop.eq(self.engine.stop),
             pipeline.issue_valid.eq(sequencer.issue_valid),
             pipeline.issue.eq(sequencer.issue),
             pipeline.x_early.eq(sequencer.x_early),
@@ -94,12 +96,6 @@ class VectorEngine(wiring.Component):
             pipeline.finish_max.eq(sequencer.finish_max),
             pipeline.result.eq(sequencer.result),
             pipeline.stop.eq(self.engine.stop),
-            retirement.tickets.valid.eq(sequencer.start),
-            retirement.tickets.payload.eq(sequencer.entry),
-            retirement.done.eq(done),
-            self.engine.trap.eq(sequencer.trap),
-            self.engine.trap_valid.eq(sequencer.trap_valid),
-            self.engine.idle.eq(sequencer.idle & drained & (retirement.level == 0)),
             self.engine.stall.eq(sequencer.denied),
             self.engine.busy.eq(~self.engine.idle & ~sequencer.denied),
         ]

@@ -1,10 +1,14 @@
 """Form of a vector instruction that the sequencer iterates over, and the route of its elements."""
 
+from typing import NamedTuple
+
 from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import data
 
+from tegula.arith.combine import PARTIALS
 from tegula.config import TileConfig
 from tegula.engine.interface import payload_layout
+from tegula.engine.sequencing import CHECKED_ADDRESS, SEQUENCER_STATE
 from tegula.formats import RAW32
 from tegula.isa.instructions import Engine, codes
 from tegula.isa.operations import Operand, Operation, Reduction, Rounding, Source
@@ -12,10 +16,12 @@ from tegula.vector.layouts import route_layout
 
 __all__ = [
     "INTERVAL_BITS",
+    "Item",
     "VectorCode",
     "is_unary",
     "plan_route",
     "plan_work",
+    "state_layout",
     "work_layout",
 ]
 
@@ -47,6 +53,58 @@ def work_layout() -> data.StructLayout:
             "writes": 1,
         }
     )
+
+
+def state_layout(config: TileConfig) -> data.StructLayout:
+    """State of the `ElementSequencer`: `SEQUENCER_STATE`, and what it adds to that.
+
+    work
+        The instruction in work.
+    scalar0, scalar1, running
+        Scalars are still to come; elements are.
+    x_at, y_at, dst_at
+        Addresses of the next element.
+    left, first
+        Elements that are left; the next is the first.
+    partial, partition
+        Partial result to which the next element belongs; partition of its result (`transpose`).
+    pause
+        Cycles until the results of another element may be written as lines.
+    second, third
+        The rhythms of elements that are issued in every second and in every third cycle.
+    x_held
+        The next element's x waits in the lanes for its y.
+    """
+    work = work_layout()
+    return data.StructLayout(
+        {
+            **SEQUENCER_STATE,
+            "work": work,
+            "scalar0": 1,
+            "scalar1": 1,
+            "running": 1,
+            "x_at": CHECKED_ADDRESS,
+            "y_at": CHECKED_ADDRESS,
+            "dst_at": CHECKED_ADDRESS,
+            "left": work["fields"].shape["columns"].shape,
+            "first": 1,
+            "partial": range(PARTIALS),
+            "partition": range(config.n),
+            "pause": range(max(2, config.n // config.row_words)),
+            "second": 1,
+            "third": range(3),
+            "x_held": 1,
+        }
+    )
+
+
+class Item(NamedTuple):
+    """The next item: a scalar, whose `value` may be an address in a partition, or an element."""
+
+    is_scalar: Signal
+    is_element: Signal
+    value: Signal
+    from_partition: Signal
 
 
 def is_unary(op: Value) -> Value:
@@ -106,7 +164,7 @@ def plan_route(
 def plan_work(m: Module, config: TileConfig, op: Value, payload: Value) -> data.View:
     """What an instruction (vector.compute or vector.generator) has to do.
 
-    An operation that stands alone becomes step 0. vector.generator becomes four elements of raw32:
+    A single operation becomes step 0. vector.generator becomes four elements of raw32:
     words of the scratchpad to the generators, or numbers of the generators to the scratchpad.
     """
     work = Signal(work_layout(), name="offered")

@@ -31,6 +31,7 @@ ARGUMENTS = {
     "engine": Engine.LOAD,
     "kind": "add",
     "max_outstanding": 8,
+    "members": {},
     "reset_state": (1, 2, 3, 4),
     "shape": 8,
     "sources": 3,
@@ -69,12 +70,17 @@ def test_a_docstring_documents_the_members_of_its_signature(kind):
 
 def test_every_component_of_the_package_is_looked_at():
     sources = (file.read_text() for file in Path(tegula.__file__).parent.rglob("*.py"))
-    declared = [name for text in sources for name in DECLARATION.findall(text)]
+    classes = [match for text in sources for match in DECLARATION.findall(text)]
+    declared, bases = [], {"wiring.Component"}
+    while bases:
+        derived = [name for name, base in classes if base in bases]
+        declared, bases = declared + derived, set(derived)
     assert sorted(kind.__name__ for kind in components()) == sorted(declared)
     assert len(declared) > 60
 
 
-DECLARATION = re.compile(r"^class (\w+)\(wiring\.Component\)", re.MULTILINE)
+DECLARATION = re.compile(r"^class (\w+)\(([\w.]+)\)", re.MULTILINE)
+"""A class with one base, and that base."""
 
 
 class Pair(wiring.Signature):
@@ -135,6 +141,15 @@ def test_a_disagreement_is_found(right, wrong, names):
     lines = found(_RIGHT.replace(right, wrong))
     assert lines, wrong
     assert {line.split()[0] for line in lines} >= set(names)
+
+
+def test_a_member_that_a_base_documents_needs_no_entry():
+    base = type("Base", (wiring.Component,), {"__doc__": f"Base.\n\nMembers\n-------\n{_RIGHT}"})
+    for text, wrong in (("o : Out(5)", []), ("o : Out(4)", ["o"]), ("p : In(1)", ["p"])):
+        kind = type("Block", (base,), {"__doc__": f"Block.\n\nMembers\n-------\n{text}\n"})
+        kind.__module__ = __name__
+        lines = disagreements(kind, wiring.Signature(_MEMBERS), {"width": 5})
+        assert [line.split()[0] for line in lines] == wrong
 
 
 @pytest.mark.parametrize("entry", ["o", "o : Out", "o : 5 bits", "o : Out(5) where it counts"])
