@@ -11,7 +11,16 @@ from tegula.isa.common import (
     sync,
 )
 from tegula.isa.fields import PAYLOAD_OFFSET, Engine, Field
-from tegula.isa.kinds import choice, count, element_format, flag, sbuf_address, scalar, step
+from tegula.isa.kinds import (
+    choice,
+    count,
+    element_format,
+    flag,
+    limited,
+    sbuf_address,
+    scalar,
+    step,
+)
 from tegula.isa.operations import TableKind
 
 __all__ = ["ACTIVATION"]
@@ -28,28 +37,16 @@ def _last_entry(config: TileConfig) -> int:
     return config.activation_entries - 1
 
 
-def _index(name: str, offset: int, doc: str, *, default: int | None = None) -> Field:
-    """An index of the function table."""
-    return Field(
-        name=name,
-        offset=offset,
-        width=_INDEX_BITS,
-        maximum=_last_entry,
-        default=default,
-        doc=doc,
-    )
-
-
 _APPLY = (
     ELEMENT_ROWS,
-    element_format("format", 54, "result format"),
+    element_format("format", 54, "result format", fp32=True),
     SATURATE,
     flag("exp", 58, "reduction of the argument: 0 `float`, 1 `exp`"),
     flag("parity", 59, "1: descriptors by the parity of n"),
     ELEMENT_COLUMNS,
     flag("odd", 73, "1: f(-z) = -f(z)"),
     flag("log", 74, "1: add n * ln 2"),
-    element_format("x_format", 75, "format of x", default=FP32.code),
+    element_format("x_format", 75, "format of x", fp32=True, default=FP32.code),
     sbuf_address("x_addr", 78, "scratchpad address of x, words"),
     step("x_stride", 94, "step from element to element, words (fp32: 2)"),
     flag("scale_partition", 106, "1: `scale` is the address of an fp32 of each partition"),
@@ -75,7 +72,13 @@ _APPLY = (
         "fp32 pattern, or address of an fp32; default -0, which changes no x",
         default=FP32.sign_mask,
     ),
-    _index("function", 192, "index of the function's first descriptor"),
+    Field(
+        name="function",
+        offset=192,
+        width=_INDEX_BITS,
+        maximum=_last_entry,
+        doc="index of the function's first descriptor",
+    ),
     step("low", 202, "n of the fifth descriptor", width=10, default=0),
     DESTINATION,
     step("dst_stride", 232, "step from result to result, words (fp32: 2)"),
@@ -106,7 +109,7 @@ ACTIVATION = (
         ),
         payload=(
             choice("kind", PAYLOAD_OFFSET, TableKind, "which part of the table", default=None),
-            _index("first", 49, "index of the first that is loaded", default=0),
+            limited("first", 49, _INDEX_BITS, _last_entry, "index of the first that is loaded"),
             sbuf_address("addr", 64, "scratchpad address, words"),
             count("count", 80, _INDEX_BITS + 1, "how many; indices wrap", maximum=_entries),
         ),

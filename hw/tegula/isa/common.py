@@ -11,7 +11,7 @@ from tegula.isa.fields import (
     Engine,
     Field,
 )
-from tegula.isa.kinds import count, flag, partition_count, sbuf_address, semaphore
+from tegula.isa.kinds import count, flag, limited, partition_count, sbuf_address, semaphore
 
 __all__ = [
     "DESTINATION",
@@ -32,13 +32,12 @@ HEADER = (
     flag("wait", 8, "1: wait before the first effect"),
     flag("consume", 9, "1: subtract `wait_value` from the semaphore when the wait is over"),
     semaphore("wait_sem", 10, "semaphore that is waited on"),
-    Field(
-        name="wait_value",
-        offset=15,
-        width=12,
-        default=0,
-        maximum=_semaphore_max,
-        doc="the wait is over when the semaphore is at least this",
+    limited(
+        "wait_value",
+        15,
+        12,
+        _semaphore_max,
+        "the wait is over when the semaphore is at least this",
     ),
     flag("signal", 27, "1: signal after the last effect"),
     semaphore("signal_sem", 28, "semaphore that is signalled"),

@@ -18,6 +18,15 @@ __all__ = ["DMA"]
 _AXES = (1, 2, 3)
 """Axes of runs; the first is the fastest."""
 
+
+def _steps(name: str, offset: int, width: int, doc: str) -> tuple[Field, ...]:
+    """A step for each axis, behind that of an axis 0; `doc` has a place for the axis."""
+    return tuple(
+        step(f"{name}{axis}", offset + width * axis, doc.format(axis), width=width, default=0)
+        for axis in _AXES
+    )
+
+
 _DMA_PAYLOAD = (
     Field(
         name="mem_addr",
@@ -38,16 +47,7 @@ _DMA_PAYLOAD = (
         )
         for axis in _AXES
     ),
-    *(
-        step(
-            f"mem_stride{axis}",
-            128 + 32 * axis,
-            f"memory step of axis {axis}, in bytes",
-            width=32,
-            default=0,
-        )
-        for axis in _AXES
-    ),
+    *_steps("mem_stride", 128, 32, "memory step of axis {}, in bytes"),
     sbuf_address("sbuf_addr", 256, "scratchpad address of the first run, words"),
     step(
         "sbuf_stride0",
@@ -56,16 +56,7 @@ _DMA_PAYLOAD = (
         width=16,
         default=0,
     ),
-    *(
-        step(
-            f"sbuf_stride{axis}",
-            272 + 16 * axis,
-            f"scratchpad step of axis {axis}, words",
-            width=16,
-            default=0,
-        )
-        for axis in _AXES
-    ),
+    *_steps("sbuf_stride", 272, 16, "scratchpad step of axis {}, words"),
     partition_number(
         "partition",
         336,

@@ -18,6 +18,7 @@ __all__ = [
     "count",
     "element_format",
     "flag",
+    "limited",
     "partition_count",
     "partition_number",
     "partition_step",
@@ -57,25 +58,9 @@ def choice(
     return Field(name=name, offset=offset, width=width, names=names, default=default, doc=doc)
 
 
-def count(
-    name: str,
-    offset: int,
-    width: int,
-    doc: str,
-    *,
-    maximum: Callable[[TileConfig], int] | None = None,
-    default: int | None = None,
-) -> Field:
-    """A number from 1 on, up to what fits or `maximum`."""
-    return Field(
-        name=name,
-        offset=offset,
-        width=width,
-        minimum=_one,
-        maximum=maximum,
-        default=default,
-        doc=doc,
-    )
+def count(name: str, offset: int, width: int, doc: str, **limits: object) -> Field:
+    """A number from 1 on, up to what fits or a `maximum`."""
+    return Field(name=name, offset=offset, width=width, minimum=_one, doc=doc, **limits)
 
 
 def partition_count(name: str, offset: int, doc: str) -> Field:
@@ -83,23 +68,26 @@ def partition_count(name: str, offset: int, doc: str) -> Field:
     return count(name, offset, PARTITION_BITS, doc, maximum=_partitions)
 
 
+def limited(
+    name: str, offset: int, width: int, maximum: Callable[[TileConfig], int], doc: str
+) -> Field:
+    """A number from 0 to `maximum`; 0 if it is left out."""
+    return Field(name=name, offset=offset, width=width, maximum=maximum, default=0, doc=doc)
+
+
 def partition_number(name: str, offset: int, doc: str) -> Field:
-    """A partition, 0 to N - 1; 0 if it is left out."""
-    return Field(
-        name=name,
-        offset=offset,
-        width=PARTITION_BITS,
-        maximum=_last_partition,
-        default=0,
-        doc=doc,
-    )
+    """A partition, 0 to N - 1."""
+    return limited(name, offset, PARTITION_BITS, _last_partition, doc)
 
 
 def partition_step(name: str, offset: int, doc: str) -> Field:
-    """A step of partitions, 0 to N; 0 if it is left out."""
-    return Field(
-        name=name, offset=offset, width=PARTITION_BITS, maximum=_partitions, default=0, doc=doc
-    )
+    """A step of partitions, 0 to N."""
+    return limited(name, offset, PARTITION_BITS, _partitions, doc)
+
+
+def semaphore(name: str, offset: int, doc: str) -> Field:
+    """The number of a semaphore that the tile has."""
+    return limited(name, offset, SEMAPHORE_BITS, _last_semaphore, doc)
 
 
 def sbuf_address(name: str, offset: int, doc: str, *, default: int | None = None) -> Field:
@@ -119,35 +107,6 @@ def scalar(name: str, offset: int, doc: str, *, default: int = 0) -> Field:
     return Field(name=name, offset=offset, width=32, default=default, doc=doc)
 
 
-def element_format(
-    name: str,
-    offset: int,
-    doc: str,
-    *,
-    fp32: bool = True,
-    raw: bool = False,
-    default: int | None = None,
-) -> Field:
-    """The code of a format: those of operands of the array, and fp32 and raw patterns if so."""
-    return Field(
-        name=name,
-        offset=offset,
-        width=FORMAT_BITS,
-        formats=True,
-        fp32=fp32,
-        raw=raw,
-        default=default,
-        doc=doc,
-    )
-
-
-def semaphore(name: str, offset: int, doc: str) -> Field:
-    """The number of a semaphore that the tile has; 0 if it is left out."""
-    return Field(
-        name=name,
-        offset=offset,
-        width=SEMAPHORE_BITS,
-        maximum=_last_semaphore,
-        default=0,
-        doc=doc,
-    )
+def element_format(name: str, offset: int, doc: str, **allowed: object) -> Field:
+    """The code of a format: that of an operand of the array, and if so of `fp32` and `raw`."""
+    return Field(name=name, offset=offset, width=FORMAT_BITS, formats=True, doc=doc, **allowed)

@@ -18,7 +18,7 @@ def _psum_depth(config: TileConfig) -> int:
 _ROWS = partition_count(
     "rows", PAYLOAD_OFFSET, "K: partitions that take part; the other lanes enter the array as zero"
 )
-_FORMAT = element_format("format", 54, "operand format", fp32=False)
+_FORMAT = element_format("format", 54, "operand format")
 _STEP = step("stride", 80, "address step from column to column, words", width=16)
 
 TENSOR = (

@@ -25,7 +25,7 @@ __all__ = ["VECTOR"]
 
 _COMPUTE = (
     ELEMENT_ROWS,
-    element_format("format", 54, "result format", raw=True),
+    element_format("format", 54, "result format", fp32=True, raw=True),
     SATURATE,
     choice(
         "rounding",
@@ -36,7 +36,9 @@ _COMPUTE = (
     ),
     ELEMENT_COLUMNS,
     choice("x_source", 73, Source, "where x comes from"),
-    element_format("x_format", 75, "format of x in the scratchpad", raw=True, default=FP32.code),
+    element_format(
+        "x_format", 75, "format of x in the scratchpad", fp32=True, raw=True, default=FP32.code
+    ),
     sbuf_address(
         "x_addr",
         78,
@@ -48,7 +50,7 @@ _COMPUTE = (
         94,
         "step from element to element, in the same unit (fp32 in the scratchpad: 2 words)",
     ),
-    element_format("y_format", 106, "format of y", raw=True, default=FP32.code),
+    element_format("y_format", 106, "format of y", fp32=True, raw=True, default=FP32.code),
     sbuf_address("y_addr", 109, "scratchpad address of y, words; if used", default=0),
     flag(
         "transpose",
