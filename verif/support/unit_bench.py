@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from amaranth.hdl import Value
 from amaranth.sim import Simulator
 
-__all__ = ["simulate", "stream_through"]
+__all__ = ["settle", "simulate", "stream_through"]
 
 
 def simulate(dut, testbench: Callable, *, clocked: bool = True) -> None:
@@ -32,5 +32,21 @@ def stream_through(dut, inputs: Iterable[dict], output: str | Value, latency: in
                 outputs.append(value)
 
     simulate(dut, testbench)
+    assert len(outputs) == len(inputs)
+    return outputs
+
+
+def settle(dut, inputs: Iterable[dict], output: str) -> list:
+    """The port `output` of a combinational part for each of `inputs` (port -> value)."""
+    inputs, outputs = list(inputs), []
+
+    async def testbench(ctx):
+        for values in inputs:
+            for name, value in values.items():
+                ctx.set(getattr(dut, name), value)
+            await ctx.delay(1e-9)
+            outputs.append(ctx.get(getattr(dut, output)))
+
+    simulate(dut, testbench, clocked=False)
     assert len(outputs) == len(inputs)
     return outputs

@@ -4,13 +4,13 @@ from functools import cache
 
 import numpy as np
 import pytest
-from amaranth.sim import Simulator
 
 from tegula.arith.pattern import PatternDecode
 from tegula.config import preset
 from tegula.formats import BF16, E3M4, E4M3, E4M3FN, E5M2, FP32, RAW16, RAW32
 from tegula_golden.numerics.fp32 import decode_pattern
 from verif.oracles import numerics as reference
+from verif.support.unit_bench import settle
 
 NARROW = (E4M3FN, E5M2, E4M3, E3M4)
 SETS = {"all": NARROW, "fn and e5m2": (E4M3FN, E5M2), "e3m4": (E3M4,), "none": ()}
@@ -21,20 +21,7 @@ _QUIET_NAN = 0x7FC0_0000
 def decode(words, code, narrow=NARROW):
     """The pattern of each word, by simulation."""
     dut = PatternDecode(preset("tiny", fp8_formats=narrow))
-    patterns = []
-
-    async def testbench(ctx):
-        ctx.set(dut.format, code)
-        for word in words:
-            ctx.set(dut.word, word)
-            await ctx.delay(1e-9)
-            patterns.append(ctx.get(dut.pattern))
-
-    sim = Simulator(dut)
-    sim.add_testbench(testbench)
-    sim.run()
-    assert len(patterns) == len(words)
-    return patterns
+    return settle(dut, ({"format": code, "word": word} for word in words), "pattern")
 
 
 @cache
@@ -65,7 +52,7 @@ def test_every_8_bit_code_keeps_value_and_sign_and_its_nans_are_quiet(fmt):
     assert nans == 2 * (0x7F - fmt.max_finite - (fmt.infinity is not None))
 
 
-@pytest.mark.parametrize("narrow", [NARROW, ()], ids=["beside 8-bit formats", "alone"])
+@pytest.mark.parametrize("narrow", [NARROW, ()], ids=["beside 8-bit formats", "no others"])
 def test_every_bf16_code_is_the_upper_half_of_its_pattern(narrow):
     codes = range(0, 1 << 16, 1 if narrow else 61)
     words = [noisy_codes(BF16)[code] for code in codes]

@@ -4,11 +4,11 @@ import random
 from functools import partial
 
 import pytest
-from amaranth.sim import Simulator
 
 from tegula.config import preset
 from tegula.control.semaphores import SIGNAL_CYCLES, SIGNAL_PORTS, SemaphoreFile
 from tegula.isa.instructions import ENGINES, Engine
+from verif.support import unit_bench
 
 CONFIG = preset("tiny", semaphores=4, semaphore_width=6)
 LIMIT = (1 << CONFIG.semaphore_width) - 1
@@ -18,10 +18,7 @@ PORTS = len(ENGINES) + len(SIGNALLERS)
 
 def simulate(testbench):
     dut = SemaphoreFile(CONFIG)
-    simulator = Simulator(dut)
-    simulator.add_clock(1e-8)
-    simulator.add_testbench(partial(testbench, dut=dut))
-    simulator.run()
+    unit_bench.simulate(dut, partial(testbench, dut=dut))
 
 
 def ask(ctx, port, **payload):

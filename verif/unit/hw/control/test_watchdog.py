@@ -3,21 +3,18 @@
 from functools import partial
 
 import pytest
-from amaranth.sim import Simulator
 
 from tegula.config import preset
 from tegula.control.watchdog import DRAINED_CYCLES, QUIET_CYCLES, Progress
 from tegula.isa.instructions import ENGINES
+from verif.support import unit_bench
 
 ALL = (1 << len(ENGINES)) - 1
 
 
 def simulate(testbench):
     dut = Progress(preset("tiny"))
-    simulator = Simulator(dut)
-    simulator.add_clock(1e-8)
-    simulator.add_testbench(partial(testbench, dut=dut))
-    simulator.run()
+    unit_bench.simulate(dut, partial(testbench, dut=dut))
 
 
 def drive(ctx, dut, **values):
