@@ -1,13 +1,11 @@
 """fp32 vectors through a pipelined unit, one a cycle, beside what should come out."""
 
-from collections.abc import Callable
-
 import numpy as np
 from amaranth.hdl import Value
 
 from verif.support.unit_bench import stream_through
 
-__all__ = ["SEED", "check", "check_core"]
+__all__ = ["SEED", "check"]
 
 SEED = 7
 
@@ -24,14 +22,3 @@ def check(dut, output: str | Value, expected: np.ndarray, **inputs: np.ndarray) 
         + f": {int(actual[i]):#x}, expected {int(expected[i]):#x}"
         for i in wrong[:5]
     ]
-
-
-def check_core(
-    dut, output: str, golden: Callable, a: np.ndarray, b: np.ndarray, keep: np.ndarray
-) -> None:
-    """FpAdd or FpMul on patterns a and b; where `keep`, that of a is kept."""
-    late = np.zeros(dut.KEPT_CYCLES, dtype=np.uint32)
-    kept = np.concatenate([late, np.where(keep, a, 0)])
-    a, b, keep = (np.concatenate([values, late.astype(values.dtype)]) for values in (a, b, keep))
-    expected = np.where(keep, a, golden(a, b))
-    check(dut, output, expected, a=a, b=b, keep=keep, kept=kept)

@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from tegula.activation.cubic import VALUE_BITS
 from tegula.activation.table import segment_layout
+from tegula.arith.fp32 import Fp32Fields
 from tegula.arith.psum_round import PsumRound
 from tegula.formats import FP32
 from tegula.lib.delay import delayed, registered
@@ -71,7 +72,7 @@ class Finish(wiring.Component):
         flip = delayed(m, segment.flip, later, name="flip")
         nan = delayed(m, segment.nan, later, name="nan")
         chosen = Mux(constant, pattern, rounder.fp32)
-        is_nan = nan | (chosen[FP32.mantissa_bits : 31].all() & chosen[: FP32.mantissa_bits].any())
+        is_nan = nan | Fp32Fields.of(chosen).nan
         m.d.comb += [
             widened.eq(value),
             rounder.word.eq(Cat(widened, anchor)),

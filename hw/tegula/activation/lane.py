@@ -22,10 +22,10 @@ __all__ = ["ActivationLane", "LaneCycles"]
 
 
 class LaneCycles:
-    """Cycles from an item at a lane's input to its places in the lane."""
+    """Cycles from an item at a lane's input to the stages of the lane."""
 
     SCALE = 1
-    """It is decoded, and enters the multiplier."""
+    """The item is decoded, and enters the multiplier."""
 
     BIAS = SCALE + FpMul.LATENCY
     ARGUMENT = BIAS + FpAdd.LATENCY
@@ -36,7 +36,7 @@ class LaneCycles:
 
     SUM = RESULT + 1 + (RESULT - BIAS) % 2
     """The result enters the adder once more, an odd number of cycles after its bias: items that
-    come every second cycle do not meet there."""
+    come every second cycle do not collide there."""
 
     SUM_READ = SUM - 2
     """Its partial sum is read: after block RAM an adder has no time in the same cycle."""
@@ -81,16 +81,16 @@ class ActivationLane(wiring.Component):
         )
 
     def elaborate(self, platform):
-        """Decode, scale, bias, evaluate, sum, cast."""
+        """Decoder, scale, bias, function, sum, cast."""
         m = Module()
         m.submodules.adder = adder = FpAdd()
         m.submodules.cast = cast = Cast(self._config)
         product = self._scale(m)
-        result = self._evaluate(m, adder.sum)
+        result = self._evaluate(m, adder.result)
         self._add(m, adder, product, result)
         leave = self.controls.leave
         m.d.comb += [
-            cast.fp32.eq(Mux(leave.total, adder.sum, result)),
+            cast.fp32.eq(Mux(leave.total, adder.result, result)),
             cast.format.eq(leave.format),
             cast.saturate.eq(leave.saturate),
             self.result.eq(cast.code),
@@ -98,7 +98,7 @@ class ActivationLane(wiring.Component):
         return m
 
     def _remember(self, m: Module, name: str, pattern: Value) -> Value:
-        """A scalar of each partition: the one of this beat; or it is written."""
+        """Scalar of this beat's partition, out of the memory of scalars."""
         controls = self.controls[name]
         scalars = memory.Memory(shape=32, depth=beats(self._config), init=[])
         m.submodules[f"{name}s"] = scalars
@@ -112,7 +112,7 @@ class ActivationLane(wiring.Component):
         return read.data
 
     def _scale(self, m: Module) -> Value:
-        """Decode and scale; a bias passes as it is."""
+        """The decoded and scaled word; a bias passes as it is."""
         m.submodules.decode = decode = PatternDecode(self._config)
         m.submodules.multiplier = multiplier = FpMul()
         entry, passes = self.controls.entry, self.controls.scale.passes
@@ -126,7 +126,7 @@ class ActivationLane(wiring.Component):
             multiplier.keep.eq(passes),
             multiplier.kept.eq(delayed(m, kept, FpMul.KEPT_CYCLES - 1, name="bias_later")),
         ]
-        return multiplier.product
+        return multiplier.result
 
     def _evaluate(self, m: Module, z: Value) -> Value:
         """The function's value at z."""
@@ -150,7 +150,7 @@ class ActivationLane(wiring.Component):
         return finish.result
 
     def _add(self, m: Module, adder: FpAdd, product: Value, result: Value) -> None:
-        """Biases, and in cycles without one results, or what is held, to partial sums."""
+        """Sum of product and bias; in cycles without a bias that of a result and a partial sum."""
         controls = self.controls.sum
         bias = self._remember(m, "bias", product)
         m.submodules.sums = sums = memory.Memory(
@@ -167,7 +167,7 @@ class ActivationLane(wiring.Component):
             read.addr.eq(controls.read),
             write.en.eq(controls.write),
             write.addr.eq(controls.write_addr),
-            write.data.eq(adder.sum),
+            write.data.eq(adder.result),
             adder.a.eq(product),
             adder.b.eq(bias),
         ]

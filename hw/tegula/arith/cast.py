@@ -7,6 +7,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from tegula.arith.codes import is_raw
+from tegula.arith.fp32 import Fp32Fields
 from tegula.config import TileConfig
 from tegula.formats import BF16, FORMAT_BITS, FP32, FloatFormat
 from tegula.lib.delay import delayed, registered
@@ -23,7 +24,7 @@ _HALF = (1 << (_FRACTION - 1)) - 1
 
 
 class Cast(wiring.Component):
-    """Cast fp32 to a format of the tile, to nearest even or stochastically.
+    """Cast from fp32 to a format of the tile, to nearest even or stochastically.
 
     The significand is shifted right until its integer part is the result's, the exponent field is
     put above that, and one addition rounds both: ``code = field.mantissa.d + t``, where d is the
@@ -88,18 +89,17 @@ class Cast(wiring.Component):
         return chosen
 
     def elaborate(self, platform):
-        """Align, add, replace what exceeds the format, place the result."""
+        """Alignment, addition, replacement of what exceeds the format, position of the result."""
         m = Module()
         formats = [self.format]
         for cycle in range(self.LATENCY):
             formats.append(registered(m, formats[-1], name=f"format_{cycle}"))
-        sign = delayed(m, self.fp32[31], 6, name="sign")
         stochastic = delayed(m, self.stochastic, 4, name="stochastic")
         saturate = delayed(m, self.saturate, 4, name="saturate")
         random = delayed(m, self.random, 4, name="random")
 
-        exponent = self.fp32[23:31]
-        fraction = self.fp32[:23]
+        sign, exponent, fraction = Fp32Fields.of(self.fp32)
+        sign = delayed(m, sign, 6, name="sign")
         special = registered(m, exponent.all(), name="special")
         nan = delayed(
             m, special & registered(m, fraction.any(), name="fraction_any"), 3, name="nan"
@@ -217,7 +217,7 @@ def _replacement(nan: Value, saturate: Value) -> Callable[[FloatFormat], Value]:
 
 
 def _exceeds(code: Value) -> Callable[[FloatFormat], Value]:
-    """Whether `code` is above the largest finite one: the codes that are begin with ones."""
+    """1 if `code` is above the largest finite one: the codes that are begin with ones."""
 
     def row(fmt: FloatFormat) -> Value:
         first = fmt.max_finite + 1

@@ -1,48 +1,23 @@
 """fp32 addition, rounded to nearest even."""
 
-from typing import NamedTuple
-
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
-from amaranth.lib import wiring
-from amaranth.lib.wiring import In, Out
 
-from tegula.arith.normalise import four_shifts, one_minus, spend
+from tegula.arith.fp32 import FRACTION_BITS, SIGNIFICAND_BITS, Fp32Fields
+from tegula.arith.fp_core import FpCore
+from tegula.arith.normalise import four_shifts, spend
 from tegula.lib.delay import chosen, delayed, gated, registered
 
 __all__ = ["FpAdd"]
 
-_FRACTION = 23
-_SIGNIFICAND = _FRACTION + 1
 _GUARD = 2
-"""Places below an ulp of the larger addend that are kept: what a shift left by 2 brings up."""
+"""Bits below an ulp of the larger addend that are kept: what a shift left by 2 brings up."""
 
-_WINDOW = 1 + _SIGNIFICAND + _GUARD
+_WINDOW = 1 + SIGNIFICAND_BITS + _GUARD
 """Bits of the sum: carry or sign, significand, guard bits."""
 
 
-class _Addend(NamedTuple):
-    """Fields of an operand; `exponent` is at least 1, `significand` has its hidden bit."""
-
-    sign: Value
-    exponent: Value
-    fraction: Value
-    normal: Value
-    special: Value
-
-    @classmethod
-    def unpack(cls, pattern: Value) -> "_Addend":
-        field = pattern[_FRACTION:31]
-        normal = field.any()
-        exponent = Cat(field[0] | ~normal, field[1:])
-        return cls(pattern[31], exponent, pattern[:_FRACTION], normal, field.all())
-
-    @property
-    def significand(self) -> Value:
-        return Cat(self.fraction, self.normal)
-
-
-class FpAdd(wiring.Component):
-    """Add: ``sum = a + b`` in fp32, rounded to nearest even, subnormals included.
+class FpAdd(FpCore):
+    """Sum: ``result = a + b`` in fp32, rounded to nearest even, subnormals included.
 
     The addend with the smaller exponent is shifted right to the other's, with two guard bits and a
     sticky bit, and added or, if the signs differ, subtracted. The sum is normalised by shifts of
@@ -57,37 +32,15 @@ class FpAdd(wiring.Component):
     numbers with the exponent 255, before which any other addend is only a sticky bit; the result
     is replaced at the end. The arrangement is ours; the result is that of IEEE 754-2019
     roundTiesToEven, and every NaN is 0x7FC00000.
-
-    With `keep` the sum is masked and the pattern `kept` takes its place before the last addition,
-    which changes nothing then.
-
-    Latency: `LATENCY` cycles. Throughput: one sum a cycle.
-
-    Members
-    -------
-    a, b : In(32)
-        fp32 patterns.
-    keep : In(1)
-        The result is not that of `a` and `b`, but `kept`.
-    kept : In(32)
-        `KEPT_CYCLES` after `keep`: the pattern; 0 where nothing is kept.
-    sum : Out(32)
-        The fp32 pattern of the result.
     """
 
     LATENCY = 6
     """Registers: order and shift by 2, 4, 6; shift and add; 16 and 8; 4 and 2; 1; round."""
 
-    KEPT_CYCLES = 4
-    """Cycles that `kept` comes after its operands."""
-
-    def __init__(self):
-        super().__init__({"a": In(32), "b": In(32), "keep": In(1), "kept": In(32), "sum": Out(32)})
-
     def elaborate(self, platform):
-        """Align, add, normalise, round, replace what is special."""
+        """Alignment, addition, normalisation, rounding, replacement of what is special."""
         m = Module()
-        a, b = _Addend.unpack(self.a), _Addend.unpack(self.b)
+        a, b = Fp32Fields.of(self.a), Fp32Fields.of(self.b)
         differ = a.sign ^ b.sign
         special, both = a.special | b.special, a.special & b.special
         # An infinity or NaN is at most approached by a sticky bit, which must come from above.
@@ -118,35 +71,37 @@ class FpAdd(wiring.Component):
         sticky = delayed(m, sticky, 2, name="sticky_later")
         subtract = delayed(m, subtract, 2, name="subtract_later")
         sign = delayed(m, sign, 2, name="sign_later")
-        sign = registered(m, (sign & ~keep) | self.kept[31], name="sign_out")
 
         last, _ = spend(~(window[-1] ^ negative), exponent[0], spared)
         hidden = Mux(last, window[-2], window[-1]) ^ negative
         shifted = Mux(last, window[:-1], window[1:]) ^ negative.replicate(_WINDOW - 1)
         rest = window[0] | (window[1] & ~last) | negative
-        fraction = registered(m, shifted[_GUARD:-1] | self.kept[:_FRACTION], name="fraction")
-        up = registered(m, shifted[1] & (rest | Mux(sticky, ~subtract, shifted[2])), name="up")
+        rounded = self._round(
+            m,
+            fraction=shifted[_GUARD:-1],
+            up=shifted[1] & (rest | Mux(sticky, ~subtract, shifted[2])),
+            exponent=exponent,
+            hidden=hidden,
+            shift=Cat(last, shift),
+            sign=sign,
+            keep=keep,
+        )
         # Without a hidden bit the result is subnormal, or a difference of equal numbers.
-        field = exponent & hidden.replicate(len(exponent))
-        base = registered(m, field | self.kept[_FRACTION:31], name="base")
-        change = gated(m, one_minus(Cat(last, shift), 8), hidden, name="change")
         cancelled = registered(m, subtract & ~negative & ~hidden & ~keep, name="cancelled")
 
-        rounded = Signal(31)
-        m.d.comb += rounded.eq(Cat(fraction, base) + Cat(up, Const(0, _FRACTION - 1), change))
-        keep = registered(m, keep, name="keep_5")
         special = delayed(m, special, 5, name="special")
-        nonzero = fraction.any()
-        over = rounded[_FRACTION:].all() & ~keep
+        nonzero = rounded.fraction.any()
+        over = rounded.pattern[FRACTION_BITS:].all() & ~rounded.keep
         nan = over & special & (nan | nonzero)
         out = Signal(32, reset_less=True)
-        m.d.sync += out.eq(Cat(rounded, sign & ~(cancelled & ~nonzero) & ~nan))
+        sign = rounded.sign & ~(cancelled & ~nonzero) & ~nan
+        m.d.sync += out.eq(Cat(rounded.pattern, sign))
         with m.If(over):
-            m.d.sync += out[:_FRACTION].eq(nan << (_FRACTION - 1))
-        m.d.comb += self.sum.eq(out)
+            m.d.sync += out[:FRACTION_BITS].eq(nan << (FRACTION_BITS - 1))
+        m.d.comb += self.result.eq(out)
         return m
 
-    def _order(self, m: Module, a: _Addend, b: _Addend, special: Value) -> tuple:
+    def _order(self, m: Module, a: Fp32Fields, b: Fp32Fields, special: Value) -> tuple:
         """One cycle: larger and smaller exponent, distance, and the shifts by 2, 4 and 6.
 
         If ``d = a.exponent - b.exponent`` is negative, the addends are swapped. The distance is
@@ -193,7 +148,7 @@ class FpAdd(wiring.Component):
         """
 
         def clear(first: int, bits: int) -> Value:
-            """Whether `bits` bits from the top, after `first`, are the sign."""
+            """1 if `bits` bits from the top, after `first`, are the sign."""
             field = window[_WINDOW - first - bits : _WINDOW - first]
             return ~(field ^ negative.replicate(bits)).any()
 

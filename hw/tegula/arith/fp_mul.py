@@ -1,35 +1,25 @@
 """fp32 multiplication."""
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
-from amaranth.lib import wiring
-from amaranth.lib.wiring import In, Out
 
-from tegula.arith.normalise import four_shifts, one_minus, spend
+from tegula.arith.fp32 import EXPONENT_BITS, FRACTION_BITS, SIGN, SIGNIFICAND_BITS, Fp32Fields
+from tegula.arith.fp_core import FpCore
+from tegula.arith.multiply import multiplied
+from tegula.arith.normalise import four_shifts, spend
+from tegula.formats import FP32
 from tegula.lib.delay import chosen, delayed, gated, registered
 
 __all__ = ["FpMul"]
 
-_FRACTION = 23
-_SIGNIFICAND = _FRACTION + 1
-_PRODUCT = 2 * _SIGNIFICAND
-
-_LIMB = 18
-"""Bits of the lower limb of a significand: what a multiplier of FPGAs takes."""
-
-_BELOW = 32
-"""How much lower a product enters that may have to be shifted right."""
-
-_WINDOW = _SIGNIFICAND + 1 + 1 + 2
+_WINDOW = SIGNIFICAND_BITS + 1 + 1 + 2
 """Bits after the shifts by 8 and 4: significand, round bit, what shifts by 1 and 2 bring up."""
 
-_EXPONENT_ONES = 255
 
-
-class FpMul(wiring.Component):
-    """Multiply: ``product = a * b`` in fp32, rounded to nearest even, subnormals included.
+class FpMul(FpCore):
+    """Product: ``result = a * b`` in fp32, rounded to nearest even, subnormals included.
 
     The significands are multiplied as limbs of 18 and 6 bits, hidden bits included, to 48 bits. A
-    subnormal factor leaves leading zeros, a small exponent sum asks for a shift right, and only one
+    subnormal factor leaves leading zeros, a small exponent sum requires a shift right, and only one
     of both matters: so there is one shifter to the left, by 16, 8, 4, 2, 1 places while the top
     bits are zero and the *budget* allows it. With ``s = exponent(a) + exponent(b) + 1`` the budget
     is ``s - 128``, which stops a subnormal result at the alignment of the smallest normal. Where
@@ -37,53 +27,21 @@ class FpMul(wiring.Component):
     negative too the product is below half the smallest subnormal, and is dropped. One addition then
     rounds and makes the exponent field, ``budget + 1 - shift``. The arrangement is ours; the result
     is that of IEEE 754-2019 roundTiesToEven, and every NaN is 0x7FC00000.
-
-    With `keep` the product is masked and the pattern `kept` takes its place before the last
-    addition, which changes nothing then.
-
-    Latency: `LATENCY` cycles. Throughput: one product a cycle.
-
-    Members
-    -------
-    a, b : In(32)
-        fp32 patterns.
-    keep : In(1)
-        The result is not that of `a` and `b`, but `kept`.
-    kept : In(32)
-        `KEPT_CYCLES` after `keep`: the pattern; 0 where nothing is kept.
-    product : Out(32)
-        The fp32 pattern of the result.
     """
 
     LATENCY = 6
     """Registers: limb products; product; 32 and 16; 8 and 4; 2 and 1; round."""
 
-    KEPT_CYCLES = 4
-    """Cycles that `kept` comes after its operands."""
-
-    def __init__(self):
-        super().__init__(
-            {"a": In(32), "b": In(32), "keep": In(1), "kept": In(32), "product": Out(32)}
-        )
-
     def elaborate(self, platform):
-        """Multiply, align, round, replace what is special."""
+        """Multiplication, alignment, rounding, replacement of what is special."""
         m = Module()
-        field_a, field_b = self.a[_FRACTION:31], self.b[_FRACTION:31]
-        normal_a, normal_b = field_a.any(), field_b.any()
-        special_a, special_b = field_a.all(), field_b.all()
-        special = special_a | special_b
-        nan = (special_a & self.a[:_FRACTION].any()) | (special_b & self.b[:_FRACTION].any())
+        a, b = Fp32Fields.of(self.a), Fp32Fields.of(self.b)
+        special, nan = a.special | b.special, a.nan | b.nan
 
         exponents = Signal(10)
-        m.d.comb += exponents.eq(
-            Cat(1, field_a[0] | ~normal_a, field_a[1:])
-            + Cat(1, field_b[0] | ~normal_b, field_b[1:])
-        )
+        m.d.comb += exponents.eq(Cat(1, a.exponent) + Cat(1, b.exponent))
         exponents = registered(m, exponents[1:], name="exponents")
-        product = self._multiply(
-            m, Cat(self.a[:_FRACTION], normal_a), Cat(self.b[:_FRACTION], normal_b)
-        )
+        product = multiplied(m, a.significand, b.significand, name="product")
         low = ~exponents[7] & ~exponents[8]
         masked = registered(m, self.keep, name="masked")
         present = registered(m, (~low | exponents[5:7].all()) & ~masked, name="present")
@@ -110,49 +68,30 @@ class FpMul(wiring.Component):
         rest = rest | (aligned[0] & ~by_1)
         aligned = Mux(by_1, aligned[:-1], aligned[1:])
         hidden = aligned[-1]
-        fraction = registered(m, aligned[1:-1] | self.kept[:_FRACTION], name="fraction")
-        up = registered(m, aligned[0] & (aligned[1] | rest), name="up")
-        # Without a hidden bit the result is subnormal or zero.
-        field = budget & hidden.replicate(len(budget))
-        base = registered(m, field | self.kept[_FRACTION:31], name="base")
-        change = gated(m, one_minus(Cat(by_1, by_2, shift), len(budget)), hidden, name="change")
-        special = delayed(m, special, 4, name="special")
         nan = registered(m, delayed(m, nan, 4, name="nan") | ~hidden, name="nan_or_zero")
+        rounded = self._round(
+            m,
+            fraction=aligned[1:-1],
+            up=aligned[0] & (aligned[1] | rest),
+            exponent=budget,
+            hidden=hidden,
+            shift=Cat(by_1, by_2, shift),
+            sign=delayed(m, a.sign ^ b.sign, 4, name="sign"),
+            keep=delayed(m, masked, 3, name="keep"),
+        )
 
-        rounded = Signal(_FRACTION + len(budget))
-        m.d.comb += rounded.eq(Cat(fraction, base) + Cat(up, Const(0, _FRACTION - 1), change))
-        field = rounded[_FRACTION:]
-        keep = delayed(m, masked, 3, name="keep")
-        sign = delayed(m, self.a[31] ^ self.b[31], 4, name="sign")
-        sign = registered(m, (sign & ~keep) | self.kept[31], name="sign_out")
-        keep = registered(m, keep, name="keep_5")
-        special = registered(m, special, name="special_out")
+        field = rounded.pattern[FRACTION_BITS:]
+        special = delayed(m, special, 5, name="special")
+        over = field[EXPONENT_BITS] | field[:EXPONENT_BITS].all()
         replace = Signal()
-        m.d.comb += replace.eq((special | field[8] | field[:8].all()) & ~keep)
+        m.d.comb += replace.eq((special | over) & ~rounded.keep)
         nan = replace & special & nan
         out = Signal(32, reset_less=True)
-        m.d.sync += out.eq(Cat(rounded[:31], sign & ~nan))
+        m.d.sync += out.eq(Cat(rounded.pattern[:SIGN], rounded.sign & ~nan))
         with m.If(replace):
-            m.d.sync += out[:31].eq(_EXPONENT_ONES << _FRACTION | nan << (_FRACTION - 1))
-        m.d.comb += self.product.eq(out)
+            m.d.sync += out[:SIGN].eq(FP32.infinity | nan << (FRACTION_BITS - 1))
+        m.d.comb += self.result.eq(out)
         return m
-
-    def _multiply(self, m: Module, a: Value, b: Value) -> Value:
-        """Two cycles: the products of the limbs, and their sum."""
-        a_low, a_high, b_low, b_high = a[:_LIMB], a[_LIMB:], b[:_LIMB], b[_LIMB:]
-        bottom = registered(m, a_low * b_low, name="bottom")
-        cross = (
-            registered(m, a_low * b_high, name="cross_a"),
-            registered(m, a_high * b_low, name="cross_b"),
-        )
-        top = registered(m, a_high * b_high, name="top")
-        middle = Signal(_SIGNIFICAND + 1)
-        upper = Signal(_PRODUCT - _LIMB)
-        m.d.comb += [
-            middle.eq(cross[0] + cross[1]),
-            upper.eq(Cat(bottom[_LIMB:], top) + middle),
-        ]
-        return registered(m, Cat(bottom[:_LIMB], upper), name="product_48")
 
     def _align(
         self,

@@ -4,14 +4,13 @@ from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from tegula.arith.fp32 import Fp32Fields
 from tegula.arith.fp_add import FpAdd
 from tegula.arith.fp_mul import FpMul
 from tegula.isa.operations import Operation
 from tegula.lib.delay import delayed, gated, registered
 
 __all__ = ["FpUnit"]
-
-_FRACTION = 23
 
 _HOLDS = {
     Operation.EQ: (1, 0, 0),
@@ -31,7 +30,7 @@ _CORES = {
 
 
 class FpUnit(wiring.Component):
-    """Compute ``result = a op b`` for the operations of the numerics contract, section 5.2.
+    """Unit for ``result = a op b``, the operations of the numerics contract, section 5.2.
 
     Operands are registered before anything else: what selects them outside has a cycle. Then the
     core, an `FpAdd` or an `FpMul`, begins; beside it operations that are not its arithmetic become
@@ -74,7 +73,7 @@ class FpUnit(wiring.Component):
         )
 
     def elaborate(self, platform):
-        """Hold; then compute, and beside that compare, and choose."""
+        """Registers; then the core, and beside it comparison and choice."""
         m = Module()
         m.submodules.core = core = self._core()
         op = registered(m, self.op, name="op_1")
@@ -85,14 +84,14 @@ class FpUnit(wiring.Component):
             core.a.eq(a),
             core.b.eq(b),
             core.keep.eq(~op.matches(*self._arithmetic)),
-            self.result.eq(core.product if self._core is FpMul else core.sum),
+            self.result.eq(core.result),
         ]
         difference = Signal(32)
         m.d.comb += difference.eq(a[:31] - b[:31])
         smaller = registered(m, difference[31], name="smaller")
         same = registered(m, ~difference[:31].any(), name="same")
         zero = registered(m, a[:31] == 0, name="zero")
-        nan = registered(m, _is_nan(a[:31]) | _is_nan(b[:31]), name="nan")
+        nan = registered(m, Fp32Fields.of(a).nan | Fp32Fields.of(b).nan, name="nan")
         op = registered(m, op, name="op_2")
         a, b = registered(m, a, name="a_2"), registered(m, b, name="b_2")
 
@@ -106,7 +105,7 @@ class FpUnit(wiring.Component):
         return m
 
     def _flips(self, operation: Operation) -> Value | int:
-        """Whether the operation, where this kind has it, changes the sign of an operand."""
+        """1 if the operation, where this kind has it, changes the sign of an operand."""
         return self.op == operation if operation in self._arithmetic else 0
 
     def _choose(
@@ -120,7 +119,7 @@ class FpUnit(wiring.Component):
         smaller: Value,
         equal: Value,
     ) -> Value:
-        """A cycle later the pattern that is kept, or 0 where none is.
+        """Pattern that is kept, a cycle later, or 0 where none is.
 
         `zero`: a is. `smaller`: its magnitude is. -0 is less than +0, and of equal patterns either
         may be less: a comparison of numbers looks whether they are equal first.
@@ -151,7 +150,3 @@ class FpUnit(wiring.Component):
             gated(m, pattern[30] | invalid, moved | invalid, name="top"),
             gated(m, pattern[31], moved & (op != Operation.ABS), name="sign"),
         )
-
-
-def _is_nan(magnitude: Value) -> Value:
-    return magnitude[_FRACTION:].all() & magnitude[:_FRACTION].any()

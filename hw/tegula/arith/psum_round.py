@@ -4,24 +4,20 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from tegula.arith.fp32 import FRACTION_BITS, SIGNIFICAND_BITS
 from tegula.lib.delay import delayed, registered
 
 __all__ = ["PsumRound"]
 
-_SIGNIFICAND = 24
-"""Bits of an fp32 significand with its hidden bit."""
-
-_WINDOW = _SIGNIFICAND + 1 + 16 + 8 + 4 + 2 + 1
+_WINDOW = SIGNIFICAND_BITS + 1 + 16 + 8 + 4 + 2 + 1
 """Bits kept after the shift by 32: significand, round bit, and what later shifts bring up."""
 
 _FIRST_NORMAL = 115
 """Anchor E at which a magnitude with its top bit at weight 2**(W-2) is the smallest fp32 normal."""
 
-_EXPONENT_ONES = 255
-
 
 class PsumRound(wiring.Component):
-    """Round a partial sum to fp32: ``RNE(m * 2**(E - 239 - W))``, subnormals included.
+    """Rounding of a partial sum to fp32: ``RNE(m * 2**(E - 239 - W))``, subnormals included.
 
     The magnitude is never negated. For m < 0 the datapath holds ``x = ~m`` (so ``|m| = x + 1``),
     and the last 1 is part of the rounding decision: with round bit g, discarded rest, and lsb of
@@ -60,7 +56,7 @@ class PsumRound(wiring.Component):
         super().__init__({"word": In(9 + acc_width), "fp32": Out(32)})
 
     def elaborate(self, platform):
-        """Normalise within the budget, increment, replace what is special."""
+        """Normalisation within the budget, increment, replacement of what is special."""
         m = Module()
         word = registered(m, self.word, name="word")
         anchor = word[self._acc_width :]
@@ -108,16 +104,16 @@ class PsumRound(wiring.Component):
             round_bit | (~sticky & significand[0]),
             round_bit & (sticky | significand[0]),
         )
-        rounded = Signal(9 + _SIGNIFICAND - 1, reset_less=True)
-        m.d.sync += rounded.eq(Cat(Const(0, _SIGNIFICAND - 1), base) + significand + up)
+        rounded = Signal(9 + FRACTION_BITS, reset_less=True)
+        m.d.sync += rounded.eq(Cat(Const(0, FRACTION_BITS), base) + significand + up)
 
-        fraction = Signal(_SIGNIFICAND - 1, reset_less=True)
+        fraction = Signal(FRACTION_BITS, reset_less=True)
         exponent = Signal(8, reset_less=True)
         sign = registered(m, signs[5], name="sign_out")
-        field = rounded[_SIGNIFICAND - 1 :]
+        field = rounded[FRACTION_BITS:]
         m.d.sync += [fraction.eq(rounded), exponent.eq(field)]
         with m.If(special | field[8] | field[:8].all()):
-            m.d.sync += [fraction.eq(0), exponent.eq(_EXPONENT_ONES)]
+            m.d.sync += [fraction.eq(0), exponent.eq(~0)]
         with m.If(special & nan):
             m.d.sync += fraction[-1].eq(1)
         m.d.comb += self.fp32.eq(Cat(fraction, exponent, sign))
@@ -165,7 +161,7 @@ class PsumRound(wiring.Component):
 def _shift_left(
     step: int, window: Value, budget: Value, sticky: Value, shift: Value, sign: Value
 ) -> tuple[Value, Value, Value, Value]:
-    """Shift `window` left by `step` if its top bits are zero and the budget has that bit.
+    """Stage that shifts `window` left by `step` if its top bits are zero and the budget allows it.
 
     The window loses `step` bits: below it, into `sticky`, or above it, where they are zero. A
     budget that was not used at a step is enough for all the smaller ones.

@@ -88,7 +88,7 @@ class ChunkAdder(wiring.Component):
             before, token = token, Signal(2, name=f"token_{stage}")
             with m.If(advance):
                 m.d.sync += token.eq(before)
-        self._collect(m, add.sum, token[0] & advance, token[1])
+        self._collect(m, add.result, token[0] & advance, token[1])
         return m
 
     def _collect(self, m, total, lands, fp32):

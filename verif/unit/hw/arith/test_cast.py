@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from amaranth.sim import Simulator
 
 from tegula.arith.cast import Cast
 from tegula.config import preset
 from tegula.formats import BF16, E3M4, E4M3, E4M3FN, E5M2, FP32
 from tegula_golden.numerics.cast import cast
+from verif.support.unit_bench import stream_through
 
 NARROW = (E4M3FN, E5M2, E4M3, E3M4)
 FORMATS = (BF16, FP32, *NARROW)
@@ -17,26 +17,13 @@ SEED = 5
 def run(bits, fmt, *, saturate=False, random=None, narrow=NARROW):
     """Codes of the fp32 patterns `bits`, one a cycle."""
     dut = Cast(preset("tiny", fp8_formats=narrow))
-    results = []
-    draws = [0xFFFF] * len(bits) if random is None else [int(r) for r in random]
-
-    async def testbench(ctx):
-        ctx.set(dut.format, fmt.code)
-        ctx.set(dut.saturate, saturate)
-        ctx.set(dut.stochastic, random is not None)
-        for cycle in range(len(bits) + dut.LATENCY):
-            if cycle < len(bits):
-                ctx.set(dut.fp32, int(bits[cycle]))
-                ctx.set(dut.random, draws[cycle])
-            *_, code = await ctx.tick().sample(dut.code)
-            if cycle >= dut.LATENCY:
-                results.append(code)
-
-    sim = Simulator(dut)
-    sim.add_clock(1e-8)
-    sim.add_testbench(testbench)
-    sim.run()
-    return np.array(results, dtype=np.uint32)
+    draws = [0xFFFF] * len(bits) if random is None else random.tolist()
+    constant = {"format": fmt.code, "saturate": saturate, "stochastic": random is not None}
+    inputs = (
+        constant | {"fp32": pattern, "random": draw}
+        for pattern, draw in zip(bits.tolist(), draws, strict=True)
+    )
+    return np.array(stream_through(dut, inputs, "code", dut.LATENCY), dtype=np.uint32)
 
 
 def check(bits, fmt, *, saturate=False, random=None, narrow=NARROW):
