@@ -1,4 +1,4 @@
-"""Where the random streams of the lanes start, for every seed.
+"""Start states of the lanes' random streams, for every seed.
 
 The generator is Marsaglia's xorshift with 128 bits of state, "xor128" (*Xorshift RNGs*, J. Stat.
 Softw. 8(14), 2003, section 4). Its step is a linear map T over GF(2), of order ``2**128 - 1``, so

@@ -1,4 +1,4 @@
-"""Results of the activation engine's lanes become rows of the scratchpad."""
+"""Writeback of the activation engine: results of the lanes become rows of the scratchpad."""
 
 from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
@@ -13,7 +13,7 @@ __all__ = ["ResultCollector"]
 
 
 class ResultCollector(wiring.Component):
-    """Put the beats of a column side by side, and write the column: a row, or two of fp32.
+    """Columns of beats side by side, written as a row, or as two of fp32.
 
     A column is written while the next is collected; where that is not fast enough, `advance` holds
     the lanes back.

@@ -1,4 +1,4 @@
-"""The way of items through the lanes of the activation engine: what they are told when."""
+"""Pipeline of the controls of the activation engine's lanes: each control in its cycle."""
 
 from itertools import pairwise
 
@@ -69,7 +69,7 @@ class ItemPipeline(wiring.Component):
         )
 
     def elaborate(self, platform):
-        """Carry items; tap them; lead sums out."""
+        """Items in their cycles, controls, sums, the output."""
         m = Module()
         combiner = Combiner(_READ_CYCLES + FpAdd.LATENCY, beats(self._config))
         m.submodules.combiner = combiner
@@ -83,7 +83,7 @@ class ItemPipeline(wiring.Component):
         return m
 
     def _enter(self, m: Module) -> data.View:
-        """What is carried of an item; the rest acts at once, or is the function's."""
+        """Part of an item that later stages need; the rest acts at once, or is the function's."""
         item = Signal(
             data.StructLayout(
                 {
@@ -158,7 +158,7 @@ class ItemPipeline(wiring.Component):
         ]
 
     def _leave(self, m: Module, item: data.View, combiner: Combiner) -> list[data.View]:
-        """Controls of the cast; results, and the sums that the combiner makes, on their way out."""
+        """Controls of the cast; results, and the sums of the combiner, for the writeback."""
         leaving = Signal(leaving_layout(self._config))
         beat = Signal(range(beats(self._config)))
         with m.If(combiner.leaves):

@@ -111,7 +111,7 @@ class ActivationEngine(wiring.Component):
         retirement: Retirement,
         issuing: Value,
     ) -> None:
-        """What a traced tile shows of the engine."""
+        """Outputs of a traced tile."""
         trace = self.engine.trace
         m.d.comb += [trace.begin.eq(sequencer.start), trace.complete.eq(retirement.retired)]
         with m.If(~collector.advance):

@@ -1,4 +1,4 @@
-"""What travels beside the elements of an activation instruction, and what the lanes are told."""
+"""Controls that accompany the elements of an activation instruction, and those of the lanes."""
 
 from amaranth.lib import data, enum
 
@@ -21,7 +21,7 @@ __all__ = [
 
 
 class Kind(enum.Enum, shape=2):
-    """What a column is to the lanes."""
+    """Kind of a column."""
 
     ELEMENT = 0
     SCALE = 1
@@ -34,7 +34,7 @@ def beats(config: TileConfig) -> int:
 
 
 def exit_layout(config: TileConfig) -> data.StructLayout:
-    """What becomes of the results of a column: how they are cast, and where they are written.
+    """Cast and destination of the results of a column.
 
     `last`: with it its instruction is complete.
     """
@@ -50,7 +50,7 @@ def exit_layout(config: TileConfig) -> data.StructLayout:
 
 
 def travel_layout(config: TileConfig) -> data.StructLayout:
-    """What stays with a column until its results, or their sums, leave the lanes.
+    """Controls of a column until its results, or their sums, are written.
 
     `sums`: results are added to the partial sum number `partial`, or to +0 if that is `fresh`.
     """
@@ -89,12 +89,12 @@ def item_layout(config: TileConfig) -> data.StructLayout:
 
 
 def leaving_layout(config: TileConfig) -> data.StructLayout:
-    """A beat of a column on its way out; `end`: the column's last."""
+    """A beat of results; `end`: the column's last."""
     return data.StructLayout({"valid": 1, "end": 1, "exit": exit_layout(config)})
 
 
 def controls_layout(config: TileConfig) -> data.StructLayout:
-    """What all lanes are told in a cycle, each part in its own cycle after the item's (LaneCycles).
+    """Controls of all lanes, each part in its own cycle after the item's (`LaneCycles`).
 
     entry
         The word is here: its format, or the `value` that stands for it if `constant`.

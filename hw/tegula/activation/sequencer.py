@@ -19,7 +19,7 @@ __all__ = ["ColumnSequencer"]
 
 
 class ColumnSequencer(Sequencer):
-    """Iterate over the columns of activation instructions; pass on those that pass their checks.
+    """Columns of activation instructions, of those that pass their checks.
 
     A column is one row of the scratchpad, or two of a 32-bit format; it is requested when the one
     before has been passed on, and checked before. Scale and bias come first, a column each. An
@@ -71,7 +71,7 @@ class ColumnSequencer(Sequencer):
         )
 
     def elaborate(self, platform):
-        """Accept, check, request, receive, advance, end."""
+        """Acceptance, checks, requests, reception, the next column, the end."""
         m = Module()
         self._state = state = Signal(state_layout(), name="state")
         self._accept(m)
@@ -87,7 +87,7 @@ class ColumnSequencer(Sequencer):
         return m
 
     def _accept(self, m: Module) -> None:
-        """Take the next instruction once nothing of the last can meet it."""
+        """Acceptance of the next instruction once nothing of the last can interfere with it."""
         state, instr = self._state, self.instr.payload
         fields, table = data.View(APPLY, instr.payload), data.View(TABLE, instr.payload)
         busy = Signal()
@@ -125,7 +125,7 @@ class ColumnSequencer(Sequencer):
             ]
 
     def _next_scalar(self, m: Module) -> Scalar:
-        """Scale, then bias."""
+        """The scalar that is due: scale, then bias."""
         state, fields = self._state, self._state.fields
         value, from_partition = Signal(32, name="scalar_value"), Signal()
         m.d.comb += [
@@ -158,7 +158,7 @@ class ColumnSequencer(Sequencer):
         return self._find_fault(m, granted, checks)
 
     def _request(self, m: Module, scalar: Scalar, request: Request, fault: Value) -> None:
-        """Request the rows of the next column, when there is room for it."""
+        """Requests for the rows of the next column, when there is room for it."""
         state, fields = self._state, self._state.fields
         due, needs_rows, two = Signal(), Signal(), Signal()
         at = Signal(CHECKED_ADDRESS)
@@ -193,7 +193,7 @@ class ColumnSequencer(Sequencer):
             m.d.sync += [state.in_flight.eq(needs_rows), state.two.eq(two)]
 
     def _receive(self, m: Module, request: Request) -> None:
-        """Make a column of rows, or write them to the table."""
+        """A column made of rows, or rows written to the table."""
         state, words = self._state, self.column.payload.words
         complete = Signal()
         # The second row may come before it is known that the first was not the last.
@@ -230,7 +230,7 @@ class ColumnSequencer(Sequencer):
             m.d.sync += [state.got_low.eq(0), state.in_flight.eq(0), self.column.valid.eq(0)]
 
     def _advance(self, m: Module, request: Request) -> Signal:
-        """Step to the next column, or to the table's next row; partial sums unused before it."""
+        """State of the next column or row of the table; partial sums unused before this column."""
         state, fields = self._state, self._state.fields
         unused = Signal(PARTIALS, name="unused_before")
         m.d.comb += unused.eq(self.unused | state.begins.replicate(PARTIALS))

@@ -1,4 +1,4 @@
-"""The function table of a lane: descriptors say which entry, entries hold the cubics."""
+"""Function table of a lane: descriptors select an entry, entries hold the cubics."""
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, memory, wiring
@@ -50,7 +50,7 @@ def descriptor_layout() -> data.StructLayout:
 
 
 def segment_layout() -> data.StructLayout:
-    """What is to be evaluated: the cubic at T, scaled by ``2**exponent``, or a constant.
+    """Segment to be evaluated: the cubic at T, scaled by ``2**exponent``, or a constant.
 
     `flip`: the result's sign is changed. `nan`: whatever else, the result is a NaN. `n`: is added
     times ln 2, if `log`.
@@ -112,7 +112,7 @@ class FunctionTable(wiring.Component):
         )
 
     def elaborate(self, platform):
-        """Index, descriptor, place in its span, entry."""
+        """Index, descriptor, position in its span, entry."""
         m = Module()
         depth = self._config.activation_entries
         m.submodules.descriptors = descriptors = memory.Memory(

@@ -34,14 +34,14 @@ class Combiner(wiring.Component):
 
     The memory of partial results has one read port: an operation reads its first operand, which is
     held, and in the next cycle its second, when it enters the adder. Word w of group g is at
-    ``16 * g + w``. The results of the groups leave in their order.
+    ``16 * g + w``. The results of the groups come in their order.
 
     Latency: `CYCLES` from `start` until the last result has left.
 
     Parameters
     ----------
     unit_latency
-        Cycles from the read of a second operand until the result leaves the adder.
+        Cycles from the read of a second operand until the adder's result.
     groups
         Reductions that are combined one beside the other.
 
@@ -93,7 +93,7 @@ class Combiner(wiring.Component):
         )
 
     def elaborate(self, platform):
-        """A counter, and what is done at each of its values."""
+        """A counter, and the controls at each of its values."""
         m = Module()
         cycle = Signal(range(self.CYCLES))
         with m.If(self.active):

@@ -10,7 +10,7 @@ __all__ = ["Generator"]
 
 
 class Generator(wiring.Component):
-    """Draw 32 random bits a cycle: Marsaglia's xorshift with 128 bits of state.
+    """Generator of 32 random bits a cycle: Marsaglia's xorshift with 128 bits of state.
 
     The state is four words x, y, z, w. Whenever it moves, ``x, y, z, w = y, z, w, number``, and
     what enters says which of three movements it is:
@@ -53,7 +53,7 @@ class Generator(wiring.Component):
         )
 
     def elaborate(self, platform):
-        """Form what enters; move the state when told to."""
+        """The word that enters, and the state, which moves when a control is 1."""
         m = Module()
         x, y, z, w = (
             Signal(32, name=name, init=word)

@@ -1,4 +1,4 @@
-"""Products that are wider than the multipliers of an FPGA."""
+"""Products of factors wider than the multipliers of an FPGA."""
 
 from amaranth.hdl import Cat, Module, Value
 

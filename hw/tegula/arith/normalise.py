@@ -6,7 +6,7 @@ __all__ = ["four_shifts", "one_minus", "spend"]
 
 
 def spend(zeros: Value, limit: Value, spared: Value) -> tuple[Value, Value]:
-    """Whether a stage shifts, and whether its limit no longer binds the stages after it.
+    """1 if a stage shifts, and 1 if its limit no longer binds the stages after it.
 
     Stages go from the largest step, a power of two, to 1, each with its bit of the limit. The first
     stage that could shift but has no bit ends the freedom: the zeros that it has seen are enough

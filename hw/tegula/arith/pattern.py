@@ -1,4 +1,4 @@
-"""Scratchpad words of any format to the fp32 patterns on which lanes compute."""
+"""Decoding of scratchpad words of any format to the fp32 patterns on which lanes compute."""
 
 from collections.abc import Callable
 
@@ -44,7 +44,7 @@ class PatternDecode(wiring.Component):
         super().__init__({"word": In(32), "format": In(FORMAT_BITS), "pattern": Out(32)})
 
     def elaborate(self, platform):
-        """Widen 8-bit codes to bf16, then choose."""
+        """8-bit codes widened to bf16, then the choice by format."""
         m = Module()
         whole = is_wide(self.format)
         low = whole | (self.format == RAW16)

@@ -10,11 +10,11 @@ from tegula.isa.instructions import ENGINES
 __all__ = ["EVENTS", "Counters"]
 
 EVENTS = ("busy", "wait", "stall")
-"""What is counted of each engine, a register each."""
+"""Activities of each engine that are counted, a register each."""
 
 
 class Counters(wiring.Component):
-    """Count cycles, beats, and what the engines do, while `run`.
+    """Counters of cycles, beats and the engines' activity, while `run`.
 
     `cycles` counts from the handshake that completes the write of the start bit to the cycle in
     which the interrupt is pending, provided that `clear` is high in the cycle in which that write
@@ -53,7 +53,7 @@ class Counters(wiring.Component):
         )
 
     def elaborate(self, platform):
-        """Each counter adds its own strobe."""
+        """A strobe, and an adder, for each counter."""
         m = Module()
         counted = [(self.read_beats, self.read_beat), (self.write_beats, self.write_beat)]
         for i, engine in enumerate(ENGINES):

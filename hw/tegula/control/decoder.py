@@ -1,4 +1,4 @@
-"""Granules become checked instructions for the queues."""
+"""Decoder: granules become checked instructions for the queues."""
 
 from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
@@ -31,7 +31,7 @@ _SLOTS = max(instruction.granules for instruction in INSTRUCTIONS)
 
 
 def _field_error(field: Field, value, config: TileConfig):
-    """Whether `value` is not in `Field.allowed`: comparators only where limits are tighter."""
+    """1 if `value` is not in `Field.allowed`: comparators only where limits are tighter."""
     allowed = field.allowed(config)
     if isinstance(allowed, tuple):
         return ~Cat(value == code for code in allowed).any()
@@ -48,7 +48,7 @@ def _field_error(field: Field, value, config: TileConfig):
 
 
 class Decoder(wiring.Component):
-    """Collect the granules of an instruction, check them, and dispatch to the engine's queue.
+    """Collection, checks and dispatch of instructions to the engines' queues.
 
     Checks, in this order: the opcode is in the table; each granule arrives (no bus error, no end of
     the program); unclaimed bits are zero and every field is in `Field.allowed(config)`. The decoder
@@ -74,7 +74,7 @@ class Decoder(wiring.Component):
     clear : In(1)
         Begin a new program. `valid` may fall without a handshake.
     stuck : Out(1)
-        Nothing can be dispatched until a queue gives way: a queue is full, or the next is `halted`.
+        Nothing can be dispatched until a queue has room: a queue is full, or the next is `halted`.
     halted : Out(1)
         All instructions before `halt` are dispatched.
     fault : Out(1), fault_cause : Out(CAUSE_BITS), fault_pc : Out(PC_BITS + 1)
@@ -103,7 +103,7 @@ class Decoder(wiring.Component):
         )
 
     def elaborate(self, platform):
-        """Receive, collect and check, dispatch or report."""
+        """Reception, collection and checks, dispatch or fault."""
         m = Module()
         advance, dispatched = Signal(), Signal()
         arrived, arrived_valid = self._receive(m, advance)
@@ -119,7 +119,7 @@ class Decoder(wiring.Component):
         return m
 
     def _receive(self, m: Module, advance):
-        """First stage: a granule as it came, and a spare so that `ready` is a register."""
+        """First stage: the granule received, and a spare so that `ready` is a register."""
         arrived, arrived_valid = Signal(granule_layout()), Signal()
         spare, spare_valid = Signal(granule_layout()), Signal()
         m.d.comb += self.granule.ready.eq(~spare_valid)
@@ -136,7 +136,7 @@ class Decoder(wiring.Component):
         return arrived, arrived_valid
 
     def _collect(self, m: Module, arrived, arrived_valid, advance, dispatched):
-        """Second stage: the instruction as far as it came, and what its checks said."""
+        """Second stage: the instruction as far as it has arrived, and the outcome of its checks."""
         held = Signal(
             data.StructLayout(
                 {
@@ -178,7 +178,7 @@ class Decoder(wiring.Component):
         return held, held_valid
 
     def _check(self, m: Module, bits, opcode, slot):
-        """Whether the opcode is known, this is the last granule, and it breaks a rule."""
+        """Three bits: the opcode is known, this is the last granule, it breaks a rule."""
         known, last, error = Signal(), Signal(), Signal()
         with m.Switch(opcode):
             for instruction in INSTRUCTIONS:
@@ -191,7 +191,7 @@ class Decoder(wiring.Component):
         return known, last, error
 
     def _granule_error(self, instruction, index: int, bits):
-        """Whether granule `index` of `instruction` has a stray bit or a field out of its limits."""
+        """1 if granule `index` of `instruction` has a stray bit or a field out of its limits."""
         first = index * GRANULE_BITS
         unclaimed = (1 << GRANULE_BITS) - 1
         if index == 0:
@@ -210,7 +210,7 @@ class Decoder(wiring.Component):
         return Cat(errors).any()
 
     def _combinations(self, instruction, index: int, bits) -> list:
-        """Whether granule `index` has all fields of a forbidden combination."""
+        """Bits, 1 if granule `index` has all fields of a forbidden combination."""
         offsets = {field.name: (field.offset, field.width) for field in instruction.fields}
         errors = []
         for rule in instruction.forbidden:
@@ -230,7 +230,7 @@ class Decoder(wiring.Component):
         return errors
 
     def _dispatch(self, m: Module, held, legal, dispatched) -> None:
-        """Offer the instruction that is held to the queue that its opcode names."""
+        """The held instruction, offered to the queue that its opcode names."""
         word = held.granules.as_value()
         header = data.View(
             data.FlexibleLayout(
@@ -264,7 +264,7 @@ class Decoder(wiring.Component):
         ]
 
     def _report(self, m: Module, held, held_valid, ended) -> None:
-        """What is wrong with the instruction that is held, or that there is none."""
+        """Fault of the held instruction, or that there is none."""
         with m.If(ended):
             self._fault(m, Trap.PROGRAM_END, self.granules, 0)
         with m.Elif(held_valid & held.resp[1]):

@@ -29,7 +29,7 @@ def fifo_beats(config: TileConfig) -> int:
 
 
 class Fetch(wiring.Component):
-    """Read `granules` granules from `program` on, in bursts, and deliver them in order.
+    """Reads of `granules` granules from `program` on, in bursts, delivered in order.
 
     Bursts end at multiples of `max_burst_beats` beats and at the beat that holds the program's last
     byte. A burst is requested only when the FIFO has room for the longest, so read data is always
@@ -48,7 +48,7 @@ class Fetch(wiring.Component):
     start : In(1)
         Begin a program; only while `idle`.
     stop : In(1)
-        While high, no further burst is requested and what arrives is thrown away.
+        While high, no further burst is requested and what arrives is discarded.
     program : In(axi_addr_width), granules : In(PC_BITS + 1)
         Address in bytes, a multiple of 64, and size of the program; constant while it runs.
     ar : Out(stream of `axi_request_layout`), r : In(stream of `axi_read_data_layout`)
@@ -75,7 +75,7 @@ class Fetch(wiring.Component):
         )
 
     def elaborate(self, platform):
-        """Request bursts, store beats, deliver granules."""
+        """Requests for bursts, storage of beats, delivery of granules."""
         config = self._config
         m = Module()
         capacity = fifo_beats(config)
@@ -111,7 +111,7 @@ class Fetch(wiring.Component):
         return (self._config.max_burst_beats - 1).bit_length()
 
     def _request(self, m: Module, reserved):
-        """Issue a burst for each block of `max_burst_beats` beats; returns this cycle's beats.
+        """A burst for each block of `max_burst_beats` beats; returns this cycle's beats.
 
         Only the first burst may begin, and only the last may end, inside a block.
         """

@@ -34,7 +34,7 @@ _PROGRAM_ALIGNMENT = 64
 
 
 class Control(wiring.Component):
-    """Run programs: fetch, decode, dispatch to queues, wait and signal, count, trap, interrupt.
+    """Execution of programs: fetch, decode, dispatch, waits, signals, counters, traps, interrupt.
 
     A program ends in one of two ways. At `halt`, when all queues are empty and all engines idle:
     DONE. At a trap: the first is recorded, the queues are emptied, `stop` holds until all engines
@@ -92,7 +92,7 @@ class Control(wiring.Component):
         )
 
     def elaborate(self, platform):
-        """Instantiate, connect the path of instructions, then the sequence of a program."""
+        """Submodules, the path of instructions, then the sequence of a program."""
         config = self._config
         m = Module()
         m.submodules.registers = registers = RegisterFile(config)
@@ -221,7 +221,7 @@ class Control(wiring.Component):
         ]
 
     def _trace(self, m: Module, queues) -> None:
-        """What a traced tile shows of each engine and its queue."""
+        """Outputs of a traced tile for each engine and its queue."""
         for engine, queue in queues.items():
             port = getattr(self, engine.name.lower())
             trace = getattr(self, f"trace_{engine.name.lower()}")
@@ -234,7 +234,10 @@ class Control(wiring.Component):
             ]
 
     def _check_program(self, m: Module, registers):
-        """Registered twice: registers last change two cycles before the start takes effect."""
+        """Checks of the program's address and size.
+
+        Registered twice: registers last change two cycles before the start takes effect.
+        """
         width, bits = self._config.axi_addr_width, MEMORY_ADDRESS_BITS
         program = Cat(registers.program_low, registers.program_high)
         base = Cat(registers.window_base_low, registers.window_base_high)

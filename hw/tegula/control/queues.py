@@ -70,7 +70,7 @@ class EngineQueue(wiring.Component):
         )
 
     def elaborate(self, platform):
-        """Store behind the head, or load the head at once where nothing is before it."""
+        """Storage behind the head, and the head, loaded at once where nothing is before it."""
         depth = self._config.queue_depth
         m = Module()
         m.submodules.storage = storage = memory.Memory(shape=self._layout, depth=depth, init=[])

@@ -27,14 +27,14 @@ _WRITABLE_WHILE_BUSY = ("CONTROL", "IRQ", "IRQ_ENABLE")
 
 
 class RegisterFile(wiring.Component):
-    """Registers of `tegula.isa.registers.REGISTERS`, as a table says which are read and written.
+    """Registers of `tegula.isa.registers.REGISTERS`, read and written as that table defines.
 
     AW and W are accepted independently, one of each at a time; WSTRB is honoured; the low two
     address bits are ignored, since every AXI4-Lite access is a whole word. An unknown offset
     answers SLVERR (and reads as zero); a write to an "ro" register answers OKAY and does nothing; a
     "wo" register reads as zero. While `busy`, writes to other registers than CONTROL, IRQ and
     IRQ_ENABLE answer OKAY and do nothing, so that the host cannot change a program, its window or
-    its watchdog under way.
+    its watchdog while a program runs.
 
     Latency: `WRITE_CYCLES`, `READ_CYCLES`. Throughput: a write in two cycles, a read in three.
 
@@ -81,7 +81,7 @@ class RegisterFile(wiring.Component):
         super().__init__(members)
 
     def elaborate(self, platform):
-        """Writes and reads share nothing but the registers."""
+        """Writes, and reads: they share nothing but the registers."""
         m = Module()
         self._write(m)
         self._read(m)

@@ -27,13 +27,13 @@ def wait_layout(config: TileConfig) -> data.StructLayout:
 class SemaphoreFile(wiring.Component):
     """Counting semaphores: `count[sem] += value` on a signal; `count[sem] >= value` ends a wait.
 
-    One operation a cycle, shared round-robin by all ports: a port that asks is served within as
-    many cycles as there are ports (5 waits and 6 signals). A wait that is served and not satisfied
-    is tried again in a later round, and holds up nobody.
+    One operation a cycle, shared round-robin by all ports: a request is served within as many
+    cycles as there are ports (5 waits and 6 signals). A wait that is served and not satisfied
+    is tried again in a later round, and delays no other port.
 
     Latency: the operation chosen in one cycle reads its count in the next, and compares and writes
     it in the third. A signal's handshake comes when it is chosen, a wait's in the third cycle, when
-    it also may ask again; `SIGNAL_CYCLES`.
+    its port may request again; `SIGNAL_CYCLES`.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ class SemaphoreFile(wiring.Component):
     signals : In(stream of `signal_layout`) x 6
         In the order of `ENGINES`, each engine's `SIGNAL_PORTS` next to each other.
     clear : In(1)
-        Sets all counts to zero and forgets the operation under way.
+        Sets all counts to zero and drops the operation in progress.
     overflow : Out(1), overflow_engine : Out(ENGINE_BITS)
     overflow_sem : Out(range(semaphores))
         For one cycle: a signal would have carried a semaphore past its width. The count is kept.
@@ -72,21 +72,21 @@ class SemaphoreFile(wiring.Component):
         )
 
     def elaborate(self, platform):
-        """Choose an operation, read its count, execute it: a cycle each."""
+        """Choice of an operation, read of its count, execution: a cycle each."""
         m = Module()
         waits, signals = list(self.waits), list(self.signals)
         ports = waits + signals
 
-        # A wait that is being tried does not ask again: it would be granted, and consume, twice.
+        # A wait that is being tried requests nothing: it would be granted, and consume, twice.
         reading, executing = Signal(len(ports)), Signal(len(ports))
         being_tried = Signal(len(ports))
-        asks = Signal(len(ports))
+        requests = Signal(len(ports))
         chosen = Signal(len(ports))
         m.d.comb += [
             being_tried.eq((reading | executing)[: len(waits)]),
-            asks.eq(Cat(port.valid for port in ports) & ~being_tried),
+            requests.eq(Cat(port.valid for port in ports) & ~being_tried),
         ]
-        self._choose(m, asks, chosen)
+        self._choose(m, requests, chosen)
         m.d.comb += [port.ready.eq(chosen[len(waits) + i]) for i, port in enumerate(signals)]
         m.d.sync += [
             reading.eq(Mux(self.clear, 0, chosen)),
@@ -108,19 +108,19 @@ class SemaphoreFile(wiring.Component):
         self._execute(m, to_read, executing)
         return m
 
-    def _choose(self, m: Module, asks, chosen) -> None:
-        """Choose the first that asks after the one that was chosen last."""
-        later = Signal(len(asks))
-        candidates = Signal(len(asks))
-        m.d.comb += candidates.eq(Mux((asks & later).any(), asks & later, asks))
+    def _choose(self, m: Module, requests, chosen) -> None:
+        """The first request after the one that was chosen last, round-robin."""
+        later = Signal(len(requests))
+        candidates = Signal(len(requests))
+        m.d.comb += candidates.eq(Mux((requests & later).any(), requests & later, requests))
         # Whether a candidate comes before each port: prefix ORs, shorter than a carry chain.
-        behind = Cat(candidates[:i].any() for i in range(len(asks)))
+        behind = Cat(candidates[:i].any() for i in range(len(requests)))
         m.d.comb += chosen.eq(candidates & ~behind)
-        with m.If(asks.any()):
+        with m.If(requests.any()):
             m.d.sync += later.eq(behind)
 
     def _execute(self, m: Module, to_read, executing) -> None:
-        """Read a count, or what is being written to it; a cycle later compare and write."""
+        """Read of a count, or of what is being written to it; then comparison and write."""
         config = self._config
         width = config.semaphore_width
         counts = Array(Signal(width, name=f"count{i}") for i in range(config.semaphores))

@@ -14,7 +14,7 @@ __all__ = ["TrapRecord", "source_layout"]
 
 
 def source_layout() -> data.StructLayout:
-    """What may trap: `valid`, and what the record shall say. `pc` counts granules."""
+    """A trap to be recorded, if `valid`; `pc` counts granules."""
     return data.StructLayout(
         {
             "valid": 1,
@@ -27,7 +27,7 @@ def source_layout() -> data.StructLayout:
 
 
 class TrapRecord(wiring.Component):
-    """Keep the first trap; of several in one cycle, that of the first source.
+    """Record of the first trap; of several in one cycle, that of the first source.
 
     Latency: the record, and `taken` with it, show a trap in the cycle after its own.
 
@@ -43,7 +43,7 @@ class TrapRecord(wiring.Component):
     enable : In(1)
         Traps count.
     clear : In(1)
-        Forget the record; a trap in the same cycle does not count.
+        Clear the record; a trap in the same cycle does not count.
     taken : Out(1)
         There is a record. It stays until `clear`.
     cause : Out(CAUSE_BITS), engine : Out(ENGINE_BITS), pc_bytes : Out(PC_BITS + 5)
@@ -66,7 +66,7 @@ class TrapRecord(wiring.Component):
         )
 
     def elaborate(self, platform):
-        """Select the first source, then record it."""
+        """Selection of the first source, and the record."""
         m = Module()
         valid = Cat(source.valid for source in self.sources)
         first = Signal(source_layout())

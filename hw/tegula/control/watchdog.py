@@ -1,4 +1,4 @@
-"""Tells whether the tile is still at work: the end of a program, and deadlock."""
+"""Progress of the tile: the end of a program, and deadlock."""
 
 from amaranth.hdl import Module, Signal
 from amaranth.lib import wiring
@@ -14,13 +14,13 @@ DRAINED_CYCLES = 4
 last signal whose overflow is about to trap, and an engine that reacts to `stop` a cycle late."""
 
 QUIET_CYCLES = 16
-"""Cycles after which a wait that is not over can only be ended by somebody's signal. With no signal
-on its way the five waits are each tried every six cycles at least; one that the last signal ended
-is over within twelve cycles of it."""
+"""Cycles after which a wait that is not over can only be ended by a signal. With no signal in
+flight the five waits are each tried every six cycles at least; one that the last signal ended is
+over within twelve cycles of it."""
 
 
 class Progress(wiring.Component):
-    """Watch queues and engines for the three ways in which all work can come to rest.
+    """Detection of the three ways in which all work can come to rest.
 
     An engine rests if it is idle and its queue is empty or waits. All engines at rest while
     dispatch is stuck is final: nothing but a signal ends a wait, and nothing is left that could
@@ -41,7 +41,7 @@ class Progress(wiring.Component):
     head_pc : In(PC_BITS) x 5, head_sem : In(range(semaphores)) x 5
         The waiting instruction and its semaphore, of each queue.
     stuck : In(1)
-        Dispatch cannot go on, until a queue gives way.
+        Dispatch cannot go on until a queue has room.
     limit : In(32)
         The watchdog's time in cycles.
     drained : Out(1)
@@ -76,7 +76,7 @@ class Progress(wiring.Component):
         )
 
     def elaborate(self, platform):
-        """Count cycles of rest; name the first engine that waits."""
+        """Cycles of rest, and the first engine that waits."""
         m = Module()
         drained_cycles = Signal(range(DRAINED_CYCLES + 1))
         at_rest = Signal()

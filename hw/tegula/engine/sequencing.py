@@ -99,7 +99,7 @@ class Sequencer(wiring.Component):
         )
 
     def _take(self, m: Module, *, busy: Value, waits: Value, has_work: Value) -> None:
-        """Start the next instruction unless this is `busy`; if it `waits`, with drained lanes.
+        """Start of the next instruction, unless this is `busy`; if it `waits`, with drained lanes.
 
         An instruction that has no work is complete when all before it are.
         """
@@ -133,7 +133,7 @@ class Sequencer(wiring.Component):
         return fault
 
     def _end(self, m: Module, *, fault: Value, left: Value) -> None:
-        """Finish a reduction, and report a trap, once nothing is `left` before them; stop."""
+        """End of a reduction, and report of a trap, once nothing is `left` before them; stop."""
         state = self._state
         over = ~left & self.drained & ~self.stop
         m.d.comb += [
@@ -167,7 +167,7 @@ def connect_sequencer(
     drained: Value,
     done: Value,
 ) -> None:
-    """Connect a sequencer with its engine's port and with its retirement.
+    """Connection of a sequencer with its engine's port and with its retirement.
 
     Parameters
     ----------

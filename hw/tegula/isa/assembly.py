@@ -1,4 +1,4 @@
-"""Programs as text: one instruction a line, and back without a bit lost.
+"""Text form of programs: one instruction a line, and back without a bit lost.
 
 Syntax (ours)::
 
@@ -108,7 +108,7 @@ def _value_text(field: Field, value: int) -> str:
 
 
 def _sync_text(fields: dict[str, int]) -> list[str]:
-    """The sync words, and by name those header fields that hold a value without being used."""
+    """Sync words, and by name those header fields that hold a value without being used."""
     if "wait" not in fields:
         return []
     words = []

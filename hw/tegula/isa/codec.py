@@ -1,4 +1,4 @@
-"""Pack instructions into bytes, unpack them, and check them as the hardware does at dispatch."""
+"""Encoding and decoding of instructions, and the checks that the hardware makes at dispatch."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -194,7 +194,7 @@ def _limits(mnemonic: str, config: TileConfig) -> tuple[tuple[Field, range | tup
 
 
 def check(instruction: int | bytes | Decoded, config: TileConfig) -> Trap:
-    """What the front end of the tile of `config` says of an instruction at dispatch.
+    """Trap that the front end of the tile of `config` raises for an instruction at dispatch.
 
     Parameters
     ----------

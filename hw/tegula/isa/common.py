@@ -85,7 +85,7 @@ class Instruction:
 
     @property
     def has_sync(self) -> bool:
-        """Whether it may wait on and signal semaphores."""
+        """True if it may wait on and signal semaphores."""
         return self.engine != Engine.CONTROL
 
     @property
@@ -107,7 +107,7 @@ class Instruction:
 
 
 def sync(engine: Engine, instructions: str) -> Instruction:
-    """The instruction of `engine` without work, whose `instructions` are called so in its text."""
+    """Instruction of `engine` without work; `instructions` is the name of the engine's others."""
     return Instruction(
         mnemonic=f"{engine.name.lower()}.sync",
         opcode=engine << CODE_BITS,

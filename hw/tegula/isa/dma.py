@@ -20,7 +20,7 @@ _AXES = (1, 2, 3)
 
 
 def _steps(name: str, offset: int, width: int, doc: str) -> tuple[Field, ...]:
-    """A step for each axis, behind that of an axis 0; `doc` has a place for the axis."""
+    """A step for each axis, behind that of an axis 0; the braces of `doc` become the axis."""
     return tuple(
         step(f"{name}{axis}", offset + width * axis, doc.format(axis), width=width, default=0)
         for axis in _AXES

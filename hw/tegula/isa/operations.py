@@ -1,4 +1,4 @@
-"""What fields of instructions choose from."""
+"""Values that fields of instructions take."""
 
 from enum import IntEnum
 
@@ -27,18 +27,18 @@ class Operation(IntEnum):
 
 
 class Accumulate(IntEnum):
-    """What a DMA instruction does with what its destination holds."""
+    """Treatment, by a DMA instruction, of the numbers at its destination."""
 
     NONE = 0
     BF16 = 1
-    """It adds to it, elements of one word."""
+    """The elements, of one word, are added to them."""
 
     FP32 = 2
-    """It adds to it, elements of two words."""
+    """The elements, of two words, are added to them."""
 
 
 class Source(IntEnum):
-    """Where the elements of a vector instruction come from."""
+    """Source of the elements of a vector instruction."""
 
     PSUM = 0
     SBUF = 1
@@ -64,7 +64,7 @@ class Operand(IntEnum):
 
 
 class Rounding(IntEnum):
-    """How results are cast."""
+    """Rounding of a cast."""
 
     NEAREST = 0
     STOCHASTIC = 1
@@ -75,7 +75,7 @@ class Rounding(IntEnum):
 
 
 class Reduction(IntEnum):
-    """What becomes of the results along the free axis."""
+    """Reduction of the results along the free axis."""
 
     NONE = 0
     SUM = 1
@@ -84,7 +84,7 @@ class Reduction(IntEnum):
 
 
 class TableKind(IntEnum):
-    """Which part of the activation engine's table is loaded."""
+    """Part of the activation engine's table that is loaded."""
 
     ENTRIES = 0
     DESCRIPTORS = 1

@@ -1,4 +1,4 @@
-"""Why a program was stopped."""
+"""Causes of traps, and the record of a trap."""
 
 from dataclasses import dataclass
 from enum import IntEnum
@@ -69,7 +69,7 @@ TRAP_DOCS = {
         "the semaphore that the first such engine waits on",
     ),
     Trap.PROGRAM_END: ("the program ended without `halt`", "0"),
-    Trap.ABORTED: ("the host asked to stop", "0"),
+    Trap.ABORTED: ("the host requested a stop", "0"),
     Trap.MEMORY_ALIGNMENT: (
         "a run of a `store.dma` that accumulates does not begin at a multiple of the number's size",
         "byte address of the run's first byte",
@@ -80,7 +80,7 @@ TRAP_DOCS = {
 
 @dataclass(frozen=True, kw_only=True)
 class TrapRecord:
-    """What a tile recorded of a trap: `pc` is a byte offset in the program."""
+    """Record of a trap by a tile: `pc` is a byte offset in the program."""
 
     cause: Trap
     engine: Engine

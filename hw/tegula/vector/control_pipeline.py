@@ -1,4 +1,4 @@
-"""The way of elements through the lanes: what each is told when, and where results go."""
+"""Pipeline of the lanes' controls: each control in its cycle, and the writeback of results."""
 
 from itertools import pairwise
 
@@ -98,7 +98,7 @@ class ElementPipeline(wiring.Component):
         return stages
 
     def _enter(self, m: Module, front: list) -> Value:
-        """Controls of arrival and entry; whether an element enters the ring."""
+        """Controls of arrival and entry; 1 if an element enters the ring."""
         early = self.x_early
         for cycle in range(READ_CYCLES):
             held = Signal(name=f"early_{cycle}")
@@ -209,7 +209,7 @@ class ElementPipeline(wiring.Component):
                 ]
 
     def _leave(self, m: Module, ring: list, combiner: Combiner) -> tuple[Value, data.View]:
-        """Controls of the cast; what leaves the ring or the combiner in this cycle."""
+        """Controls of the cast; the output of the ring or of the combiner in this cycle."""
         leave = self.controls.leave
         leaves, leaving = Signal(), Signal(exit_layout(self._config))
         slot = Signal(range(RANDOM_SLOTS))

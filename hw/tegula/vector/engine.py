@@ -104,7 +104,7 @@ class VectorEngine(wiring.Component):
         return m
 
     def _trace(self, m: Module, sequencer: ElementSequencer, retirement: Retirement) -> None:
-        """What a traced tile shows of the engine."""
+        """Outputs of a traced tile."""
         trace = self.engine.trace
         m.d.comb += [trace.begin.eq(sequencer.start), trace.complete.eq(retirement.retired)]
         with m.If(sequencer.denied):
@@ -113,7 +113,7 @@ class VectorEngine(wiring.Component):
             m.d.comb += trace.activity.eq(Activity.DRAINING)
 
     def _connect_lanes(self, m: Module, pipeline: ElementPipeline) -> list[VectorLane]:
-        """All lanes do the same; their generators differ in where they start."""
+        """Lanes and generators: the same controls, but generators start in states of their own."""
         lanes = []
         entry = pipeline.controls.entry
         for p, state in enumerate(stream_states(0, self._config.n)):
@@ -134,7 +134,7 @@ class VectorEngine(wiring.Component):
         return lanes
 
     def _write(self, m: Module, pipeline: ElementPipeline, lanes: list) -> tuple[Value, Value]:
-        """The write port; whether an instruction is complete, and whether a write is not over."""
+        """The write port; 1 if an instruction is complete, and 1 if a write is not over."""
         results, leaving = Signal(vector_write_layout(self._config)), pipeline.leaving
         m.d.comb += [
             self.write.payload.eq(results),

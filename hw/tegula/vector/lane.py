@@ -21,7 +21,7 @@ PSUM_READ_CYCLES = 1
 """Cycles from a PSUM read to its word."""
 
 ENTRY_CYCLES = PSUM_READ_CYCLES + PsumRound.LATENCY
-"""Cycles from the issue of an element until its operands are here: the way of a PSUM word."""
+"""Cycles from the issue of an element until its operands arrive: the latency of a PSUM word."""
 
 UNIT_CYCLES = FpUnit.LATENCY
 
@@ -33,10 +33,10 @@ class VectorLane(wiring.Component):
     """``cast((x op0 s0) op1 s1)`` for one partition, and the reduction of such results.
 
     An element passes `steps` units, the adder or the multiplier, one after the other; each also
-    does the operations that are neither. What it does where, it is told by `controls`, each part in
-    its own cycle after the issue of the element: `arrival` READ_CYCLES, `entry` ENTRY_CYCLES; the
-    units 1 + UNIT_CYCLES * step after that; `leave` 1 + UNIT_CYCLES * steps. The lane itself
-    remembers scalars and partial results, and no more.
+    does the operations that are neither. `controls` drives every part in its own cycle after the
+    issue of the element: `arrival` READ_CYCLES, `entry` ENTRY_CYCLES; the units
+    1 + UNIT_CYCLES * step after that; `leave` 1 + UNIT_CYCLES * steps. The state of the lane is
+    scalars and partial results, and no more.
 
     Latency: ``ENTRY_CYCLES + 1 + UNIT_CYCLES * steps + CAST_CYCLES`` from issue to `word`.
 
@@ -77,7 +77,7 @@ class VectorLane(wiring.Component):
         )
 
     def elaborate(self, platform):
-        """Arrive, enter, compute, leave."""
+        """Arrival, entry, computation, cast."""
         m = Module()
         m.submodules.adder = adder = FpUnit("add")
         m.submodules.multiplier = multiplier = FpUnit("mul")
@@ -109,7 +109,7 @@ class VectorLane(wiring.Component):
         return m
 
     def _arrive(self, m: Module) -> tuple[Value, Value]:
-        """Words to patterns; where y came later than x, x has been held. At entry."""
+        """Patterns of the words, at entry; where y arrived later than x, x has been held."""
         arrival = self.controls.arrival
         m.submodules.x_decode = x_decode = PatternDecode(self._config)
         m.submodules.y_decode = y_decode = PatternDecode(self._config)
@@ -129,7 +129,7 @@ class VectorLane(wiring.Component):
         )
 
     def _enter(self, m: Module, x: Value, y: Value) -> tuple[Value, ...]:
-        """Choose the operands; registered. Also the random bits of the element, as they come."""
+        """Registered operands, and the random bits of the element, as they arrive."""
         entry = self.controls.entry
         m.submodules.rounder = rounder = PsumRound(self._config.acc_width)
         uniform = Cat(self.number[9:], C(FP32.one >> FP32.mantissa_bits, 9))
@@ -164,7 +164,7 @@ class VectorLane(wiring.Component):
         )
 
     def _reduce(self, m: Module, total: Value) -> Value:
-        """Memory of partial results; what the adder combines an element with."""
+        """Memory of partial results; the one with which the adder combines an element."""
         controls = self.controls.partial
         m.submodules.partials = partials = memory.Memory(shape=32, depth=16, init=[])
         read, write = partials.read_port(domain="comb"), partials.write_port()
@@ -182,7 +182,7 @@ class VectorLane(wiring.Component):
         return value
 
     def _leave(self, m: Module, first: Value, adder, multiplier, random_in: Value) -> None:
-        """Cast what leaves the last step, with the random bits that were kept at entry."""
+        """Cast of the last step's result, with the random bits that were kept at entry."""
         entry, leave = self.controls.entry, self.controls.leave
         m.submodules.cast = cast = Cast(self._config)
         m.submodules.random = random = memory.Memory(shape=16, depth=RANDOM_SLOTS, init=[])

@@ -25,7 +25,7 @@ _SLOT = range(RANDOM_SLOTS)
 
 
 class Kind(enum.Enum, shape=3):
-    """What an issued item is to the lanes."""
+    """Kind of an issued item."""
 
     ELEMENT = 0
     SCALAR0 = 1
@@ -42,7 +42,7 @@ class Kind(enum.Enum, shape=3):
 
 
 def route_layout() -> data.StructLayout:
-    """The way of an element through the units.
+    """Route of an element through the units.
 
     `steps`, a reduction included, and for each of the first two whether the multiplier does it; if
     not, or where there is no such step, the bit is 0. A reduction is the adder's.
@@ -51,7 +51,7 @@ def route_layout() -> data.StructLayout:
 
 
 def exit_layout(config: TileConfig) -> data.StructLayout:
-    """What becomes of a result: how it is cast, and where it is written (or that it is not).
+    """Cast and destination of a result; of one that is not written, `rows` is 0.
 
     `last`: with it its instruction is complete.
     """
@@ -70,7 +70,7 @@ def exit_layout(config: TileConfig) -> data.StructLayout:
 
 
 def ring_layout(config: TileConfig) -> data.StructLayout:
-    """What an element goes through between its operands and its exit.
+    """Controls of an element between its operands and its cast.
 
     `self1`: the second operand of step 1 is the first. `begin`: the first element of a reduction
     that starts anew; `partial`: the partial result that it belongs to.

@@ -19,7 +19,7 @@ __all__ = ["ElementSequencer"]
 
 
 class ElementSequencer(Sequencer):
-    """Iterate over the elements of vector instructions; issue those that pass their checks.
+    """Issue of the elements of vector instructions that pass their checks.
 
     An item is issued in the cycle in which the last of its operands is granted: a PSUM word always,
     x and y of the scratchpad when their banks are free. Where x is granted and y is not, x waits in
@@ -76,7 +76,7 @@ class ElementSequencer(Sequencer):
         )
 
     def elaborate(self, platform):
-        """Accept, request, check, advance, end."""
+        """Acceptance, requests, checks, the next item, the end."""
         m = Module()
         self._state = Signal(state_layout(self._config), name="state")
         self._accept(m)
@@ -90,7 +90,7 @@ class ElementSequencer(Sequencer):
         return m
 
     def _accept(self, m: Module) -> None:
-        """Take the next instruction once nothing of the last can meet it."""
+        """Acceptance of the next instruction once nothing of the last can interfere with it."""
         state, instr = self._state, self.instr.payload
         offered = plan_work(m, self._config, instr.op, instr.payload)
         busy = state.scalar0 | state.scalar1 | state.running | state.finishing | state.trapped
@@ -123,7 +123,7 @@ class ElementSequencer(Sequencer):
             ]
 
     def _next_item(self, m: Module) -> Item:
-        """Scalars first, then elements."""
+        """The item that is due: scalars first, then elements."""
         state, fields = self._state, self._state.work.fields
         item = Item(
             is_scalar=Signal(name="is_scalar"),
@@ -141,7 +141,7 @@ class ElementSequencer(Sequencer):
         return item
 
     def _request(self, m: Module, item: Item) -> Signal:
-        """Request the operands of the item; 1 if it has them all."""
+        """Requests for the operands of the item; 1 if it has them all."""
         state, fields = self._state, self._state.work.fields
         due, x_requested, y_requested = Signal(), Signal(), Signal()
         m.d.sync += [
@@ -220,7 +220,7 @@ class ElementSequencer(Sequencer):
         return self._find_fault(m, granted, checks)
 
     def _advance(self, m: Module) -> None:
-        """Step to the next item."""
+        """State of the next item, when this one is issued."""
         state, fields, config = self._state, self._state.work.fields, self._config
         beats = config.n // config.row_words
         with m.If(state.pause != 0):

@@ -108,7 +108,7 @@ class Item(NamedTuple):
 
 
 def is_unary(op: Value) -> Value:
-    """Whether an operation has no second operand."""
+    """1 if an operation has no second operand."""
     return (op == Operation.PASS) | (op == Operation.ABS)
 
 
@@ -125,15 +125,16 @@ def plan_route(
     operations that are neither addition nor multiplication. Such an operation goes to the unit that
     its neighbour does not need; before a reduction, which is the adder's, to the multiplier. Where
     a unit is needed twice, seven or fourteen cycles apart, elements begin in every second or third
-    cycle, and in no others: then no two meet, since 7 = 1 mod 2, and 7 = 1 and 14 = 2 mod 3.
+    cycle, and in no others: then no two need a unit at once, since 7 = 1 mod 2, and 7 = 1 and
+    14 = 2 mod 3.
 
-    The route says which unit has each step, and that decides the interval: elements of one route
-    never meet, whatever their instructions.
+    The route assigns each step to a unit, and that decides the interval: elements of one route
+    never need a unit at once, whatever their instructions.
 
     Parameters
     ----------
     op0, op1, reduction
-        Of the instruction; `op0` is PASS only if `op1` is (a lone operation is step 0).
+        Of the instruction; `op0` is PASS only if `op1` is (a single operation is step 0).
     """
     route = Signal(route_layout(), name=f"{name}_route")
     interval = Signal(INTERVAL_BITS, name=f"{name}_interval")
@@ -162,7 +163,7 @@ def plan_route(
 
 
 def plan_work(m: Module, config: TileConfig, op: Value, payload: Value) -> data.View:
-    """What an instruction (vector.compute or vector.generator) has to do.
+    """Work of an instruction (vector.compute or vector.generator).
 
     A single operation becomes step 0. vector.generator becomes four elements of raw32:
     words of the scratchpad to the generators, or numbers of the generators to the scratchpad.
