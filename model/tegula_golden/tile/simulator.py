@@ -10,24 +10,22 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 
-import numpy as np
-
 from tegula.config import TileConfig
 from tegula.isa.codec import Decoded, check, decode
 from tegula.isa.instructions import ENGINES, GRANULE_BYTES, Engine, by_opcode
 from tegula.isa.traps import Trap, TrapRecord
-from tegula_golden.array_types import Bytes, Words
+from tegula_golden.array_types import Words
 from tegula_golden.numerics.partial_sums import PartialSums
 from tegula_golden.tile.activation import activation_apply, activation_table
 from tegula_golden.tile.bus import Burst, Bus
 from tegula_golden.tile.dma import dma_load, dma_store, unsettled_bursts
+from tegula_golden.tile.job import Job, Runner, check_errors
 from tegula_golden.tile.state import EngineTrap, TileState
 from tegula_golden.tile.tensor import tensor_load, tensor_matmul
 from tegula_golden.tile.vector import vector_compute, vector_generator
 
 __all__ = ["GoldenTile", "TileRun"]
 
-_PROGRAM_ALIGNMENT = 64
 _MAX_PROGRAM_BYTES = GRANULE_BYTES << 20
 
 _COMPUTE = {
@@ -138,7 +136,7 @@ class _FrontEnd:
         raise _stop(Trap.PROGRAM_END, Engine.CONTROL, self._bytes, 0)
 
 
-class GoldenTile:
+class GoldenTile(Runner[TileRun]):
     """A tile of `config`, with its scratchpad and PSUM, that runs one program after another.
 
     As in hardware, the scratchpad, the stationary operand, the function table, partial results of
@@ -178,12 +176,7 @@ class GoldenTile:
         ValueError
             If `errors` is malformed.
         """
-        for first, last, response in errors:
-            if not 0 <= first <= last or response not in _ERROR_TRAPS:
-                raise ValueError(
-                    "errors must be (first, last >= first, 'slverr' or 'decerr'), not"
-                    f" {(first, last, response)}"
-                )
+        check_errors(errors)
         self._errors = [(first, last, _ERROR_TRAPS[name]) for first, last, name in errors]
 
     def read_sbuf(self, addr: int, columns: int) -> Words:
@@ -229,48 +222,17 @@ class GoldenTile:
         if addr < 0 or addr + columns > depth:
             raise ValueError(f"{what} has addresses 0 to {depth - 1}, not {addr} + {columns} words")
 
-    def run(
-        self,
-        memory: Bytes,
-        *,
-        program: int,
-        program_bytes: int,
-        base: int = 0,
-        window: tuple[int, int] | None = None,
-        watchdog: int | None = None,
-    ) -> TileRun:
-        """Run the program at address `program`.
-
-        Parameters
-        ----------
-        memory
-            uint8, shape (bytes,), C-contiguous and writable; changed in place. Byte i is at address
-            `base + i`.
-        program, program_bytes
-            Address (a multiple of 64) and size (a multiple of 16) of the program.
-        window
-            First and last byte that the tile may access; default: all of `memory`. Bytes inside the
-            window that `memory` does not hold answer DECERR; where it goes beyond `memory`, that
-            must begin or end with a beat of the bus.
-        watchdog
-            Cycles that count as a deadlock: means nothing here, since a deadlock is seen at once.
-
-        Raises
-        ------
-        ValueError
-            If an argument is malformed. A trap is not an exception here: it is in the result.
-        """
-        if window is None:
-            window = (base, base + len(memory) - 1)
-        self._check_arguments(memory, program, program_bytes, base, window, watchdog)
-        bus = Bus(self.config, memory, base, window, self._errors)
+    def _execute(self, job: Job) -> TileRun:
+        """Run a job that has been checked; the watchdog has no meaning without a clock."""
+        bus = Bus(self.config, job.memory, job.base, job.bounds, self._errors)
         self._state.start()
         self.semaphores = [0] * self.config.semaphores
         self._queues = {engine: deque() for engine in ENGINES}
-        trap, unsettled = None, []
+        trap: TrapRecord | None = None
+        unsettled: list[Burst] = []
         try:
-            front = _FrontEnd(self.config, bus, program, program_bytes)
-            self._execute(front, bus)
+            front = _FrontEnd(self.config, bus, job.program, job.program_bytes)
+            self._dispatch(front, bus)
         except _Stop as stop:
             trap = stop.record
             if bus.failed_write is not None:
@@ -294,40 +256,7 @@ class GoldenTile:
                     yield queued.decoded.fields
                 front.advance(queued.decoded.size)
 
-    def _check_arguments(
-        self,
-        memory: Bytes,
-        program: int,
-        program_bytes: int,
-        base: int,
-        window: tuple[int, int],
-        watchdog: int | None,
-    ) -> None:
-        if not isinstance(memory, np.ndarray) or memory.dtype != np.uint8 or memory.ndim != 1:
-            raise ValueError("memory must be a one-dimensional uint8 array")
-        if not (memory.flags.c_contiguous and memory.flags.writeable and memory.size):
-            raise ValueError("memory must be contiguous, writable and not empty")
-        limit = 1 << self.config.axi_addr_width
-        if not 0 <= base <= limit - memory.size:
-            raise ValueError(f"base must be 0 to {limit - memory.size}, not {base}")
-        if not 0 <= program < limit or program % _PROGRAM_ALIGNMENT:
-            raise ValueError(f"program must be a multiple of 64 below {limit}, not {program}")
-        if program_bytes < 0 or program_bytes % GRANULE_BYTES:
-            raise ValueError(f"program_bytes must be a multiple of 16, not {program_bytes}")
-        if not 0 <= window[0] <= window[1] < 1 << 48:
-            raise ValueError(f"window must be first <= last, of 48 bits, not {window}")
-        beat = self.config.bus_bytes
-        end = base + memory.size
-        for edge, beyond in ((base, window[0] < base), (end, window[1] >= end)):
-            if beyond and edge % beat:
-                raise ValueError(
-                    f"a window beyond memory needs an edge of memory that is a multiple of {beat},"
-                    f" not {edge:#x}"
-                )
-        if watchdog is not None and watchdog < 1:
-            raise ValueError(f"watchdog must be at least 1, not {watchdog}")
-
-    def _execute(self, front: _FrontEnd, bus: Bus) -> None:
+    def _dispatch(self, front: _FrontEnd, bus: Bus) -> None:
         """Dispatch and execute until `halt` has seen every queue empty.
 
         A trap of dispatch is taken when no earlier instruction can go on.

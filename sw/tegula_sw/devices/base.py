@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
-from tegula.config import TileConfig
 from tegula.isa.traps import TrapRecord
 from tegula_golden.array_types import Bytes
+from tegula_golden.tile.job import Runner
 
 __all__ = [
     "Device",
@@ -50,46 +49,12 @@ class RunResult:
     counters: dict[str, int] = field(default_factory=dict)
 
 
-class Device(Protocol):
-    """A tile with a memory.
+class Device(Runner[RunResult]):
+    """A tile with a memory: one interface of the golden model and of the RTL.
 
-    `memory` is a one-dimensional uint8 array; its byte i is at address `base + i`. Programs and
-    operands are put into it by the caller; results appear in it.
+    The memory of a run is a one-dimensional uint8 array; its byte i is at address `base + i`.
+    Programs and operands are put into it by the caller; results appear in it.
     """
-
-    config: TileConfig
-
-    def run(
-        self,
-        memory: Bytes,
-        *,
-        program: int,
-        program_bytes: int,
-        base: int = 0,
-        window: tuple[int, int] | None = None,
-        watchdog: int | None = None,
-    ) -> RunResult:
-        """Run the program at address `program` and return when it is done or has trapped.
-
-        Parameters
-        ----------
-        memory
-            uint8, shape (bytes,), C-contiguous and writable; changed in place.
-        program, program_bytes
-            Address (a multiple of 64) and size (a multiple of 16) of the program.
-        window
-            First and last byte that the tile may access; default: all of `memory`. Bytes inside the
-            window that `memory` does not hold answer DECERR; where it goes beyond `memory`, that
-            must begin or end with a beat of the bus.
-        watchdog
-            Cycles without progress that count as a deadlock; default: the configuration's.
-
-        Raises
-        ------
-        ValueError
-            If an argument is malformed. A trap is not an exception here: it is in the result.
-        """
-        ...
 
 
 def device_name(device: Device) -> str:

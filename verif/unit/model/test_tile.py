@@ -350,7 +350,7 @@ def test_the_golden_device_reports_what_the_tile_did():
         ({"base": 8, "window": (0, 63)}, "an edge of memory that is a multiple of 16, not 0x8"),
         ({"base": -1}, "base must be 0 to"),
         ({"base": 1 << 40}, "base must be 0 to"),
-        ({"watchdog": 0}, "watchdog must be at least 1, not 0"),
+        ({"watchdog": 0}, "watchdog must be 1 to .* not 0"),
     ],
 )
 def test_malformed_arguments_are_refused(arguments, message):

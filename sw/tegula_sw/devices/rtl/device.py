@@ -4,19 +4,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from tegula.backend.verilog import tile_verilog
 from tegula.config import TileConfig
 from tegula.engine.trace import PORTS
 from tegula.isa.instructions import ENGINES, Engine
 from tegula.isa.registers import CONTROL_START, Status, register_offset
 from tegula.isa.traps import Trap, TrapRecord
-from tegula_golden.array_types import Bytes
-from tegula_sw.devices.base import RunResult
+from tegula_golden.tile.job import Job, check_errors
+from tegula_sw.devices.base import Device, RunResult
 from tegula_sw.devices.rtl.build import build_library
 from tegula_sw.devices.rtl.coupling import Coupling
-from tegula_sw.devices.rtl.library import FAULT_RESPONSES, ProtocolError, TileLibrary
+from tegula_sw.devices.rtl.library import ProtocolError, TileLibrary
 from tegula_sw.profile.recording import Recorder, Recording
 
 __all__ = ["HangError", "ProtocolError", "RtlDevice"]
@@ -36,8 +34,8 @@ class HangError(RuntimeError):
     """No interrupt within the cycle limit: a bug of the tile, or a limit too tight."""
 
 
-class RtlDevice:
-    """Programs on the RTL, compiled by Verilator. Implements `tegula_sw.devices.base.Device`.
+class RtlDevice(Device):
+    """Programs on the RTL, compiled by Verilator.
 
     The tile is reset once, when the device is made, and never between programs. Its memory has a
     read latency, may stall, and watches the AXI4 protocol.
@@ -75,6 +73,8 @@ class RtlDevice:
         If the tile cannot be compiled.
     OSError
         If no waves can be written there.
+    ProtocolError, HangError
+        From `run`: see `wait`.
     """
 
     def __init__(
@@ -91,12 +91,7 @@ class RtlDevice:
         verilog: Path | None = None,
         recorder: Recorder | None = None,
     ):
-        for first, last, response in errors:
-            if not 0 <= first <= last or response not in FAULT_RESPONSES:
-                raise ValueError(
-                    "errors must be (first, last >= first, 'slverr' or 'decerr'), not"
-                    f" {(first, last, response)}"
-                )
+        check_errors(errors)
         if verilog is not None and recorder is not None:
             raise ValueError("a recorder needs the traced tile of config, not that of verilog")
         self.config = config
@@ -127,63 +122,35 @@ class RtlDevice:
         """
         self._tile.close()
 
-    def run(
-        self,
-        memory: Bytes,
-        *,
-        program: int,
-        program_bytes: int,
-        base: int = 0,
-        window: tuple[int, int] | None = None,
-        watchdog: int | None = None,
-    ) -> RunResult:
-        """Run a program; see `tegula_sw.devices.base.Device.run`.
+    def _execute(self, job: Job) -> RunResult:
+        self._start(job)
+        return self.wait()
+
+    def start(self, job: Job) -> None:
+        """Start a program and return at once; `step` and `wait` let time pass.
+
+        The device keeps a reference to the job's memory and changes it while time passes.
 
         Raises
         ------
         ValueError
-            If an argument is malformed.
-        ProtocolError
-            If the tile breaks the AXI protocol or miscounts its beats.
-        HangError
-            If it does not end.
+            If the job is malformed.
         """
-        self.start(
-            memory,
-            program=program,
-            program_bytes=program_bytes,
-            base=base,
-            window=window,
-            watchdog=watchdog,
-        )
-        return self.wait()
+        job.check(self.config)
+        self._start(job)
 
-    def start(
-        self,
-        memory: Bytes,
-        *,
-        program: int,
-        program_bytes: int,
-        base: int = 0,
-        window: tuple[int, int] | None = None,
-        watchdog: int | None = None,
-    ) -> None:
-        """Start a program, as `run`, and return at once; `step` and `wait` let time pass.
-
-        The device keeps a reference to `memory` and changes it while time passes.
-        """
-        first, last = (base, base + memory.size - 1) if window is None else window
-        self._watchdog = self.config.watchdog_cycles if watchdog is None else watchdog
-        self._check(memory, base, program, program_bytes, (first, last))
-        self._tile.attach(memory, base)
-        self._write_wide("PROGRAM", program)
-        self.write_register("PROGRAM_BYTES", program_bytes)
+    def _start(self, job: Job) -> None:
+        first, last = job.bounds
+        self._watchdog = self.config.watchdog_cycles if job.watchdog is None else job.watchdog
+        self._tile.attach(job.memory, job.base)
+        self._write_wide("PROGRAM", job.program)
+        self.write_register("PROGRAM_BYTES", job.program_bytes)
         self._write_wide("WINDOW_BASE", first)
         self._write_wide("WINDOW_LAST", last)
         self.write_register("WATCHDOG", self._watchdog)
         self._tile.clear_counts()
         if self._recorder is not None and self._recorder.active:
-            code = memory[max(0, program - base) :][:program_bytes].tobytes()
+            code = job.memory[max(0, job.program - job.base) :][: job.program_bytes].tobytes()
             self._recorded = self._recorder, code
             self._tile.start_trace()
         self._start_cycle = self._tile.cycle
@@ -292,35 +259,3 @@ class RtlDevice:
             )
         )
         self._recorded = None
-
-    def _check(
-        self,
-        memory: Bytes,
-        base: int,
-        program: int,
-        program_bytes: int,
-        window: tuple[int, int],
-    ) -> None:
-        if memory.dtype != np.uint8 or memory.ndim != 1:
-            raise ValueError("memory must be a one-dimensional uint8 array")
-        if not (memory.flags.c_contiguous and memory.flags.writeable and memory.size):
-            raise ValueError("memory must be contiguous, writable and not empty")
-        limit = 1 << self.config.axi_addr_width
-        if not 0 <= base <= limit - memory.size:
-            raise ValueError(f"base must be 0 to {limit - memory.size}, not {base}")
-        if not 0 <= program < limit or program % 64:
-            raise ValueError(f"program must be a multiple of 64 below {limit}, not {program}")
-        if not 0 <= program_bytes < 1 << 32 or program_bytes % 16:
-            raise ValueError(f"program_bytes must be a multiple of 16, not {program_bytes}")
-        if not 0 <= window[0] <= window[1] < 1 << 48:
-            raise ValueError(f"window must be first <= last, of 48 bits, not {window}")
-        beat = self.config.bus_bytes
-        end = base + memory.size
-        for edge, beyond in ((base, window[0] < base), (end, window[1] >= end)):
-            if beyond and edge % beat:
-                raise ValueError(
-                    f"a window beyond memory needs an edge of memory that is a multiple of {beat},"
-                    f" not {edge:#x}"
-                )
-        if not 1 <= self._watchdog < 1 << 32:
-            raise ValueError(f"watchdog must be 1 to 2**32 - 1, not {self._watchdog}")

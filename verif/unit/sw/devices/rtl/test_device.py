@@ -8,6 +8,7 @@ import pytest
 from tegula.backend.cache import cache_root
 from tegula.backend.verilog import emit_verilog
 from tegula.config import TileConfig
+from tegula_golden.tile.job import Job
 from tegula_sw.devices.rtl.coupling import AddressCoupling, Coupling, OrderCoupling
 from tegula_sw.devices.rtl.device import HangError, ProtocolError, RtlDevice
 from verif.support.rogue_tile import BEATS, RogueTile, Rule
@@ -120,7 +121,8 @@ def test_late_responses_are_late(make_device):
 def test_a_write_lands_with_its_response_and_no_earlier(make_device):
     device, memory = make_device(mem_latency=500), fresh_memory()
     before = memory.copy()
-    device.start(memory, program=SOURCE, program_bytes=0, base=BASE, window=(TARGET, 2**40 - 1))
+    window = TARGET, 2**40 - 1
+    device.start(Job(memory=memory, program=SOURCE, program_bytes=0, base=BASE, window=window))
     device.step(900)
     assert np.array_equal(memory, before)
     device.wait()

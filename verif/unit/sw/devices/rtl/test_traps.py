@@ -7,6 +7,7 @@ from tegula.isa.assembly import assemble
 from tegula.isa.instructions import Engine
 from tegula.isa.registers import CONTROL_ABORT
 from tegula.isa.traps import Trap
+from tegula_golden.tile.job import Job
 from tegula_golden.tile.simulator import GoldenTile
 from tegula_sw.devices.rtl.device import RtlDevice
 from verif.support.trap_programs import (
@@ -100,7 +101,7 @@ def test_abort_ends_a_program_at_any_time(tile, delay):
         f"store.dma layout=free mem_addr={DATA} run=2000 sbuf_addr=0 consume(0>=1)\nhalt"
     )
     memory[PROGRAM - BASE :][: len(program)] = np.frombuffer(program, np.uint8)
-    tile.start(memory, base=BASE, program=PROGRAM, program_bytes=len(program))
+    tile.start(Job(memory=memory, base=BASE, program=PROGRAM, program_bytes=len(program)))
     tile.step(delay)
     tile.write_register("CONTROL", CONTROL_ABORT)
     result = tile.wait()

@@ -1,0 +1,143 @@
+"""Jobs: a program, the memory that it runs on, and what runs it."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import numpy as np
+
+from tegula.config import TileConfig
+from tegula.isa.instructions import GRANULE_BYTES
+from tegula_golden.array_types import Bytes
+
+__all__ = ["ERROR_RESPONSES", "Job", "Runner", "check_errors"]
+
+ERROR_RESPONSES = ("slverr", "decerr")
+"""Names of the error responses of a memory (IHI 0022H, A3.4.4)."""
+
+_PROGRAM_ALIGNMENT = 64
+_Result = TypeVar("_Result")
+
+
+def check_errors(errors: Sequence[tuple[int, int, str]]) -> None:
+    """Check ranges of memory that fail: (first byte, last byte, one of `ERROR_RESPONSES`) each.
+
+    Raises
+    ------
+    ValueError
+        If one is malformed.
+    """
+    for first, last, response in errors:
+        if not 0 <= first <= last or response not in ERROR_RESPONSES:
+            raise ValueError(
+                "errors must be (first, last >= first, 'slverr' or 'decerr'), not"
+                f" {(first, last, response)}"
+            )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Job:
+    """A program and its memory, as `Runner.run` takes them."""
+
+    memory: Bytes
+    program: int
+    program_bytes: int
+    base: int = 0
+    window: tuple[int, int] | None = None
+    watchdog: int | None = None
+
+    @property
+    def bounds(self) -> tuple[int, int]:
+        """First and last byte of the window: by default those of the memory."""
+        return self.window or (self.base, self.base + len(self.memory) - 1)
+
+    def check(self, config: TileConfig) -> None:
+        """Check all arguments against each other, and against a tile.
+
+        Raises
+        ------
+        ValueError
+            If one is malformed; the message quotes it.
+        """
+        memory = self.memory
+        if not isinstance(memory, np.ndarray) or memory.dtype != np.uint8 or memory.ndim != 1:
+            raise ValueError("memory must be a one-dimensional uint8 array")
+        if not (memory.flags.c_contiguous and memory.flags.writeable and memory.size):
+            raise ValueError("memory must be contiguous, writable and not empty")
+        limit = 1 << config.axi_addr_width
+        if not 0 <= self.base <= limit - memory.size:
+            raise ValueError(f"base must be 0 to {limit - memory.size}, not {self.base}")
+        if not 0 <= self.program < limit or self.program % _PROGRAM_ALIGNMENT:
+            raise ValueError(f"program must be a multiple of 64 below {limit}, not {self.program}")
+        if not 0 <= self.program_bytes < 1 << 32 or self.program_bytes % GRANULE_BYTES:
+            raise ValueError(f"program_bytes must be a multiple of 16, not {self.program_bytes}")
+        first, last = self.bounds
+        if not 0 <= first <= last < 1 << 48:
+            raise ValueError(f"window must be first <= last, of 48 bits, not {(first, last)}")
+        end = self.base + memory.size
+        for edge, beyond in ((self.base, first < self.base), (end, last >= end)):
+            if beyond and edge % config.bus_bytes:
+                raise ValueError(
+                    "a window beyond memory needs an edge of memory that is a multiple of"
+                    f" {config.bus_bytes}, not {edge:#x}"
+                )
+        if self.watchdog is not None and not 1 <= self.watchdog < 1 << 32:
+            raise ValueError(f"watchdog must be 1 to 2**32 - 1, not {self.watchdog}")
+
+
+class Runner(ABC, Generic[_Result]):
+    """A tile that runs jobs, one after the other."""
+
+    config: TileConfig
+
+    def run(
+        self,
+        memory: Bytes,
+        *,
+        program: int,
+        program_bytes: int,
+        base: int = 0,
+        window: tuple[int, int] | None = None,
+        watchdog: int | None = None,
+    ) -> _Result:
+        """Run the program at address `program` and return when it is done or has trapped.
+
+        Parameters
+        ----------
+        memory
+            uint8, shape (bytes,), C-contiguous and writable; changed in place. Byte i is at address
+            `base + i`.
+        program, program_bytes
+            Address (a multiple of 64) and size (a multiple of 16) of the program.
+        window
+            First and last byte that the tile may access; default: all of `memory`. Bytes inside the
+            window that `memory` does not hold answer DECERR; where it goes beyond `memory`, that
+            must begin or end with a beat of the bus.
+        watchdog
+            Cycles without progress that count as a deadlock; default: the configuration's. A tile
+            without a clock detects a deadlock at once.
+
+        Raises
+        ------
+        ValueError
+            If an argument is malformed. A trap is not an exception here: it is in the result.
+        """
+        job = Job(
+            memory=memory,
+            program=program,
+            program_bytes=program_bytes,
+            base=base,
+            window=window,
+            watchdog=watchdog,
+        )
+        return self.execute(job)
+
+    def execute(self, job: Job) -> _Result:
+        """Run a job; see `run`."""
+        job.check(self.config)
+        return self._execute(job)
+
+    @abstractmethod
+    def _execute(self, job: Job) -> _Result:
+        """Run a job that has been checked."""
