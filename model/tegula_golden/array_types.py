@@ -1,9 +1,11 @@
 """Types of the arrays that the model and the software exchange."""
 
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any
 
-__all__ = ["Bytes", "Codes", "Floats", "Integers", "Mask", "Patterns", "Words"]
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+__all__ = ["Bytes", "Codes", "Floats", "Integers", "Mask", "Patterns", "Words", "check_array"]
 
 Patterns = NDArray[np.uint32]
 """fp32 bit patterns, and random numbers of 32 bits."""
@@ -25,3 +27,23 @@ Integers = NDArray[np.signedinteger]
 
 Mask = NDArray[np.bool_]
 """A choice of elements."""
+
+
+def check_array(array: NDArray[Any], dtype: DTypeLike, name: str, kind: str = "") -> None:
+    """Check that an argument is an array of a dtype.
+
+    Parameters
+    ----------
+    name, kind
+        What messages call the argument, and what its elements are, as in " of bf16".
+
+    Raises
+    ------
+    ValueError
+        If it is none.
+    """
+    expected = np.dtype(dtype)
+    if not isinstance(array, np.ndarray):
+        raise ValueError(f"{name} must be a {expected} array, not {type(array).__name__}")
+    if array.dtype != expected:
+        raise ValueError(f"{name}{kind} must be {expected}, not {array.dtype}")

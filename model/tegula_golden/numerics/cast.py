@@ -7,7 +7,7 @@ part, for those round float64 inputs twice (ml_dtypes, torch).
 import numpy as np
 
 from tegula.formats import FloatFormat
-from tegula_golden.array_types import Codes, Floats, Integers, Patterns, Words
+from tegula_golden.array_types import Codes, Floats, Integers, Patterns, Words, check_array
 from tegula_golden.numerics.codes import code_dtype
 
 __all__ = ["RANDOM_BITS", "cast", "float_to_bits"]
@@ -36,10 +36,7 @@ def float_to_bits(x: Floats) -> Patterns:
     ValueError
         If `x` is not a float32 array.
     """
-    if not isinstance(x, np.ndarray):
-        raise ValueError(f"x must be a float32 array, not {type(x).__name__}")
-    if x.dtype != np.float32:
-        raise ValueError(f"x must be float32, not {x.dtype}")
+    check_array(x, np.float32, "x")
     return x.view(np.uint32)
 
 
@@ -94,16 +91,10 @@ def cast(
 
 
 def _check(bits: Patterns, random: Words | None) -> None:
-    if not isinstance(bits, np.ndarray):
-        raise ValueError(f"bits must be a uint32 array, not {type(bits).__name__}")
-    if bits.dtype != np.uint32:
-        raise ValueError(f"bits must be uint32, not {bits.dtype}")
+    check_array(bits, np.uint32, "bits")
     if random is None:
         return
-    if not isinstance(random, np.ndarray):
-        raise ValueError(f"random must be a uint16 array, not {type(random).__name__}")
-    if random.dtype != np.uint16:
-        raise ValueError(f"random must be uint16, not {random.dtype}")
+    check_array(random, np.uint16, "random")
     if random.shape != bits.shape:
         raise ValueError(f"random must have the shape {bits.shape} of bits, not {random.shape}")
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tegula.formats import FloatFormat
-from tegula_golden.array_types import Bytes, Codes, Floats, Integers
+from tegula_golden.array_types import Bytes, Codes, Floats, Integers, check_array
 
 __all__ = [
     "FINITE",
@@ -65,11 +65,7 @@ def check_codes(codes: Codes, fmt: FloatFormat, name: str = "codes") -> Codes:
     ValueError
         If it is not a numpy array, or its dtype is not `code_dtype(fmt)`.
     """
-    expected = code_dtype(fmt)
-    if not isinstance(codes, np.ndarray):
-        raise ValueError(f"{name} must be a {expected} array, not {type(codes).__name__}")
-    if codes.dtype != expected:
-        raise ValueError(f"{name} of {fmt.name} must be {expected}, not {codes.dtype}")
+    check_array(codes, code_dtype(fmt), name, f" of {fmt.name}")
     return codes
 
 

@@ -216,17 +216,7 @@ def operate(op: Operation, a: Patterns, b: Patterns) -> Patterns:
 
     The value of `MERGE` is that of `SELECT`; `keeps` says where it is not written.
 
-    Parameters
-    ----------
-    op
-        The operation, or its number.
-    a, b
-        uint32 patterns, of shapes that broadcast.
-
-    Returns
-    -------
-    numpy.ndarray
-        uint32 patterns.
+    Operands and results are those of `add`; `op` is an operation or its number.
 
     Raises
     ------

@@ -10,7 +10,7 @@ from typing import Self
 
 import numpy as np
 
-from tegula_golden.array_types import Integers, Mask, Patterns
+from tegula_golden.array_types import Integers, Mask, Patterns, check_array
 
 __all__ = ["Function", "Gain", "Table", "evaluate"]
 
@@ -266,10 +266,7 @@ def evaluate(table: Table, function: Function, z: Patterns) -> Patterns:
     ValueError
         If `z` is not a uint32 array.
     """
-    if not isinstance(z, np.ndarray):
-        raise ValueError(f"z must be a uint32 array, not {type(z).__name__}")
-    if z.dtype != np.uint32:
-        raise ValueError(f"z must be uint32, not {z.dtype}")
+    check_array(z, np.uint32, "z")
     if z.size <= _PART:
         return _evaluate(table, function, z)
     patterns = z.reshape(-1)

@@ -11,7 +11,7 @@ from functools import cache
 import numpy as np
 
 from tegula.xor128 import stream_states
-from tegula_golden.array_types import Patterns
+from tegula_golden.array_types import Patterns, check_array
 
 __all__ = ["Generators"]
 
@@ -60,10 +60,7 @@ class Generators:
         ValueError
             If the shape or the dtype is another.
         """
-        if not isinstance(state, np.ndarray):
-            raise ValueError(f"state must be a uint32 array, not {type(state).__name__}")
-        if state.dtype != np.uint32:
-            raise ValueError(f"state must be uint32, not {state.dtype}")
+        check_array(state, np.uint32, "state")
         if state.shape != self._state.shape:
             raise ValueError(f"state must have the shape {self._state.shape}, not {state.shape}")
         self._state = state.copy()

@@ -24,11 +24,11 @@ from tegula_golden.tile.state import EngineTrap, TileState
 from tegula_golden.tile.tensor import tensor_load, tensor_matmul
 from tegula_golden.tile.vector import vector_compute, vector_generator
 
-__all__ = ["GoldenTile", "TileRun"]
+__all__ = ["COMPUTE", "TRANSFER", "GoldenTile", "TileRun"]
 
 _MAX_PROGRAM_BYTES = GRANULE_BYTES << 20
 
-_COMPUTE = {
+COMPUTE = {
     "tensor.load": tensor_load,
     "tensor.matmul": tensor_matmul,
     "vector.compute": vector_compute,
@@ -36,8 +36,11 @@ _COMPUTE = {
     "activation.apply": activation_apply,
     "activation.table": activation_table,
 }
+"""Instructions that access nothing but the state of the tile."""
+
 _ERROR_TRAPS = {"slverr": Trap.BUS_SLVERR, "decerr": Trap.BUS_DECERR}
-_TRANSFER = {"load.dma": dma_load, "store.dma": dma_store}
+TRANSFER = {"load.dma": dma_load, "store.dma": dma_store}
+"""Instructions that also access memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -302,10 +305,10 @@ class GoldenTile(Runner[TileRun]):
     def _step(self, engine: Engine, queued: _Queued, bus: Bus) -> None:
         decoded = queued.decoded
         try:
-            if decoded.mnemonic in _COMPUTE:
-                _COMPUTE[decoded.mnemonic](self._state, decoded.fields)
-            elif decoded.mnemonic in _TRANSFER:
-                _TRANSFER[decoded.mnemonic](self._state, bus, decoded.fields)
+            if decoded.mnemonic in COMPUTE:
+                COMPUTE[decoded.mnemonic](self._state, decoded.fields)
+            elif decoded.mnemonic in TRANSFER:
+                TRANSFER[decoded.mnemonic](self._state, bus, decoded.fields)
         except EngineTrap as trap:
             raise _stop(trap.cause, engine, queued.pc, trap.address) from None
         if decoded.fields["signal"]:

@@ -13,25 +13,14 @@ from tegula.config import preset
 from tegula.isa.codec import decode, encode
 from tegula.isa.instructions import ENGINES, Engine
 from tegula.isa.operations import Operation
-from tegula_golden.tile.activation import activation_apply, activation_table
 from tegula_golden.tile.bus import Bus
-from tegula_golden.tile.dma import dma_load, dma_store
+from tegula_golden.tile.simulator import COMPUTE, TRANSFER
 from tegula_golden.tile.state import TileState
 from tegula_golden.tile.tensor import tensor_load, tensor_matmul
-from tegula_golden.tile.vector import vector_compute, vector_generator
 from tegula_sw.program.footprint import Storage, accesses, memory_span
 from verif.benches.memory_map import BASE
 from verif.benches.random_ops import DATA_BYTES, random_engine_ops
 
-COMPUTE = {
-    "tensor.load": tensor_load,
-    "tensor.matmul": tensor_matmul,
-    "vector.compute": vector_compute,
-    "vector.generator": vector_generator,
-    "activation.apply": activation_apply,
-    "activation.table": activation_table,
-}
-TRANSFER = {"load.dma": dma_load, "store.dma": dma_store}
 REGISTERS = ("stationary", "partials", "sums", "entries", "descriptors", "written")
 COUNT = 600
 
