@@ -1,29 +1,11 @@
 """Options that commands share, and those of matrix products."""
 
 import argparse
-from typing import NoReturn, TypeAlias
 
 from tegula.config import PRESETS
+from tegula_sw.cli.descriptions import Subparsers, add_command
 
-__all__ = ["Parser", "Subparsers", "add_device", "add_gemm", "add_preset", "add_profile", "count"]
-
-
-class Parser(argparse.ArgumentParser):
-    """A parser whose errors are raised."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raise the error.
-
-        Raises
-        ------
-        ValueError
-            Always.
-        """
-        raise ValueError(message)
-
-
-Subparsers: TypeAlias = "argparse._SubParsersAction[Parser]"
-"""The commands of a parser, as `add_subparsers` returns them."""
+__all__ = ["add_device", "add_gemm", "add_preset", "add_profile", "count"]
 
 
 def _probability(text: str) -> float:
@@ -77,16 +59,7 @@ def add_device(parser: argparse.ArgumentParser, default: str) -> None:
 
 def add_gemm(subparsers: Subparsers) -> None:
     """Add the command gemm."""
-    parser = subparsers.add_parser(
-        "gemm",
-        help="matrix product C = A @ B, from memory to memory",
-        description=(
-            "C = A @ B for A (M x K) and B (K x N), any M, N, K >= 1; a file may hold its operand"
-            " transposed. Float arrays are cast to the operand's format (nearest even, saturating);"
-            " uint8/uint16 arrays hold its codes. C is float32 for fp32, else codes. Formats: bf16,"
-            " e4m3fn, e5m2."
-        ),
-    )
+    parser = add_command(subparsers, "gemm")
     _add_operands(parser)
     parser.add_argument("-o", "--output", required=True, metavar="C.npy", help="result, M x N")
     add_device(parser, "rtl")
@@ -99,14 +72,7 @@ def add_gemm(subparsers: Subparsers) -> None:
 
 def add_profile(subparsers: Subparsers) -> None:
     """Add the command profile."""
-    parser = subparsers.add_parser(
-        "profile",
-        help="where the cycles of a matrix product went",
-        description=(
-            "Run C = A @ B as `tegula gemm` does, on the RTL, and print for each engine how long it"
-            " was busy and what it waited for (docs/profile.md)."
-        ),
-    )
+    parser = add_command(subparsers, "profile")
     _add_operands(parser)
     parser.add_argument("-o", "--output", metavar="C.npy", help="result, M x N")
     add_preset(parser)

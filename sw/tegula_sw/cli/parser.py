@@ -10,16 +10,9 @@ from collections.abc import Collection, Sequence
 from functools import partial
 from typing import NoReturn
 
+from tegula_sw.cli.descriptions import Parser, Subparsers, add_command
 from tegula_sw.cli.exits import exit_code
-from tegula_sw.cli.options import (
-    Parser,
-    Subparsers,
-    add_device,
-    add_gemm,
-    add_preset,
-    add_profile,
-    count,
-)
+from tegula_sw.cli.options import add_device, add_gemm, add_preset, add_profile, count
 from tegula_sw.files.outputs import print_text
 
 __all__ = ["main"]
@@ -42,14 +35,7 @@ class _Version(argparse.Action):
 
 
 def _add_cast(subparsers: Subparsers) -> None:
-    parser = subparsers.add_parser(
-        "cast",
-        help="float32 to codes",
-        description=(
-            "Cast float32 values (or uint32 bit patterns) to codes of a format, to nearest even or"
-            " stochastically with given random bits. The RTL device uses the tile's own hardware."
-        ),
-    )
+    parser = add_command(subparsers, "cast")
     parser.add_argument("x", metavar="X.npy", help="float32 or uint32 array of any shape")
     parser.add_argument("-o", "--output", required=True, metavar="Y.npy", help="codes")
     parser.add_argument("--to", required=True, metavar="F", help="format of the codes")
@@ -69,17 +55,7 @@ def _add_cast(subparsers: Subparsers) -> None:
 
 
 def _add_eval(subparsers: Subparsers) -> None:
-    parser = subparsers.add_parser(
-        "eval",
-        help="elementwise operations and functions of float32 arrays",
-        description=(
-            "Apply an operation of the vector engine or a function of the activation engine to"
-            " float32 values (or uint32 bit patterns); the result has the dtype of X. The RTL"
-            " device runs it as a program. Of two operands: add, sub, rsub, mul, min, max, eq, ne,"
-            " lt, le, gt, ge, select. Of one: abs, neg, exp, ln, recip, rsqrt, sqrt, sigmoid, tanh,"
-            " gelu, gelu_grad, relu, pow2_recip."
-        ),
-    )
+    parser = add_command(subparsers, "eval")
     parser.add_argument("operation", metavar="OP", help="the operation or function")
     parser.add_argument("x", metavar="X.npy", help="float32 or uint32 array of any shape")
     parser.add_argument("y", metavar="Y.npy", nargs="?", help="second operand, in the shape of X")
@@ -88,28 +64,16 @@ def _add_eval(subparsers: Subparsers) -> None:
 
 
 def _add_info(subparsers: Subparsers) -> None:
-    parser = subparsers.add_parser(
-        "info",
-        help="sizes, widths, latencies and guarantees of a preset",
-        description="Print sizes, widths, latencies and guarantees of a preset.",
-    )
+    parser = add_command(subparsers, "info")
     add_preset(parser)
     parser.add_argument("--json", metavar="REPORT", help="write them as JSON; - is stdout")
 
 
 def _add_assembler(subparsers: Subparsers) -> None:
-    parser = subparsers.add_parser(
-        "asm",
-        help="assemble a program",
-        description="Assemble program text (docs/isa.md) into the bytes that the tile fetches.",
-    )
+    parser = add_command(subparsers, "asm")
     parser.add_argument("file", metavar="FILE", help="program text")
     parser.add_argument("-o", "--output", required=True, metavar="OUT", help="program bytes")
-    parser = subparsers.add_parser(
-        "disasm",
-        help="disassemble a program",
-        description="Print the bytes of a program as text that `tegula asm` takes back.",
-    )
+    parser = add_command(subparsers, "disasm")
     parser.add_argument("file", metavar="FILE", help="program bytes")
 
 
@@ -123,16 +87,7 @@ def _learning_rate(text: str) -> float:
 
 
 def _add_train(subparsers: Subparsers) -> None:
-    parser = subparsers.add_parser(
-        "train",
-        help="train a classifier, every step of it on the tile",
-        description=(
-            "Train a classifier with one hidden layer on scikit-learn's handwritten digits (1437 to"
-            " train on, 360 to test). Forward, loss, gradients and optimizer run as one program a"
-            " step on the tile; the host stages data and reads results. The folder gets log.json,"
-            " weights.npz, state.npz and curves.png."
-        ),
-    )
+    parser = add_command(subparsers, "train")
     parser.add_argument("data", choices=("digits",), help="data set")
     for name, choices, text in (
         ("format", ("bf16", "fp8"), "operands of the products; fp8: E4M3 forward, E5M2 gradients"),
