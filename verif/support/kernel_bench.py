@@ -12,7 +12,7 @@ from tegula_sw.functions.loading import TableRecords
 from tegula_sw.kernels import loss
 from tegula_sw.kernels.builder import KernelBuilder
 from tegula_sw.kernels.matrix import Matrix
-from tegula_sw.kernels.optimizers import Optimizer
+from tegula_sw.kernels.optimizers import Optimizer, Update
 from tegula_sw.program.program import MemoryImage
 
 __all__ = [
@@ -163,7 +163,8 @@ def run_optimizer(
         optimizer.decay(b, strips)
         grad = bench.bring(gradient.astype(np.float32).view(np.uint32), FP32).strip()
         optimizer.accumulate(b, strips, grad, ())
-        optimizer.apply(b, weight.strip(), strips, scalars, rounding)
+        update = Update(weight=weight.strip(), slots=strips, scalars=scalars, rounding=rounding)
+        optimizer.apply(b, update)
     for matrix in (weight, *slots.values()):
         bench.fetch(matrix)
     end, *kept = bench.run()

@@ -92,6 +92,11 @@ def _float_function(
     )
 
 
+def _window(piece: Callable[[int], Piece], low: int) -> list[Piece]:
+    """Pieces for the n of a window of reduction `float`."""
+    return [piece(n) for n in range(low, low + _FLOAT_WINDOW)]
+
+
 def _exp2() -> Piece:
     return _fitted(gmpy2.exp2, _FINE, Gain.N)
 
@@ -158,8 +163,7 @@ def _tanh() -> FunctionSpec:
         return _scaled(gmpy2.tanh, n) if n <= last else _UNITY
 
     specials = (_ZERO, _MINUS_ZERO, _UNITY, Piece.of_pattern(0xBF80_0000))
-    window = [piece(n) for n in range(low, low + _FLOAT_WINDOW)]
-    return _float_function("tanh", specials, low, window, odd=True)
+    return _float_function("tanh", specials, low, _window(piece, low), odd=True)
 
 
 def _normal_cdf(x: mpfr) -> mpfr:
@@ -188,14 +192,8 @@ def _gelu() -> FunctionSpec:
             return _scaled(mirrored, n, _COARSE if n <= 0 else _STEEP)
         return _vanishing(mirrored, n)
 
-    window = range(low, low + _FLOAT_WINDOW)
-    return _float_function(
-        "gelu",
-        (_ZERO, _MINUS_ZERO, _INFINITY, _MINUS_ZERO),
-        low,
-        [positive(n) for n in window],
-        [negative(n) for n in window],
-    )
+    specials = (_ZERO, _MINUS_ZERO, _INFINITY, _MINUS_ZERO)
+    return _float_function("gelu", specials, low, _window(positive, low), _window(negative, low))
 
 
 def _gelu_grad() -> FunctionSpec:
@@ -222,14 +220,8 @@ def _gelu_grad() -> FunctionSpec:
             return _absolute(mirrored, n, _COARSE if n == 0 else _STEEP)
         return _vanishing(mirrored, n)
 
-    window = range(low, low + _FLOAT_WINDOW)
-    return _float_function(
-        "gelu_grad",
-        (_HALF, _HALF, _UNITY, _MINUS_ZERO),
-        low,
-        [positive(n) for n in window],
-        [negative(n) for n in window],
-    )
+    specials, pieces = (_HALF, _HALF, _UNITY, _MINUS_ZERO), (positive, negative)
+    return _float_function("gelu_grad", specials, low, *(_window(each, low) for each in pieces))
 
 
 def _vanishing(g: Callable[[mpfr], mpfr], n: int) -> Piece:

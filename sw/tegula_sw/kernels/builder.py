@@ -9,6 +9,7 @@ ahead of each other as data and buffers allow. The program is the same for both 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import product
+from typing import Unpack
 
 from tegula.config import TileConfig
 from tegula.formats import BF16, FP32, FloatFormat
@@ -29,7 +30,7 @@ from tegula_sw.kernels.operands import (
     vector_fields,
 )
 from tegula_sw.kernels.passes import array_pass
-from tegula_sw.kernels.scratchpad import Scratchpad
+from tegula_sw.kernels.scratchpad import Scratchpad, StorageOptions
 from tegula_sw.kernels.space import Space
 from tegula_sw.kernels.transfers import (
     image_transfer,
@@ -91,17 +92,10 @@ class KernelBuilder:
 
     @contextmanager
     def temporary(
-        self,
-        name: str,
-        rows: int,
-        columns: int,
-        fmt: FloatFormat,
-        *,
-        packed: bool = False,
-        skew: int = 0,
+        self, name: str, rows: int, columns: int, fmt: FloatFormat, **more: Unpack[StorageOptions]
     ) -> Iterator[Matrix]:
         """A matrix (see `Scratchpad.matrix`) whose space is free again behind the block."""
-        matrix = self.scratchpad.matrix(name, rows, columns, fmt, packed=packed, skew=skew)
+        matrix = self.scratchpad.matrix(name, rows, columns, fmt, **more)
         try:
             yield matrix
         finally:

@@ -12,7 +12,27 @@ from tegula_sw.kernels.builder import KernelBuilder
 from tegula_sw.kernels.matrix import Strip
 from tegula_sw.kernels.operands import SELF, PerPartition, Step
 
-__all__ = ["AdamW", "Momentum", "Optimizer"]
+__all__ = ["AdamW", "Momentum", "Optimizer", "Update"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Update:
+    """Update of a strip of a parameter from its slots.
+
+    Attributes
+    ----------
+    weight
+        fp32 or bf16; changed.
+    slots, scalars
+        By the names of the optimizer's `slots` and `scalars`.
+    rounding
+        Rounding of a bf16 weight, as `KernelBuilder.compute` names it.
+    """
+
+    weight: Strip
+    slots: dict[str, Strip]
+    scalars: dict[str, Strip]
+    rounding: str
 
 
 class Optimizer:
@@ -55,25 +75,8 @@ class Optimizer:
         """
         raise NotImplementedError
 
-    def apply(
-        self,
-        b: KernelBuilder,
-        weight: Strip,
-        slots: dict[str, Strip],
-        scalars: dict[str, Strip],
-        rounding: str,
-    ) -> None:
-        """Of a strip, after `accumulate`: the slots to the weight.
-
-        Parameters
-        ----------
-        weight
-            fp32 or bf16; changed.
-        scalars
-            As `scalars` names them.
-        rounding
-            How a bf16 weight is rounded.
-        """
+    def apply(self, b: KernelBuilder, update: Update) -> None:
+        """Of a strip, after `accumulate`: the slots to the weight."""
         raise NotImplementedError
 
 
@@ -99,17 +102,10 @@ class Momentum(Optimizer):
         """``u = u + g``."""
         b.compute(slots["momentum"], grad, *scaled, Step("add", slots["momentum"]))
 
-    def apply(
-        self,
-        b: KernelBuilder,
-        weight: Strip,
-        slots: dict[str, Strip],
-        scalars: dict[str, Strip],
-        rounding: str,
-    ) -> None:
+    def apply(self, b: KernelBuilder, update: Update) -> None:
         """``w = w - lr * u``."""
-        u = slots["momentum"]
-        b.compute(weight, u, Step("mul", -self.lr), Step("add", weight), rounding=rounding)
+        w, u = update.weight, update.slots["momentum"]
+        b.compute(w, u, Step("mul", -self.lr), Step("add", w), rounding=update.rounding)
 
 
 @dataclass(frozen=True)
@@ -160,16 +156,9 @@ class AdamW(Optimizer):
             b.compute(v, s, Step("mul", SELF), Step("add", v))
             b.compute(m, s, Step("mul", (1.0 - self.beta1) / root), Step("add", m))
 
-    def apply(
-        self,
-        b: KernelBuilder,
-        weight: Strip,
-        slots: dict[str, Strip],
-        scalars: dict[str, Strip],
-        rounding: str,
-    ) -> None:
+    def apply(self, b: KernelBuilder, update: Update) -> None:
         """The rest, in the order of the formula."""
-        m, v = slots["mean"], slots["square"]
+        m, v, scalars = update.slots["mean"], update.slots["square"], update.scalars
         with b.temporary("root", v.rows, v.columns, FP32, skew=3) as root_matrix:
             root = root_matrix.strip()
             b.apply(root, v, "sqrt")
@@ -177,4 +166,5 @@ class AdamW(Optimizer):
             b.apply(root, root, "recip", scale=correction, bias=self.epsilon)
             b.compute(root, root, Step("mul", m), Step("mul", PerPartition(scalars["step size"])))
             kept = Step("mul", 1.0 - self.lr * self.weight_decay)
-            b.compute(weight, weight, kept, Step("add", root), rounding=rounding)
+            w = update.weight
+            b.compute(w, w, kept, Step("add", root), rounding=update.rounding)

@@ -10,7 +10,7 @@ from tegula_sw.kernels.builder import KernelBuilder
 from tegula_sw.kernels.matrix import Matrix, Strip
 from tegula_sw.kernels.operands import Step, scaled_by
 
-__all__ = ["GELU_FUNCTIONS", "convert", "gelu", "gelu_grad", "relu", "relu_grad", "transpose"]
+__all__ = ["GELU_FUNCTIONS", "convert", "gelu", "gelu_grad", "relu", "relu_grad"]
 
 GELU_FUNCTIONS = ("gelu", "gelu_grad")
 """What the table must have for `gelu` and `gelu_grad`."""
@@ -51,24 +51,18 @@ def convert(
     scale: Strip | None = None,
     saturate: bool = False,
     band: int | None = None,
+    transposed: bool = False,
 ) -> None:
-    """``y = x * scale`` in y's format."""
-    for chosen in _bands(x, band):
-        b.compute(y.band(chosen), x.band(chosen), *scaled_by(scale), saturate=saturate)
+    """``y = x * scale`` in y's format, or ``y = x.T * scale`` in y's 8- or 16-bit format.
 
-
-def transpose(
-    b: KernelBuilder,
-    x: Matrix,
-    y: Matrix,
-    *,
-    scale: Strip | None = None,
-    saturate: bool = False,
-    band: int | None = None,
-) -> None:
-    """``y = x.T * scale`` in y's 8- or 16-bit format; bands are those of x."""
+    Bands are those of x.
+    """
+    steps = scaled_by(scale)
     for chosen in _bands(x, band):
-        b.transpose(y, chosen, x.band(chosen), *scaled_by(scale), saturate=saturate)
+        if transposed:
+            b.transpose(y, chosen, x.band(chosen), *steps, saturate=saturate)
+        else:
+            b.compute(y.band(chosen), x.band(chosen), *steps, saturate=saturate)
 
 
 def _bands(x: Matrix, band: int | None) -> Iterable[int]:

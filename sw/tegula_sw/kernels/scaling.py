@@ -12,7 +12,7 @@ without any leaves the scale as it is.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Self, TypeVar
+from typing import Generic, Self, TypeVar
 
 import numpy as np
 
@@ -49,40 +49,38 @@ _BOUNDS = Step("min", 2.0**LIMIT_EXPONENT), Step("max", 2.0**-LIMIT_EXPONENT)
 
 
 @dataclass(frozen=True)
-class ScaledTensor:
-    """Scale and inverse of a tensor: fp32, (n, 1), every row the same.
+class _Scaled(Generic[Scale]):
+    """Scale and inverse of a tensor in an 8-bit format.
 
     Attributes
     ----------
     fmt
         The format that its elements are cast to.
     scale, inverse
-        Powers of two.
+        Powers of two, fp32.
+    """
+
+    fmt: FloatFormat
+    scale: Scale
+    inverse: Scale
+
+
+@dataclass(frozen=True)
+class ScaledTensor(_Scaled[Strip]):
+    """Scale and inverse of a tensor: (n, 1), every row the same.
+
+    Attributes
+    ----------
     largest
         fp32, (n, 1): the largest magnitude in each partition since the last `update_scales`.
     """
 
-    fmt: FloatFormat
-    scale: Strip
-    inverse: Strip
     largest: Strip
 
 
 @dataclass(frozen=True)
-class RowScales:
-    """Scale and inverse of each row of a matrix: see `scale_rows`.
-
-    Attributes
-    ----------
-    fmt
-        The format that its elements are cast to.
-    scale, inverse
-        Powers of two: fp32, (rows, 1).
-    """
-
-    fmt: FloatFormat
-    scale: Matrix
-    inverse: Matrix
+class RowScales(_Scaled[Matrix]):
+    """Scale and inverse of each row of a matrix, (rows, 1): see `scale_rows`."""
 
 
 @dataclass(frozen=True, kw_only=True)

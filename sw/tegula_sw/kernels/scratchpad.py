@@ -1,13 +1,21 @@
 """The scratchpad's space as matrices."""
 
 from dataclasses import replace
+from typing import TypedDict
 
 from tegula.config import TileConfig
 from tegula.formats import FloatFormat
 from tegula_sw.kernels.matrix import Matrix, element_words
 from tegula_sw.kernels.space import Space
 
-__all__ = ["Scratchpad"]
+__all__ = ["Scratchpad", "StorageOptions"]
+
+
+class StorageOptions(TypedDict, total=False):
+    """Options of a matrix's space: see `Scratchpad.matrix`."""
+
+    packed: bool
+    skew: int
 
 
 class Scratchpad:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tegula.isa.instructions import GRANULE_BYTES
 from tegula_sw.files.outputs import write_json
-from tegula_sw.profile.recording import Recording
+from tegula_sw.profile.recording import Recording, check_recordings
 from tegula_sw.profile.spans import InstructionSpan, State, Track
 from tegula_sw.profile.timeline import timeline
 
@@ -99,8 +99,7 @@ def chrome_trace(recordings: Sequence[Recording]) -> dict[str, object]:
     ValueError
         If there is no recording, or one does not hold a whole program.
     """
-    if not recordings:
-        raise ValueError("there is no recording: no program ran")
+    check_recordings(recordings)
     threads, origin = _Threads(), 0
     events: list[Event] = []
     for number, recording in enumerate(recordings):

@@ -8,7 +8,7 @@ import numpy as np
 
 from tegula_sw.files.extras import require_extra
 from tegula_sw.files.outputs import save_figure
-from tegula_sw.profile.recording import Recording
+from tegula_sw.profile.recording import Recording, check_recordings
 from tegula_sw.profile.spans import Condition, InstructionSpan, StateSpans, Timeline
 from tegula_sw.profile.timeline import timeline
 
@@ -136,8 +136,7 @@ def draw(
     check_picture(path)
     if isinstance(recordings, Recording):
         recordings = [recordings]
-    if not recordings:
-        raise ValueError("there is no recording: no program ran")
+    check_recordings(recordings)
     timelines = [timeline(recording) for recording in recordings]
     origins = np.cumsum([0, *(each.cycles for each in timelines)]).tolist()
     cycles = origins[-1]

@@ -1,5 +1,6 @@
 """What a traced tile showed of its programs, as it was recorded."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -8,7 +9,7 @@ from numpy.typing import NDArray
 from tegula.config import TileConfig
 from tegula.isa.traps import TrapRecord
 
-__all__ = ["Recorder", "Recording"]
+__all__ = ["Recorder", "Recording", "check_recordings"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -39,6 +40,18 @@ class Recording:
     changes: dict[str, NDArray[np.void]]
     label: str = ""
     trap: TrapRecord | None = None
+
+
+def check_recordings(recordings: Sequence[Recording]) -> None:
+    """Check that at least one program was recorded.
+
+    Raises
+    ------
+    ValueError
+        If none was.
+    """
+    if not recordings:
+        raise ValueError("there is no recording: no program ran")
 
 
 @dataclass(kw_only=True)

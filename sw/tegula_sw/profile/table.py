@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tegula.isa.instructions import Engine
-from tegula_sw.profile.recording import Recording
+from tegula_sw.profile.recording import Recording, check_recordings
 from tegula_sw.profile.spans import Condition, State
 from tegula_sw.profile.timeline import timeline
 
@@ -40,8 +40,7 @@ def breakdown(recordings: Sequence[Recording]) -> Breakdown:
     ValueError
         If there is no recording, or one does not hold a whole program.
     """
-    if not recordings:
-        raise ValueError("there is no recording: no program ran")
+    check_recordings(recordings)
     sums: dict[Engine, Counter[State]] = {}
     counts: Counter[Engine] = Counter()
     for recording in recordings:

@@ -80,13 +80,7 @@ class Classifier:
         If the tile is too small; the message says what does not fit.
     """
 
-    def __init__(
-        self,
-        config: TileConfig,
-        settings: TrainingSettings,
-        inputs: int,
-        classes: int,
-    ):
+    def __init__(self, config: TileConfig, settings: TrainingSettings, inputs: int, classes: int):
         if not 2 <= classes <= _MAX_CLASSES:
             raise ValueError(f"classes must be 2 to {_MAX_CLASSES}, not {classes}")
         self.config, self.settings = config, settings
@@ -214,8 +208,8 @@ class Classifier:
         b.load(labels, at.labels)
         samples = temporary(b, stack, "samples", batch, self.inputs, settings.forward_format)
         b.load(samples, at.samples)
-        shape = batch, self.classes
-        onehot = temporary(b, stack, "one-hot labels", *shape, FP32, packed=True, skew=1)
+        packed = b.temporary("one-hot labels", batch, self.classes, FP32, packed=True, skew=1)
+        onehot = stack.enter_context(packed)
         loss.one_hot(b, labels, onehot)
 
         # Decay fills the time in which the vector engine would wait for the hidden layer's first

@@ -8,7 +8,7 @@ from tegula.formats import FloatFormat
 from tegula_sw.kernels import scaling
 from tegula_sw.kernels.builder import KernelBuilder
 from tegula_sw.kernels.matrix import Matrix, Strip
-from tegula_sw.kernels.pointwise import convert, transpose
+from tegula_sw.kernels.pointwise import convert
 from tegula_sw.kernels.scaling import RowScales, Scale, ScaledTensor
 
 __all__ = ["HiddenLayer", "Inverses", "Operand", "Parameter", "Weight", "temporary"]
@@ -70,18 +70,10 @@ class Weight(Parameter):
 
 
 def temporary(
-    b: KernelBuilder,
-    stack: ExitStack,
-    name: str,
-    rows: int,
-    columns: int,
-    fmt: FloatFormat,
-    *,
-    packed: bool = False,
-    skew: int = 0,
+    b: KernelBuilder, stack: ExitStack, name: str, rows: int, columns: int, fmt: FloatFormat
 ) -> Matrix:
     """A matrix for as long as the stack lasts."""
-    return stack.enter_context(b.temporary(name, rows, columns, fmt, packed=packed, skew=skew))
+    return stack.enter_context(b.temporary(name, rows, columns, fmt))
 
 
 class Operand:
@@ -147,7 +139,8 @@ class Operand:
         elif scaled is not None:
             scale = scaled.scale
         if self._transposed is not None:
-            transpose(b, x, self._transposed, scale=scale, saturate=saturate, band=band)
+            y = self._transposed
+            convert(b, x, y, scale=scale, saturate=saturate, band=band, transposed=True)
         if isinstance(scaled, ScaledTensor):
             convert(b, x, self.plain, scale=scale, saturate=saturate, band=band)
 

@@ -1,5 +1,7 @@
 """What a classifier keeps in the scratchpad from step to step, and where."""
 
+from typing import Unpack
+
 import numpy as np
 
 from tegula.config import TileConfig
@@ -10,7 +12,7 @@ from tegula_sw.arrays import float_codes
 from tegula_sw.kernels.matrix import Matrix, Strip
 from tegula_sw.kernels.optimizers import Optimizer
 from tegula_sw.kernels.scaling import ScaledTensor, Scales
-from tegula_sw.kernels.scratchpad import Scratchpad
+from tegula_sw.kernels.scratchpad import Scratchpad, StorageOptions
 from tegula_sw.training.parameters import TrainingSettings
 from tegula_sw.training.parts import Parameter, Weight
 
@@ -115,12 +117,10 @@ class ClassifierState:
         columns: int,
         fmt: FloatFormat,
         value: float | Floats,
-        *,
-        packed: bool = False,
-        skew: int = 0,
+        **more: Unpack[StorageOptions],
     ) -> Matrix:
         """A matrix with this content, or of equal elements, at first."""
-        matrix = self.scratchpad.matrix(name, rows, columns, fmt, packed=packed, skew=skew)
+        matrix = self.scratchpad.matrix(name, rows, columns, fmt, **more)
         content = np.full((rows, columns), value, np.float32)
         self._initial.append((matrix, float_codes(name, content, fmt)))
         return matrix

@@ -5,8 +5,8 @@ from tegula_sw.kernels.builder import KernelBuilder
 from tegula_sw.kernels.linear import bias_grad, check_layers, weight_grad
 from tegula_sw.kernels.matrix import Matrix, Strip
 from tegula_sw.kernels.operands import scaled_by
-from tegula_sw.kernels.optimizers import Optimizer
-from tegula_sw.kernels.pointwise import transpose
+from tegula_sw.kernels.optimizers import Optimizer, Update
+from tegula_sw.kernels.pointwise import convert
 from tegula_sw.training.parts import Parameter, Weight
 from tegula_sw.training.state import ClassifierState
 
@@ -25,7 +25,8 @@ def transpose_weight(b: KernelBuilder, parameter: Weight) -> None:
     """All of a weight transposed, where the array wants it so too."""
     scale = parameter.scaled.scale if parameter.scaled else None
     if parameter.operand_t is not None:
-        transpose(b, parameter.value, parameter.operand_t, scale=scale, saturate=True)
+        y = parameter.operand_t
+        convert(b, parameter.value, y, scale=scale, saturate=True, transposed=True)
 
 
 class Updates:
@@ -65,13 +66,13 @@ class Updates:
         def apply() -> None:
             for bands, part in waiting:
                 weight = value.span(bands)
-                self._optimizer.apply(
-                    b,
-                    weight if part is None else weight.slice(*part),
-                    parameter.slot_strips(bands, part),
-                    self._state.scalars,
-                    self._rounding,
+                update = Update(
+                    weight=weight if part is None else weight.slice(*part),
+                    slots=parameter.slot_strips(bands, part),
+                    scalars=self._state.scalars,
+                    rounding=self._rounding,
                 )
+                self._optimizer.apply(b, update)
             for bands, part in waiting:
                 if part is None or part[1] == value.columns:
                     copy_weight(b, parameter, bands)
@@ -96,7 +97,10 @@ class Updates:
             if columns[1] == parameter.value.columns:
                 self._check_slots(parameter)
             value = parameter.value.strip().slice(*columns)
-            self._optimizer.apply(b, value, slots, self._state.scalars, "nearest")
+            update = Update(
+                weight=value, slots=slots, scalars=self._state.scalars, rounding="nearest"
+            )
+            self._optimizer.apply(b, update)
 
     def finish(self) -> None:
         """What only the next step needs, and whether all is finite, for the report."""

@@ -10,7 +10,7 @@ import pytest
 from tegula.formats import BF16, E4M3FN, E5M2, FP32
 from tegula_sw.kernels import optimizers
 from tegula_sw.kernels.linear import bias_grad, input_grad, linear, weight_grad
-from tegula_sw.kernels.pointwise import gelu, gelu_grad, relu, relu_grad, transpose
+from tegula_sw.kernels.pointwise import convert, gelu, gelu_grad, relu, relu_grad
 from verif.support.kernel_bench import (
     TINY,
     KernelBench,
@@ -78,7 +78,7 @@ def test_gradients_of_linear(fmt):
     b = bench.builder
     dy_matrix = bench.bring(dy, fmt)
     dy_t = bench.matrix(OUTPUTS, BATCH, fmt)
-    transpose(b, dy_matrix, dy_t)
+    convert(b, dy_matrix, dy_t, transposed=True)
     dx = bench.matrix(BATCH, INPUTS, FP32)
     input_grad(b, dy_t, bench.bring(np.ascontiguousarray(w.T), forward), dx)
     dw, db = bench.matrix(INPUTS, OUTPUTS, FP32), bench.matrix(TINY.n, OUTPUTS, FP32)
@@ -293,7 +293,10 @@ def test_bf16_weights_round_stochastically_without_bias():
         for _ in range(steps):
             optimizer.decay(bench.builder, slots)
             optimizer.accumulate(bench.builder, slots, grad, ())
-            optimizer.apply(bench.builder, weight.strip(), slots, {}, rounding)
+            update = optimizers.Update(
+                weight=weight.strip(), slots=slots, scalars={}, rounding=rounding
+            )
+            optimizer.apply(bench.builder, update)
         bench.fetch(weight)
         results[rounding] = values(bench.run()[0], BF16)
     assert (results["nearest"] == 1).all()
