@@ -41,7 +41,7 @@ EXPERIMENTS = {
 """Name -> settings; the defaults are H = 64, B = 32, 20 epochs, SGD 0.9, lr 0.1."""
 
 _ROUNDING = tuple(EXPERIMENTS)[2:]
-"""Those that the picture shows."""
+"""Experiments that the picture shows."""
 
 
 _TEXT = """\
@@ -74,17 +74,17 @@ class Run:
 
     @property
     def settings(self) -> TrainingSettings:
-        """What is trained."""
+        """Settings of the run."""
         return replace(EXPERIMENTS[self.name], seed=self.seed)
 
     @property
     def folder(self) -> Path:
-        """Where its record is."""
+        """Folder of its record."""
         words = "".join(c if c.isalnum() else "-" for c in self.name)
         return RUNS / f"{words}-{self.seed}"
 
     def accuracies(self) -> list[float]:
-        """Of each epoch, if it has run to its end, else none."""
+        """Accuracy after each epoch; empty if the run has not ended."""
         path = self.folder / "log.json"
         if not path.exists():
             return []
@@ -102,7 +102,7 @@ def execute(run: Run) -> Run:
 
 
 def draw(path: Path, device: str) -> None:
-    """Accuracy by epoch of the three ways to keep weights: mean, and range of the seeds."""
+    """Accuracy by epoch of three kinds of weights: mean, and range of the seeds."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 

@@ -136,7 +136,7 @@ def ulps(error: float) -> str:
 
 
 def regions(name: str) -> list[Region]:
-    """Where the errors of a function are of one kind."""
+    """Regions in which the errors of a function are of one kind."""
     if name == "ln":
         return [
             Region("abs(f) >= 0.5", lambda _, f: ~(np.abs(f) < 0.5)),

@@ -1,4 +1,4 @@
-"""Where the cycles of a training step go: figures, table and picture for docs/training.md.
+"""Cycles of a training step: figures, table and picture for docs/training.md.
 
 Steps of several configurations are counted on the RTL device (H = 64, B = 32, digits); the one in
 bf16 is also recorded.
@@ -78,7 +78,7 @@ def run_steps(name: str, settings: TrainingSettings, recorder: Recorder | None) 
 
 
 def engine_table(found: Breakdown, step: Measured) -> str:
-    """What the tensor engine did in the step, longest first, and how busy the others were."""
+    """States of the tensor engine in the step, longest first, and busy cycles of the others."""
     lines = ["| tensor engine | cycles | share |", "|---|---|---|"]
     ideal = step.macs // PRESET.peak_macs_per_cycle
 

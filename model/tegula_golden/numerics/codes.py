@@ -34,7 +34,7 @@ _FP32_INFINITY = 0x7F80_0000
 
 
 class OperandTable(NamedTuple):
-    """What each code of a format is to the array; read-only arrays indexed by code.
+    """Operands by code of a format, as the array multiplies them; read-only arrays.
 
     Attributes
     ----------

@@ -94,12 +94,12 @@ def _check(*operands: Patterns) -> None:
 
 
 def _is_nan(a: Patterns) -> Mask:
-    """Which patterns are NaNs."""
+    """Mask of the NaNs."""
     return (a & ABS_MASK) > _INFINITY
 
 
 def _is_zero(a: Patterns) -> Mask:
-    """Which patterns are zeros, of either sign."""
+    """Mask of the zeros, of either sign."""
     zero: Mask = (a & ABS_MASK) == 0
     return zero
 
@@ -230,7 +230,7 @@ def operate(op: Operation, a: Patterns, b: Patterns) -> Patterns:
 
 
 def keeps(op: Operation, a: Patterns) -> Mask:
-    """Where the destination keeps what it holds: `MERGE` with an `a` of zero. bool, shaped as `a`.
+    """Mask of results that are not written: `MERGE` with an `a` of zero. bool, shaped as `a`.
 
     Raises
     ------
@@ -242,7 +242,7 @@ def keeps(op: Operation, a: Patterns) -> Mask:
 
 
 def initial_partials(lanes: int, kind: Reduction) -> Patterns:
-    """What a reduction that continues none starts from, uint32 of shape (lanes, 8).
+    """Identities, from which a new reduction starts: uint32 of shape (lanes, 8).
 
     Raises
     ------

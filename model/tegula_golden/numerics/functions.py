@@ -50,11 +50,11 @@ _ENTRY_FIELDS = (
 """Name, lowest bit and width of the two's complement fields of an entry's 128 bits."""
 
 _DESCRIPTOR_FIELDS = (("first", 0, 10), ("k", 10, 4), ("gain", 14, 3), ("constant", 17, 1))
-"""The same of the unsigned fields of a descriptor's 32 bits."""
+"""Name, lowest bit and width of the unsigned fields of a descriptor's 32 bits."""
 
 
 class Gain(IntEnum):
-    """What a descriptor adds to the exponent of its entries; the codes 5 to 7 add nothing."""
+    """Term that a descriptor adds to the exponent of its entries; the codes 5 to 7 add nothing."""
 
     NONE = 0
     N = 1
@@ -69,7 +69,7 @@ _GAIN_SHIFT = np.array([0, 0, 0, 1, 1, 0, 0, 0])
 
 @dataclass(frozen=True, kw_only=True)
 class Function:
-    """How an argument finds its descriptor.
+    """Mapping of arguments to the descriptors of a function.
 
     Attributes
     ----------
@@ -187,7 +187,7 @@ class Table:
 
     @cached_property
     def _segment_shift(self) -> Integers:
-        """What a fraction is shifted by to become the offset of an entry; 0 for a constant."""
+        """Right shift of a fraction that gives the offset of an entry: always 0 for a constant."""
         return np.where(self.constant == 1, 32, 32 - self.k)
 
     @cached_property

@@ -71,7 +71,7 @@ def activation_apply(state: TileState, fields: dict[str, int]) -> None:
 
 
 def _sum_checks(step: Integers, address: int, config: TileConfig) -> list[Check]:
-    """Where the sum goes is checked with the last element."""
+    """Checks of the address of the sum, which are made with the last element."""
     last = step == len(step) - 1
     checks = operand_checks(np.full(len(step), address), FP32.code, config)
     return [Check(check.cause, check.bad & last, check.addresses) for check in checks]

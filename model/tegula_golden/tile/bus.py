@@ -13,7 +13,7 @@ __all__ = ["Burst", "Bus", "FailedWrite"]
 
 @dataclass(frozen=True)
 class Burst:
-    """What a burst of a store writes: the address of its first byte, and its bytes."""
+    """A burst of a store: address of its first byte, and its bytes."""
 
     address: int
     data: bytes
@@ -21,7 +21,7 @@ class Burst:
 
 @dataclass(frozen=True)
 class FailedWrite:
-    """Where a store was when memory answered a burst with an error: run, address of the burst."""
+    """Position of a store whose burst memory answered with an error: run, address of the burst."""
 
     fields: dict[str, int]
     run: int
@@ -49,7 +49,7 @@ class Bus:
     read_beats, write_beats
         Beats that crossed the bus.
     failed_write
-        Where a store stood whose write failed; see `unsettled_bursts`.
+        Position of a store whose write failed; see `unsettled_bursts`.
     """
 
     def __init__(
@@ -79,11 +79,11 @@ class Bus:
         return int((last - addresses // self.beat_bytes + 1).sum())
 
     def in_window(self, address: int, size: int) -> bool:
-        """Whether `size` bytes from `address` on are inside the window."""
+        """True if `size` bytes from `address` on are inside the window."""
         return self.first <= address and address + size - 1 <= self.last
 
     def may_fail(self, addresses: Integers, size: int) -> Mask:
-        """Whether memory does not answer runs of `size` bytes with OKAY throughout."""
+        """Mask of runs of `size` bytes that memory does not answer with OKAY throughout."""
         fails = (addresses < self.base) | (addresses + size > self.end)
         for first, last, _ in self.errors:
             first_beat = addresses // self.beat_bytes

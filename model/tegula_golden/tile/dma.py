@@ -1,8 +1,8 @@
 """DMA instructions: runs of memory to and from the scratchpad of a tile.
 
 Whole descriptors are moved with index arrays, those that accumulate run by run: runs may meet at
-their destination. Runs are checked in order, and each is moved before the next is checked, as far
-as anybody can tell. What a bus error leaves behind is in docs/traps.md.
+their destination. Runs are checked in order; the effect is that of moving each before the next is
+checked. The state after a bus error is specified in docs/traps.md.
 """
 
 from collections.abc import Iterable, Iterator
@@ -33,7 +33,7 @@ _CHUNK_ELEMENTS = 1 << 20
 
 @dataclass(frozen=True)
 class _Runs:
-    """Consecutive runs of a descriptor: where each begins, by address in memory and scratchpad."""
+    """Consecutive runs of a descriptor: addresses of their first elements."""
 
     memory: Integers
     sbuf: Integers
@@ -44,7 +44,7 @@ class _Runs:
 
 
 class _Transfer:
-    """A descriptor on its way."""
+    """Execution of a descriptor."""
 
     def __init__(self, state: TileState, bus: Bus, fields: dict[str, int], *, store: bool):
         self.state, self.bus, self.fields, self.store = state, bus, fields, store
@@ -92,7 +92,7 @@ class _Transfer:
                 raise EngineTrap(failure[1], address)
 
     def _store_bytes(self, run: _Runs, elements: int) -> bytes:
-        """What the first `elements` elements of a run of a store write."""
+        """Bytes that the first `elements` elements of a run of a store write."""
         words: Words = self.state.sbuf.reshape(-1)[self._sbuf_words(run, elements)[0]]
         if self.element_bytes == 1:
             return words.astype(np.uint8).tobytes()
@@ -252,7 +252,7 @@ class _Transfer:
         return cast(sums, BF16)
 
     def _sbuf_words(self, runs: _Runs, elements: int) -> Integers:
-        """Places of the elements in the flattened scratchpad, runs x elements."""
+        """Indices of the elements in the flattened scratchpad, runs x elements."""
         config = self.state.config
         element = np.arange(elements)
         if self.by_partition:

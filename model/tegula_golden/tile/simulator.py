@@ -293,7 +293,7 @@ class GoldenTile(Runner[TileRun]):
                 raise self._deadlock() if fault is None else fault
 
     def _take_wait(self, fields: dict[str, int]) -> bool:
-        """Whether the instruction may begin; if it consumes, it does so here."""
+        """True if the instruction may begin; the semaphore is then consumed if it says so."""
         if not fields["wait"]:
             return True
         if self.semaphores[fields["wait_sem"]] < fields["wait_value"]:
@@ -315,7 +315,7 @@ class GoldenTile(Runner[TileRun]):
             self._signal(engine, decoded.fields["signal_sem"], decoded.fields["signal_value"])
 
     def _signal(self, engine: Engine, semaphore: int, value: int) -> None:
-        """Add to a semaphore. It does not know which instruction asks, so an overflow has pc 0."""
+        """Add to a semaphore. An overflow has pc 0: the semaphore does not know the instruction."""
         if self.semaphores[semaphore] + value >= 1 << self.config.semaphore_width:
             raise _stop(Trap.SEMAPHORE_OVERFLOW, engine, 0, semaphore)
         self.semaphores[semaphore] += value

@@ -1,4 +1,4 @@
-"""What a tile holds between instructions, and how an engine says that it cannot go on."""
+"""State of a tile between instructions, and the traps of its engines."""
 
 from dataclasses import dataclass
 
@@ -44,7 +44,7 @@ def sbuf_check(addresses: Integers, config: TileConfig) -> Check:
 
 
 def first_fault(checks: list[Check]) -> tuple[int, EngineTrap | None]:
-    """How many steps pass all checks, and the trap of the next one.
+    """Number of steps that pass all checks, and the trap of the next one.
 
     Checks of a step are made in the order of the list; steps in the order of their index.
     """

@@ -38,7 +38,7 @@ _STATE_WORDS = 8
 
 
 def is_wide(code: int) -> bool:
-    """Whether a format has two words an element."""
+    """True for formats of two words an element."""
     return code in (FP32.code, RAW32)
 
 
@@ -76,7 +76,7 @@ def operand_checks(addresses: Integers, code: int, config: TileConfig) -> list[C
 
 
 class _Compute:
-    """One vector.compute on its way."""
+    """Execution of one vector.compute."""
 
     def __init__(self, state: TileState, fields: dict[str, int]):
         self.state, self.fields, self.config = state, fields, state.config

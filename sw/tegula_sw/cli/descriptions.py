@@ -1,4 +1,4 @@
-"""The commands of `tegula`: what `--help` says of each."""
+"""Descriptions of the commands of `tegula` for `--help`."""
 
 import argparse
 from typing import NoReturn, TypeAlias

@@ -1,4 +1,4 @@
-"""How a command ends: with a code, and with one line on standard error if it fails."""
+"""Exit codes of commands, and one line on standard error for each failure."""
 
 import os
 import sys
@@ -19,7 +19,7 @@ INTERRUPTED = 130
 """128 + SIGINT, as shells report it."""
 
 READER_GONE = 141
-"""128 + SIGPIPE: nobody reads standard output any more. That is said by this code alone."""
+"""128 + SIGPIPE: standard output has no reader any more. There is no message."""
 
 _LONGEST = 2000
 """Characters of a line; what is longer loses its middle."""
@@ -40,7 +40,7 @@ def _flush() -> None:
 
 
 def exit_code(label: str, action: Callable[[], int | None]) -> int:
-    """Do `action` and say how the process should end.
+    """Exit code of a process that does `action`.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What `tegula info` says of a configuration: sizes, widths, latencies, rates, guarantees."""
+"""Description of a configuration: sizes, widths, latencies, rates, guarantees."""
 
 from dataclasses import fields
 
@@ -91,11 +91,11 @@ def _latencies(config: TileConfig) -> dict[str, int]:
 
 
 def _rates(config: TileConfig) -> dict[str, int]:
-    """Cycles from one to the next, where nobody else takes the scratchpad's banks.
+    """Cycles from one to the next, without conflicts in the scratchpad's banks.
 
     A vector element is one of each partition; it takes longer where its operations need a unit
     twice, or the adder three times (`plan_route`). A column of the activation engine passes its
-    lanes, and is asked for when the one before has arrived; one of fp32 has two rows.
+    lanes, and is requested when the one before has arrived; one of fp32 has two rows.
     """
     from tegula.activation.layouts import beats
     from tegula.dma.accumulate import chunk_steps

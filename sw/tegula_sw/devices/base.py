@@ -19,7 +19,7 @@ __all__ = [
 
 
 class TileTrapError(RuntimeError):
-    """A program that was meant to end well trapped."""
+    """A trap of a program that has to reach its `halt`."""
 
     def __init__(self, record: TrapRecord):
         super().__init__(f"the tile trapped: {record}")
@@ -58,7 +58,7 @@ class Device(Runner[RunResult]):
 
 
 def device_name(device: Device) -> str:
-    """What reports call it: "golden" or "rtl"."""
+    """Name of a device in reports: "golden" or "rtl"."""
     return type(device).__name__.removesuffix("Device").lower()
 
 
@@ -71,7 +71,7 @@ def total_cycles(cycles: Sequence[int | None]) -> int | None:
 def run_well(
     device: Device, memory: Bytes, program: int, program_bytes: int, *, base: int = 0
 ) -> RunResult:
-    """Run a program that is meant to end well; parameters are those of `Device.run`.
+    """Run a program that has to reach its `halt`; parameters are those of `Device.run`.
 
     Raises
     ------

@@ -126,7 +126,7 @@ class _Kernel:
             yield from move(Engine.STORE, self._addresses.result, FP32.width, x)
 
     def _compute(self, block: Block, x: int, y: int) -> Op:
-        """The vector engine's instruction; patterns leave it as section 5.2 makes them."""
+        """The vector engine's instruction; results are patterns as section 5.2 defines them."""
         if self._addresses.y is not None:
             op, operand = BINARY[self._name], {"s0_kind": Operand.Y, "y_addr": y, "y_stride": 2}
         else:
@@ -231,7 +231,7 @@ def evaluate_golden(
     *,
     progress: Callable[[int, int], None] | None = None,
 ) -> Patterns:
-    """What `evaluate_on_device` gives on every device, from the golden arithmetic without a tile.
+    """Results of `evaluate_on_device`, from the golden arithmetic without a tile.
 
     Parameters and errors are those of `evaluate_on_device`.
     """

@@ -1,4 +1,4 @@
-"""Transpose a matrix of codes from memory to memory, by the layouts of load and store alone.
+"""Transpose a matrix of codes from memory to memory, by the layouts of load and store.
 
 A block is loaded in layout `partition`: column c of it lies along addresses in partition c mod N,
 in the order of the rows. That is a row of the transpose, and layout `free` stores it. Both move

@@ -1,1 +1,1 @@
-"""What commands read and write."""
+"""Inputs and outputs of commands."""

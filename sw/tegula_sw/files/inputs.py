@@ -8,7 +8,7 @@ from typing import BinaryIO
 __all__ = ["MAX_BYTES", "opened", "read_bytes", "read_text"]
 
 MAX_BYTES = 1 << 30
-"""Of a file that is read whole: far more than any program or state of a run has."""
+"""Largest file that is read whole: far more than any program or state of a run has."""
 
 
 @contextmanager

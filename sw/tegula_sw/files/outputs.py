@@ -1,4 +1,4 @@
-"""What commands write: each output whole or not at all, and one that fails keeps no other back.
+"""Outputs of commands: each is written whole or not at all, whatever becomes of the others.
 
 `-` as a path is standard output. JSON has neither NaN nor infinities (RFC 8259, section 6): they
 are the strings "NaN", "Infinity" and "-Infinity", as in the JSON form of protocol buffers, and
@@ -52,7 +52,7 @@ def explained(error: Exception) -> str:
 
 
 def check_outputs(*outputs: tuple[str, str | None]) -> None:
-    """Find out before the work whether the outputs can be written, and are different files.
+    """Check before the work that the outputs can be written, and are different files.
 
     An output may be an input: it is written when all has been read.
 
@@ -99,7 +99,7 @@ def _check_file(path: str) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder where there is none, and find out whether files can be made in it.
+    """Make a folder where there is none, and check that files can be made in it.
 
     Raises
     ------
@@ -136,7 +136,7 @@ def standard_output() -> Iterator[TextIO]:
 
 
 def reader_gone(error: BaseException) -> bool:
-    """Whether an error says that nobody reads standard output any more, as behind `| head`."""
+    """True for the error of a standard output without a reader, as behind `| head`."""
     return isinstance(error, BrokenPipeError) and error.filename == STDOUT_NAME
 
 
@@ -158,7 +158,7 @@ def open_output(path: Path | str) -> Iterator[BinaryIO]:
 
 
 def print_text(text: str) -> None:
-    """Write text to standard output, and see that it got there; see `standard_output`."""
+    """Write text to standard output and flush it; see `standard_output`."""
     with standard_output() as output:
         output.write(text)
 

@@ -1,8 +1,8 @@
 """Functions for the activation engine: fitted tables of piecewise cubics (contract section 5.5).
 
-`function` gives one function of the library, free of any place; `pack` puts several into one
+`function` gives one function of the library, at no fixed address; `pack` puts several into one
 table, as the golden model takes it, and `records` gives the same as the bytes that a program loads.
-What they are worth is in docs/functions.md.
+Their errors are in docs/functions.md.
 """
 
 from collections.abc import Sequence
@@ -42,7 +42,7 @@ def pack(
 
 
 def records(names: Sequence[str]) -> tuple[bytes, bytes]:
-    """What `pack` puts into a table, as it is in memory and without the unused rest.
+    """Records of the table of `pack` as they lie in memory, without the unused rest.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""The functions themselves: how each is cut into pieces, and how well each piece is fitted.
+"""The functions of the library: their pieces, and the tolerance of each.
 
 Reduction `float` sees an argument as ``(1 + f) * 2**n``, reduction `exp` sees it times log2(e) as
 ``n + f``. Functions that go like a power of 2**n have a gain, so that their relative error does not
@@ -265,7 +265,7 @@ NAMES = tuple(_MAKERS)
 
 @cache
 def function(name: str) -> FunctionSpec:
-    """The function of this name, fitted when it is first asked for (half a second at most).
+    """The function of this name, fitted at its first use (half a second at most).
 
     Raises
     ------

@@ -17,7 +17,7 @@ DESCRIPTORS = 512
 
 @dataclass(frozen=True)
 class Piece:
-    """What one descriptor describes.
+    """The entries and the gain of one descriptor.
 
     Attributes
     ----------
@@ -58,7 +58,7 @@ class Piece:
 
 @dataclass(frozen=True, kw_only=True)
 class FunctionSpec:
-    """A function of the library, free of any place in a table.
+    """A function of the library, at no fixed address in a table.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""Where everything of a GEMM program is: chunks in the ring, tiles in PSUM, results, semaphores."""
+"""Addresses of a GEMM program: chunks in the ring, tiles in PSUM, results; and its semaphores."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -127,11 +127,11 @@ class GemmMap:
         ]
 
     def has_own_part(self, chunk: ChunkWork, tile: Span) -> bool:
-        """Whether an operand tile of the first chunk comes with a token of its own."""
+        """True for an operand tile of the first chunk with a token of its own."""
         return chunk.number == 0 and any((tile,) in part for part in self.first_parts[1:])
 
     def slot_is_reused(self, chunk: ChunkWork) -> bool:
-        """Whether a later chunk waits for this one's ring slot."""
+        """True if a later chunk waits for this one's ring slot."""
         return chunk.number + self.plan.ring_slots < self._chunk_count
 
     def a_address(self, chunk: ChunkWork, step: int, row: int) -> int:
@@ -171,7 +171,7 @@ class GemmMap:
         return [Span(moving.start, middle), Span(middle, moving.stop)]
 
     def pieces(self) -> Iterator[Piece]:
-        """What is drained, in the order in which it finishes."""
+        """Pieces in the order in which they finish, which is that of their draining."""
         tile = 0
         for block in self.plan.blocks:
             for stationary in block.stationary:

@@ -336,7 +336,7 @@ def build_gemm(
     program
         Its bytes.
     plan
-        What it does where.
+        Its blocks and addresses.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""How a GEMM is cut for a tile: orientation, output blocks, chunks of K, and the scratchpad's map.
+"""Partition of a GEMM for a tile: orientation, output blocks, chunks of K, scratchpad addresses.
 
 C (M x N) is computed in output blocks, each as large as half of PSUM, so that one half drains while
 the other fills. A block is `stationary tiles x moving tiles`; a tile is at most n by a PSUM bank,
@@ -72,12 +72,12 @@ class Block:
 
     @property
     def stationary_span(self) -> Span:
-        """All of the stationary side."""
+        """Span of the stationary side."""
         return Span(self.stationary[0].start, self.stationary[-1].stop)
 
     @property
     def moving_span(self) -> Span:
-        """All of the moving side."""
+        """Span of the moving side."""
         return Span(self.moving[0].start, self.moving[-1].stop)
 
 
@@ -167,7 +167,7 @@ class GemmPlan:
 
     @cached_property
     def b_offset(self) -> int:
-        """Where B begins in a chunk, words."""
+        """Offset of B in a chunk, words."""
         return _align(self.chunk_steps * self.a_stride, self.config.bus_words)
 
     @property
@@ -295,7 +295,7 @@ def plan_gemm(config: TileConfig, shape: GemmShape, *, swapped: bool | None = No
     Raises
     ------
     ValueError
-        If the swapped orientation is asked for with an fp32 result (layout `partition` moves single
+        If the swapped orientation is requested with an fp32 result (layout `partition` moves single
         words), or the scratchpad is too small.
     """
     if swapped and shape.fmt_out == FP32:

@@ -24,7 +24,7 @@ __all__ = ["GemmReport", "gemm", "split_jobs"]
 
 @dataclass(frozen=True, kw_only=True)
 class GemmReport:
-    """What a GEMM cost.
+    """Cycles and beats of a GEMM.
 
     Attributes
     ----------
@@ -145,7 +145,7 @@ def gemm(
     codes
         Codes of C, shape (M, N): uint8, uint16, or uint32 for fp32.
     report
-        What it cost.
+        Its cycles and beats.
 
     Raises
     ------

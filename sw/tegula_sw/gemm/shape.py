@@ -1,4 +1,4 @@
-"""What a GEMM computes, and how its operands lie in memory."""
+"""Shape and formats of a GEMM, and the layout of its operands in memory."""
 
 from dataclasses import dataclass
 
@@ -51,7 +51,7 @@ class GemmShape:
         transpose_a: bool = False,
         transpose_b: bool = False,
     ) -> "GemmShape":
-        """All of an m x n matrix C of sums of k products.
+        """The job for an m x n matrix C of sums of k products.
 
         Raises
         ------
@@ -76,20 +76,20 @@ class GemmShape:
 
     @property
     def layout_a(self) -> Layout:
-        """How A is loaded: a line of memory lies across the partitions, or along one."""
+        """Layout of A's loads: a line of memory lies across the partitions, or along one."""
         return Layout.FREE if self.transpose_a else Layout.PARTITION
 
     @property
     def layout_b(self) -> Layout:
-        """How B is loaded."""
+        """Layout of B's loads."""
         return Layout.PARTITION if self.transpose_b else Layout.FREE
 
     @property
     def line_bytes_a(self) -> int:
-        """From a line of A in memory to the next."""
+        """Bytes from a line of A in memory to the next."""
         return (self.height if self.transpose_a else self.k) * self.fmt_a.width // 8
 
     @property
     def line_bytes_b(self) -> int:
-        """From a line of B in memory to the next."""
+        """Bytes from a line of B in memory to the next."""
         return (self.k if self.transpose_b else self.pitch) * self.fmt_b.width // 8

@@ -2,7 +2,7 @@
 
 A kernel calls the methods of a `KernelBuilder` one after the other, as if each were complete before
 the next begins. The builder hands out scratchpad and PSUM (`space`), so that buffers of a loop
-rotate, and leaves it to `order` to find out what really depends on what; engines then run as far
+rotate; `order` derives the dependences between instructions; engines then run as far
 ahead of each other as data and buffers allow. The program is the same for both devices.
 """
 
@@ -62,7 +62,7 @@ class KernelBuilder:
     config
         The tile.
     scratchpad
-        Whose space is used; default: an empty one. Matrices that several programs share are
+        The space that is used; default: an empty one. Matrices that several programs share are
         allocated there before.
     table
         The functions that the activation engine's table holds when the program runs
@@ -125,13 +125,13 @@ class KernelBuilder:
             where they are so narrow that the array works on several by turns.
         from_last
             Whether the rows of the operands are taken from the last band to the first: the sums
-            begin when all of `moving` is complete, and are not in the way of those who make it.
+            begin when all of `moving` is complete, and do not delay the instructions that make it.
 
         Yields
         ------
         bands, sums
             Numbers of the bands, and their words of PSUM, (rows, bands * F), which are free again
-            when the next ones are asked for.
+            when the next ones are requested.
         """
         if stationary.rows != moving.rows:
             raise ValueError(

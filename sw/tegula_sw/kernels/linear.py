@@ -1,6 +1,6 @@
 """The fully connected layer ``y = x @ w + b`` and its gradients, without a pass for transposes.
 
-The array multiplies ``stationary.T @ moving``, so each product wants its left operand transposed in
+The array multiplies ``stationary.T @ moving``, so each product needs its left operand transposed in
 the scratchpad. Where a matrix is needed both ways it is *written* both ways when it arises: from
 memory by the layout of the transfer, from PSUM by the vector engine's transposed writes.
 
@@ -117,8 +117,8 @@ def weight_grad(
     ------
     bands, columns, sums, steps
         Which bands and columns of dw; its words of PSUM, a band behind the other, and the steps
-        (none or one) that scale them. They are gone when the next part is asked for. Several bands
-        come together only if the columns are all.
+        (none or one) that scale them. They are free again when the next part is requested. Bands
+        come several at a time only if the columns are all.
     """
     for start, stop in _columns(b, dy.columns):
         sums_of_bands = b.product(x, dy, (start, stop), together=_TOGETHER)

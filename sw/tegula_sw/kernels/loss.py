@@ -20,20 +20,20 @@ __all__ = [
 ]
 
 FUNCTIONS = ("exp", "ln", "recip")
-"""What the table must have."""
+"""Functions that the table must have."""
 
 _INDEX_BASE = 0x4B00_0000
 """The fp32 pattern of 2**23, which an index of the vector engine is added to."""
 
 
 def label_pattern(label: int) -> int:
-    """How a class number is staged: the fp32 pattern of ``2**23 + label``."""
+    """Pattern of a class number in memory: that of ``2**23 + label`` in fp32."""
     return _INDEX_BASE + label
 
 
 @dataclass(frozen=True)
 class Softmax:
-    """What the loss needs of a batch's softmax: see `softmax_gradient`.
+    """Intermediate results of a batch's softmax for the loss: see `softmax_gradient`.
 
     Attributes
     ----------

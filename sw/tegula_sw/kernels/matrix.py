@@ -1,4 +1,4 @@
-"""Where matrices lie in the scratchpad, and the strips of them that instructions take."""
+"""Matrices in the scratchpad, and the strips of them that instructions take."""
 
 from dataclasses import dataclass, replace
 from typing import final
@@ -113,7 +113,7 @@ class Matrix:
 
     @property
     def is_packed(self) -> bool:
-        """Whether bands are one behind the other."""
+        """True if bands are contiguous."""
         return self.pitch == self.columns * self.words
 
     def band_rows(self, band: int) -> int:

@@ -1,4 +1,4 @@
-"""What vector instructions take: sources, steps, strips, values of each partition."""
+"""Operands of vector instructions: sources, steps, strips, values of each partition."""
 
 from dataclasses import dataclass
 
@@ -132,7 +132,7 @@ def vector_fields(
 def check_operands(
     rows: int, columns: int, x: Strip | Index | Random, steps: tuple[Step, ...]
 ) -> None:
-    """Strips must be as large as the instruction, and only x may be in PSUM."""
+    """Check that strips are as large as the instruction, and only x is in PSUM."""
     if isinstance(x, Strip):
         check_shape(x, rows, columns)
     for step in steps:
@@ -142,7 +142,7 @@ def check_operands(
 
 
 def check_shape(operand: Strip, rows: int, columns: int) -> None:
-    """Rows that are not computed may be there."""
+    """Check the shape of an operand, which may have more rows than are computed."""
     if operand.columns != columns:
         raise ValueError(f"{columns} columns are computed, but an operand has {operand.columns}")
     if operand.rows < rows:
@@ -150,7 +150,7 @@ def check_shape(operand: Strip, rows: int, columns: int) -> None:
 
 
 def check_scratchpad(strip: Strip) -> None:
-    """A strip that must not be in PSUM."""
+    """Check that a strip is not in PSUM."""
     if strip.storage is not Storage.SCRATCHPAD:
         raise ValueError("only the vector engine's x may be in PSUM")
 

@@ -36,7 +36,7 @@ class Update:
 
 
 class Optimizer:
-    """What `training` asks of an optimizer.
+    """Interface of an optimizer.
 
     Attributes
     ----------
@@ -47,7 +47,7 @@ class Optimizer:
     hidden_overflow
         Slots that may overflow while the weights stay finite: to be checked by themselves.
     functions
-        What the activation engine's table must have.
+        Functions that the activation engine's table must have.
     """
 
     slots: tuple[str, ...]
@@ -56,15 +56,15 @@ class Optimizer:
     functions: tuple[str, ...] = ()
 
     def begin(self, b: KernelBuilder, scalars: dict[str, Strip]) -> None:
-        """Once a step, first."""
+        """Instructions that are executed once a step, before all others."""
 
     def decay(self, b: KernelBuilder, slots: dict[str, Strip]) -> None:
-        """Of a strip: what can be done before its gradient is there."""
+        """Part of the update of a strip that does not need its gradient."""
 
     def accumulate(
         self, b: KernelBuilder, slots: dict[str, Strip], grad: Strip, scaled: tuple[Step, ...]
     ) -> None:
-        """Of a strip, after `decay`: the gradient into the slots.
+        """Update of the slots of a strip by its gradient, after `decay`.
 
         Parameters
         ----------
@@ -76,7 +76,7 @@ class Optimizer:
         raise NotImplementedError
 
     def apply(self, b: KernelBuilder, update: Update) -> None:
-        """Of a strip, after `accumulate`: the slots to the weight."""
+        """Update of the weight of a strip from its slots, after `accumulate`."""
         raise NotImplementedError
 
 

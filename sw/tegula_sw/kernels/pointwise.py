@@ -13,7 +13,7 @@ from tegula_sw.kernels.operands import Step, scaled_by
 __all__ = ["GELU_FUNCTIONS", "convert", "gelu", "gelu_grad", "relu", "relu_grad"]
 
 GELU_FUNCTIONS = ("gelu", "gelu_grad")
-"""What the table must have for `gelu` and `gelu_grad`."""
+"""Functions that the table must have for `gelu` and `gelu_grad`."""
 
 
 def relu(b: KernelBuilder, x: Matrix, y: Matrix, band: int | None = None) -> None:

@@ -40,7 +40,7 @@ Scale = TypeVar("Scale", Strip, Matrix)
 """A tensor's scale: a value of each partition (n, 1), or of each row (rows, 1)."""
 
 FUNCTIONS = ("pow2_recip",)
-"""What the table must have."""
+"""Functions that the table must have."""
 
 LIMIT_EXPONENT = 60
 """Scales stay between 2 to the power of minus this and of this."""

@@ -54,7 +54,7 @@ class Scratchpad:
         ----------
         packed
             Whether bands are one behind the other, so that an instruction can take several. Else
-            each begins a line, as transfers and transposed writes want it.
+            each begins a line, as transfers and transposed writes require.
         skew
             fp32 elements by which it begins behind a line. Two operands of a vector
             instruction are read at full rate if their skews differ: they are in other banks then.

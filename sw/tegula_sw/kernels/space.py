@@ -1,4 +1,4 @@
-"""Who has which words: the scratchpad and PSUM, handed out in pieces."""
+"""Allocation of words of the scratchpad and of PSUM."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -49,12 +49,12 @@ class Space:
 
     @property
     def free(self) -> int:
-        """Words that nobody has."""
+        """Words that are not allocated."""
         return sum(hole.stop - hole.start for hole in self._holes)
 
     @property
     def end(self) -> int:
-        """The word behind the last one that somebody has."""
+        """The word behind the last one that is allocated."""
         return max((start + size for start, size in self._taken.items()), default=0)
 
     def take(self, name: str, size: int) -> int:
@@ -77,7 +77,7 @@ class Space:
         return start
 
     def _runs(self, size: int) -> Iterator[list[_Hole]]:
-        """From each hole on, as many neighbours as it takes to have `size` words, or as it has."""
+        """From each hole on, the fewest neighbours with `size` words, or all that there are."""
         for first in range(len(self._holes)):
             run = self._holes[first : first + 1]
             for hole in self._holes[first + 1 :]:

@@ -62,7 +62,7 @@ def _state(thread: int, state: State, start: int, end: int) -> Event:
 
 
 class _Threads:
-    """Numbers of the threads, in the order in which they are first asked for."""
+    """Numbers of the threads, in the order of their first use."""
 
     def __init__(self) -> None:
         self._numbers: dict[str, int] = {}

@@ -39,11 +39,11 @@ _LANE, _STATE, _GAP = 0.55, 0.3, 0.25
 
 _INCHES = 14.0
 _CHARACTER_SHARE = 0.0052
-"""Of the width of the picture."""
+"""Width of a character, as a share of that of the picture."""
 
 
 def check_picture(path: Path | str) -> None:
-    """See that a picture of that name can be drawn.
+    """Check that a picture of that name can be drawn.
 
     Raises
     ------

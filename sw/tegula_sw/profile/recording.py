@@ -1,4 +1,4 @@
-"""What a traced tile showed of its programs, as it was recorded."""
+"""Recordings of programs on a traced tile."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -88,7 +88,7 @@ class Recorder:
         self.recordings.append(recording)
 
     def check_size(self, changes: int) -> None:
-        """See that the program under way does not take all memory.
+        """Check that the running program does not take all memory.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""Spans: which instruction was at work when, and what an engine did in each cycle.
+"""Spans: instructions in progress, and states of engines, in each cycle.
 
 Cycle 0 is the doorbell, as the tile's CYCLES counts; the last is the one before the interrupt.
 """
@@ -31,24 +31,24 @@ class Condition(Enum):
 
 @dataclass(frozen=True)
 class State:
-    """What an engine does, and why."""
+    """Condition of an engine, and its cause."""
 
     condition: Condition
     cause: str
 
     def __str__(self) -> str:
-        """As tables and traces name it."""
+        """Name of the state in tables and traces."""
         return f"{self.condition.name.lower()}: {self.cause}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class InstructionSpan:
-    """An instruction at work, beside no other of its lane.
+    """An instruction in progress, which overlaps no other of its lane.
 
     Attributes
     ----------
     begin
-        Cycle in which the engine began it. It may begin while earlier ones are at work.
+        Cycle in which the engine began it. It may begin while earlier ones are in progress.
     start, end
         From `begin`, or where the instruction before it was complete if that is later, to behind
         the cycle in which it was itself complete (or the program ended).
@@ -72,7 +72,7 @@ class InstructionSpan:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class StateSpans:
-    """What an engine did in each cycle: spans without gaps, neighbours differ.
+    """States of an engine in each cycle: spans without gaps, neighbours differ.
 
     Attributes
     ----------
@@ -112,7 +112,7 @@ class Track:
         Name -> instructions in program order. An engine has one lane, but the tensor engine, whose
         loads of the stationary operand run beside its other instructions, has two.
     states
-        What it did.
+        Its states.
     """
 
     lanes: dict[str, list[InstructionSpan]]

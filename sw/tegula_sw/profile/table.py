@@ -1,4 +1,4 @@
-"""Where the cycles of programs went, as numbers and as a table."""
+"""Cycles of programs by engine and state, as numbers and as a table."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ __all__ = ["Breakdown", "breakdown", "profile_table"]
 
 @dataclass(frozen=True, kw_only=True)
 class Breakdown:
-    """What the engines did, summed over programs. `Engine.CONTROL` comes first.
+    """Cycles of the engines, summed over programs. `Engine.CONTROL` comes first.
 
     Attributes
     ----------
@@ -33,7 +33,7 @@ class Breakdown:
 
 
 def breakdown(recordings: Sequence[Recording]) -> Breakdown:
-    """Add up what the engines did.
+    """Cycles of the engines, summed over recordings.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""From a recording to spans."""
+"""Conversion of recordings to spans."""
 
 from enum import Enum
 
@@ -29,7 +29,7 @@ _CONDITION_SHIFT = 16
 
 
 class _Idle(Enum):
-    """Why an engine has nothing; the codes from HELD on are HELD + the engine that is the cause."""
+    """Causes of an idle engine; the codes from HELD on are HELD + the engine that is the cause."""
 
     TAKING = 0
     FETCH = 1
@@ -47,7 +47,7 @@ _IDLE_DOCS = {
 
 
 class _FrontEnd(Enum):
-    """What control does; the codes from FULL on are FULL + the engine whose queue is full."""
+    """States of control; the codes from FULL on are FULL + the engine whose queue is full."""
 
     DOORBELL = 0
     STOPPING = 1
@@ -167,7 +167,7 @@ class _Reader:
         return spans
 
     def _states(self, engine: Engine, finished: int) -> StateSpans:
-        """What the engine does where any word changes that has to do with it."""
+        """States of the engine, from the words that concern it."""
         words, late = self.engines[engine], int(engine in _DMA)
         marks = (words.starts, words.starts - late, self.control.starts, self.held.starts)
         starts = np.unique(np.concatenate((*marks, [0, min(finished, self.cycles - 1)])))
@@ -263,7 +263,7 @@ class _Reader:
 
 
 def timeline(recording: Recording) -> Timeline:
-    """Take a recording apart.
+    """Spans of all engines of a recording.
 
     Raises
     ------

@@ -31,16 +31,16 @@ __all__ = [
 # --- figures of the hardware
 
 VECTOR_WRITE = 17
-"""From a vector instruction's last element to its write, without a step."""
+"""Cycles from a vector instruction's last element to its write, without a step."""
 
 VECTOR_STEP = 7
-"""More for each step of a vector instruction."""
+"""Cycles for each step of a vector instruction beyond `VECTOR_WRITE`."""
 
 MATMUL_LATENCY = 40
-"""From a matmul's last column to its signal: that of `medium`, the largest preset."""
+"""Cycles from a matmul's last column to its signal on `medium`, the largest preset."""
 
 REDUCTION_LATENCY = 70
-"""From the last element of a sum of the activation engine to its result: the most of any preset."""
+"""Cycles from an activation engine's last element to its sum, at most, of all presets."""
 
 _ACTIVATION_READ = 3
 """Cycles from the read of a column of 16-bit operands of the activation engine to the next."""

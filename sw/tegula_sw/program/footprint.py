@@ -23,7 +23,7 @@ _STATE_WORDS = 8
 
 
 class Storage(Enum):
-    """What is addressed by partition and word."""
+    """A storage that is addressed by partition and word."""
 
     SCRATCHPAD = "scratchpad"
     PSUM = "PSUM"
@@ -74,7 +74,7 @@ def _words(first: int, count: int, step: int, code: int) -> slice | Integers:
 
 
 def _uses_y(fields: dict[str, int]) -> bool:
-    """Whether a `vector.compute` reads its second operand."""
+    """True if a `vector.compute` reads its second operand."""
     return fields["rounding"] == Rounding.GIVEN or any(
         fields[f"op{number}"] not in (Operation.PASS, Operation.ABS)
         and fields[f"s{number}_kind"] == Operand.Y

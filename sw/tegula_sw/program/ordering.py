@@ -1,4 +1,4 @@
-"""Place semaphores: instructions in the order of their meaning become streams that run at once.
+"""Placement of semaphores: instructions in sequential order become concurrent streams.
 
 A kernel writes instructions one after the other, as if each were complete before the next begins.
 `order` finds out which of them really depend on each other: they access the same word of the
@@ -34,7 +34,7 @@ from tegula_sw.program.schedule import Op, emit_merged
 __all__ = ["assemble_ordered", "order"]
 
 Pair = tuple[Engine, Engine]
-"""Who signals, who waits."""
+"""Engine that signals, engine that waits."""
 
 
 @dataclass(eq=False)
@@ -61,12 +61,12 @@ class _Node:
 
     @property
     def signals_in_order(self) -> bool:
-        """Whether its signal comes after those of all before it in its engine."""
+        """True if its signal comes after those of all before it in its engine."""
         return self.op.mnemonic != "tensor.load"
 
 
 class _Words:
-    """Who read and wrote each word of a storage last, by engine, as indices of nodes."""
+    """Last read and last write of each word of a storage, by engine, as indices of nodes."""
 
     def __init__(self, shape: tuple[int, int]):
         self.reads = np.zeros((len(ENGINES), *shape), np.int32)
@@ -182,7 +182,7 @@ class _Orderer:
         return self._append(Op(f"{engine.name.lower()}.sync"), engine)
 
     def _link(self, waiter: Engine, signaller: _Node) -> tuple[Pair, _Node]:
-        """A pair with a semaphore that ends at `waiter`, and who signals it."""
+        """A pair with a semaphore that ends at `waiter`, and the node that signals it."""
         source = by_mnemonic(signaller.op.mnemonic).engine
         if self._reserve((source, waiter)):
             return (source, waiter), signaller
@@ -198,7 +198,7 @@ class _Orderer:
         )
 
     def _reserve(self, pair: Pair) -> bool:
-        """Whether the pair has a semaphore, perhaps a new one."""
+        """True if the pair has a semaphore; a new one is allocated if there is one left."""
         if pair not in self.semaphores:
             if not self._program.free_semaphores:
                 return False
@@ -207,7 +207,7 @@ class _Orderer:
         return True
 
     def _overlapped(self, node: _Node, engine: Engine, decoded: Decoded, found: list[Access]) -> Op:
-        """The instruction, told that it may overlap if it reads nothing that is still written."""
+        """The instruction, with `overlap` set if it reads nothing that is still written."""
         at = ENGINES.index(engine)
         reads = [a for a in found if a.storage is Storage.SCRATCHPAD and not a.writes]
         if not reads:

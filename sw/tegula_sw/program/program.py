@@ -1,4 +1,4 @@
-"""Build tile programs and memory images from Python.
+"""Tile programs and memory images.
 
 A `Program` keeps one rule: **only instructions earlier in the program ever satisfy a wait.**
 Dispatch is in order and queues are bounded, so a program that breaks the rule can hold the
@@ -75,7 +75,7 @@ class Semaphore:
 
 @dataclass
 class _Account:
-    """What earlier instructions do to a semaphore in total, and who waits on it."""
+    """Totals of a semaphore from earlier instructions, and the engines that wait on it."""
 
     signalled: int = 0
     consumed: int = 0

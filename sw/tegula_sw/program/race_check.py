@@ -28,7 +28,7 @@ _THREADS = (*(engine.name.lower() for engine in ENGINES), "tensor")
 
 @dataclass
 class _Semaphore:
-    """Sums after each signal, the sender's clock at each, who sends and waits, what is consumed."""
+    """Sums after each signal, the sender's clock at each, senders, waiters, what is consumed."""
 
     sums: list[int] = field(default_factory=list)
     clocks: list[Integers] = field(default_factory=list)
@@ -85,7 +85,7 @@ class _Checker:
         self._semaphores = [_Semaphore() for _ in range(config.semaphores)]
         self._counts = [0] * len(ENGINES)
         self._known = np.zeros((len(ENGINES), len(_THREADS)), np.int64)
-        """By engine: what its waits have told it is complete, up to which number of each thread."""
+        """By engine: what is complete by its waits, as numbers of each thread."""
         self._complete = [0] * len(ENGINES)
         """By engine: its instructions up to this one are complete when its next begins."""
         depths = {Storage.SCRATCHPAD: config.sbuf_depth, Storage.PSUM: config.psum_depth}

@@ -29,7 +29,7 @@ _MAX_CLASSES = 128
 
 @dataclass(frozen=True, kw_only=True)
 class Addresses:
-    """Where a classifier's programs find their data in memory.
+    """Addresses of a classifier's data in memory.
 
     Attributes
     ----------
@@ -63,7 +63,7 @@ class Addresses:
 
 
 class Classifier:
-    """Programs; `state` is where everything lies.
+    """Programs of a classifier; `state` has the addresses of its matrices.
 
     Parameters
     ----------
@@ -91,7 +91,7 @@ class Classifier:
 
     @property
     def functions(self) -> list[str]:
-        """What the activation engine's table must have."""
+        """Functions that the activation engine's table must have."""
         names = [*loss.FUNCTIONS, *self._optimizer.functions]
         names += scaling.FUNCTIONS if self._fp8 else ()
         names += pointwise.GELU_FUNCTIONS if self.settings.activation == "gelu" else ()
@@ -278,7 +278,7 @@ class Classifier:
         )
 
     def _report(self, b: KernelBuilder, at: Addresses) -> None:
-        """What tells whether the step was good."""
+        """Stores of the report by which the host decides whether the step was good."""
         report, scales = self.state.report, self.state.scales
         b.store(report, at.report)
         if scales is not None:

@@ -1,4 +1,4 @@
-"""What a training run consists of, as the command line gives it."""
+"""Settings of a training run, as the command line gives them."""
 
 from dataclasses import dataclass
 
@@ -97,22 +97,22 @@ class TrainingSettings:
 
     @property
     def forward_format(self) -> FloatFormat:
-        """Of samples, weights and activations as operands."""
+        """Format of samples, weights and activations as operands."""
         return BF16 if self.format == "bf16" else E4M3FN
 
     @property
     def gradient_format(self) -> FloatFormat:
-        """Of gradients as operands."""
+        """Format of gradients as operands."""
         return BF16 if self.format == "bf16" else E5M2
 
     @property
     def weight_format(self) -> FloatFormat:
-        """Of the weights themselves."""
+        """Format of the weights themselves."""
         return FP32 if self.weights == "fp32" else BF16
 
     @property
     def weight_rounding(self) -> str:
-        """As `KernelBuilder.compute` calls it."""
+        """Rounding of weights, as `KernelBuilder.compute` names it."""
         return "stochastic" if self.rounding == "sr" else "nearest"
 
     def make_optimizer(self) -> Optimizer:

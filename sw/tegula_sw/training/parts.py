@@ -1,4 +1,4 @@
-"""What a classifier is made of: parameters, operands, the hidden layer."""
+"""Parts of a classifier: parameters, operands, the hidden layer."""
 
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -130,7 +130,7 @@ class Operand:
         return self._transposed
 
     def make(self, band: int) -> None:
-        """From a band of the matrix."""
+        """Instructions that make the operands from a band of the matrix."""
         b, x, scaled = self._b, self._x, self._scaled
         scale, saturate = None, isinstance(scaled, ScaledTensor)
         if isinstance(scaled, RowScales):
@@ -145,19 +145,19 @@ class Operand:
             convert(b, x, self.plain, scale=scale, saturate=saturate, band=band)
 
     def make_all(self) -> None:
-        """From all bands."""
+        """Instructions that make the operands from all bands."""
         for band in range(self._x.bands):
             self.make(band)
 
     def observe(self) -> None:
-        """Let the matrix decide the scale of the steps to come."""
+        """Instructions that record the matrix's largest magnitude for the next scale."""
         if isinstance(self._scaled, ScaledTensor):
             scaling.largest_magnitude(self._b, self._x, self._scaled.largest)
 
 
 @dataclass(frozen=True)
 class HiddenLayer:
-    """What the backward pass needs of it; `before` and `activated` are one for ReLU."""
+    """Matrices of the hidden layer; `before` and `activated` are one for ReLU."""
 
     before: Matrix
     activated: Matrix

@@ -1,4 +1,4 @@
-"""What a run leaves in its folder: log, weights, state, picture."""
+"""Files of a run: log, weights, state, picture."""
 
 import io
 import json
@@ -22,7 +22,7 @@ from tegula_sw.training.parameters import TrainingSettings
 __all__ = ["FILES", "Epoch", "Log", "Record", "read_log"]
 
 _VERSION = 2
-"""Of what a run saves."""
+"""Version of the format of state and log."""
 
 FILES = _LOG, _STATE, _WEIGHTS, _PICTURE = "log.json", "state.npz", "weights.npz", "curves.png"
 """Names of the files in the folder of a run."""
@@ -75,7 +75,7 @@ class Log(TypedDict):
 
 @dataclass(kw_only=True)
 class Record:
-    """A run's folder, and what has happened so far.
+    """A run's folder, and its progress so far.
 
     Attributes
     ----------

@@ -65,7 +65,7 @@ def train(
 ) -> Record:
     """Train a classifier of the digits.
 
-    An interruption (SIGINT) ends the run behind the step that is under way; what was reached is
+    An interruption (SIGINT) ends the run behind the step in progress; what was reached is
     saved, and a resumed run goes on to the same bits. A step whose results are not all finite is
     skipped (`Session`); too many in a row end the run, too.
 
@@ -148,7 +148,7 @@ def train(
 
 @contextmanager
 def _recorded(recorder: Recorder | None, *, wanted: bool) -> Iterator[None]:
-    """Let the recorder record what runs in the block, once, if it is wanted."""
+    """Recording of the programs of the block, once, if it is wanted."""
     if recorder is None:
         yield
         return

@@ -18,7 +18,7 @@ __all__ = ["Session", "StepResult", "weights_hash"]
 
 
 _SAVE_EVERY = 64
-"""Steps that are done again at most when one is undone."""
+"""Most steps that are repeated when one is undone."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def weights_hash(weights: dict[str, Codes]) -> str:
 
 @dataclass(frozen=True)
 class _Batch:
-    """What a step finds in memory."""
+    """Inputs of a step in memory."""
 
     codes: Codes
     inverses: Floats
@@ -148,12 +148,12 @@ class Session:
         return self._run("step")
 
     def _save(self) -> None:
-        """Put the state into memory, from where steps are done again."""
+        """Store the state in memory, from which steps are repeated."""
         self._run("save")
         self._steps.clear()
 
     def _undo(self) -> None:
-        """Take the last step back."""
+        """Restore the state before the last step."""
         self._run("restore")
         for batch in self._steps:
             self._run_step(batch)

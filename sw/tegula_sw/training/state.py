@@ -1,4 +1,4 @@
-"""What a classifier keeps in the scratchpad from step to step, and where."""
+"""State of a classifier in the scratchpad, from step to step."""
 
 from typing import Unpack
 
@@ -24,7 +24,7 @@ _HIDDEN_SCALE = 2.0**4
 
 
 class ClassifierState:
-    """Parameters, the optimizer's state, constants, scales and generators, at fixed places.
+    """Parameters, the optimizer's state, constants, scales and generators, at fixed addresses.
 
     Parameters
     ----------
@@ -52,8 +52,8 @@ class ClassifierState:
     zeros
         (n, n), all 0.
     report
-        What tells whether a step was good, fp32 (n, columns): a column for the layers, and one for
-        each slot that overflows by itself.
+        Numbers that are finite after a good step, fp32 (n, columns): a column for the layers, and
+        one for each slot that overflows by itself.
     generators
         The states of the random generators, while they are in the scratchpad.
     scales
@@ -173,7 +173,7 @@ class ClassifierState:
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
-        """All of them."""
+        """All parameters: w1, w2, b1, b2."""
         return self.w1, self.w2, self.b1, self.b2
 
     def slot_checks(self, parameter: Parameter) -> list[tuple[Matrix, Strip]]:

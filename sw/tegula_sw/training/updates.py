@@ -14,7 +14,7 @@ __all__ = ["Updates", "copy_weight", "transpose_weight"]
 
 
 def copy_weight(b: KernelBuilder, parameter: Weight, bands: range) -> None:
-    """Bands of a weight, as the array wants them."""
+    """Bands of a weight as operands of the array."""
     value, operand = parameter.value, parameter.operand
     scale = parameter.scaled.scale if parameter.scaled else None
     if operand is not value:
@@ -22,7 +22,7 @@ def copy_weight(b: KernelBuilder, parameter: Weight, bands: range) -> None:
 
 
 def transpose_weight(b: KernelBuilder, parameter: Weight) -> None:
-    """All of a weight transposed, where the array wants it so too."""
+    """Transpose of a weight, if it is an operand too."""
     scale = parameter.scaled.scale if parameter.scaled else None
     if parameter.operand_t is not None:
         y = parameter.operand_t
@@ -46,11 +46,11 @@ class Updates:
         self._b, self._state, self._optimizer, self._rounding = b, state, optimizer, rounding
 
     def begin(self) -> None:
-        """What is done once a step, for all parameters."""
+        """Instructions that are executed once a step, for all parameters."""
         self._optimizer.begin(self._b, self._state.scalars)
 
     def decay(self, *parameters: Parameter) -> None:
-        """What some parameters need before their gradients are there."""
+        """Parts of the updates of some parameters that do not need their gradients."""
         for parameter in parameters:
             for bands in parameter.value.spans():
                 self._optimizer.decay(self._b, parameter.slot_strips(bands))
@@ -89,7 +89,7 @@ class Updates:
             scaling.largest_magnitude(b, value, parameter.scaled.largest)
 
     def bias(self, parameter: Parameter, dy: Matrix, scale: Strip | None) -> None:
-        """The same of a bias."""
+        """Update of a bias, as of a weight."""
         b = self._b
         for columns, sums, steps in bias_grad(b, self._state.ones, dy, scale=scale):
             slots = parameter.slot_strips(range(1), columns)
@@ -103,7 +103,7 @@ class Updates:
             self._optimizer.apply(b, update)
 
     def finish(self) -> None:
-        """What only the next step needs, and whether all is finite, for the report."""
+        """Transposes for the next step, and the report of whether all is finite."""
         b, state = self._b, self._state
         for parameter in (state.w1, state.w2):
             transpose_weight(b, parameter)
@@ -114,6 +114,6 @@ class Updates:
         check_layers(b, state.zeros, layers, state.report.strip().slice(0, 1))
 
     def _check_slots(self, parameter: Parameter) -> None:
-        """Whether those are finite that overflow by themselves: while the weights are computed."""
+        """Report of slots that may overflow while the weights stay finite."""
         for slot, result in self._state.slot_checks(parameter):
             scaling.largest_magnitude(self._b, slot, result)

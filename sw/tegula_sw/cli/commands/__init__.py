@@ -1,4 +1,4 @@
-"""What the commands of `tegula` do: one function each, named as the command."""
+"""Actions of the commands of `tegula`: one function each, named as the command."""
 
 from tegula_sw.cli.commands.elementwise import cast, eval
 from tegula_sw.cli.commands.products import gemm, profile

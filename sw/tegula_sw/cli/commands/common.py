@@ -1,4 +1,4 @@
-"""What commands share: formats, devices, recorders, progress."""
+"""Formats, devices, recorders and progress of all commands."""
 
 import argparse
 import sys
@@ -47,7 +47,7 @@ def make_device(
 
 
 def show_progress(number: int, total: int) -> None:
-    """Say on a terminal which program is about to run; numbers are from 0 on."""
+    """Report on a terminal which program starts; numbers are from 0 on."""
     _note(f"running program {number + 1} of {total}")
 
 
@@ -57,7 +57,7 @@ def _note(message: str) -> None:
 
 
 def make_recorder(options: argparse.Namespace, label: str) -> Recorder | None:
-    """What a trace is made from, if one is wanted."""
+    """Recorder for a trace, or None if none is requested."""
     if options.trace is None:
         return None
     if options.device != "rtl":
@@ -66,5 +66,5 @@ def make_recorder(options: argparse.Namespace, label: str) -> Recorder | None:
 
 
 def as_floats(codes: Codes, fmt: FloatFormat) -> Codes | Floats:
-    """Codes as they are handed out: those of fp32 as float32."""
+    """Codes in the dtype of outputs: those of fp32 as float32."""
     return codes.view(np.float32) if fmt == FP32 else codes

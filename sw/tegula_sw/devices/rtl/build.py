@@ -97,7 +97,7 @@ def build_library(verilog: Path, top: str, *, waves: bool = False, trace: bool =
         return library
     library.parent.mkdir(parents=True, exist_ok=True)
     with open(library.with_suffix(".lock"), "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # whoever comes second finds the library made
+        fcntl.flock(lock, fcntl.LOCK_EX)  # the second process finds the library made
         if not library.exists():
             extras = " and ".join(name for name, on in (("waves", waves), ("trace", trace)) if on)
             label = f"{top} with {extras}" if extras else top

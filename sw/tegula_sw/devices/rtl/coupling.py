@@ -7,7 +7,7 @@ __all__ = ["AddressCoupling", "Coupling", "OrderCoupling"]
 
 
 class OrderCoupling(IntEnum):
-    """How reads and writes wait for each other."""
+    """Dependences between reads and writes."""
 
     FREE = 0
     READS_FIRST = 1
@@ -21,7 +21,7 @@ class OrderCoupling(IntEnum):
 
 
 class AddressCoupling(IntEnum):
-    """How the address of a write waits for its data, or the data for the address."""
+    """Dependences between the address of a write and its data."""
 
     FREE = 0
     WITH_DATA = 1
@@ -36,12 +36,12 @@ class AddressCoupling(IntEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Coupling:
-    """What a memory may do besides waiting: docs/bus.md allows all of it, in any combination.
+    """Behaviour of a memory beyond latency: docs/bus.md allows all of it, in any combination.
 
     Attributes
     ----------
     order, address
-        Which channels wait for which.
+        Dependences between channels.
     interleave
         Beats of read bursts of different IDs come in random order.
     spells

@@ -20,7 +20,7 @@ from tegula_sw.profile.recording import Recorder, Recording
 __all__ = ["HangError", "ProtocolError", "RtlDevice"]
 
 _CHUNK_CYCLES = 200_000
-"""Cycles between two looks at the limits (and at Ctrl-C)."""
+"""Cycles between two checks of the limits (and of Ctrl-C)."""
 
 _IDLE_CYCLES = 2_000_000
 """Without a transfer on the AXI4 port for so long, beyond the watchdog's time, the tile hangs."""
@@ -57,7 +57,7 @@ class RtlDevice(Device):
     max_cycles
         A program that takes longer is taken for hung.
     coupling
-        How the channels of the memory wait for each other; default: not at all.
+        Dependences between the channels of the memory; default: none.
     waves
         VCD file to write; slower. It is there when the device is closed.
     verilog
@@ -242,7 +242,7 @@ class RtlDevice(Device):
         return result
 
     def _record(self, cycles: int, trap: TrapRecord | None) -> None:
-        """Hand what was kept of the program to the recorder."""
+        """Add the recording of the program to the recorder."""
         if self._recorded is None:
             return
         self._tile.stop_trace()

@@ -67,7 +67,7 @@ class TileLibrary:
     seed
         Of the stalls and of what is random in `coupling`.
     coupling
-        How the memory's channels wait for each other.
+        Dependences between the memory's channels.
     waves
         VCD file to write, if the library was built for it; it is replaced by `close`.
 
@@ -156,7 +156,7 @@ class TileLibrary:
         self._checked(self._library.tile_step(self._handle, cycles))
 
     def run(self, cycles: int) -> bool:
-        """Let at most `cycles` clock cycles pass; whether the interrupt came."""
+        """Let at most `cycles` clock cycles pass; True if the interrupt came."""
         return self._checked(self._library.tile_run(self._handle, cycles)) == 1
 
     @property
@@ -170,7 +170,7 @@ class TileLibrary:
         return int(self._library.tile_cycle(self._handle))
 
     def take_moved(self) -> bool:
-        """Whether anything moved on the AXI4 port since the last call."""
+        """True if a beat was transferred on the AXI4 port since the last call."""
         return bool(self._library.tile_take_moved(self._handle))
 
     def clear_counts(self) -> None:
