@@ -36,7 +36,7 @@ def check_errors(errors: Sequence[tuple[int, int, str]]) -> None:
             )
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Job:
     """A program and its memory, as `Runner.run` takes them."""
 
@@ -123,15 +123,7 @@ class Runner(ABC, Generic[_Result]):
         ValueError
             If an argument is malformed. A trap is not an exception here: it is in the result.
         """
-        job = Job(
-            memory=memory,
-            program=program,
-            program_bytes=program_bytes,
-            base=base,
-            window=window,
-            watchdog=watchdog,
-        )
-        return self.execute(job)
+        return self.execute(Job(memory, program, program_bytes, base, window, watchdog))
 
     def execute(self, job: Job) -> _Result:
         """Run a job; see `run`."""
