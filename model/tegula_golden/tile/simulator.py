@@ -8,17 +8,16 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
 
 from tegula.config import TileConfig
-from tegula.isa.codec import Decoded, check, decode
-from tegula.isa.instructions import ENGINES, GRANULE_BYTES, Engine, by_opcode
+from tegula.isa.instructions import ENGINES, Engine
 from tegula.isa.traps import Trap, TrapRecord
 from tegula_golden.array_types import Words
 from tegula_golden.numerics.partial_sums import PartialSums
 from tegula_golden.tile.activation import activation_apply, activation_table
 from tegula_golden.tile.bus import Burst, Bus
 from tegula_golden.tile.dma import dma_load, dma_store, unsettled_bursts
+from tegula_golden.tile.front_end import FrontEnd, Queued, Stop, stop
 from tegula_golden.tile.job import Job, Runner, check_errors
 from tegula_golden.tile.state import EngineTrap, TileState
 from tegula_golden.tile.tensor import tensor_load, tensor_matmul
@@ -26,7 +25,6 @@ from tegula_golden.tile.vector import vector_compute, vector_generator
 
 __all__ = ["COMPUTE", "TRANSFER", "GoldenTile", "TileRun"]
 
-_MAX_PROGRAM_BYTES = GRANULE_BYTES << 20
 
 COMPUTE = {
     "tensor.load": tensor_load,
@@ -64,81 +62,6 @@ class TileRun:
     unsettled: tuple[Burst, ...] = ()
 
 
-class _Stop(Exception):
-    """The program ends with this record."""
-
-    def __init__(self, record: TrapRecord):
-        super().__init__(str(record))
-        self.record = record
-
-
-def _stop(cause: Trap, engine: Engine, pc: int, address: int) -> _Stop:
-    return _Stop(TrapRecord(cause=cause, engine=engine, pc=pc, address=address))
-
-
-@dataclass(frozen=True)
-class _Queued:
-    """A dispatched instruction: byte offset in the program, and what it says."""
-
-    pc: int
-    decoded: Decoded
-
-
-@lru_cache(maxsize=1 << 14)
-def _legal(word: bytes, config: TileConfig) -> Decoded | None:
-    """The instruction, or None if a field is illegal on this tile."""
-    return decode(word) if check(word, config) is Trap.NONE else None
-
-
-class _FrontEnd:
-    """Fetch and dispatch: the program in order, instruction by instruction."""
-
-    def __init__(self, config: TileConfig, bus: Bus, program: int, program_bytes: int):
-        if not 0 < program_bytes <= _MAX_PROGRAM_BYTES:
-            raise _stop(Trap.ILLEGAL_FIELD, Engine.CONTROL, 0, 0)
-        if not bus.in_window(program, program_bytes):
-            raise _stop(Trap.MEMORY_WINDOW, Engine.CONTROL, 0, program)
-        self._config = config
-        self._bytes = program_bytes
-        self._fetched = program_bytes
-        failure = bus.first_failure(program, program_bytes)
-        if failure is not None:
-            beat, self._failure = failure
-            self._fetched = max(beat - program, 0) // GRANULE_BYTES * GRANULE_BYTES
-            self._failing_burst = bus.burst(program, beat)
-        start = program - bus.base
-        self._program = bus.memory[start : start + self._fetched].tobytes()
-        bus.read_beats += -(-program_bytes // bus.beat_bytes)
-        self._offset = 0
-
-    def peek(self) -> _Queued:
-        """The next instruction; the same until `advance`. Raises `_Stop` where it is none."""
-        pc = self._offset
-        self._need(pc)
-        opcode = self._program[pc]
-        row = by_opcode(opcode)
-        if row is None:
-            raise _stop(Trap.ILLEGAL_OPCODE, Engine.CONTROL, pc, opcode)
-        end = pc + row.granules * GRANULE_BYTES
-        self._need(end - GRANULE_BYTES)
-        decoded = _legal(self._program[pc:end], self._config)
-        if decoded is None:
-            raise _stop(Trap.ILLEGAL_FIELD, Engine.CONTROL, pc, 0)
-        return _Queued(pc, decoded)
-
-    def advance(self, size: int) -> None:
-        """Go on behind an instruction of `size` bytes."""
-        self._offset += size
-
-    def _need(self, granule: int) -> None:
-        """The granule at this byte offset, and all before it, must have been fetched."""
-        if granule < self._fetched:
-            return
-        if self._fetched < self._bytes:
-            raise _stop(self._failure, Engine.CONTROL, self._fetched, self._failing_burst)
-        raise _stop(Trap.PROGRAM_END, Engine.CONTROL, self._bytes, 0)
-
-
 class GoldenTile(Runner[TileRun]):
     """A tile of `config`, with its scratchpad and PSUM, that runs one program after another.
 
@@ -169,7 +92,7 @@ class GoldenTile(Runner[TileRun]):
         self.set_errors(errors)
         self.semaphores = [0] * config.semaphores
         self._state = TileState(config)
-        self._queues: dict[Engine, deque[_Queued]] = {}
+        self._queues: dict[Engine, deque[Queued]] = {}
 
     def set_errors(self, errors: Sequence[tuple[int, int, str]]) -> None:
         """Let these beats of memory fail from the next program on, and no others.
@@ -234,10 +157,10 @@ class GoldenTile(Runner[TileRun]):
         trap: TrapRecord | None = None
         unsettled: list[Burst] = []
         try:
-            front = _FrontEnd(self.config, bus, job.program, job.program_bytes)
+            front = FrontEnd(self.config, bus, job.program, job.program_bytes)
             self._dispatch(front, bus)
-        except _Stop as stop:
-            trap = stop.record
+        except Stop as end:
+            trap = end.record
             if bus.failed_write is not None:
                 stores = self._stores_behind(front)
                 unsettled = unsettled_bursts(self._state, bus, stores, self.config.max_writes)
@@ -248,18 +171,18 @@ class GoldenTile(Runner[TileRun]):
             unsettled=tuple(unsettled),
         )
 
-    def _stores_behind(self, front: _FrontEnd) -> Iterator[dict[str, int]]:
+    def _stores_behind(self, front: FrontEnd) -> Iterator[dict[str, int]]:
         """Fields of the `store.dma` that are queued, and of those that are not yet dispatched."""
         for queued in self._queues[Engine.STORE]:
             if queued.decoded.mnemonic == "store.dma":
                 yield queued.decoded.fields
-        with suppress(_Stop):
+        with suppress(Stop):
             while (queued := front.peek()).decoded.instruction.engine != Engine.CONTROL:
                 if queued.decoded.mnemonic == "store.dma":
                     yield queued.decoded.fields
                 front.advance(queued.decoded.size)
 
-    def _dispatch(self, front: _FrontEnd, bus: Bus) -> None:
+    def _dispatch(self, front: FrontEnd, bus: Bus) -> None:
         """Dispatch and execute until `halt` has seen every queue empty.
 
         A trap of dispatch is taken when no earlier instruction can go on.
@@ -270,8 +193,8 @@ class GoldenTile(Runner[TileRun]):
             while not halted and fault is None:
                 try:
                     queued = front.peek()
-                except _Stop as stop:
-                    fault = stop
+                except Stop as end:
+                    fault = end
                     break
                 engine = queued.decoded.instruction.engine
                 if engine == Engine.CONTROL:
@@ -302,7 +225,7 @@ class GoldenTile(Runner[TileRun]):
             self.semaphores[fields["wait_sem"]] -= fields["wait_value"]
         return True
 
-    def _step(self, engine: Engine, queued: _Queued, bus: Bus) -> None:
+    def _step(self, engine: Engine, queued: Queued, bus: Bus) -> None:
         decoded = queued.decoded
         try:
             if decoded.mnemonic in COMPUTE:
@@ -310,17 +233,17 @@ class GoldenTile(Runner[TileRun]):
             elif decoded.mnemonic in TRANSFER:
                 TRANSFER[decoded.mnemonic](self._state, bus, decoded.fields)
         except EngineTrap as trap:
-            raise _stop(trap.cause, engine, queued.pc, trap.address) from None
+            raise stop(trap.cause, engine, queued.pc, trap.address) from None
         if decoded.fields["signal"]:
             self._signal(engine, decoded.fields["signal_sem"], decoded.fields["signal_value"])
 
     def _signal(self, engine: Engine, semaphore: int, value: int) -> None:
         """Add to a semaphore. An overflow has pc 0: the semaphore does not know the instruction."""
         if self.semaphores[semaphore] + value >= 1 << self.config.semaphore_width:
-            raise _stop(Trap.SEMAPHORE_OVERFLOW, engine, 0, semaphore)
+            raise stop(Trap.SEMAPHORE_OVERFLOW, engine, 0, semaphore)
         self.semaphores[semaphore] += value
 
-    def _deadlock(self) -> _Stop:
+    def _deadlock(self) -> Stop:
         engine = next(engine for engine in ENGINES if self._queues[engine])
         head = self._queues[engine][0]
-        return _stop(Trap.DEADLOCK, engine, head.pc, head.decoded.fields["wait_sem"])
+        return stop(Trap.DEADLOCK, engine, head.pc, head.decoded.fields["wait_sem"])
