@@ -16,13 +16,13 @@ slot free     store -> tensor   a tile is in memory: its PSUM slot and result sl
 PSUM slot i and result slot i belong together, so the one token of the store engine frees both.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 
 from tegula.config import TileConfig
 from tegula.formats import FP32, FloatFormat
 from tegula.isa.instructions import Engine, Layout
 from tegula_sw.gemm.addresses import ChunkWork, GemmAddresses, GemmMap, Piece
+from tegula_sw.gemm.loads import LoadStream, Source
 from tegula_sw.gemm.plan import GemmPlan, plan_gemm
 from tegula_sw.gemm.shape import GemmShape
 from tegula_sw.program.costs import DRAIN, MATMUL_LATENCY, load_period_cycles
@@ -33,140 +33,6 @@ from tegula_sw.program.span import Span
 __all__ = ["build_gemm"]
 
 
-@dataclass(frozen=True)
-class _Source:
-    """A or B in the ring.
-
-    Attributes
-    ----------
-    fmt
-        Its format.
-    address
-        Scratchpad address, from a chunk, a K step, and a row of A or column of B.
-    """
-
-    fmt: FloatFormat
-    address: Callable[[ChunkWork, int, int], int]
-
-
-@dataclass(frozen=True)
-class _Operand(_Source):
-    """A or B, and its transfer into the ring.
-
-    Attributes
-    ----------
-    layout
-        The layout in which it arrives.
-    memory, line_bytes
-        Address of its first byte in memory, and bytes from line to line.
-    stride
-        Scratchpad words from K step to K step.
-    """
-
-    layout: Layout
-    memory: int
-    line_bytes: int
-    stride: int
-
-
-class _LoadStream:
-    """Chunks of A and B from memory into the ring."""
-
-    def __init__(self, where: GemmMap):
-        self._map = where
-        self._plan = plan = where.plan
-        self._shape = shape = where.shape
-        self._a = _Operand(
-            shape.fmt_a,
-            where.a_address,
-            shape.layout_a,
-            where.addresses.a,
-            shape.line_bytes_a,
-            plan.a_stride,
-        )
-        self._b = _Operand(
-            shape.fmt_b,
-            where.b_address,
-            shape.layout_b,
-            where.addresses.b,
-            shape.line_bytes_b,
-            plan.b_stride,
-        )
-
-    def ops(self) -> Iterator[Op]:
-        """The instructions."""
-        for chunk in self._map.chunks():
-            wait = None
-            if chunk.number >= self._plan.ring_slots:
-                wait = self._map.chunk_free.at_least(1, consume=True)
-            whole = [(chunk.block.stationary, chunk.block.moving)]
-            for stationary, moving in whole if chunk.number else self._map.first_parts:
-                rows, columns = (moving, stationary) if self._plan.swapped else (stationary, moving)
-                ops = [
-                    *self._transfers(self._a, chunk, rows),
-                    *self._transfers(self._b, chunk, columns),
-                ]
-                for op in ops[:-1]:
-                    yield op.synchronised(wait, None)
-                    wait = None
-                yield ops[-1].synchronised(wait, self._map.chunk_loaded.add())
-                wait = None
-
-    def _transfers(self, operand: _Operand, chunk: ChunkWork, tiles: tuple[Span, ...]) -> list[Op]:
-        """Consecutive tiles of an operand, in a chunk's K steps."""
-        if not tiles:
-            return []
-        span = Span(tiles[0].start, tiles[-1].stop)
-        if operand.layout == Layout.PARTITION:
-            return [self._lines_along_k(operand, chunk, span)]
-        return self._lines_across_k(operand, chunk, span)
-
-    def _lines_along_k(self, operand: _Operand, chunk: ChunkWork, span: Span) -> Op:
-        """A line of memory, with K along it, runs across the partitions; lines along addresses."""
-        width = operand.fmt.width
-        first_k = chunk.steps.start * self._plan.config.n
-        run = min(chunk.steps.stop * self._plan.config.n, self._shape.k) - first_k
-        return dma_op(
-            Engine.LOAD,
-            self._plan.run_cycles(run, width),
-            [(len(span), operand.line_bytes, 1, 0)],
-            mem_addr=operand.memory + span.start * operand.line_bytes + first_k * width // 8,
-            run=run,
-            sbuf_addr=operand.address(chunk, chunk.steps.start, span.start),
-            sbuf_stride0=operand.stride,
-            layout=Layout.PARTITION,
-            bytes1=int(width == 8),
-        )
-
-    def _lines_across_k(self, operand: _Operand, chunk: ChunkWork, span: Span) -> list[Op]:
-        """A line of memory, of one k, runs along the addresses; k over partitions, then K steps."""
-        n, width = self._plan.config.n, operand.fmt.width
-        line = operand.line_bytes
-        whole_steps = self._shape.k // n
-        ops = []
-        for steps in (
-            Span(chunk.steps.start, min(chunk.steps.stop, whole_steps)),
-            Span(max(chunk.steps.start, whole_steps), chunk.steps.stop),
-        ):
-            if steps.stop <= steps.start:
-                continue
-            op = dma_op(
-                Engine.LOAD,
-                self._plan.run_cycles(len(span), width),
-                [
-                    (self._map.rows(steps.start), line, 0, 1),
-                    (len(steps), n * line, operand.stride, 0),
-                ],
-                mem_addr=operand.memory + steps.start * n * line + span.start * width // 8,
-                run=len(span),
-                sbuf_addr=operand.address(chunk, steps.start, span.start),
-                layout=Layout.FREE,
-                bytes1=int(width == 8),
-            )
-            ops.append(op)
-        return ops
-
-
 class _TensorStream:
     """Passes of the array: a stationary load, then a matmul for each moving tile of the block."""
 
@@ -174,7 +40,7 @@ class _TensorStream:
         self._map = where
         self._plan = where.plan
         shape = where.shape
-        a, b = _Source(shape.fmt_a, where.a_address), _Source(shape.fmt_b, where.b_address)
+        a, b = Source(shape.fmt_a, where.a_address), Source(shape.fmt_b, where.b_address)
         self._stationary, self._moving = (b, a) if where.plan.swapped else (a, b)
         self._period = load_period_cycles(where.config)
         self._slots_to_free = 0
@@ -349,7 +215,7 @@ def build_gemm(
     emit_merged(
         program,
         {
-            Engine.LOAD: _LoadStream(where).ops(),
+            Engine.LOAD: LoadStream(where).ops(),
             Engine.TENSOR: _TensorStream(where).ops(),
             Engine.VECTOR: _vector_ops(where, shape.fmt_out, saturate),
             Engine.STORE: _store_ops(where),
