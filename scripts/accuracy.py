@@ -21,8 +21,8 @@ from tegula.files import write_text
 from tegula_sw.cli.commands.common import make_device
 from tegula_sw.cli.exits import exit_code
 from tegula_sw.files.outputs import Outputs, check_outputs, save_figure
+from tegula_sw.training.log import read_log
 from tegula_sw.training.parameters import TrainingSettings
-from tegula_sw.training.record import read_log
 
 ROOT = Path(__file__).parents[1]
 RUNS = ROOT / "build" / "accuracy"

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tegula_sw.cli.exits import exit_code
-from tegula_sw.training.record import read_log
+from tegula_sw.training.log import read_log
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "build" / "train"

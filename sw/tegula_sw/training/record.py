@@ -1,13 +1,10 @@
 """Files of a run: log, weights, state, picture."""
 
 import io
-import json
-import reprlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TypedDict, TypeVar
 from zipfile import ZipFile
 
 import numpy as np
@@ -15,62 +12,15 @@ import numpy as np
 from tegula.files import write_bytes
 from tegula_golden.array_types import Codes, Words
 from tegula_sw.arrays import archive_bytes, read_member
-from tegula_sw.files.inputs import read_bytes, read_text
-from tegula_sw.files.outputs import Outputs, explained, json_text, make_folder, save_figure
+from tegula_sw.files.inputs import read_bytes
+from tegula_sw.files.outputs import Outputs, json_text, make_folder, save_figure
+from tegula_sw.training.log import VERSION, Epoch, Log, damaged, parse_log
 from tegula_sw.training.parameters import TrainingSettings
 
-__all__ = ["FILES", "Epoch", "Log", "Record", "read_log"]
-
-_VERSION = 2
-"""Version of the format of state and log."""
+__all__ = ["FILES", "Record"]
 
 FILES = _LOG, _STATE, _WEIGHTS, _PICTURE = "log.json", "state.npz", "weights.npz", "curves.png"
 """Names of the files in the folder of a run."""
-
-_T = TypeVar("_T")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Epoch:
-    """A pass over the data.
-
-    Attributes
-    ----------
-    epoch
-        Its number, from 1 on.
-    loss
-        Mean of its steps' losses, but for those that were skipped; None if all were.
-    skipped
-        How many were.
-    accuracy
-        Share of the test samples that are right after it.
-    cycles
-        Of its steps, doorbell to interrupt; None on a device without a clock.
-    utilisation
-        Multiply-accumulates of its steps per cycle, as a share of the array's; or None.
-    sha256
-        Of the weights after it (`session.weights_hash`).
-    """
-
-    epoch: int
-    loss: float | None
-    skipped: int
-    accuracy: float
-    cycles: int | None
-    utilisation: float | None
-    sha256: str
-
-
-class Log(TypedDict):
-    """Content of a log: settings, epochs and steps of a run."""
-
-    settings: dict[str, object]
-    device: str
-    preset: str
-    epochs: list[Epoch]
-    losses: list[float | None]
-    cycles: list[int | None]
-    skipped: list[int]
 
 
 @dataclass(kw_only=True)
@@ -175,7 +125,7 @@ class Record:
                 raise ValueError(f"its log has {len(self.epochs)} epochs and {steps} losses")
             yield
         except ValueError as error:
-            raise _damaged(self.folder / _STATE, error) from None
+            raise damaged(self.folder / _STATE, error) from None
 
     def save(self, state: Words, weights: dict[str, Codes]) -> None:
         """Write state, weights and log, each of which is whole, or as it was, whatever happens.
@@ -186,7 +136,7 @@ class Record:
             If one cannot be written; the others are.
         """
         log = {
-            "version": _VERSION,
+            "version": VERSION,
             "settings": asdict(self.settings),
             "device": self.device,
             "preset": self.preset,
@@ -247,10 +197,6 @@ class Record:
             raise
 
 
-def _damaged(path: Path, error: Exception) -> ValueError:
-    return ValueError(f"{path} is not what a run saves: {explained(error)}")
-
-
 def _load(path: Path) -> tuple[Words, Log]:
     """State and log as `Record.save` wrote them."""
     content = read_bytes(path)
@@ -259,93 +205,6 @@ def _load(path: Path) -> tuple[Words, Log]:
             state, text = (read_member(archive, name) for name in ("state", "log"))
         if state.dtype != np.uint16 or state.ndim != 2:
             raise ValueError(f"its state is {state.dtype} {state.shape}")
-        return state, _log(str(text))
+        return state, parse_log(str(text))
     except Exception as error:  # zipfile does not specify what a damaged archive raises
-        raise _damaged(path, error) from None
-
-
-def read_log(path: Path) -> Log:
-    """The log of a run, with its epochs as `Epoch`.
-
-    Raises
-    ------
-    ValueError
-        If it cannot be read, or is not what a run saves.
-    """
-    text = read_text(path)
-    try:
-        return _log(text)
-    except (ValueError, RecursionError) as error:
-        raise _damaged(path, error) from None
-
-
-def _log(text: str) -> Log:
-    """The content of a log.
-
-    Raises
-    ------
-    ValueError
-        If it is none; the message says why.
-    """
-    content = json.loads(text, parse_constant=_refuse)
-    if not isinstance(content, dict):
-        raise ValueError("its log is no JSON object")
-    version = content.get("version", 1)
-    if version != _VERSION:
-        raise ValueError(f"it has version {version} of the format, not {_VERSION}: begin again")
-    log = Log(
-        settings=_member(content, "settings", dict),
-        device=_member(content, "device", str),
-        preset=_member(content, "preset", str),
-        epochs=[_epoch(*row) for row in enumerate(_member(content, "epochs", list), 1)],
-        losses=[_optional("loss", loss, float) for loss in _member(content, "losses", list)],
-        cycles=[_optional("cycles", number, int) for number in _member(content, "cycles", list)],
-        skipped=[_typed("skipped step", step, int) for step in _member(content, "skipped", list)],
-    )
-    if any(not 1 <= step <= len(log["losses"]) for step in log["skipped"]):
-        raise ValueError(f"its log has {len(log['losses'])} steps, skipped {log['skipped']}")
-    if len(log["losses"]) != len(log["cycles"]):
-        raise ValueError(f"its log has {len(log['losses'])} losses, {len(log['cycles'])} cycles")
-    if any(cycles is not None and cycles < 1 for cycles in log["cycles"]):
-        raise ValueError("its log has a step of no cycles")
-    return log
-
-
-def _refuse(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _typed(name: str, value: object, kind: type[_T]) -> _T:
-    """A value of the type that it must have."""
-    if isinstance(value, bool) or not isinstance(value, kind):
-        raise ValueError(f"its log has {name} {reprlib.repr(value)}")
-    return value
-
-
-def _optional(name: str, value: object, kind: type[_T]) -> _T | None:
-    """A value of the type that it must have, or None."""
-    return None if value is None else _typed(name, value, kind)
-
-
-def _member(content: dict[str, object], name: str, kind: type[_T]) -> _T:
-    """A member of an object, of the type that it must have."""
-    if name not in content:
-        raise ValueError(f"its log has no {name}")
-    return _typed(name, content[name], kind)
-
-
-def _epoch(number: int, values: object) -> Epoch:
-    """An epoch of a log, the `number`th."""
-    members = _typed("epoch", values, dict)
-    names = {each.name for each in fields(Epoch)}
-    if members.keys() != names or members["epoch"] != number:
-        raise ValueError(f"its log has as epoch {number} {reprlib.repr(values)}")
-    return Epoch(
-        epoch=_typed("epoch", members["epoch"], int),
-        loss=_optional("loss", members["loss"], float),
-        skipped=_typed("skipped", members["skipped"], int),
-        accuracy=_typed("accuracy", members["accuracy"], float),
-        cycles=_optional("cycles", members["cycles"], int),
-        utilisation=_optional("utilisation", members["utilisation"], float),
-        sha256=_typed("sha256", members["sha256"], str),
-    )
+        raise damaged(path, error) from None

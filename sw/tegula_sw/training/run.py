@@ -14,8 +14,9 @@ from tegula_sw.devices.base import Device, device_name, total_cycles
 from tegula_sw.files.extras import require_extra
 from tegula_sw.profile.recording import Recorder
 from tegula_sw.training.data import CLASSES, INPUTS, digits
+from tegula_sw.training.log import Epoch
 from tegula_sw.training.parameters import TrainingSettings
-from tegula_sw.training.record import Epoch, Record
+from tegula_sw.training.record import Record
 from tegula_sw.training.session import Session, StepResult, weights_hash
 
 __all__ = ["TrainingStoppedError", "train"]

@@ -6,8 +6,9 @@ import math
 import numpy as np
 import pytest
 
+from tegula_sw.training.log import Epoch, read_log
 from tegula_sw.training.parameters import TrainingSettings
-from tegula_sw.training.record import Epoch, Record, read_log
+from tegula_sw.training.record import Record
 
 SETTINGS = TrainingSettings(hidden=4, batch=64)
 ARGS = SETTINGS, "golden", "tiny"
