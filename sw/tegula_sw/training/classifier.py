@@ -164,9 +164,9 @@ class Classifier:
                     temporary(b, stack, f"{name} of each sample", batch, 1, FP32)
                     for name in ("inverse scale", "hidden scale", "inverse hidden scale")
                 )
+                w1, w2, *_ = self.state.scales.tensors()
                 b.load(samples, at.inverses)
                 rows = RowScales(fmt, scale, inverse)
-                w1, w2, *_ = self.state.scales.tensors()
                 inverses = Inverses(
                     samples=samples,
                     w1=w1.inverse,
