@@ -11,9 +11,13 @@
 `numerics.gemm`
     A whole matrix product as a tile computes it.
 `numerics.fp32`
-    Operations and reductions of the vector engine, on fp32 patterns.
+    Operations of the vector engine, on fp32 patterns.
+`numerics.reductions`
+    Reductions of the vector engine, on fp32 patterns.
 `numerics.functions`
     The functions of the activation engine, by its table of piecewise cubics.
+`numerics.function_table`
+    That table, as fields and as the words that programs load.
 `numerics.generator`
     The random numbers of each lane.
 `tile.simulator`

@@ -109,7 +109,7 @@ def test_evaluate_keeps_the_dtype():
 def test_modules_that_the_golden_model_names_exist():
     document = import_module("tegula_golden").__doc__
     names = [line.strip("`") for line in document.splitlines() if line.startswith("`")]
-    assert len(names) == 9
+    assert len(names) == 11
     for name in names:
         import_module(f"tegula_golden.{name}")
 

@@ -1,7 +1,7 @@
-"""Vector arithmetic on fp32 patterns (contract sections 5.1 to 5.3).
+"""Vector arithmetic on fp32 patterns (contract sections 5.1 and 5.2).
 
 Arrays of uint32 bit patterns go in and come out. numpy's float32 addition and multiplication are
-those of IEEE 754 (nearest even, with subnormals); NaNs are not left to the machine: every NaN
+those of IEEE 754 (nearest even, with subnormals); the NaNs of the machine are not used: every NaN
 result is `QNAN`.
 """
 
@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 
 from tegula.formats import BF16, format_by_code
-from tegula.isa.operations import Operation, Reduction
+from tegula.isa.operations import Operation
 from tegula_golden.array_types import Codes, Integers, Mask, Patterns
 from tegula_golden.numerics.codes import code_dtype, decode
 
@@ -18,17 +18,14 @@ __all__ = [
     "ABS_MASK",
     "MINUS_INF",
     "ONE",
-    "PARTIALS",
     "QNAN",
     "RAW16",
     "RAW32",
     "SIGN_BIT",
     "add",
-    "combine",
+    "check_patterns",
     "compare",
     "decode_pattern",
-    "fold",
-    "initial_partials",
     "keeps",
     "maximum",
     "minimum",
@@ -46,9 +43,6 @@ _INFINITY = np.uint32(0x7F80_0000)
 
 RAW32, RAW16 = 6, 7
 """Codes of a format field that stand for patterns of 32 and 16 bits and for no numbers."""
-
-PARTIALS = 8
-"""Partial results of a reduction, a lane."""
 
 
 def decode_pattern(words: Codes, format_code: int) -> Patterns:
@@ -86,7 +80,14 @@ def decode_pattern(words: Codes, format_code: int) -> Patterns:
     return decode(words.astype(code_dtype(fmt)), fmt).view(np.uint32)
 
 
-def _check(*operands: Patterns) -> None:
+def check_patterns(*operands: Patterns) -> None:
+    """Check that operands are patterns.
+
+    Raises
+    ------
+    ValueError
+        If one is not a uint32 array.
+    """
     for patterns in operands:
         if getattr(patterns, "dtype", None) != np.uint32:
             kind = getattr(patterns, "dtype", type(patterns).__name__)
@@ -105,7 +106,7 @@ def _is_zero(a: Patterns) -> Mask:
 
 
 def _arithmetic(function: np.ufunc, a: Patterns, b: Patterns) -> Patterns:
-    _check(a, b)
+    check_patterns(a, b)
     with np.errstate(all="ignore"):
         result = function(a.view(np.float32), b.view(np.float32)).view(np.uint32)
     return np.where(_is_nan(result), QNAN, result)
@@ -149,14 +150,14 @@ def _either_nan(a: Patterns, b: Patterns) -> Mask:
 
 def maximum(a: Patterns, b: Patterns) -> Patterns:
     """IEEE 754-2019 section 9.6 maximum: +0 above -0; `QNAN` if an operand is a NaN. As `add`."""
-    _check(a, b)
+    check_patterns(a, b)
     larger = np.where(_order(a) >= _order(b), a, b)
     return np.where(_either_nan(a, b), QNAN, larger)
 
 
 def minimum(a: Patterns, b: Patterns) -> Patterns:
     """IEEE 754-2019 section 9.6 minimum: -0 below +0; `QNAN` if an operand is a NaN. As `add`."""
-    _check(a, b)
+    check_patterns(a, b)
     smaller = np.where(_order(a) <= _order(b), a, b)
     return np.where(_either_nan(a, b), QNAN, smaller)
 
@@ -179,7 +180,7 @@ def compare(op: Operation, a: Patterns, b: Patterns) -> Patterns:
     ValueError
         If an operand is not uint32 or `op` is no comparison.
     """
-    _check(a, b)
+    check_patterns(a, b)
     if op not in _COMPARISONS:
         raise ValueError(f"{op!r} is not a comparison")
     with np.errstate(invalid="ignore"):
@@ -188,12 +189,12 @@ def compare(op: Operation, a: Patterns, b: Patterns) -> Patterns:
 
 
 def _select(a: Patterns, b: Patterns) -> Patterns:
-    _check(a, b)
+    check_patterns(a, b)
     return np.where(_is_zero(a), ZERO, b)
 
 
 def _pass(a: Patterns, b: Patterns) -> Patterns:
-    _check(a, b)
+    check_patterns(a, b)
     return a | b & ZERO
 
 
@@ -237,97 +238,5 @@ def keeps(op: Operation, a: Patterns) -> Mask:
     ValueError
         If `a` is not uint32, or `op` is no operation.
     """
-    _check(a)
+    check_patterns(a)
     return _is_zero(a) & (Operation(op) == Operation.MERGE)
-
-
-def initial_partials(lanes: int, kind: Reduction) -> Patterns:
-    """Identities, from which a new reduction starts: uint32 of shape (lanes, 8).
-
-    Raises
-    ------
-    ValueError
-        If `kind` is `NONE`.
-    """
-    _check_kind(kind)
-    start = MINUS_INF if kind == Reduction.MAX else ZERO
-    return np.full((lanes, PARTIALS), start, dtype=np.uint32)
-
-
-def _check_kind(kind: Reduction) -> None:
-    if kind not in (Reduction.SUM, Reduction.MAX, Reduction.AMAX):
-        raise ValueError(f"{kind!r} is not a reduction")
-
-
-def fold(partials: Patterns, results: Patterns, kind: Reduction) -> Patterns:
-    """Combine element i of each lane with partial ``i mod 8``, in the order of i.
-
-    Parameters
-    ----------
-    partials
-        uint32 of shape (lanes, 8).
-    results
-        uint32 of shape (lanes, elements).
-    kind
-        `SUM`, `MAX` or `AMAX`.
-
-    Returns
-    -------
-    numpy.ndarray
-        The new partials; the old ones are not changed.
-
-    Raises
-    ------
-    ValueError
-        If an operand is not uint32, the shapes do not fit, or `kind` is `NONE`.
-    """
-    _check_kind(kind)
-    _check(partials, results)
-    lanes = partials.shape[0]
-    if partials.shape != (lanes, PARTIALS) or results.ndim != 2 or len(results) != lanes:
-        raise ValueError(
-            f"partials and results must have the shapes (lanes, {PARTIALS}) and"
-            f" (lanes, elements), not {partials.shape} and {results.shape}"
-        )
-    if kind == Reduction.AMAX:
-        results = results & ABS_MASK
-    partials = partials.copy()
-    for first in range(0, results.shape[1], PARTIALS):
-        step = results[:, first : first + PARTIALS]
-        touched = partials[:, : step.shape[1]]
-        touched[...] = _join(kind, touched, step)
-    return partials
-
-
-def combine(partials: Patterns, kind: Reduction) -> Patterns:
-    """``((p0 o p4) o (p2 o p6)) o ((p1 o p5) o (p3 o p7))`` with add or max, for each lane.
-
-    Parameters
-    ----------
-    partials
-        uint32 of shape (lanes, 8).
-    kind
-        `SUM`, `MAX` or `AMAX`.
-
-    Returns
-    -------
-    numpy.ndarray
-        uint32 of shape (lanes,).
-
-    Raises
-    ------
-    ValueError
-        If `partials` is not that, or `kind` is `NONE`.
-    """
-    _check_kind(kind)
-    _check(partials)
-    if partials.ndim != 2 or partials.shape[1] != PARTIALS:
-        raise ValueError(f"partials must have the shape (lanes, {PARTIALS}), not {partials.shape}")
-    while partials.shape[1] > 1:
-        half = partials.shape[1] // 2
-        partials = _join(kind, partials[:, :half], partials[:, half:])
-    return partials[:, 0]
-
-
-def _join(kind: Reduction, a: Patterns, b: Patterns) -> Patterns:
-    return add(a, b) if kind == Reduction.SUM else maximum(a, b)

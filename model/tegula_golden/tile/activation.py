@@ -9,8 +9,9 @@ from tegula.formats import FP32, format_by_code
 from tegula.isa.operations import Operation, Reduction, TableKind
 from tegula_golden.array_types import Integers, Patterns
 from tegula_golden.numerics.cast import cast
-from tegula_golden.numerics.fp32 import combine, decode_pattern, fold, initial_partials, operate
+from tegula_golden.numerics.fp32 import decode_pattern, operate
 from tegula_golden.numerics.functions import Function, evaluate
+from tegula_golden.numerics.reductions import combine, fold, initial_partials
 from tegula_golden.tile.state import Check, TileState, first_fault, sbuf_check
 from tegula_golden.tile.vector import operand_checks, read_words, write_words
 

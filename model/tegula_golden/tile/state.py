@@ -8,10 +8,10 @@ from tegula.config import TileConfig
 from tegula.formats import BF16, FloatFormat
 from tegula.isa.traps import Trap
 from tegula_golden.array_types import Integers, Mask
-from tegula_golden.numerics.fp32 import PARTIALS
-from tegula_golden.numerics.functions import Table
+from tegula_golden.numerics.function_table import Table
 from tegula_golden.numerics.generator import Generators
 from tegula_golden.numerics.partial_sums import PartialSums
+from tegula_golden.numerics.reductions import PARTIALS
 
 __all__ = ["Check", "EngineTrap", "TileState", "first_fault", "sbuf_check"]
 

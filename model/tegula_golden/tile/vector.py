@@ -11,15 +11,9 @@ from tegula.isa.operations import Operand, Operation, Reduction, Rounding, Sourc
 from tegula.isa.traps import Trap
 from tegula_golden.array_types import Codes, Integers, Mask, Patterns, Words
 from tegula_golden.numerics.cast import cast
-from tegula_golden.numerics.fp32 import (
-    combine,
-    decode_pattern,
-    fold,
-    initial_partials,
-    keeps,
-    operate,
-)
+from tegula_golden.numerics.fp32 import decode_pattern, keeps, operate
 from tegula_golden.numerics.partial_sums import to_fp32_bits
+from tegula_golden.numerics.reductions import combine, fold, initial_partials
 from tegula_golden.tile.state import Check, TileState, first_fault, sbuf_check
 
 __all__ = [

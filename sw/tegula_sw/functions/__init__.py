@@ -7,7 +7,8 @@ Their errors are in docs/functions.md.
 
 from collections.abc import Sequence
 
-from tegula_golden.numerics.functions import Function, Table
+from tegula_golden.numerics.function_table import Table
+from tegula_golden.numerics.functions import Function
 from tegula_sw.functions.library import NAMES, function
 from tegula_sw.functions.spec import DESCRIPTORS, ENTRIES, FunctionSpec, build_table, place
 

@@ -12,7 +12,7 @@ import gmpy2
 from gmpy2 import mpfr
 
 from tegula.formats import FP32
-from tegula_golden.numerics.functions import Gain
+from tegula_golden.numerics.function_table import Gain
 from tegula_sw.functions.cubic import Entry, cubics, cubics_within
 from tegula_sw.functions.spec import FunctionSpec, Piece
 

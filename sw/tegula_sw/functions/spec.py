@@ -5,7 +5,8 @@ from typing import Self
 
 import numpy as np
 
-from tegula_golden.numerics.functions import Function, Gain, Table
+from tegula_golden.numerics.function_table import Gain, Table
+from tegula_golden.numerics.functions import Function
 from tegula_sw.functions.cubic import Entry
 
 __all__ = ["DESCRIPTORS", "ENTRIES", "FunctionSpec", "Piece", "build_table", "place"]

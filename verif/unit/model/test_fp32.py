@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tegula.formats import BF16, E3M4, E4M3, E4M3FN, E5M2, FORMATS, FP32
 from tegula.isa.operations import Operation, Reduction
-from tegula_golden.numerics import fp32
+from tegula_golden.numerics import fp32, reductions
 from tegula_golden.numerics.fp32 import QNAN, RAW16, RAW32
 from verif.oracles import numerics as reference
 from verif.stimuli.fp32 import PRODUCT_KINDS, SUM_KINDS, addends, factors, special_pairs, specials
@@ -301,12 +301,12 @@ def test_reductions_are_those_of_the_contract_element_by_element(kind, elements)
     results, _ = addends(rng, 3 * elements, "near")
     results = results.reshape(3, elements)
     results[2, -1] = 0xFFC1_2345
-    start = fp32.initial_partials(3, kind)
+    start = reductions.initial_partials(3, kind)
     assert set(start.ravel().tolist()) == {0xFF80_0000 if kind == Reduction.MAX else 0}
     before = start.copy()
-    partials = fp32.fold(start, results, kind)
+    partials = reductions.fold(start, results, kind)
     assert np.array_equal(start, before)
-    totals = fp32.combine(partials, kind)
+    totals = reductions.combine(partials, kind)
     assert totals.shape == (3,)
     assert int(totals[2]) == QNAN
     join = JOIN[kind]
@@ -324,9 +324,9 @@ def test_a_reduction_that_continues_is_one_of_all_elements_if_the_cut_is_at_eigh
     rng = np.random.default_rng(SEED)
     results, _ = addends(rng, 5 * 24, "near")
     results = results.reshape(5, 24)
-    whole = fp32.fold(fp32.initial_partials(5, kind), results, kind)
-    first = fp32.fold(fp32.initial_partials(5, kind), results[:, :16], kind)
-    assert np.array_equal(fp32.fold(first, results[:, 16:], kind), whole)
+    whole = reductions.fold(reductions.initial_partials(5, kind), results, kind)
+    first = reductions.fold(reductions.initial_partials(5, kind), results[:, :16], kind)
+    assert np.array_equal(reductions.fold(first, results[:, 16:], kind), whole)
 
 
 PATTERNS = st.integers(0, 2**32 - 1)
@@ -376,11 +376,11 @@ def test_wrong_arguments_are_named():
     with pytest.raises(ValueError, match="16 is not a valid Operation"):
         fp32.operate(16, a, a)
     with pytest.raises(ValueError, match=r"NONE.* is not a reduction"):
-        fp32.initial_partials(4, Reduction.NONE)
+        reductions.initial_partials(4, Reduction.NONE)
     with pytest.raises(ValueError, match=r"not \(2, 7\) and \(2, 3\)"):
-        fp32.fold(np.zeros((2, 7), np.uint32), np.zeros((2, 3), np.uint32), Reduction.SUM)
+        reductions.fold(np.zeros((2, 7), np.uint32), np.zeros((2, 3), np.uint32), Reduction.SUM)
     with pytest.raises(ValueError, match=r"\(lanes, 8\), not \(8,\)"):
-        fp32.combine(np.zeros(8, np.uint32), Reduction.SUM)
+        reductions.combine(np.zeros(8, np.uint32), Reduction.SUM)
     with pytest.raises(ValueError, match="no format has the code 8"):
         fp32.decode_pattern(a, 8)
     with pytest.raises(ValueError, match="array of unsigned integers, not 5"):

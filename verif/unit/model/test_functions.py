@@ -5,7 +5,8 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
-from tegula_golden.numerics.functions import Function, Gain, Table, evaluate
+from tegula_golden.numerics.function_table import Gain, Table
+from tegula_golden.numerics.functions import Function, evaluate
 from verif.oracles.functions import evaluate_one
 from verif.stimuli.functions import SPECIALS, arguments, random_function, random_words
 

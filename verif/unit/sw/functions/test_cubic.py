@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from gmpy2 import mpfr
 
-from tegula_golden.numerics.functions import Function, Gain, Table, evaluate
+from tegula_golden.numerics.function_table import Gain, Table
+from tegula_golden.numerics.functions import Function, evaluate
 from tegula_sw.functions.cubic import Entry, cubics, cubics_within
 from tegula_sw.functions.spec import Piece
 

@@ -9,7 +9,8 @@ from functools import cache
 import numpy as np
 import pytest
 
-from tegula_golden.numerics.functions import Table, evaluate
+from tegula_golden.numerics.function_table import Table
+from tegula_golden.numerics.functions import evaluate
 from tegula_sw.functions import NAMES, function, pack, records
 from verif import ROOT
 from verif.oracles.mpfr import (
