@@ -17,11 +17,10 @@ from tegula.config import TileConfig
 from tegula.isa.instructions import Engine, Layout
 from tegula_golden.array_types import Codes
 from tegula_sw.devices.base import Device, run_well
-from tegula_sw.gemm.plan import balanced
 from tegula_sw.program.ordering import assemble_ordered
 from tegula_sw.program.program import MemoryImage
 from tegula_sw.program.schedule import Op, dma_op
-from tegula_sw.program.span import Span
+from tegula_sw.program.span import Span, balanced
 
 __all__ = ["TransposeAddresses", "build_transpose", "transpose_on_device"]
 

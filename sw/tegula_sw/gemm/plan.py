@@ -29,12 +29,11 @@ from tegula.formats import FP32
 from tegula.isa.instructions import Layout
 from tegula_sw.gemm.shape import GemmShape
 from tegula_sw.program.costs import DMA, load_period_cycles
-from tegula_sw.program.span import Span
+from tegula_sw.program.span import Span, balanced
 
 __all__ = [
     "Block",
     "GemmPlan",
-    "balanced",
     "plan_gemm",
 ]
 
@@ -46,13 +45,6 @@ _MAX_STRIDE_BYTES = (1 << 31) - 1
 
 def _align(value: int, multiple: int) -> int:
     return -(-value // multiple) * multiple
-
-
-def balanced(total: int, limit: int, quantum: int) -> list[Span]:
-    """Cut 0 .. total - 1 into the fewest spans of at most `limit`, as equal as `quantum` allows."""
-    parts = -(-total // limit)
-    size = min(limit, _align(-(-total // parts), quantum))
-    return [Span(start, min(start + size, total)) for start in range(0, total, size)]
 
 
 def _grouped(items: list[Span], limit: int) -> list[list[Span]]:

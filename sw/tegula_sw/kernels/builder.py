@@ -8,7 +8,6 @@ ahead of each other as data and buffers allow. The program is the same for both 
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import product
 from typing import Unpack
 
 from tegula.config import TileConfig
@@ -16,7 +15,7 @@ from tegula.formats import BF16, FP32, FloatFormat
 from tegula.isa.instructions import Engine
 from tegula.isa.operations import Reduction, Rounding
 from tegula_sw.functions.loading import TableRecords, apply_fields
-from tegula_sw.kernels.matrix import Matrix, Strip, psum_strip
+from tegula_sw.kernels.matrix import Matrix, Strip
 from tegula_sw.kernels.operands import (
     Index,
     PerPartition,
@@ -29,7 +28,7 @@ from tegula_sw.kernels.operands import (
     scalar_addr,
     vector_fields,
 )
-from tegula_sw.kernels.passes import array_pass
+from tegula_sw.kernels.products import Product
 from tegula_sw.kernels.scratchpad import Scratchpad, StorageOptions
 from tegula_sw.kernels.space import Space
 from tegula_sw.kernels.transfers import (
@@ -43,7 +42,6 @@ from tegula_sw.program.costs import (
     REDUCTION_LATENCY,
     VECTOR,
     activation_lane_cycles,
-    load_period_cycles,
 )
 from tegula_sw.program.ordering import assemble_ordered
 from tegula_sw.program.schedule import Op
@@ -133,37 +131,20 @@ class KernelBuilder:
             Numbers of the bands, and their words of PSUM, (rows, bands * F), which are free again
             when the next ones are requested.
         """
-        if stationary.rows != moving.rows:
-            raise ValueError(
-                f"{stationary.name} and {moving.name} disagree on K: {stationary.rows} and"
-                f" {moving.rows} rows"
-            )
         start, stop = columns or (0, moving.columns)
-        width, n = stop - start, self.config.n
-        bands, whole = -(-stationary.columns // n), stationary.columns // n
-        # A narrow sum is still in the array when the next K step adds to it: take turns.
-        by_turns = width < load_period_cycles(self.config)
-        most = max(1, self.config.psum_depth // 2 // width)
-        size = min(most, bands if by_turns else together)
-        for first in range(0, bands, size):
-            chosen = range(first, min(first + size, bands))
-            addr = self._psum.take(f"a product of {width} columns", len(chosen) * width)
-            steps = range(stationary.bands)[:: -1 if from_last else 1]
-            passes = list(product(steps, chosen))
-            if not by_turns:
-                passes = [(step, band) for band, step in product(chosen, steps)]
-            for step, band in passes:
-                part = psum_strip(n, width, addr + (band - first) * width)
-                held, moved = stationary.band(step), moving.band(step).slice(start, stop)
-                held = held.slice(band * n, min((band + 1) * n, stationary.columns))
-                accumulate = step != steps[0]
-                self._ops += array_pass(self.config, held, moved, part, accumulate=accumulate)
-            full = range(first, min(chosen.stop, whole))
-            for several in (full, range(max(first, whole), chosen.stop)):
-                if several:
-                    rows = min(n, stationary.columns - several.start * n)
-                    start_of_several = addr + (several.start - first) * width
-                    yield several, psum_strip(rows, len(several) * width, start_of_several)
+        product = Product(
+            config=self.config,
+            stationary=stationary,
+            moving=moving,
+            start=start,
+            stop=stop,
+            from_last=from_last,
+        )
+        for group in product.groups(together):
+            words = len(group) * product.width
+            addr = self._psum.take(f"a product of {product.width} columns", words)
+            self._ops += product.passes(group, addr)
+            yield from product.sums(group, addr)
             self._psum.give(addr)
 
     # --- vector engine

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-__all__ = ["Span"]
+__all__ = ["Span", "balanced"]
 
 
 @dataclass(frozen=True)
@@ -14,3 +14,10 @@ class Span:
 
     def __len__(self) -> int:
         return self.stop - self.start
+
+
+def balanced(total: int, limit: int, quantum: int) -> list[Span]:
+    """Cut 0 .. total - 1 into the fewest spans of at most `limit`, as equal as `quantum` allows."""
+    parts = -(-total // limit)
+    size = min(limit, -(-total // (parts * quantum)) * quantum)
+    return [Span(start, min(start + size, total)) for start in range(0, total, size)]

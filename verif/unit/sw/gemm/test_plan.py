@@ -5,9 +5,9 @@ import pytest
 
 from tegula.config import PRESETS, TileConfig, preset
 from tegula.formats import BF16, E4M3FN, FP32
-from tegula_sw.gemm.plan import balanced, plan_gemm
+from tegula_sw.gemm.plan import plan_gemm
 from tegula_sw.gemm.shape import GemmShape
-from tegula_sw.program.span import Span
+from tegula_sw.program.span import Span, balanced
 
 SMALL = preset("small")
 
