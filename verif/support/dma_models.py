@@ -10,7 +10,6 @@ from random import Random
 
 import numpy as np
 from amaranth.hdl import Cat
-from amaranth.sim import Simulator
 
 from tegula.config import TileConfig
 from tegula.formats import BF16
@@ -19,6 +18,7 @@ from tegula.isa.operations import Accumulate
 from tegula.isa.traps import Trap
 from tegula_golden.numerics import fp32
 from tegula_golden.numerics.cast import cast
+from verif.support.compiled import compiled_model
 
 BASE = 0x1000
 """First byte of the modelled memory."""
@@ -206,7 +206,8 @@ class Outcome:
 class Bench:
     """Peers of one engine: instruction queue, semaphores, trap record, memory and scratchpad.
 
-    Subclasses say with `probes`, `settle` and `drive` how data moves.
+    Subclasses say what the engine is (`engine`), and with `prepare`, `probes`, `settle` and `drive`
+    how data moves.
 
     Parameters
     ----------
@@ -247,7 +248,9 @@ class Bench:
         self.stop_at = stop_at
         self.outcome = Outcome()
         self.held = {}
-        self.dut = self.make()
+        self._model = compiled_model(self.engine, config)
+        self.dut = self._model.component
+        self.prepare()
 
     def lucky(self) -> bool:
         """Whether a peer acts in this cycle."""
@@ -291,17 +294,7 @@ class Bench:
         AssertionError
             If a rule is broken, or the engine is not idle after `budget` cycles.
         """
-        simulator = Simulator(self.dut)
-        simulator.add_clock(1e-8)
-        finished = []
-
-        async def bench(ctx):
-            await self._run(ctx, commands, budget, gap)
-            finished.append(True)
-
-        simulator.add_testbench(bench)
-        simulator.run()
-        assert finished
+        self._model.run(lambda ctx: self._run(ctx, commands, budget, gap))
         return self.outcome
 
     async def _run(self, ctx, commands, budget, gap):

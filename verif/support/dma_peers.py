@@ -28,15 +28,15 @@ def read_words(bench, item):
 class LoadBench(Bench):
     """A memory that is read, and a scratchpad that is written, and read where loads accumulate."""
 
+    engine = LoadEngine
     read_latency = 2
 
-    def make(self):
+    def prepare(self):
         self.requests = deque()  # (first cycle of the answer, addr, beats left)
         self.reads = deque()  # (cycle of the answer, words)
         self.unseen = []  # (place, word) of the last write, which a read may not see yet
         self.now = 0
         self.ar_ready = self.r_valid = self.write_ready = self.read_ready = 0
-        return LoadEngine(self.config)
 
     def probes(self):
         dut = self.dut
@@ -130,12 +130,13 @@ class StoreBench(Bench):
     `held_back` counts the cycles in which one waited for that.
     """
 
+    engine = StoreEngine
     read_latency = 3
     outstanding_reads = 16
     reads_first = address_last = data_last = False
     held_back = 0
 
-    def make(self):
+    def prepare(self):
         self.reads = deque()  # (cycle of the answer, words)
         self.bursts = deque()  # [addr, beats left, bytes, bad] requested, beats not all sent
         self.early = deque()  # W beats that are here before their burst's request is taken
@@ -147,7 +148,6 @@ class StoreBench(Bench):
         self.ar_ready = self.r_valid = 0
         self.now = 0
         self.read_ready = self.aw_ready = self.w_ready = self.b_valid = 0
-        return StoreEngine(self.config)
 
     def probes(self):
         dut = self.dut

@@ -3,18 +3,16 @@
 import random
 from copy import deepcopy
 from dataclasses import dataclass, field
-from functools import cache
 from typing import ClassVar
 
 import numpy as np
-from amaranth.sim import Simulator
 
-from tegula.config import TileConfig
 from tegula.isa.codec import decode, encode
 from tegula.isa.instructions import PAYLOAD_OFFSET
 from tegula.isa.traps import Trap
 from tegula.memory.scratchpad import READ_CYCLES
 from tegula_golden.tile.state import EngineTrap, TileState
+from verif.support.compiled import compiled_model
 
 __all__ = ["EnginePlayer", "Item", "Observed", "check", "pack", "run"]
 
@@ -89,27 +87,6 @@ class Words:
         """Let everything land."""
         self.cycle([])
         self.cycle([])
-
-
-@cache
-def bench(component, config: TileConfig):
-    """The engine, compiled once, and a function that runs a testbench on it from reset."""
-    dut = component(config)
-    current = []
-
-    async def testbench(ctx):
-        await current[0](ctx)
-
-    def simulate(job):
-        if current:
-            sim.reset()
-        current[:] = [job]
-        sim.run()
-
-    sim = Simulator(dut)
-    sim.add_clock(1e-8)
-    sim.add_testbench(testbench)
-    return dut, simulate
 
 
 class EnginePlayer:
@@ -222,14 +199,14 @@ def run(player_class, state, program, *, stall=0.0, stop_at=None, after=()):
 
     With `stop_at`, stop in that cycle instead. Fails if it takes longer than any stall explains.
     """
-    dut, simulate = bench(player_class.component, state.config)
+    model = compiled_model(player_class.component, state.config)
     items = (*program, *after)
     cycles = sum(player_class.cycles_of(item, state.config) for item in items)
     budget = round((200 + cycles) / (1 - stall) ** 2)
     players = []
 
     async def testbench(ctx):
-        player = player_class(ctx, dut, state, stall, budget)
+        player = player_class(ctx, model.component, state, stall, budget)
         players.append(player)
         await player.execute(program, 0, stop_at)
         if player.seen.traps:
@@ -243,7 +220,7 @@ def run(player_class, state, program, *, stall=0.0, stop_at=None, after=()):
             player.seen.traps = trapped
         player.sbuf.settle()
 
-    simulate(testbench)
+    model.run(testbench)
     seen = players[0].seen
     seen.sbuf = players[0].sbuf.words
     return seen
