@@ -10,10 +10,10 @@ PY := .venv/bin/python
 export PATH := $(CURDIR)/scripts/shims:$(CURDIR)/.venv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test sim lint format verilog synth bench train accuracy step mutants fuzz docs functions clean
+.PHONY: help venv test test-all sim lint format verilog synth bench train accuracy step mutants fuzz docs functions clean
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
 	@echo "variables: PRESET=tiny|small|medium SEED=n TEST=name WAVES=1"
 
 venv: .venv/.ready ## create .venv with the pinned packages (the others do so by themselves)
@@ -21,8 +21,11 @@ venv: .venv/.ready ## create .venv with the pinned packages (the others do so by
 .venv/.ready: scripts/requirements.txt scripts/setup.sh pyproject.toml
 	@scripts/setup.sh
 
-test: .venv/.ready ## unit tests; TEST=word runs those whose name has it
-	@$(PY) -m pytest verif/unit -n auto --dist loadfile $(if $(TEST),-k '$(TEST)')
+test: .venv/.ready ## unit tests but the slow ones; TEST=word runs those whose name has it
+	@$(PY) -m pytest verif/unit -n auto --dist loadfile $(if $(TEST),-k '$(TEST)',-m 'not slow')
+
+test-all: .venv/.ready ## all unit tests
+	@$(PY) -m pytest verif/unit -n auto --dist loadfile
 
 sim: .venv/.ready ## cocotb regression; PRESET, SEED, TEST, WAVES
 	@$(PY) -m verif.benches.regress --preset $(PRESET) --seed $(SEED) \

@@ -35,6 +35,7 @@ def test_random_tables_and_programs_leave_what_golden_leaves(seed):
     check_activation(program, random_state(seed), stall=rng.choice((0.0, 0.3, 0.6)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_functions_of_the_library(name):
     entries, descriptors, function = _loaded(name)

@@ -25,6 +25,7 @@ from verif.support.dma_models import (
     random_commands,
 )
 from verif.support.dma_peers import LoadBench, StoreBench
+from verif.support.marks import slow_params
 
 BENCHES = {Engine.LOAD: LoadBench, Engine.STORE: StoreBench}
 FORMATS = (Accumulate.BF16, Accumulate.FP32)
@@ -68,7 +69,7 @@ def test_sums_are_those_of_the_golden_adder(engine, accumulate, kind):
 
 @both
 @formats
-@pytest.mark.parametrize("name", ["tiny", "small", "medium"])
+@pytest.mark.parametrize("name", ["tiny", "small", *slow_params(["medium"])])
 def test_a_chunk_is_added_every_chunk_steps(engine, accumulate, name):
     config = preset(name)
     fields = line_of_runs(config, runs=2, beats=48, layout=0) | {"accumulate": accumulate}

@@ -22,6 +22,9 @@ from verif.support.dma_models import (
     trapping,
 )
 from verif.support.dma_peers import LoadBench, StoreBench
+from verif.support.marks import slow_params
+
+SHAPE_PARAMS = ["tiny", "wide_bus", *slow_params(["small", "narrow_bus"])]
 
 BENCHES = {Engine.LOAD: LoadBench, Engine.STORE: StoreBench}
 
@@ -39,7 +42,7 @@ def run_checked(engine, config, commands, *, budget, **options):
 
 @both
 @pytest.mark.parametrize(("stall", "seed"), [(0.0, 0), (0.3, 1), (0.5, 2)])
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shape", SHAPE_PARAMS)
 def test_random_programs_move_every_element_once(engine, shape, stall, seed):
     config = preset(**SHAPES[shape])
     rng = Random(f"{engine.name} {shape} {seed}")
@@ -64,7 +67,7 @@ def test_runs_begin_at_every_lane_and_have_every_length(engine, layout, bytes1):
 
 
 @both
-@pytest.mark.parametrize("burst", [1, 2, 256])
+@pytest.mark.parametrize("burst", [1, *slow_params([2, 256])])
 def test_bursts_split_at_their_longest_length(engine, burst):
     config = preset("small", max_burst_beats=burst)
     fields = {"mem_addr": BASE + 0xF89, "run": 900, "sbuf_addr": 0, "layout": 0}

@@ -7,6 +7,7 @@ from tegula.dma.accumulate import chunk_steps
 from tegula.isa.instructions import Engine
 from verif.support.dma_models import BASE, Command, check, expect, line_of_runs
 from verif.support.dma_peers import StoreBench
+from verif.support.marks import slow_params
 
 
 def add(config, fields, *, budget, reads_first=True, **options):
@@ -20,7 +21,9 @@ def add(config, fields, *, budget, reads_first=True, **options):
     return bench
 
 
-@pytest.mark.parametrize(("name", "run"), [("tiny", 117), ("small", 233), ("medium", 465)])
+@pytest.mark.parametrize(
+    ("name", "run"), [("tiny", 117), ("small", 233), *slow_params([("medium", 465)])]
+)
 def test_a_memory_that_takes_no_write_beat_before_a_read_is_answered(name, run):
     """Two bursts and a little more: the beats of a read never wait for those of a write."""
     fields = {"mem_addr": BASE, "run": run, "sbuf_addr": 0, "layout": 0}
@@ -29,7 +32,7 @@ def test_a_memory_that_takes_no_write_beat_before_a_read_is_answered(name, run):
 
 
 @pytest.mark.parametrize("stall", [0.0, 0.4])
-@pytest.mark.parametrize("burst", [1, 2, 4, 8, 64, 256])
+@pytest.mark.parametrize("burst", [1, 256, *slow_params([2, 4, 8, 64])])
 def test_every_length_of_bursts_has_room(burst, stall):
     config = preset("tiny", max_burst_beats=burst)
     beats = 2 * burst + burst // 2 + 1

@@ -1,5 +1,7 @@
 """The tensor engine with its memories: results, order, hazards, signals, traps and cycle counts."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 from amaranth.hdl import Module
@@ -43,21 +45,38 @@ class TensorTop(wiring.Component):
         return m
 
 
+@cache
+def simulation(config):
+    """The engine with its memories, made once, and a function that runs a testbench from reset."""
+    top, current = TensorTop(config), []
+
+    async def testbench(ctx):
+        await current[-1](ctx)
+
+    def simulate(job):
+        if current:
+            simulator.reset()
+        current.append(job)
+        simulator.run()
+
+    simulator = Simulator(top)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(testbench)
+    return top, simulate
+
+
 class Run:
     """What came of a list of (mnemonic, fields): cycles, signals, traps, and PSUM on request."""
 
     def __init__(self, config, sbuf, program, psum_words=0, limit=4000, clears=False):
         self.config = config
-        self.top = TensorTop(config)
+        self.top, simulate = simulation(config)
         self.signals, self.traps = [], []
         self.psum = np.zeros((config.n, psum_words), dtype=object)
         self.cycles = 0
         self._sbuf, self._program, self._limit = sbuf, program, limit
         self._clears = clears
-        simulator = Simulator(self.top)
-        simulator.add_clock(1e-6)
-        simulator.add_testbench(self._drive)
-        simulator.run()
+        simulate(self._drive)
         assert self.cycles, "the testbench did not end"
 
     async def _drive(self, ctx):

@@ -28,7 +28,13 @@ def step(fmt):
     return 2 if fmt in (FP32, "fp32") else 1
 
 
-@pytest.mark.parametrize("config", [CONFIG, NARROW], ids=["line a write", "line in two writes"])
+@pytest.mark.parametrize(
+    "config",
+    [
+        pytest.param(CONFIG, id="line a write"),
+        pytest.param(NARROW, id="line in two writes", marks=pytest.mark.slow),
+    ],
+)
 @pytest.mark.parametrize("seed", range(12))
 def test_random_programs_leave_what_golden_leaves(seed, config):
     rng = random.Random(seed)
@@ -193,6 +199,7 @@ def test_elements_follow_each_other_at_the_documented_rate(name):
     assert abs(cycles) < cycles_each
 
 
+@pytest.mark.slow
 def test_a_line_in_two_writes_takes_two_cycles():
     item = compute(rows=8, columns=16, transpose=1, dst=8, dst_stride=8)
     seen = check_vector([item], random_state(config=NARROW))

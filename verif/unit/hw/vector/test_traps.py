@@ -134,6 +134,7 @@ def test_a_reduction_that_traps_has_begun_only_if_an_element_was_combined(bad):
     assert len(seen.traps) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop_at", range(20, 32))
 def test_stop_ends_a_line_between_its_two_writes(stop_at):
     state = random_state(config=NARROW)

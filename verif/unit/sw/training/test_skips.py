@@ -25,6 +25,7 @@ def with_pixel(batch, pixel):
     return inputs, labels
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RUNS)
 def test_a_skipped_step_leaves_no_trace_on_either_device(name):
     """Steps 3, 4 and 6 of 7 have a pixel that is not finite; without them the bits are the same."""

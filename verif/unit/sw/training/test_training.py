@@ -31,6 +31,7 @@ def train_steps(device, settings, count=STEPS):
     return trained, results
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RUNS)
 def test_ten_steps_on_rtl_leave_the_weights_of_golden(name):
     settings = TrainingSettings(**RUNS[name])
@@ -49,6 +50,7 @@ def test_ten_steps_on_rtl_leave_the_weights_of_golden(name):
     assert np.mean(losses[-3:]) < np.mean(losses[:3])
 
 
+@pytest.mark.slow
 def test_a_step_uses_the_array_well():
     """Cycles of a step are counted: the figures of the README rest on them."""
     device = RtlDevice(SMALL, mem_latency=20, max_cycles=200_000)

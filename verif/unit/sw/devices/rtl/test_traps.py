@@ -24,6 +24,8 @@ from verif.support.trap_programs import (
     run,
 )
 
+pytestmark = pytest.mark.slow  # the tile `small`; the regression has the same traps on `tiny`
+
 
 @pytest.fixture(scope="module")
 def tile():
