@@ -8,13 +8,22 @@ from amaranth.sim import Simulator
 __all__ = ["settle", "simulate", "stream_through"]
 
 
-def simulate(dut, testbench: Callable, *, clocked: bool = True) -> None:
-    """Run ``testbench(ctx)`` on `dut` until it ends."""
+def simulate(dut, testbench: Callable, *background: Callable, clocked: bool = True) -> None:
+    """Run ``testbench(ctx)`` on `dut` to its end, which it must reach, beside other testbenches."""
     simulator = Simulator(dut)
     if clocked:
         simulator.add_clock(1e-8)
-    simulator.add_testbench(testbench)
+    ended = []
+
+    async def wrapped(ctx):
+        await testbench(ctx)
+        ended.append(True)
+
+    simulator.add_testbench(wrapped)
+    for process in background:
+        simulator.add_testbench(process, background=True)
     simulator.run()
+    assert ended, "the testbench did not end"
 
 
 def stream_through(dut, inputs: Iterable[dict], output: str | Value, latency: int) -> list:

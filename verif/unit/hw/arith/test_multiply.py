@@ -4,9 +4,9 @@ import random
 
 import pytest
 from amaranth.hdl import Module, Shape, Signal
-from amaranth.sim import Simulator
 
 from tegula.arith.multiply import multiplied
+from verif.support.unit_bench import simulate
 
 CYCLES = 2
 VECTORS = 500
@@ -53,8 +53,5 @@ def test_a_product_comes_two_cycles_after_its_factors(signed, a_bits, b_bits):
             if cycle >= CYCLES:
                 products.append(product)
 
-    sim = Simulator(m)
-    sim.add_clock(1e-8)
-    sim.add_testbench(testbench)
-    sim.run()
+    simulate(m, testbench)
     assert products == [x * y for x, y in pairs]

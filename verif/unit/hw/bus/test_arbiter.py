@@ -4,28 +4,13 @@ from collections import deque
 from random import Random
 
 import pytest
-from amaranth.sim import Simulator
 
 from tegula.bus.arbiter import AxiMaster
 from tegula.bus.axi import READ_ID_FETCH, READ_ID_LOAD, READ_ID_STORE
 from tegula.config import preset
+from verif.support.unit_bench import simulate
 
 CLIENTS = {READ_ID_LOAD: "load", READ_ID_FETCH: "fetch", READ_ID_STORE: "store"}
-
-
-def simulate(dut, bench):
-    """Run one testbench to its end."""
-    simulator = Simulator(dut)
-    simulator.add_clock(1e-8)
-    finished = []
-
-    async def wrapped(ctx):
-        await bench(ctx)
-        finished.append(True)
-
-    simulator.add_testbench(wrapped)
-    simulator.run()
-    assert finished
 
 
 @pytest.mark.parametrize("stall", [0.0, 0.5])

@@ -4,11 +4,11 @@ import random
 from collections import deque
 
 import pytest
-from amaranth.sim import Simulator
 
 from tegula.config import preset
 from tegula.isa.instructions import Layout
 from tegula.memory.scratchpad import READ_CYCLES, Scratchpad
+from verif.support.unit_bench import simulate
 
 READERS = ("stationary", "x", "y", "activation", "store")
 
@@ -222,10 +222,7 @@ def test_every_port_sees_what_was_written(config):
             await traffic.write_phase(ctx, 300)
             await traffic.read_phase(ctx, 900)
 
-    simulator = Simulator(traffic.dut)
-    simulator.add_clock(1e-6)
-    simulator.add_testbench(testbench)
-    simulator.run()
+    simulate(traffic.dut, testbench)
     assert min(traffic.checked.values()) > 50, traffic.checked
 
 
@@ -243,8 +240,5 @@ def test_moving_stream_leaves_a_line_read_every_second_cycle():
             _, _, ready = await ctx.tick().sample(dut.store.request.ready)
             accepted.append(ready)
 
-    simulator = Simulator(dut)
-    simulator.add_clock(1e-6)
-    simulator.add_testbench(testbench)
-    simulator.run()
+    simulate(dut, testbench)
     assert sum(accepted) == 32

@@ -4,11 +4,11 @@ from fractions import Fraction
 from functools import cache
 
 import pytest
-from amaranth.sim import Simulator
 
 from tegula.config import preset
 from tegula.formats import BF16, E3M4, E4M3, E4M3FN, E5M2
 from tegula.tensor.operand import OperandDecode
+from verif.support.unit_bench import simulate
 
 NARROW = (E4M3FN, E5M2, E4M3, E3M4)
 
@@ -27,9 +27,7 @@ def decode(codes, fmt, *, enable=1, narrow=NARROW):
             operand = ctx.get(dut.operand)
             results.append((operand.sig, operand.exp, operand.special, operand.zero))
 
-    sim = Simulator(dut)
-    sim.add_testbench(testbench)
-    sim.run()
+    simulate(dut, testbench, clocked=False)
     assert len(results) == len(codes)
     return results
 

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from amaranth.sim import Simulator
 
 from tegula.config import preset
 from tegula.formats import BF16, E4M3FN, E5M2
@@ -10,6 +9,7 @@ from tegula.tensor.systolic_array import WORD_IN_CYCLES, SystolicArray, result_c
 from tegula_golden.numerics.accumulate import PartialSums, accumulate
 from tegula_golden.numerics.codes import FINITE, MINUS_INF, PLUS_INF, operand_table
 from verif.stimuli.operands import KINDS, operands
+from verif.support.unit_bench import simulate
 
 
 def pack_operands(codes, fmt):
@@ -81,10 +81,7 @@ def run_array(config, passes):
             assert seen == n * columns
             results.append(out)
 
-    simulator = Simulator(dut)
-    simulator.add_clock(1e-6)
-    simulator.add_testbench(testbench)
-    simulator.run()
+    simulate(dut, testbench)
     assert len(results) == len(passes)
     return results
 

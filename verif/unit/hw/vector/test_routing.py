@@ -6,12 +6,12 @@ import pytest
 from amaranth.hdl import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
-from amaranth.sim import Simulator
 
 from tegula.isa.operations import Operation, Reduction
 from tegula.vector.lane import UNIT_CYCLES
 from tegula.vector.layouts import route_layout
 from tegula.vector.work import INTERVAL_BITS, is_unary, plan_route
+from verif.support.unit_bench import simulate
 
 ADDS = (Operation.ADD, Operation.SUB, Operation.RSUB)
 UNARY = (Operation.PASS, Operation.ABS)
@@ -63,9 +63,7 @@ def planned():
             units = tuple("mul" if bit else "add" for bit in bits[: route.steps])
             results[op0, op1, reduction] = units, ctx.get(dut.interval), ctx.get(dut.unary)
 
-    sim = Simulator(dut)
-    sim.add_testbench(testbench)
-    sim.run()
+    simulate(dut, testbench, clocked=False)
     assert len(results) == len(INSTRUCTIONS) == (15 * 16 + 1) * 4
     return results
 
