@@ -43,7 +43,7 @@ class Pass:
 
 @dataclass(frozen=True, kw_only=True)
 class Segment:
-    """What went into the array from one swap to the next, and what came out, as observed."""
+    """Inputs of the array from one swap to the next, and its outputs, as observed."""
 
     stationary: np.ndarray
     stationary_format: FloatFormat
@@ -54,7 +54,7 @@ class Segment:
     words_out: np.ndarray
 
     def expected(self) -> np.ndarray:
-        """What should have come out."""
+        """Outputs by the golden model."""
         return accumulate(
             self.partial,
             self.stationary,
@@ -100,7 +100,7 @@ class _Plan:
 
 
 class ArrayMonitor:
-    """Records every input, and the words that leave, cycle by cycle."""
+    """Recorder of every input and output word, cycle by cycle."""
 
     INPUTS = (
         *("moving", "moving_rows", "moving_format", "swap"),

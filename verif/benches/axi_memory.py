@@ -1,4 +1,4 @@
-"""Memory at an AXI4 port: cocotbext-axi's subordinate with latency, pauses, faults and a judge."""
+"""Memory at an AXI4 port: cocotbext-axi's subordinate with latency, pauses, faults and checks."""
 
 from collections.abc import Iterator
 

@@ -159,7 +159,7 @@ def corrupted(rng: np.random.Generator, cfg: TileConfig, program: RandomProgram)
 
 
 def _is_defined(program: RandomProgram, offset: int, cfg: TileConfig) -> bool:
-    """Whether the changed instruction is short, waits for those before, and leaves its operands."""
+    """The changed instruction is short, waits for those before, and keeps its own operands."""
     try:
         decoded = decode(program.code, offset)
     except ValueError:
@@ -174,7 +174,7 @@ def _is_defined(program: RandomProgram, offset: int, cfg: TileConfig) -> bool:
 
 
 def _changes_itself(program: RandomProgram, cfg: TileConfig) -> bool:
-    """Whether it stores into its own code, which may be fetched already."""
+    """Stores into its own code, which may be fetched already."""
     memory = program.image(lambda size_bytes: np.zeros(size_bytes, np.uint8))
     before = memory.copy()
     GoldenTile(cfg).run(memory, program=program.start, program_bytes=len(program.code), base=BASE)

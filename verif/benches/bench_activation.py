@@ -37,7 +37,7 @@ one more where a column has two rows."""
 
 
 def record_places(cfg: TileConfig) -> dict[TableKind, int]:
-    """Where the records are: at the end of the scratchpad, which few instructions write to."""
+    """Addresses of the records: at the end of the scratchpad, which few instructions write."""
     entries = cfg.sbuf_depth - 2 * ENTRIES - DESCRIPTORS
     return {TableKind.ENTRIES: entries, TableKind.DESCRIPTORS: entries + 2 * ENTRIES}
 
@@ -108,7 +108,7 @@ def budget(items: list[QueueItem], cfg: TileConfig) -> int:
 
 
 class Coverage(Counter):
-    """What the instructions that were executed asked for."""
+    """Fields and features of the instructions that were executed."""
 
     FLAGS = ("saturate", "exp", "parity", "odd", "log", "sum", "proceed", "finish", "overlap")
 

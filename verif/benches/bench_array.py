@@ -32,7 +32,7 @@ async def stream(dut, cfg: TileConfig, passes: list[Pass]) -> list[Segment]:
 
 
 def filled(rng: np.random.Generator, codes: np.ndarray, fmt: FloatFormat) -> np.ndarray:
-    """Codes as scratchpad words: what is above an 8-bit code is noise, which nobody may look at."""
+    """Codes as scratchpad words: the bits above an 8-bit code are noise, which must not matter."""
     noise = rng.integers(0, 1 << 16, codes.shape) & (0xFF00 if fmt.width == 8 else 0)
     return codes | noise.astype(np.uint16)
 

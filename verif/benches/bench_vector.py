@@ -65,7 +65,7 @@ def budget(items: list[QueueItem]) -> int:
 
 
 class Coverage(Counter):
-    """What the instructions that were executed asked for."""
+    """Fields and features of the instructions that were executed."""
 
     def add(self, items: list[QueueItem]) -> None:
         """Count the values of their fields."""

@@ -94,7 +94,7 @@ class CoupledMemory(MemoryContent):
 
     @property
     def slowness(self) -> int:
-        """That of the coupling."""
+        """Factor on cycle budgets, of the coupling."""
         return self.coupling.slowness
 
     @property
@@ -129,7 +129,7 @@ class CoupledMemory(MemoryContent):
 
     @property
     def drained(self) -> bool:
-        """Whether all that was accepted is answered."""
+        """All that was accepted is answered."""
         return not (self.reading or self.writing)
 
     def _clear(self) -> None:
@@ -165,7 +165,7 @@ class CoupledMemory(MemoryContent):
             self._drive()
 
     def _sample(self, channel: str, take) -> None:
-        """What was transferred on a channel of the tile's, or waits there."""
+        """Transfer on, or request waiting on, a channel that the tile drives."""
         valid = self._ports[f"{channel}valid"].value == 1
         if channel == "w" and valid:
             assert self._open or "aw" in self.waits, "a write beat before its address"
@@ -227,7 +227,7 @@ class CoupledMemory(MemoryContent):
                 self._whole.append(self._open.popleft())
 
     def _retire(self) -> None:
-        """What was taken on the channels of memory's."""
+        """Transfers on the channels that memory drives."""
         for channel in list(self._offered):
             if self._ports[f"{channel}ready"].value == 0:
                 continue

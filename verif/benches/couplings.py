@@ -24,7 +24,7 @@ __all__ = [
 
 
 class State(Protocol):
-    """What a coupling may look at; `coupled_memory.CoupledMemory` has it.
+    """State that a coupling may read; `coupled_memory.CoupledMemory` has it.
 
     Attributes
     ----------
@@ -66,15 +66,15 @@ class Coupling:
         """Draw and remember what the other methods need."""
 
     def takes(self, channel: str, state: State) -> bool:
-        """Whether "ar", "aw" or "w" is ready."""
+        """Readiness of "ar", "aw" or "w"."""
         return True
 
     def gives(self, channel: str, state: State) -> bool:
-        """Whether "r" or "b" may become valid."""
+        """Permission for "r" or "b" to become valid."""
         return True
 
     def chooses(self, count: int, random: Random) -> int:
-        """Which of `count` bursts of different IDs, in order of age, gives the next beat."""
+        """Index of the burst with the next beat, among `count` of different IDs in order of age."""
         return 0
 
 

@@ -77,7 +77,7 @@ class EnginePort:
         return not self._queue and bool(self._port("idle").value)
 
     async def run(self) -> None:
-        """Play the front end, cycle by cycle."""
+        """Drive the port as the front end does, cycle by cycle."""
         valid, ready, payload = (self._port(f"instr__{x}") for x in ("valid", "ready", "payload"))
         sent, taken, signal = (self._port(f"signals0__{x}") for x in ("valid", "ready", "payload"))
         trap_valid, stop = self._port("trap_valid"), self._port("stop")

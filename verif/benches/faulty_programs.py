@@ -1,4 +1,4 @@
-"""Where beats fail in a random program, and what a random program ends in."""
+"""Failing beats of a random program, and random bytes to end one."""
 
 import numpy as np
 

@@ -77,7 +77,7 @@ class Case:
             device.close()
 
     def difference(self) -> str:
-        """What differs when new devices run the program, and store their state; or nothing."""
+        """Difference after new devices run the program and store their state; or nothing."""
         dump = StateDump(self.config, BASE + DATA_BYTES, written_psum(self.config, self.ops))
         code = assemble_ordered(self.config, [*self.ops, *dump.ops])
         start = DATA_BYTES + dump.size_bytes
@@ -118,7 +118,7 @@ class FaultyCase(Case):
         return serialise_ops(self.config, self.ops)
 
     def difference(self) -> str:
-        """What differs when new devices run the program, then store their state; or nothing."""
+        """Difference after new devices run the program, then store their state; or nothing."""
         code = self.code
         expected = _memory(self.seed, DATA_BYTES, code)
         memory = expected.copy()
@@ -165,7 +165,7 @@ def _memory(seed: int, start: int, code: bytes) -> np.ndarray:
 
 
 def _differing_bytes(dump: StateDump, memory: np.ndarray, expected: np.ndarray) -> str:
-    """How many bytes differ, and the name of the first, in data and `dump`; or nothing."""
+    """Number of bytes that differ in data and `dump`, and the name of the first; or nothing."""
     wrong = np.flatnonzero(memory != expected)
     if not wrong.size:
         return ""

@@ -17,7 +17,7 @@ __all__ = ["Host", "ProgramOutcome"]
 
 @dataclass(frozen=True, kw_only=True)
 class ProgramOutcome:
-    """What the host reads after the interrupt; `trap` is None where the program reached `halt`."""
+    """Registers after the interrupt; `trap` is None where the program reached `halt`."""
 
     trap: TrapRecord | None
     cycles: int
@@ -57,7 +57,7 @@ class Host:
         return int.from_bytes(answer.data, "little")
 
     async def refuses(self, offset: int) -> bool:
-        """Whether reading and writing at `offset` answers SLVERR."""
+        """Reading and writing at `offset` both answer SLVERR."""
         read = await self._master.read(offset, 4)
         write = await self._master.write(offset, bytes(4))
         return read.resp == write.resp == AxiResp.SLVERR

@@ -29,7 +29,7 @@ def _fields(value: int, layout) -> dict[str, int]:
 
 
 class _Memories:
-    """Scratchpad words, and grants that are withheld at random; subclasses play the ports."""
+    """Scratchpad words, and grants that are withheld at random; subclasses drive the ports."""
 
     def __init__(self, dut, config: TileConfig, rng: np.random.Generator, state: TileState):
         self._dut, self._config, self._rng = dut, config, rng
@@ -56,7 +56,7 @@ class _Memories:
         self._written_at[partition, addr] = self._cycle
 
     def _count(self, valid, ready) -> bool:
-        """Whether a request was accepted; one that was not is counted."""
+        """Acceptance of a request; one that was not accepted is counted."""
         accepted = bool(valid.value) and bool(ready.value)
         self.denied += bool(valid.value) and not accepted
         return accepted
@@ -73,7 +73,7 @@ class VectorMemories(_Memories):
         self.lines = 0
 
     async def run(self) -> None:
-        """Play all ports, cycle by cycle."""
+        """Drive all ports, cycle by cycle."""
         dut, edge = self._dut, RisingEdge(self._dut.clk)
         ports = [
             tuple(
@@ -139,7 +139,7 @@ class ActivationMemories(_Memories):
         self._layout = row_write_layout(config)
 
     async def run(self) -> None:
-        """Play both ports, cycle by cycle."""
+        """Drive both ports, cycle by cycle."""
         dut, edge = self._dut, RisingEdge(self._dut.clk)
         flying = deque([None] * (READ_CYCLES - 1))
         request = dut.row__request__valid, dut.row__request__ready

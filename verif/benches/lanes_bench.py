@@ -70,7 +70,7 @@ class LanesBench:
         self.port.shape_traffic(rate)
 
     def items(self, ops: Sequence[Op]) -> list[QueueItem]:
-        """`ops` with signals at random; those that may overlap are told so."""
+        """`ops` with signals at random; those that may overlap say so."""
         ordered = order(Program(self.config), ops)[self._engine]
         assert len(ordered) == len(ops)
         items = []

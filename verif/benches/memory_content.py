@@ -1,4 +1,4 @@
-"""What is behind an AXI4 port: bytes, beats that fail, what a burst must look like, a log."""
+"""Memory behind an AXI4 port: bytes, beats that fail, rules of bursts, a log."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -87,7 +87,7 @@ class MemoryContent:
         self.written.clear()
 
     def check_burst(self, address: int, beats: int, size: int, burst: int) -> None:
-        """What a burst of this tile must look like."""
+        """Rules of AXI and of this tile for a burst."""
         width = self.config.bus_bytes
         span = width * self.config.max_burst_beats
         last = address + beats * width - 1
@@ -98,7 +98,7 @@ class MemoryContent:
         assert address // span == last // span, f"burst at {address:#x} is longer than it may be"
 
     def response(self, address: int) -> AxiResp:
-        """How the beat at `address` is answered."""
+        """Response to the beat at `address`."""
         last = address + self.config.bus_bytes - 1
         for fault in self.faults:
             if address <= fault.last and last >= fault.first:
@@ -162,7 +162,7 @@ class MemoryContent:
 
 
 async def watch_stability(dut) -> None:
-    """What the tile offers stays as it is until it is taken (IHI 0022H, A3.2.1), or a reset."""
+    """Check that offers of the tile are stable until taken (IHI 0022H, A3.2.1), or a reset."""
     payloads = {
         "ar": ("araddr", "arlen", "arid"),
         "aw": ("awaddr", "awlen", "awid"),

@@ -1,4 +1,4 @@
-"""Where the benches' memory lies."""
+"""Addresses of the benches' memory."""
 
 __all__ = ["BASE"]
 

@@ -165,7 +165,7 @@ class _Generator:
         return "vector.compute", fields
 
     def _x(self, columns: int) -> dict[str, int]:
-        """Where the elements come from, how many there are, and their walk outside of the SBUF."""
+        """Source and number of elements, and their addresses outside of the scratchpad."""
         rng = self._rng
         source = int(
             rng.choice([*[Source.PSUM] * 3, *[Source.SBUF] * 3, Source.INDEX, Source.RANDOM])
@@ -335,7 +335,7 @@ def settling_ops(config: TileConfig) -> list[Op]:
 
 
 def written_psum(config: TileConfig, ops: Iterable[Op]) -> np.ndarray:
-    """Which words of PSUM `ops` write: bool, shape (psum_depth,)."""
+    """Words of PSUM that `ops` write: bool, shape (psum_depth,)."""
     written = np.zeros(config.psum_depth, dtype=bool)
     for op in ops:
         if op.mnemonic == "tensor.matmul":

@@ -1,4 +1,4 @@
-"""A host that does not leave a running program alone."""
+"""Register accesses of a host while a program runs."""
 
 import numpy as np
 

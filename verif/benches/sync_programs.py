@@ -1,4 +1,4 @@
-"""Random programs for the front end alone: waits and signals between engines, noise as payload."""
+"""Random programs for the front end: waits and signals between engines, noise as payload."""
 
 from dataclasses import dataclass
 
@@ -33,7 +33,7 @@ class SyncProgram:
 
 
 class _Accounts:
-    """What earlier instructions have put into each semaphore, so that no wait lasts for ever.
+    """Semaphore counts after earlier instructions, so that no wait lasts for ever.
 
     Semaphores 0 to 3 are consumed, each by one engine; others only grow. The last stays unused.
     """

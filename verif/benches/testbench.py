@@ -1,4 +1,4 @@
-"""What every bench shares: its configuration, its random source, clock and reset."""
+"""Configuration, random source, clock and reset of every bench."""
 
 import logging
 import os

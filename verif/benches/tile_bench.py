@@ -26,7 +26,7 @@ _RESPONSES = {"slverr": AxiResp.SLVERR, "decerr": AxiResp.DECERR}
 
 
 class TileBench:
-    """Runs programs on the tile and on the golden model, and compares all that both can tell.
+    """Programs on the tile and on the golden model, and a comparison of all that both show.
 
     The tile is reset once, in `make`; its scratchpad and the golden one then live through the same
     programs.
@@ -83,7 +83,7 @@ class TileBench:
         ]
 
     def noise(self, size_bytes: int) -> np.ndarray:
-        """Memory content that nobody expects."""
+        """Random memory content."""
         return self._rng.integers(0, 256, size_bytes).astype(np.uint8)
 
     async def settle(self) -> None:

@@ -144,7 +144,7 @@ def ulp_errors(results: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 
 def bf16_steps(results: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """How many bf16 codes lie between the casts of fp32 patterns and the nearest bf16 numbers."""
+    """Number of bf16 codes between the casts of fp32 patterns and the nearest bf16 numbers."""
     got, expected = _ordinal(cast(results, BF16), BF16), _ordinal(nearest_bf16(values), BF16)
     return np.abs(got - expected)
 

@@ -53,7 +53,7 @@ def apply(signal=None, **fields):
 
 
 class ActivationPlayer(EnginePlayer):
-    """Plays a scratchpad that grants rows and takes results, or not."""
+    """Scratchpad that grants rows and takes results, or not."""
 
     component = ActivationEngine
     golden: ClassVar[dict] = {

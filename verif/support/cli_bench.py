@@ -1,4 +1,4 @@
-"""What tests of the command line share."""
+"""Arguments and checks for tests of the command line."""
 
 from tegula_sw.cli.exits import BAD_INPUT
 

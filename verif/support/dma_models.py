@@ -1,4 +1,4 @@
-"""What the DMA tests share: descriptors, what they mean, and peers that drive an engine.
+"""Descriptors of the DMA tests, their meaning, and peers that drive an engine.
 
 The peers check the stream and AXI rules in every cycle: valid never drops, payloads are stable,
 bursts are aligned and within bounds, no more are outstanding than the configuration says.
@@ -188,7 +188,7 @@ def random_descriptor(
 
 @dataclass
 class Outcome:
-    """What a bench saw."""
+    """Observations of a bench."""
 
     cycles: int = 0
     signals: list[tuple[int, int]] = field(default_factory=list)
@@ -253,16 +253,16 @@ class Bench:
         self.prepare()
 
     def lucky(self) -> bool:
-        """Whether a peer acts in this cycle."""
+        """A peer acts in this cycle, at random."""
         return self.stall == 0 or self.rng.random() >= self.stall
 
     def is_bad(self, addr: int) -> bool:
-        """Whether the beat at `addr` fails."""
+        """The beat at `addr` fails."""
         last = addr + self.config.bus_bytes - 1
         return self.bad is not None and addr <= self.bad[1] and last >= self.bad[0]
 
     def is_read_bad(self, addr: int) -> bool:
-        """Whether the beat at `addr` fails when it is read by a store."""
+        """The beat at `addr` fails when it is read by a store."""
         return self.bad_reads and self.is_bad(addr)
 
     def hold(self, name: str, valid: int, ready: int, payload: int) -> bool:
@@ -384,7 +384,7 @@ def random_commands(rng: Random, config: TileConfig, count: int, memory_bytes: i
 
 @dataclass
 class Expectation:
-    """What a program means; `sbuf` and `memory` are copies that `expect` changed."""
+    """Expected effects of a program; `sbuf` and `memory` are copies that `expect` changed."""
 
     sbuf: np.ndarray
     memory: np.ndarray

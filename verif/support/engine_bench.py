@@ -1,4 +1,4 @@
-"""An engine with memories that Python plays: what the benches of vector and activation share."""
+"""An engine between memories and queues in Python, for vector and activation benches."""
 
 import random
 from copy import deepcopy
@@ -49,7 +49,7 @@ def pack(words, width):
 
 @dataclass
 class Observed:
-    """What happened, each event with its cycle (counted from the first offer of an instruction)."""
+    """Observed events, each with its cycle, counted from the first offer of an instruction."""
 
     writes: list = field(default_factory=list)
     signals: list = field(default_factory=list)
@@ -90,7 +90,7 @@ class Words:
 
 
 class EnginePlayer:
-    """Plays everything around an engine, cycle by cycle.
+    """Surroundings of an engine, driven cycle by cycle.
 
     Subclasses say what the engine is (`component`), how long an instruction may take (`cycles_of`),
     what golden does (`golden`), and play its memories (`drive` before the outputs settle, `observe`
@@ -112,7 +112,7 @@ class EnginePlayer:
         """Take what the memories need from `state`."""
 
     def grants(self):
-        """Whether something is granted in this cycle."""
+        """Something is granted in this cycle, at random."""
         return self.rng.random() >= self.stall
 
     @staticmethod

@@ -145,7 +145,7 @@ def run_optimizer(
     gradients: list[np.ndarray],
     rounding: str = "nearest",
 ) -> dict[str, np.ndarray]:
-    """What steps with these gradients, (n, columns), make of a weight: start, end, and slots."""
+    """Weight before and after steps with these gradients, (n, columns), and its slots."""
     shape = gradients[0].shape
     start = codes(normal(13, *shape, scale=0.5), weight_fmt)
     bench = KernelBench(optimizer.functions)

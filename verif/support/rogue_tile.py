@@ -1,4 +1,4 @@
-"""A stand-in for the tile that copies one burst, and breaks one rule of the bus if told to.
+"""Substitute for the tile that copies one burst, and breaks one rule of the bus on request.
 
 It has the tile's ports and registers. `PROGRAM` is the address of the source, `WINDOW_BASE` that of
 the destination, and `PROGRAM_BYTES` / 16 the `Rule` to break.
@@ -22,7 +22,7 @@ BEATS = 4
 
 
 class Rule(IntEnum):
-    """What is broken."""
+    """The rule that is broken."""
 
     NONE = 0
     AR_VALID_FALLS = 1

@@ -38,7 +38,7 @@ def compute(signal=None, **fields):
 
 
 class VectorPlayer(EnginePlayer):
-    """Plays PSUM, which is always there, and a scratchpad that grants x and y or not."""
+    """PSUM, which is always ready, and a scratchpad that grants x and y or not."""
 
     component = VectorEngine
     golden: ClassVar[dict] = {

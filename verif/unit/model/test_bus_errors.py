@@ -1,4 +1,4 @@
-"""What the functional simulator leaves behind where memory answers a DMA with an error."""
+"""State of the functional simulator after memory answers a DMA with an error."""
 
 from random import Random
 

@@ -57,12 +57,12 @@ def numbers(seed):
 
 
 def limit(count):
-    """What the largest of `count` magnitudes of z-scores exceeds with a probability of 1/1000."""
+    """Bound that the largest of `count` z-scores exceeds in magnitude once in 1000 times."""
     return NormalDist().inv_cdf(1 - 1e-3 / (2 * count))
 
 
 def low_halves(drawn):
-    """What stochastic rounding takes of each number, as float64."""
+    """Half of each number that stochastic rounding takes, as float64."""
     return (drawn & np.uint32(0xFFFF)).astype(np.float64)
 
 

@@ -20,7 +20,7 @@ def signed(bits, width):
 
 
 def found(entries, descriptors, argument, function):
-    """What a segment should be, field by field; None where the contract leaves it open."""
+    """Expected segment, field by field; None where the contract leaves it open."""
     negative = argument["negative"] and not function["odd"]
     n, t = argument["n"], argument["t"]
     window = 63 if function["exp"] else 31

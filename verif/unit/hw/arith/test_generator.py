@@ -14,7 +14,7 @@ SEED = 11
 
 
 def run(cycles, state):
-    """What enters in each of `cycles`: pairs of a movement and a word; None where nothing moves.
+    """Inputs of each of `cycles`: pairs of a movement and a word; None where nothing moves.
 
     The movement "reset" is a cycle with the reset of the clock domain active.
     """

@@ -108,7 +108,7 @@ def modules(text):
 
 
 def compare(gold, gate, folder):
-    """What Yosys's SAT solver says of Amaranth's `gold` against our `gate` over 5 cycles."""
+    """Verdict of Yosys's SAT solver on Amaranth's `gold` against our `gate` over 5 cycles."""
     (folder / "gold.il").write_text(rtlil.convert(gold, name="gold"))
     (folder / "gate.il").write_text(emit_rtlil(gate, "gate"))
     prepare = "read_rtlil {0}.il; hierarchy -check -top {0}; proc; flatten; memory; opt -full"

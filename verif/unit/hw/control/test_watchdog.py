@@ -1,4 +1,4 @@
-"""When the tile has come to rest."""
+"""Detection of a tile that is idle or deadlocked."""
 
 from functools import partial
 

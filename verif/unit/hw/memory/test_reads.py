@@ -21,7 +21,7 @@ CYCLES = 450
 
 
 def word(addr, partition):
-    """What the scratchpad holds there."""
+    """Content of the scratchpad there."""
     return (addr * 0x2F35 + partition * 0x0481 + 0x1234) & 0xFFFF
 
 
@@ -62,7 +62,7 @@ class ReadsBench:
         return {addr % self.config.bus_words}
 
     def serve(self, moving):
-        """Who is served in this cycle, and the banks in which something is read at which line."""
+        """Ports served in this cycle, and the line read in each bank."""
         asked, count = self.asked, self.config.bus_words
         reads = {} if moving is None else {moving % count: moving // count}
         granted = set()

@@ -33,7 +33,7 @@ class WritesBench:
         return [self.rng.getrandbits(bits) for _ in range(count)]
 
     def draw_result(self):
-        """What the vector engine writes; in half of the cycles nothing."""
+        """Write of the vector engine; in half of the cycles none."""
         rng, config = self.rng, self.config
         kind = rng.choice(("row", "pair", "line"))
         unit = {"row": 1, "pair": 2, "line": config.row_words}[kind]

@@ -66,7 +66,7 @@ def simulation(config):
 
 
 class Run:
-    """What came of a list of (mnemonic, fields): cycles, signals, traps, and PSUM on request."""
+    """Execution of a list of (mnemonic, fields): cycles, signals, traps, and PSUM on request."""
 
     def __init__(self, config, sbuf, program, psum_words=0, limit=4000, clears=False):
         self.config = config

@@ -83,7 +83,7 @@ def units_of(op0, op1, reduction):
 
 
 def fits(units, interval):
-    """Whether elements that begin in every `interval`-th cycle never need a unit twice at once."""
+    """Elements that begin in every `interval`-th cycle never need a unit twice at once."""
     for unit in ("add", "mul"):
         phases = [UNIT_CYCLES * step % interval for step, own in enumerate(units) if own == unit]
         if len(set(phases)) != len(phases):

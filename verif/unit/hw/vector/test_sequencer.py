@@ -94,7 +94,7 @@ def generator_as_compute(full, n):
 
 
 class Expected:
-    """What an instruction asks for and issues, by the rules of the instruction set."""
+    """Requests and issues of an instruction, by the rules of the instruction set."""
 
     def __init__(self, item, config):
         state = item.mnemonic == "vector.generator"

@@ -1,4 +1,4 @@
-"""How commands end: codes, one line, and what becomes of standard output."""
+"""Ends of commands: exit codes, one line, and standard output."""
 
 import io
 import os

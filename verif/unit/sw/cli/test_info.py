@@ -1,4 +1,4 @@
-"""What `tegula info` guarantees holds, and stops holding where it says."""
+"""Guarantees of `tegula info`, and their limits."""
 
 import json
 

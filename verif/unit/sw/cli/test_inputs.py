@@ -33,7 +33,7 @@ UNREADABLE = {
 
 @pytest.fixture
 def files(run, matrices, tmp_path):
-    """What the jobs need besides IN."""
+    """Files that the jobs need besides IN."""
     np.save(tmp_path / "X.npy", np.zeros((2, 3), np.float32))
     (tmp_path / "folder").mkdir()
     (tmp_path / "loop").symlink_to("loop")

@@ -28,7 +28,7 @@ OLD = "what was there before"
 
 @pytest.fixture
 def files(folder, matrices):
-    """What the jobs need besides OUT."""
+    """Files that the jobs need besides OUT."""
     (folder / "p.s").write_text("load.sync signal(3+=1)\nhalt\n" * 10)
 
 

@@ -1,4 +1,4 @@
-"""How a GEMM is cut: complete, within the tile's limits, and in the cheaper orientation."""
+"""Tiling of a GEMM: complete, within the tile's limits, and in the cheaper orientation."""
 
 import numpy as np
 import pytest

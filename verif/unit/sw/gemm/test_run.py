@@ -51,7 +51,7 @@ TRANSPOSED = ((True, False), (False, True), (True, True))
 
 
 def in_memory(codes, transposed):
-    """What memory holds of an operand."""
+    """Bytes of an operand in memory."""
     return np.ascontiguousarray(codes.T) if transposed else codes
 
 

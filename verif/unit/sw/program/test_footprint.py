@@ -1,4 +1,4 @@
-"""What instructions are said to read and write is what they read and write on the golden tile.
+"""Footprints of instructions against their reads and writes on the golden tile.
 
 An instruction is executed twice: as it is, and with every word that it is not said to read changed.
 What then differs behind it has not been written, and what is alike has.

@@ -67,7 +67,7 @@ def test_steps_since_the_last_save_are_done_again(every, monkeypatch):
 
 
 def step_after_change(settings, change):
-    """Whether a step is skipped after a change of the state, and the loss."""
+    """Skip and loss of a step after a change of the state."""
     first = session(settings, TINY)
     state = first.save()
     change(first.classifier.state, state)
