@@ -1,9 +1,12 @@
 """Runs of training for tests: configurations, batches, devices."""
 
+import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
+import pytest
 
 from tegula.config import preset
 from tegula_sw.devices.golden import GoldenDevice
@@ -12,7 +15,7 @@ from tegula_sw.training.data import CLASSES, INPUTS, digits
 from tegula_sw.training.parameters import TrainingSettings
 from tegula_sw.training.session import Session
 
-__all__ = ["RUNS", "SMALL", "TINY", "batches", "rtl_session", "session"]
+__all__ = ["RUNS", "SMALL", "TINY", "batches", "interrupt_in_step", "rtl_session", "session"]
 
 TINY, SMALL = preset("tiny"), preset("small")
 
@@ -39,6 +42,19 @@ def batches(settings: TrainingSettings, count: int) -> list[tuple[np.ndarray, np
     rng = np.random.default_rng(7)
     chosen = [rng.permutation(len(samples))[: settings.batch] for _ in range(count)]
     return [(samples.inputs[c], samples.labels[c]) for c in chosen]
+
+
+def interrupt_in_step(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """Send SIGINT while step `number` of the process, from 1, is in flight."""
+    original, calls = Session.step, []
+
+    def interrupted(self, *batch):
+        calls.append(1)
+        if len(calls) == number:
+            os.kill(os.getpid(), signal.SIGINT)
+        return original(self, *batch)
+
+    monkeypatch.setattr(Session, "step", interrupted)
 
 
 def session(settings: TrainingSettings, config=SMALL) -> Session:

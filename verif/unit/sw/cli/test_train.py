@@ -4,14 +4,13 @@ import io
 import json
 import os
 import re
-import signal
 
 import numpy as np
 import pytest
 
 from tegula_sw.cli.exits import FAILED, INTERRUPTED
-from tegula_sw.training.session import Session
 from verif.support.cli_bench import assert_error
+from verif.support.training_bench import interrupt_in_step
 
 TRAIN = ["train", "digits", "--device", "golden", "--preset", "tiny", "--hidden", "4"]
 LABEL = "tegula train: "
@@ -64,19 +63,6 @@ def test_a_state_that_cannot_be_written_ends_the_run(run, folder, limit_file_siz
     words = "run/state.npz: File too large; written: run/weights.npz, run/log.json"
     assert_error(result, words, code=FAILED, label=LABEL)
     assert sorted(path.name for path in (folder / "run").iterdir()) == ["log.json", "weights.npz"]
-
-
-def interrupt_in_step(monkeypatch, number):
-    """SIGINT while a step is in flight."""
-    original, calls = Session.step, []
-
-    def interrupted(self, *batch):
-        calls.append(1)
-        if len(calls) == number:
-            os.kill(os.getpid(), signal.SIGINT)
-        return original(self, *batch)
-
-    monkeypatch.setattr(Session, "step", interrupted)
 
 
 def test_an_interruption_is_one_line(run, monkeypatch):

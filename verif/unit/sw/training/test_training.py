@@ -1,8 +1,6 @@
 """Training: the same bits on both devices, near float64, and through interruptions."""
 
 import json
-import os
-import signal
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +18,7 @@ from tegula_sw.training.parameters import TrainingSettings
 from tegula_sw.training.record import Record
 from tegula_sw.training.run import train
 from tegula_sw.training.session import Session, weights_hash
-from verif.support.training_bench import RUNS, SMALL, TINY, batches
+from verif.support.training_bench import RUNS, SMALL, TINY, batches, interrupt_in_step
 
 STEPS = 10
 
@@ -143,19 +141,6 @@ def few_samples(monkeypatch):
 
 def run_settings(**others):
     return TrainingSettings(hidden=8, batch=64, epochs=3, weights="bf16", rounding="sr", **others)
-
-
-def interrupt_in_step(monkeypatch, number):
-    """SIGINT while a step is under way, the first or a later one."""
-    original, calls = Session.step, []
-
-    def interrupted(self, *batch):
-        calls.append(1)
-        if len(calls) == number:
-            os.kill(os.getpid(), signal.SIGINT)
-        return original(self, *batch)
-
-    monkeypatch.setattr(Session, "step", interrupted)
 
 
 def test_an_interrupted_run_resumes_to_the_same_bits(tmp_path, monkeypatch, few_samples):
