@@ -78,6 +78,7 @@ def test_a_vector_element_is_written_when_it_is_said_to_be():
     assert written == [1 + first + more * count for count in range(3)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("rate", "fields"),
     [

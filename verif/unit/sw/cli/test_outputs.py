@@ -137,6 +137,7 @@ def test_two_outputs_cannot_be_one_file(run, matrices, tmp_path, options):
     assert_error(result, message, label="tegula gemm: ")
 
 
+@pytest.mark.slow
 def test_one_output_that_fails_keeps_no_other_back(run, matrices, tmp_path):
     files = ("--trace", "t.json", "--picture", "p.png", "--json", "r.json")
     arguments = ["profile", "A.npy", "B.npy", "-o", "/dev/full", "--preset", "tiny", *BF16_OUT]
@@ -147,6 +148,7 @@ def test_one_output_that_fails_keeps_no_other_back(run, matrices, tmp_path):
     assert {"t.json", "p.png", "r.json"} <= set(os.listdir())
 
 
+@pytest.mark.slow
 def test_a_window_that_the_program_does_not_reach_costs_the_picture_only(run, matrices, tmp_path):
     picture = ("--picture", "p.png", "--window", "5:999999999")
     arguments = ["profile", "A.npy", "B.npy", "-o", "C.npy", "--preset", "tiny", *BF16_OUT]

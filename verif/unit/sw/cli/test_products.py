@@ -32,6 +32,7 @@ def test_gemm_of_float_arrays_writes_codes_and_a_report(run, matrices, tmp_path)
     assert report["read_beats"] > report["write_beats"] > 0
 
 
+@pytest.mark.slow
 def test_profile_prints_a_table_and_writes_trace_picture_and_report(run, matrices, tmp_path):
     files = ("--trace", "t.json", "--picture", "p.png", "--window", "50:150", "--json", "r.json")
     arguments = ["profile", "A.npy", "B.npy", "-o", "C.npy", "--preset", "tiny", *BF16_OUT]
@@ -52,6 +53,7 @@ def test_profile_prints_a_table_and_writes_trace_picture_and_report(run, matrice
     assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_gemm_writes_a_trace_of_the_rtl(run, matrices, tmp_path):
     arguments = ["gemm", "A.npy", "B.npy", "-o", "C.npy", "--preset", "tiny", *BF16_OUT]
     code, out, _ = run(*arguments, "--trace", "t.json", "--json", "r.json")

@@ -88,6 +88,7 @@ def test_folders_that_cannot_be_are_named(run, folder, case):
     assert os.listdir() == ["file"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", ["whole", "interrupted", "no disk"])
 def test_a_step_that_was_recorded_is_written_however_the_run_ends(run, folder, monkeypatch, ending):
     """The trace of the second step, its picture, and its table."""
@@ -108,6 +109,7 @@ def test_a_step_that_was_recorded_is_written_however_the_run_ends(run, folder, m
         assert "run/weights.npz: Is a directory; written: run/state.npz, run/log.json" in err
 
 
+@pytest.mark.slow
 def test_a_trace_that_fails_is_told_behind_the_interruption(run, monkeypatch):
     interrupt_in_step(monkeypatch, 3)
     arguments = [word if word != "golden" else "rtl" for word in TRAIN]

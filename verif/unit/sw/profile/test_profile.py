@@ -25,6 +25,8 @@ from tegula_sw.profile.table import breakdown, profile_table
 from tegula_sw.profile.timeline import timeline
 from verif.stimuli.operands import operands
 
+pytestmark = pytest.mark.slow  # the traced tile
+
 TINY = preset("tiny")
 DATA_BYTES = 0x2000
 
