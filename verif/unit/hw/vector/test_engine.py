@@ -111,6 +111,9 @@ def test_nans_keep_their_payloads_where_patterns_are_moved(fmt, operation):
     check_vector([compute(**common, columns=3, s0=0x7F80_0001)], state)
 
 
+_FP32_RESULT = {"format": "fp32", "dst_stride": 2}
+
+
 @pytest.mark.parametrize("rows", range(1, N + 1))
 def test_only_the_rows_asked_for_are_written(rows):
     item = compute(rows=rows, columns=9, dst=8, format="fp32", dst_stride=2)
@@ -118,15 +121,17 @@ def test_only_the_rows_asked_for_are_written(rows):
     assert {p for _, places in seen.writes for p, _, _ in places} == set(range(rows))
 
 
-def test_an_instruction_reads_what_the_one_before_it_wrote():
-    state = random_state()
-    fp32 = compute(columns=16, dst=0, format="fp32", dst_stride=2)
-    back = compute(x_source=SBUF, x_addr=0, x_stride=2, columns=16, dst=64)
-    check_vector([fp32, back], state)
-    scalar = compute(columns=4, dst=80, op0="mul", s0_kind="partition", s0=30)
-    check_vector([fp32, scalar], state)
-    given = compute(columns=16, dst=96, rounding="given", y_addr=0, y_format="bf16")
-    check_vector([compute(columns=16, dst=0), given], state)
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        (_FP32_RESULT, {"x_source": SBUF, "x_stride": 2, "columns": 16}),
+        (_FP32_RESULT, {"op0": "mul", "s0_kind": "partition", "s0": 30, "columns": 4}),
+        ({}, {"rounding": "given", "y_addr": 0, "y_format": "bf16", "columns": 16}),
+    ],
+    ids=["elements", "a scalar", "random bits"],
+)
+def test_an_instruction_reads_what_the_one_before_it_wrote(written, read):
+    check_vector([compute(columns=16, dst=0, **written), compute(dst=64, **read)], random_state())
 
 
 def test_reductions_go_on_over_instructions():
@@ -206,18 +211,31 @@ def test_a_line_in_two_writes_takes_two_cycles():
     assert [cycle - seen.writes[0][0] for cycle, _ in seen.writes] == list(range(32))
 
 
-def test_instructions_that_need_not_wait_follow_with_one_cycle_lost():
-    program = [compute(x_addr=8 * i, dst=8 * i, columns=8, signal=(1, 1)) for i in range(4)]
+def four_in_a_row(x_addr, **fields):
+    """Four instructions of 8 columns, and the cycles from their first write to their last."""
+    program = [
+        compute(x_addr=x_addr + 8 * i, dst=8 * i, columns=8, signal=(1, 1), **fields)
+        for i in range(4)
+    ]
     seen = check_vector(program, random_state())
-    assert seen.writes[-1][0] - seen.writes[0][0] == 4 * 8 - 1 + 3
     assert len(seen.signals) == 4
-    reads = {"x_source": SBUF, "columns": 8, "x_format": "bf16"}
-    program = [compute(x_addr=100 + 8 * i, dst=8 * i, overlap=1, **reads) for i in range(4)]
-    seen = check_vector(program, random_state())
-    assert seen.writes[-1][0] - seen.writes[0][0] == 4 * 8 - 1 + 3
-    program = [compute(x_addr=100 + 8 * i, dst=8 * i, **reads) for i in range(4)]
-    waited = check_vector(program, random_state())
-    assert waited.writes[-1][0] - waited.writes[0][0] > 4 * 8 - 1 + 3 * 5
+    return seen.writes[-1][0] - seen.writes[0][0]
+
+
+_FROM_SBUF = {"x_source": SBUF, "x_format": "bf16"}
+
+
+@pytest.mark.parametrize(
+    ("x_addr", "fields"),
+    [(0, {}), (100, _FROM_SBUF | {"overlap": 1})],
+    ids=["from PSUM", "from the scratchpad, allowed to overlap"],
+)
+def test_instructions_that_need_not_wait_follow_with_one_cycle_lost(x_addr, fields):
+    assert four_in_a_row(x_addr, **fields) == 4 * 8 - 1 + 3
+
+
+def test_instructions_that_read_the_scratchpad_wait_for_the_writes_before_them():
+    assert four_in_a_row(100, **_FROM_SBUF) > 4 * 8 - 1 + 3 * 5
 
 
 _TWO, _THREE = 0x4000_0000, 0x4040_0000

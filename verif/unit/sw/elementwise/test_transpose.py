@@ -126,18 +126,34 @@ def test_a_trap_is_an_exception_with_its_record():
     assert caught.value.record.cause == Trap.MEMORY_WINDOW
 
 
-def test_arguments_that_do_not_fit_are_refused():
-    device = GoldenDevice(TINY)
-    with pytest.raises(ValueError, match="codes must be uint8 or uint16, not float32"):
-        transpose_on_device(device, np.zeros((2, 2), np.float32))
-    with pytest.raises(ValueError, match=r"not empty, not of shape \(0, 2\)"):
-        transpose_on_device(device, np.zeros((0, 2), np.uint8))
-    with pytest.raises(ValueError, match=r"must be a matrix .* not of shape \(4,\)"):
-        transpose_on_device(device, np.zeros(4, np.uint8))
-    addresses = TransposeAddresses(source=0, result=0)
-    with pytest.raises(ValueError, match=r"shape \(0, 1\) has nothing to transpose"):
-        build_transpose(TINY, (0, 1), 2, addresses)
-    with pytest.raises(ValueError, match="code_bytes must be 1 or 2, not 4"):
-        build_transpose(TINY, (1, 1), 4, addresses)
-    with pytest.raises(ValueError, match="16 words a partition is too small to transpose"):
-        build_transpose(TileConfig(n=4, sbuf_depth=16), (1, 1), 2, addresses)
+@pytest.mark.parametrize(
+    ("codes", "message"),
+    [
+        (np.zeros((2, 2), np.float32), "codes must be uint8 or uint16, not float32"),
+        (np.zeros((0, 2), np.uint8), r"not empty, not of shape \(0, 2\)"),
+        (np.zeros(4, np.uint8), r"must be a matrix .* not of shape \(4,\)"),
+    ],
+    ids=["type", "empty", "one axis"],
+)
+def test_codes_that_are_no_matrix_are_refused(codes, message):
+    with pytest.raises(ValueError, match=message):
+        transpose_on_device(GoldenDevice(TINY), codes)
+
+
+@pytest.mark.parametrize(
+    ("config", "shape", "code_bytes", "message"),
+    [
+        (TINY, (0, 1), 2, r"shape \(0, 1\) has nothing to transpose"),
+        (TINY, (1, 1), 4, "code_bytes must be 1 or 2, not 4"),
+        (
+            TileConfig(n=4, sbuf_depth=16),
+            (1, 1),
+            2,
+            "16 words a partition is too small to transpose",
+        ),
+    ],
+    ids=["shape", "code size", "scratchpad"],
+)
+def test_programs_that_cannot_be_built_are_refused(config, shape, code_bytes, message):
+    with pytest.raises(ValueError, match=message):
+        build_transpose(config, shape, code_bytes, TransposeAddresses(source=0, result=0))

@@ -11,50 +11,106 @@ from tegula_sw.program.program import MemoryImage
 from verif.support.kernel_bench import TINY, KernelBench, codes, normal, repeated, values
 
 
-def test_what_does_not_fit_is_said_in_a_sentence():
-    b = KernelBuilder(TINY)
+@pytest.fixture
+def b():
+    """A builder without functions."""
+    return KernelBuilder(TINY)
+
+
+@pytest.fixture
+def strip(b):
+    return b.scratchpad.matrix("strip", 4, 8, BF16).strip()
+
+
+def test_a_matrix_larger_than_the_scratchpad_is_refused(b):
     with pytest.raises(ValueError, match=r"matrix big \(400 x 400, fp32\) does not fit: it needs"):
         b.scratchpad.matrix("big", 400, 400, FP32)
-    a = b.scratchpad.matrix("a", 4, 8, BF16)
-    c = b.scratchpad.matrix("c", 8, 8, BF16)
+
+
+def test_a_product_of_matrices_that_disagree_is_refused(b):
+    a, c = (b.scratchpad.matrix(name, rows, 8, BF16) for name, rows in (("a", 4), ("c", 8)))
     with pytest.raises(ValueError, match="a and c disagree on K: 4 and 8 rows"):
         next(b.product(a, c))
+
+
+def test_more_than_two_steps_are_refused(b, strip):
     with pytest.raises(ValueError, match="at most two steps, not 3"):
-        b.compute(a.strip(), a.strip(), Step("add"), Step("add"), Step("add"))
+        b.compute(strip, strip, Step("add"), Step("add"), Step("add"))
+
+
+def test_a_function_that_was_not_loaded_is_refused(b, strip):
     with pytest.raises(ValueError, match="'exp' is not in the program's table: it has none"):
-        b.apply(a.strip(), a.strip(), "exp")
+        b.apply(strip, strip, "exp")
+
+
+def test_a_scalar_of_each_partition_is_a_single_column(b, strip):
     with pytest.raises(ValueError, match="single fp32 column"):
-        b.compute(a.strip(), a.strip(), Step("add", PerPartition(a.strip())))
+        b.compute(strip, strip, Step("add", PerPartition(strip)))
 
 
-def test_operands_that_are_no_match_are_said_in_a_sentence():
-    b = KernelBuilder(TINY, table=TableRecords.add(TINY, ["exp"], MemoryImage()))
-    strip = b.scratchpad.matrix("a", 4, 8, FP32).strip()
-    column = strip.slice(0, 1)
-    operand = b.scratchpad.matrix("operand", 4, 4, BF16)
-    _, sums = next(b.product(operand, b.scratchpad.matrix("moving", 4, 8, BF16)))
-    for wrong, message in (
-        (strip.slice(0, 2), "8 columns are computed, but an operand has 2"),
-        (strip.top(3), "4 rows are computed, but an operand has 3"),
-    ):
-        with pytest.raises(ValueError, match=message):
-            b.compute(strip, wrong)
-        with pytest.raises(ValueError, match=message):
-            b.apply(strip, wrong, "exp")
-        with pytest.raises(ValueError, match=message):
-            b.compute(strip, sums, Step("add", wrong))
+class Operands:
+    """A builder with a function, and operands of several shapes in the scratchpad and PSUM."""
+
+    def __init__(self):
+        self.b = b = KernelBuilder(TINY, table=TableRecords.add(TINY, ["exp"], MemoryImage()))
+        self.strip = b.scratchpad.matrix("a", 4, 8, FP32).strip()
+        self.column = self.strip.slice(0, 1)
+        stationary = b.scratchpad.matrix("operand", 4, 4, BF16)
+        _, self.sums = next(b.product(stationary, b.scratchpad.matrix("moving", 4, 8, BF16)))
+
+    def few_columns(self):
+        return self.strip.slice(0, 2), "8 columns are computed, but an operand has 2"
+
+    def few_rows(self):
+        return self.strip.top(3), "4 rows are computed, but an operand has 3"
+
+
+@pytest.mark.parametrize("shape", [Operands.few_columns, Operands.few_rows])
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda o, wrong: o.b.compute(o.strip, wrong),
+        lambda o, wrong: o.b.apply(o.strip, wrong, "exp"),
+        lambda o, wrong: o.b.compute(o.strip, o.sums, Step("add", wrong)),
+    ],
+    ids=["compute", "apply", "second operand"],
+)
+def test_an_operand_of_another_shape_is_refused(call, shape):
+    operands = Operands()
+    wrong, message = shape(operands)
+    with pytest.raises(ValueError, match=message):
+        call(operands, wrong)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda o, few: o.b.reduce(o.column, o.strip, Step("mul", few), reduction="sum"),
+        lambda o, few: o.b.apply(o.strip, o.strip, "exp", bias=few),
+    ],
+    ids=["reduce", "apply"],
+)
+def test_a_scalar_of_too_few_partitions_is_refused(call):
+    operands = Operands()
     with pytest.raises(ValueError, match="4 rows are computed, but an operand has 3"):
-        b.reduce(column, strip, Step("mul", PerPartition(column.top(3))), reduction="sum")
-    with pytest.raises(ValueError, match="4 rows are computed, but an operand has 3"):
-        b.apply(strip, strip, "exp", bias=PerPartition(column.top(3)))
-    only_x = "only the vector engine's x may be in PSUM"
-    for call in (
-        lambda: b.compute(strip, strip, Step("add", sums)),
-        lambda: b.compute(sums, strip),
-        lambda: b.apply(strip, sums, "exp"),
-    ):
-        with pytest.raises(ValueError, match=only_x):
-            call()
+        call(operands, PerPartition(operands.column.top(3)))
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda o: o.b.compute(o.strip, o.strip, Step("add", o.sums)),
+        lambda o: o.b.compute(o.sums, o.strip),
+        lambda o: o.b.apply(o.strip, o.sums, "exp"),
+    ],
+    ids=["second operand", "destination", "argument"],
+)
+def test_only_x_of_the_vector_engine_may_be_in_psum(call):
+    with pytest.raises(ValueError, match="only the vector engine's x may be in PSUM"):
+        call(Operands())
+
+
+def test_a_wide_matrix_is_not_loaded_transposed(b):
     with pytest.raises(ValueError, match="wide must be of 8 or 16 bits, not fp32"):
         b.load_transposed(b.scratchpad.matrix("wide", 4, 4, FP32), 0)
 
