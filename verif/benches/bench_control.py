@@ -1,4 +1,4 @@
-"""The front end between a host, a program in memory, and engines that the bench plays."""
+"""The front end between a host, a program in memory, and modelled engines."""
 
 import cocotb
 import numpy as np
@@ -12,11 +12,12 @@ from tegula.isa.instructions import ENGINES, GRANULE_BYTES, Engine
 from tegula.isa.registers import CONTROL_ABORT
 from tegula.isa.traps import Trap, TrapRecord
 from verif.benches.axi_memory import AxiMemory
-from verif.benches.fake_engine import Accepted, FakeEngine, Journal
+from verif.benches.fake_engine import CocotbEngine, Journal
 from verif.benches.host import Host, ProgramOutcome
 from verif.benches.memory_content import Fault
 from verif.benches.sync_programs import SyncProgram, random_sync_program
 from verif.benches.testbench import config, random_source, start
+from verif.support.engine_model import Accepted
 
 BASE = 0x4_0000
 MEMORY_BYTES = 0x8000
@@ -32,7 +33,7 @@ class ControlBench:
         self.memory = AxiMemory(dut, cfg, MEMORY_BYTES, BASE)
         self.host = Host(dut)
         self.journal = Journal()
-        self.engines = {e: FakeEngine(dut, cfg, e, self.journal, rng) for e in ENGINES}
+        self.engines = {e: CocotbEngine(dut, cfg, e, self.journal, rng) for e in ENGINES}
         self._rate = 0.0
 
     @classmethod
@@ -44,6 +45,11 @@ class ControlBench:
         await start(dut)
         return bench
 
+    @property
+    def completed(self) -> int:
+        """Instructions of the program that are complete and signalled."""
+        return sum(engine.completed for engine in self.engines.values())
+
     def shape_traffic(self, rate: float, latency: int) -> None:
         """Pauses of memory and host, and latency of memory."""
         self._rate = rate
@@ -54,7 +60,8 @@ class ControlBench:
     async def begin(self, code: bytes, watchdog: int = 500) -> None:
         """Start a program amid noise."""
         self.journal.events.clear()
-        self.journal.completed = 0
+        for engine in self.engines.values():
+            engine.completed = 0
         self.memory.content[:] = self.rng.integers(0, 256, MEMORY_BYTES)
         at = PROGRAM - BASE
         self.memory.content[at : at + len(code)] = np.frombuffer(code, np.uint8)
@@ -76,7 +83,7 @@ class ControlBench:
         """A program that must reach `halt` with every instruction done."""
         outcome = await self.run(program.code)
         assert outcome.trap is None, str(outcome.trap)
-        assert self.journal.completed == program.count
+        assert self.completed == program.count
         assert sum(isinstance(event, Accepted) for event in self.journal.events) == program.count
 
 
@@ -147,7 +154,7 @@ async def traps_of_the_front_end_come_after_all_earlier_work(dut):
         outcome = await bench.run(program.code + assemble(text))
         where = len(program.code) if pc is not None else 0
         assert outcome.trap == TrapRecord(cause=cause, engine=engine, pc=where, address=address)
-        assert bench.journal.completed >= program.count
+        assert bench.completed >= program.count
         await bench.run_well(random_sync_program(rng, bench.cfg, 30))
 
 
@@ -161,10 +168,10 @@ async def traps_of_engines_stop_the_program(dut):
         program = random_sync_program(rng, bench.cfg, 60)
         offset, engine = program.places[int(rng.integers(len(program.places)))]
         cause, address = Trap(int(rng.integers(3, 10))), int(rng.integers(1 << 48))
-        bench.engines[engine].trap_at = {offset // GRANULE_BYTES: (cause, address)}
+        bench.engines[engine].traps = {offset // GRANULE_BYTES: (cause, address)}
         outcome = await bench.run(program.code)
         assert outcome.trap == TrapRecord(cause=cause, engine=engine, pc=offset, address=address)
-        bench.engines[engine].trap_at = {}
+        bench.engines[engine].traps = {}
         await bench.run_well(random_sync_program(rng, bench.cfg, 30))
 
 
@@ -189,7 +196,7 @@ async def a_failed_fetch_traps_at_its_granule(dut):
         span = bench.cfg.max_burst_beats * bus_bytes
         assert outcome.trap.address == max(PROGRAM, beat // span * span)
         ends = [offset for offset, _ in program.places[1:]]
-        assert bench.journal.completed >= sum(end <= outcome.trap.pc for end in ends)
+        assert bench.completed >= sum(end <= outcome.trap.pc for end in ends)
         bench.memory.faults = []
         await bench.run_well(random_sync_program(rng, bench.cfg, 30))
 

@@ -16,7 +16,7 @@ from tegula.formats import BF16, E4M3FN, FP32, FloatFormat
 from tegula_golden.numerics.gemm import gemm as golden_gemm
 from tegula_sw.devices.rtl.device import RtlDevice
 from tegula_sw.gemm.run import gemm
-from verif.benches.simulation import OUTPUT, Outcome
+from verif.benches.simulation import OUTPUT, TestOutcome
 
 __all__ = ["TESTS", "run"]
 
@@ -63,7 +63,7 @@ TESTS: dict[str, Callable[[RtlDevice, int], int]] = {
 }
 
 
-def run(test: str, config: TileConfig, seed: int, waves: bool) -> Outcome:
+def run(test: str, config: TileConfig, seed: int, waves: bool) -> TestOutcome:
     """Run a test of `TESTS` on the compiled tile, with memory that pauses now and then."""
     start = time.monotonic()
     (OUTPUT / "run").mkdir(parents=True, exist_ok=True)
@@ -73,4 +73,4 @@ def run(test: str, config: TileConfig, seed: int, waves: bool) -> Outcome:
         cycles = TESTS[test](device, seed)
     finally:
         device.close()
-    return Outcome(test=test, cycles=cycles, seconds=time.monotonic() - start, message="")
+    return TestOutcome(test=test, cycles=cycles, seconds=time.monotonic() - start, message="")

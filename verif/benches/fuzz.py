@@ -14,7 +14,7 @@ from dataclasses import replace
 from tegula.config import PRESETS, TileConfig, preset
 from tegula.isa.assembly import disassemble
 from verif.benches.fuzz_cases import Case, FaultyCase
-from verif.benches.simulation import Outcome
+from verif.benches.simulation import TestOutcome
 
 __all__ = ["TESTS", "main", "run", "shrink"]
 
@@ -75,13 +75,13 @@ def fuzz(
     return ""
 
 
-def run(test: str, config: TileConfig, seed: int, waves: bool) -> Outcome:
+def run(test: str, config: TileConfig, seed: int, waves: bool) -> TestOutcome:
     """A test of `TESTS`."""
     start = time.monotonic()
     done = []
     kind, length, counts, other = TESTS[test]
     message = fuzz(kind, config, seed, counts.get(config.name, other), length, done.append)
-    return Outcome(test=test, cycles=0, seconds=time.monotonic() - start, message=message)
+    return TestOutcome(test=test, cycles=0, seconds=time.monotonic() - start, message=message)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,11 +1,11 @@
-"""What the regression runs: every test by name, so that none can get lost unseen."""
+"""Tests of the regression, each by name, so that none is lost unseen."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from tegula.config import TileConfig
 from verif.benches import digits, fuzz
-from verif.benches.simulation import Outcome
+from verif.benches.simulation import TestOutcome
 
 __all__ = ["BENCHES", "Bench"]
 
@@ -32,7 +32,7 @@ class Bench:
     name: str
     top: str = ""
     module: str = ""
-    run: Callable[[str, TileConfig, int, bool], Outcome] | None = None
+    run: Callable[[str, TileConfig, int, bool], TestOutcome] | None = None
     tiny_tests: tuple[str, ...] = ()
     preset_tests: tuple[str, ...] = ()
 

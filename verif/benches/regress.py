@@ -18,7 +18,7 @@ from tegula.config import PRESETS, TileConfig, preset
 from tegula.files import write_bytes
 from verif import ROOT
 from verif.benches.manifest import BENCHES, Bench
-from verif.benches.simulation import OUTPUT, Outcome, Simulation, prepare_environment
+from verif.benches.simulation import OUTPUT, Simulation, TestOutcome, prepare_environment
 
 __all__ = ["main"]
 
@@ -38,7 +38,7 @@ class Row:
 
     bench: str
     preset: str
-    outcome: Outcome
+    outcome: TestOutcome
     log: str
 
     @property
@@ -81,7 +81,7 @@ def run(job: Job, seed: int, waves: bool) -> list[Row]:
     ]
 
 
-def run_alone(bench: Bench, test: str, config: TileConfig, seed: int, waves: bool) -> Outcome:
+def run_alone(bench: Bench, test: str, config: TileConfig, seed: int, waves: bool) -> TestOutcome:
     """Run a test of a bench without cocotb; whatever is raised is its failure."""
     try:
         return bench.run(test, config, seed, waves)
@@ -90,13 +90,13 @@ def run_alone(bench: Bench, test: str, config: TileConfig, seed: int, waves: boo
         return failed(test, f"{type(error).__name__}: {error}")
 
 
-def failed(test: str, message: str) -> Outcome:
+def failed(test: str, message: str) -> TestOutcome:
     """The outcome of a test that did not happen as it should."""
-    return Outcome(test=test, cycles=0, seconds=0, message=message)
+    return TestOutcome(test=test, cycles=0, seconds=0, message=message)
 
 
 def run_all(jobs: list[Job], seed: int, waves: bool, workers: int) -> list[Row]:
-    """Run the jobs side by side, telling of each test as it ends; rows in the order of the jobs."""
+    """Run the jobs side by side and print each test as it ends; rows in the order of the jobs."""
     rows: dict[int, list[Row]] = {}
     with ThreadPoolExecutor(workers) as pool:
         futures = {pool.submit(run, job, seed, waves): i for i, job in enumerate(jobs)}
@@ -112,7 +112,7 @@ def run_all(jobs: list[Job], seed: int, waves: bool, workers: int) -> list[Row]:
 
 
 def print_failures(rows: list[Row], preset_name: str, seed: int) -> None:
-    """What failed, where its log is, and the command that does it again."""
+    """Failed tests, their logs, and the commands that repeat them."""
     for row in rows:
         if row.outcome.message:
             print(f"\nFAIL {row.name} ({row.preset}): {row.outcome.message}")

@@ -21,7 +21,7 @@ from verif import ROOT
 from verif.benches import tops
 from verif.benches.testbench import CLOCK_NS
 
-__all__ = ["OUTPUT", "BuildError", "Outcome", "Simulation", "prepare_environment"]
+__all__ = ["OUTPUT", "BuildError", "Simulation", "TestOutcome", "prepare_environment"]
 
 OUTPUT = ROOT / "build" / "benches"
 """Folder of compiled toplevels, logs, waves and results."""
@@ -45,8 +45,8 @@ class BuildError(RuntimeError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """What one cocotb test did: `cycles` of the clock, `message` empty where it passed."""
+class TestOutcome:
+    """Result of one test: `cycles` of the clock, `message` empty where it passed."""
 
     test: str
     cycles: int
@@ -146,7 +146,7 @@ class Simulation:
                 if not (runtime / objects.name).exists():
                     shutil.copy(objects, runtime)
 
-    def run(self, module: str, tests: list[str], seed: int) -> tuple[list[Outcome], Path]:
+    def run(self, module: str, tests: list[str], seed: int) -> tuple[list[TestOutcome], Path]:
         """Run tests of a bench module; the outcomes, and the log.
 
         Tests that did not come to an end are missing in the outcomes.
@@ -180,7 +180,7 @@ def _runtime_files(folder: Path) -> list[Path]:
     return [path for name in _RUNTIME_OBJECTS if (path := folder / f"{name}.o").exists()]
 
 
-def _read_results(path: Path) -> list[Outcome]:
+def _read_results(path: Path) -> list[TestOutcome]:
     if not path.exists():
         return []
     outcomes = []
@@ -191,7 +191,7 @@ def _read_results(path: Path) -> list[Outcome]:
         message = "" if bad is None else bad.get("message") or "failed"
         properties = {p.get("name"): p.get("value") for p in case.iter("property")}
         outcomes.append(
-            Outcome(
+            TestOutcome(
                 test=case.get("name", ""),
                 cycles=round(float(properties.get("sim_time_duration", 0)) / CLOCK_NS),
                 seconds=float(case.get("time", 0)),

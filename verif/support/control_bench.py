@@ -1,4 +1,4 @@
-"""A front end between a host, a program memory and four fake engines."""
+"""A front end between a host, a program memory and engines that are modelled."""
 
 import random
 from collections import Counter, deque
@@ -9,9 +9,10 @@ from amaranth.sim import Simulator
 
 from tegula.control.front_end import Control
 from tegula.isa.codec import encode
-from tegula.isa.instructions import ENGINES, PC_BITS, Engine
+from tegula.isa.instructions import ENGINES, Engine
 from tegula.isa.registers import CONTROL_START, REGISTERS, Status, register_offset
 from tegula.isa.traps import Trap
+from verif.support.engine_model import Accepted, EngineModel
 
 PROGRAM = 0x1_0040
 WINDOW = (0x1_0000, 0x4_FFFF)
@@ -21,8 +22,8 @@ NO_TRAP = (Trap.NONE, Engine.CONTROL, 0, 0)
 
 
 @dataclass
-class Outcome:
-    """What the host saw of a program, and what the bench saw beside it."""
+class FrontEndOutcome:
+    """Registers after a program, and observations of the bench."""
 
     status: int
     trap: tuple[Trap, Engine, int, int]
@@ -47,85 +48,57 @@ class Outputs:
                 ctx.set(self.signals[name], value)
 
 
-class FakeEngine:
-    """Takes instructions, works on one after the other for random times, then signals.
-
-    `traps` maps positions (granules) to (cause, address). After a trap it waits for `stop`; `stop`
-    drops its work, and it is idle up to `linger` cycles later.
-    """
+class SimulatedEngine(EngineModel):
+    """An engine at the ports of a simulated front end."""
 
     def __init__(self, bench, engine):
-        self.bench, self.engine = bench, engine
+        rng = random.Random(f"{bench.seed} {engine.name}")
+        super().__init__(engine, (0, 0, 1, 4, 15), rng.randrange)
+        self.bench, self.rng = bench, rng
         self.port = port = getattr(bench.dut, engine.name.lower())
-        self.rng = random.Random(f"{bench.seed} {engine.name}")
-        self.traps, self.linger, self.durations = {}, 5, (0, 0, 1, 4, 15)
-        item = port.instr.payload
-        names = ("pc", "op", "signal", "signal_sem", "signal_value")
-        self.inputs = [port.stop, port.instr.valid, *[getattr(item, name) for name in names]]
+        self.inputs = [port.stop, port.instr.valid, port.instr.payload]
         self.inputs += [stream.ready for stream in port.signals]
         self.outputs = Outputs(
             idle=port.idle, busy=port.busy, ready=port.instr.ready, trap_valid=port.trap_valid
         )
-        self.trap = port.trap.as_value()
         self.streams = [
             Outputs(valid=stream.valid, sem=stream.payload.sem, value=stream.payload.value)
             for stream in port.signals
         ]
 
     async def run(self, ctx):
-        self.work, self.outgoing = deque(), [deque() for _ in self.streams]
-        self.trapped, self.lingering = False, 0
         self.outputs.set(ctx, idle=1)
-        async for _, _, stop, valid, *instr in ctx.tick().sample(*self.inputs):
-            fields, readies = instr[:5], instr[5:]
-            self._note(ctx, stop, valid, fields, readies)
-            self.outputs.set(ctx, trap_valid=0)
-            if stop:
-                self.lingering = max(0, self.lingering - 1)
-                if self.work:
-                    self.lingering = self.rng.randrange(self.linger + 1)
-                self.work.clear()
-                self.outgoing = [deque() for _ in self.streams]
-                self.trapped = False
-            elif self.work and not self.trapped:
-                self._work(ctx)
-            self._drive(ctx, stop)
+        async for _, _, stop, valid, item, *readies in ctx.tick().sample(*self.inputs):
+            self._note(stop, valid, item, readies)
+            trap = self.cycle(stop)
+            if trap is not None:
+                ctx.set(self.port.trap.as_value(), trap)
+            accepts = self.has_room and not stop
+            self.outputs.set(
+                ctx,
+                trap_valid=int(trap is not None),
+                busy=int(self.busy),
+                idle=int(self.idle),
+                ready=int(accepts and self.rng.random() >= self.bench.stall),
+            )
+            for queue, stream in zip(self.outgoing, self.streams, strict=True):
+                stream.set(ctx, valid=int(bool(queue)))
+                if queue:
+                    stream.set(ctx, sem=queue[0][0], value=queue[0][1])
 
-    def _note(self, ctx, stop, valid, fields, readies):
+    def _note(self, stop, valid, item, readies):
         """Account for what was transferred at this edge."""
         bench = self.bench
         bench.busy[self.engine] += self.outputs.values["busy"]
-        for queue, stream, ready in zip(self.outgoing, self.streams, readies, strict=True):
+        for port, (stream, ready) in enumerate(zip(self.streams, readies, strict=True)):
             if ready and stream.values["valid"]:
-                bench.events.append(("signal", *queue.popleft()))
+                bench.events.append(("signal", *self.signal_taken(port)))
         if valid and self.outputs.values["ready"]:
             assert not stop
-            self.work.append([self.rng.choice(self.durations), *fields])
-            bench.accepted[self.engine].append(fields[0])
-            bench.events.append(("accept", fields[0]))
-
-    def _work(self, ctx):
-        self.work[0][0] -= 1
-        if self.work[0][0] >= 0:
-            return
-        _, pc, op, signal, sem, value = self.work.popleft()
-        if pc in self.traps:
-            cause, address = self.traps[pc]
-            self.trapped = True
-            self.outputs.set(ctx, trap_valid=1)
-            ctx.set(self.trap, cause | pc << 4 | address << 4 + PC_BITS)
-        elif signal:
-            self.outgoing[len(self.outgoing) - 1 if op == 1 else 0].append((sem, value))
-
-    def _drive(self, ctx, stop):
-        for queue, stream in zip(self.outgoing, self.streams, strict=True):
-            stream.set(ctx, valid=int(bool(queue)))
-            if queue:
-                stream.set(ctx, sem=queue[0][0], value=queue[0][1])
-        pending = self.work or any(self.outgoing) or self.trapped or self.lingering
-        accepts = len(self.work) < 2 and not self.trapped and not stop
-        ready = accepts and self.rng.random() >= self.bench.stall
-        self.outputs.set(ctx, busy=int(bool(self.work)), idle=int(not pending), ready=int(ready))
+            fields = {name: int(item[name]) for name, _ in item.shape()}
+            self.accept(Accepted(engine=self.engine, **fields))
+            bench.accepted[self.engine].append(fields["pc"])
+            bench.events.append(("accept", fields["pc"]))
 
 
 class Rig:
@@ -176,7 +149,7 @@ class ControlBench:
         self.rng = random.Random(seed)
         rig = _rig(config)
         self.dut = rig.dut
-        self.engines = {engine: FakeEngine(self, engine) for engine in ENGINES}
+        self.engines = {engine: SimulatedEngine(self, engine) for engine in ENGINES}
         self.memory, self.errors = {}, {}
         self.cycle = self.beats = 0
         self.events, self.bursts = [], []
@@ -188,7 +161,7 @@ class ControlBench:
         assert self.finished
 
     async def play(self, ctx):
-        """The scenario, after a cycle in which the peers take their places."""
+        """The scenario, after a cycle in which the peers drive their first outputs."""
         self.ctx = ctx
         await self.tick()
         await self.scenario(self)
@@ -292,7 +265,7 @@ class ControlBench:
         names = [r.name for r in REGISTERS if r.access == "ro"]
         registers = {name: await self.read(name) for name in names}
         address = registers["TRAP_ADDR_HIGH"] << 32 | registers["TRAP_ADDR_LOW"]
-        return Outcome(
+        return FrontEndOutcome(
             registers["STATUS"],
             (
                 Trap(registers["TRAP_CAUSE"]),
