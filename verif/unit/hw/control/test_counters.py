@@ -3,19 +3,15 @@
 import random
 from functools import partial
 
-from amaranth.sim import Simulator
-
 from tegula.control.counters import EVENTS, Counters
 from tegula.control.registers import WRITE_CYCLES
 from tegula.control.trap_record import TrapRecord
 from tegula.isa.instructions import ENGINES
+from verif.support import unit_bench
 
 
 def simulate(dut, testbench):
-    simulator = Simulator(dut)
-    simulator.add_clock(1e-8)
-    simulator.add_testbench(partial(testbench, dut=dut))
-    simulator.run()
+    unit_bench.simulate(dut, partial(testbench, dut=dut))
 
 
 def test_every_counter_counts_its_own_strobe_while_running():

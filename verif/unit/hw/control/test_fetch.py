@@ -5,10 +5,10 @@ from collections import deque
 from functools import partial
 
 import pytest
-from amaranth.sim import Simulator
 
 from tegula.config import preset
 from tegula.control.fetch import FETCH_CYCLES, GRANULE_CYCLES, Fetch, fifo_beats
+from verif.support import unit_bench
 
 BUSES = (64, 128, 256, 512)
 SLVERR, DECERR = 2, 3
@@ -84,11 +84,7 @@ class Memory:
 
 def simulate(config, memory, testbench):
     dut = Fetch(config)
-    simulator = Simulator(dut)
-    simulator.add_clock(1e-8)
-    simulator.add_testbench(partial(testbench, dut=dut))
-    simulator.add_testbench(partial(memory.serve, dut=dut), background=True)
-    simulator.run()
+    unit_bench.simulate(dut, partial(testbench, dut=dut), partial(memory.serve, dut=dut))
 
 
 async def begin(ctx, dut, program, granules):

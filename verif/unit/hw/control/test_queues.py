@@ -5,21 +5,18 @@ from collections import deque
 from functools import partial
 
 import pytest
-from amaranth.sim import Simulator
 
 from tegula.config import preset
 from tegula.control.queues import QUEUE_CYCLES, EngineQueue
 from tegula.isa.instructions import Engine
+from verif.support import unit_bench
 
 CONFIG = preset("tiny")
 
 
 def simulate(testbench, engine=Engine.TENSOR):
     dut = EngineQueue(CONFIG, engine)
-    simulator = Simulator(dut)
-    simulator.add_clock(1e-8)
-    simulator.add_testbench(partial(testbench, dut=dut))
-    simulator.run()
+    unit_bench.simulate(dut, partial(testbench, dut=dut))
 
 
 def offer(ctx, dut, pc, *, waits=0, sem=0, value=0, consume=0):

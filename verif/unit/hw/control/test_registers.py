@@ -4,11 +4,11 @@ import random
 from functools import partial
 
 import pytest
-from amaranth.sim import Simulator
 
 from tegula.config import preset
 from tegula.control.registers import READ_CYCLES, WRITE_CYCLES, RegisterFile
 from tegula.isa.registers import IDENTITY, REGISTERS, register_offset
+from verif.support import unit_bench
 
 CONFIG = preset("small")
 OKAY, SLVERR = 0, 2
@@ -19,12 +19,8 @@ UNKNOWN = [offset for offset in range(0, 256, 4) if offset >= 4 * len(REGISTERS)
 
 def simulate(testbench, *background):
     dut = RegisterFile(CONFIG)
-    simulator = Simulator(dut)
-    simulator.add_clock(1e-8)
-    simulator.add_testbench(partial(testbench, dut=dut))
-    for process in background:
-        simulator.add_testbench(partial(process, dut=dut), background=True)
-    simulator.run()
+    others = (partial(process, dut=dut) for process in background)
+    unit_bench.simulate(dut, partial(testbench, dut=dut), *others)
 
 
 async def handshake(ctx, valid, ready, delay=0):
