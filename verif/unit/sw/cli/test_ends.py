@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from tegula_sw.cli.exits import BAD_INPUT, FAILED, INTERRUPTED, READER_GONE
 from tegula_sw.cli.parser import main
 from tegula_sw.devices.base import TileTrapError
 from verif.support.cli_bench import BF16_OUT, COMMANDS, assert_error
+from verif.support.marks import slow_params
 
 FORMATS = " ".join(BF16_OUT)
 PRINTING = {
@@ -49,7 +51,9 @@ def takes_nothing(kind):
     ],
     ids=["full", "reader gone", "closed"],
 )
-@pytest.mark.parametrize("job", PRINTING)
+@pytest.mark.parametrize(
+    "job", [*(job for job in PRINTING if job != "profile"), *slow_params(["profile"])]
+)
 def test_standard_output_that_takes_nothing(
     matrices, folder, monkeypatch, kind, job, code, message
 ):
@@ -144,6 +148,7 @@ def test_ctrl_c_ends_a_process_with_one_line(tmp_path):
     )
     while not (tmp_path / "run").exists():
         assert process.poll() is None
+        time.sleep(0.02)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate()
     assert process.returncode == INTERRUPTED

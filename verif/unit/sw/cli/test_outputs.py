@@ -10,6 +10,7 @@ import pytest
 from tegula_sw.cli.exits import BAD_INPUT, FAILED
 from tegula_sw.cli.parser import main
 from verif.support.cli_bench import BF16_OUT, assert_error
+from verif.support.marks import slow_params
 
 FORMATS = " ".join(BF16_OUT)
 JOBS = {
@@ -23,6 +24,10 @@ JOBS = {
     "asm": "asm p.s -o OUT",
     "info --json": "info --json OUT",
 }
+TRACED = ("gemm --trace", "profile -o", "profile --json")
+RUNNING = [*(job for job in JOBS if job not in TRACED), *slow_params(TRACED)]
+"""The jobs for tests that run them to their end; those of the traced tile are slow."""
+
 OLD = "what was there before"
 
 
@@ -70,7 +75,7 @@ def test_what_may_not_be_written_is_found_before_anything_is_read(run, tmp_path,
     assert_error(run(*arguments_of(job, "OUT")), ": no permission to write", label=label(job))
 
 
-@pytest.mark.parametrize("job", JOBS)
+@pytest.mark.parametrize("job", RUNNING)
 def test_after_a_full_disk_the_old_file_is_there(run, files, tmp_path, limit_file_size, job):
     run(*arguments_of(job, "whole"))
     size = (tmp_path / "whole").stat().st_size
@@ -91,7 +96,7 @@ def test_after_a_full_disk_the_old_file_is_there(run, files, tmp_path, limit_fil
         assert "written: C.npy" in err
 
 
-@pytest.mark.parametrize("job", JOBS)
+@pytest.mark.parametrize("job", RUNNING)
 def test_devices_are_outputs(run, files, job):
     code, _, err = run(*arguments_of(job, "/dev/full"))
     assert code == FAILED
@@ -100,7 +105,7 @@ def test_devices_are_outputs(run, files, job):
     assert run(*arguments_of(job, "/dev/null"))[0] == 0
 
 
-@pytest.mark.parametrize("job", JOBS)
+@pytest.mark.parametrize("job", RUNNING)
 def test_a_dash_is_standard_output_and_has_nothing_else(folder, files, monkeypatch, job):
     assert main(arguments_of(job, "OUT")) == 0
     stdout = io.TextIOWrapper(io.BytesIO())
