@@ -137,10 +137,10 @@ def matmul(
 
     Raises
     ------
-    ValueError
-        If shapes, dtypes or formats do not fit each other or the tile.
     TileTrapError
         If the tile traps.
+    ValueError
+        If an operand is empty, or what is given does not fit the tile or each other.
 
     Examples
     --------
