@@ -10,10 +10,11 @@ PY := .venv/bin/python
 export PATH := $(CURDIR)/scripts/shims:$(CURDIR)/.venv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test test-all sim lint format verilog synth bench train accuracy step mutants fuzz docs functions clean
+.PHONY: help venv test test-all sim lint format verilog synth bench train accuracy step mutants fuzz docs functions \
+    wheel-check clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 13
 	@echo "variables: PRESET=tiny|small|medium SEED=n TEST=name WAVES=1"
 
 venv: .venv/.ready ## create .venv with the pinned packages (the others do so by themselves)
@@ -60,6 +61,9 @@ step: .venv/.ready ## where the cycles of a training step go, for docs/training.
 
 mutants: .venv/.ready ## plant one bug at a time; the tests must find each
 	@$(PY) -m scripts.mutants $(if $(TEST),--mutant '$(TEST)')
+
+wheel-check: .venv/.ready ## build the wheel, install it by itself, and multiply on the RTL with it
+	@$(PY) -m scripts.wheel_check
 
 fuzz: .venv/.ready ## random programs on RTL and golden; COUNT, SEED, PRESET, ERRORS=1 on failing memory
 	@$(PY) -m verif.benches.fuzz --preset $(PRESET) --seed $(SEED) --count $(COUNT) \
