@@ -1,5 +1,6 @@
 """The documents: paths, names, commands and links in them exist."""
 
+import ast
 import re
 import shlex
 from importlib import import_module
@@ -133,6 +134,17 @@ def test_make_has_the_targets_and_variables(document):
 def test_modules_that_are_run_exist(document):
     for name in re.findall(r"python[\d.]* -m ([\w.]+)", document.read_text()):
         import_module(name)
+
+
+def test_what_python_examples_import_exists(document):
+    blocks = re.findall(
+        r"^```python\n(.*?)^```", document.read_text(), flags=re.MULTILINE | re.DOTALL
+    )
+    for node in (node for block in blocks for node in ast.walk(ast.parse(block))):
+        if isinstance(node, ast.ImportFrom):
+            module = import_module(node.module)
+            for alias in node.names:
+                assert hasattr(module, alias.name), f"{node.module} {alias.name}"
 
 
 def test_tegula_has_the_commands_and_options(document, capsys):
