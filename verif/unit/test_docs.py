@@ -7,6 +7,7 @@ from importlib import import_module
 
 import pytest
 
+from tegula_sw import disassemble, preset
 from tegula_sw.cli.parser import main
 from verif import ROOT
 from verif.support.cli_bench import COMMANDS
@@ -136,11 +137,23 @@ def test_modules_that_are_run_exist(document):
         import_module(name)
 
 
+def python_blocks(document):
+    """Fenced blocks of Python."""
+    text = document.read_text()
+    return re.findall(r"^```python\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def test_the_kernel_of_the_training_document_assembles():
+    (block,) = python_blocks(ROOT / "docs" / "training.md")
+    names = {"config": preset("tiny"), "address": 0, "result": 4096}
+    exec(block, names)
+    mnemonics = [line.split()[0] for line in disassemble(names["code"]).splitlines()]
+    assert mnemonics.count("vector.compute") == 8
+    assert {"load.dma", "store.dma"} < set(mnemonics)
+
+
 def test_what_python_examples_import_exists(document):
-    blocks = re.findall(
-        r"^```python\n(.*?)^```", document.read_text(), flags=re.MULTILINE | re.DOTALL
-    )
-    for node in (node for block in blocks for node in ast.walk(ast.parse(block))):
+    for node in (node for block in python_blocks(document) for node in ast.walk(ast.parse(block))):
         if isinstance(node, ast.ImportFrom):
             module = import_module(node.module)
             for alias in node.names:
