@@ -9,6 +9,7 @@ import pytest
 
 import tegula_sw
 from verif import ROOT
+from verif.support.marks import slow_params
 
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 MAX_LINES = 39
@@ -40,6 +41,9 @@ largest error 1.5e-03: x and w are rounded to bf16
 }
 """What each prints, or the part of it that says that it did its work."""
 
+SLOW = ("verilog",)
+"""Elaborates a tile of its own."""
+
 
 def run_example(name, *arguments):
     """Standard output of an example that must succeed and say nothing else."""
@@ -59,7 +63,7 @@ def test_each_example_has_an_expectation():
     assert [path.stem for path in EXAMPLES] == sorted(OUTPUTS)
 
 
-@pytest.mark.parametrize("name", OUTPUTS)
+@pytest.mark.parametrize("name", [*sorted(OUTPUTS.keys() - SLOW), *slow_params(SLOW)])
 def test_an_example_prints_what_it_computed(name):
     assert OUTPUTS[name] in run_example(name)
 
