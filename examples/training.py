@@ -13,7 +13,7 @@ with TemporaryDirectory() as folder:
     files = sorted(path.name for path in Path(folder).iterdir())
 
 print(f"fp8, {len(record.losses)} steps of {settings.batch} samples; mean loss of four steps each:")
-for number, loss in enumerate(np.mean(np.reshape(record.losses, (-1, 4)), axis=1)):
+for number, loss in enumerate(np.array(record.losses, float).reshape(-1, 4).mean(axis=1)):
     print(f"{4 * number + 1:>4} {loss:.3f} {'#' * round(24 * loss)}")
 for epoch in record.epochs:
     print(f"epoch {epoch.epoch}: {epoch.accuracy:.1%} of the test samples are right")

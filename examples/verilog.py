@@ -2,9 +2,18 @@
 
 from tegula_sw import E4M3FN, TileConfig, tile_verilog
 
-sizes = {"n": 4, "sbuf_depth": 2048, "psum_bank_words": 32, "axi_data_width": 64}
-more = {"activation_lanes": 1, "activation_entries": 256, "semaphores": 4, "queue_depth": 2}
-config = TileConfig(name="example", fp8_formats=(E4M3FN,), **sizes, **more)
+config = TileConfig(
+    name="example",
+    n=4,
+    sbuf_depth=2048,
+    psum_bank_words=32,
+    axi_data_width=64,
+    activation_lanes=1,
+    activation_entries=256,
+    semaphores=4,
+    queue_depth=2,
+    fp8_formats=(E4M3FN,),
+)
 print(f"{config.n} x {config.n} array, {config.sbuf_bytes // 1024} KiB of scratchpad,", end=" ")
 print("operands of", *(fmt.name for fmt in config.operand_formats))
 

@@ -126,3 +126,24 @@ def test_modules_without_hdl_import_none():
     run = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     assert "amaranth" not in run.stdout.split()
     assert "tegula.isa" in run.stdout.split()
+
+
+def test_a_strict_type_checker_sees_types_through_the_public_names(tmp_path):
+    probe = tmp_path / "probe.py"
+    probe.write_text(
+        "import numpy as np\nimport tegula_sw as tsw\n\n"
+        "device = tsw.open_device('golden', 'tiny')\n"
+        "c, report = tsw.matmul(device, np.eye(2), np.eye(2))\n"
+        "reveal_type(report.utilisation)\n"
+        "reveal_type(tsw.KernelBuilder(device.config).assemble())\n"
+    )
+    folders = [str(ROOT / name) for name in ("hw", "model", "sw")]
+    command = [sys.executable, "-m", "mypy", "--strict", "--config-file", os.devnull]
+    run = subprocess.run(
+        [*command, "--follow-imports=silent", str(probe)],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"MYPYPATH": os.pathsep.join(folders)},
+        cwd=tmp_path,
+    )
+    assert re.findall(r'Revealed type is "(.*)"', run.stdout) == ["float | None", "bytes"]
