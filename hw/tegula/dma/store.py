@@ -4,11 +4,7 @@ from amaranth.hdl import Module, Mux, ResetInserter, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from tegula.bus.axi import (
-    WindowSignature,
-    axi_request_layout,
-    axi_write_data_layout,
-)
+from tegula.bus.axi import WindowSignature, axi_request_layout, axi_write_data_layout
 from tegula.config import TileConfig
 from tegula.dma.accumulate import StoreAccumulator
 from tegula.dma.align import WriteAligner
