@@ -1,19 +1,11 @@
-"""A custom configuration to Verilog: 4 x 4, 16 KiB of scratchpad, bf16 and E4M3 only."""
+"""A custom configuration to Verilog: tiny with 16 KiB of scratchpad, bf16 and E4M3 only."""
 
-from tegula_sw import E4M3FN, TileConfig, tile_verilog
+from dataclasses import replace
 
-config = TileConfig(
-    name="example",
-    n=4,
-    sbuf_depth=2048,
-    psum_bank_words=32,
-    axi_data_width=64,
-    activation_lanes=1,
-    activation_entries=256,
-    semaphores=4,
-    queue_depth=2,
-    fp8_formats=(E4M3FN,),
-)
+from tegula_sw import E4M3FN, TileConfig, preset, tile_verilog
+
+config = preset("tiny", sbuf_depth=2048, activation_entries=256, fp8_formats=(E4M3FN,))
+config = replace(config, name="example")
 print(f"{config.n} x {config.n} array, {config.sbuf_bytes // 1024} KiB of scratchpad,", end=" ")
 print("operands of", *(fmt.name for fmt in config.operand_formats))
 
