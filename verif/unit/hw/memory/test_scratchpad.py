@@ -8,6 +8,7 @@ import pytest
 from tegula.config import preset
 from tegula.isa.instructions import Layout
 from tegula.memory.scratchpad import READ_CYCLES, Scratchpad
+from verif.support.marks import slow_params
 from verif.support.unit_bench import simulate
 
 READERS = ("stationary", "x", "y", "activation", "store")
@@ -211,7 +212,7 @@ class Traffic:
 
 @pytest.mark.parametrize(
     "config",
-    [preset("tiny"), preset("small"), preset("medium", axi_data_width=128)],
+    [preset("tiny"), *slow_params([preset("small"), preset("medium", axi_data_width=128)])],
     ids=["tiny", "small", "medium-narrow"],
 )
 def test_every_port_sees_what_was_written(config):

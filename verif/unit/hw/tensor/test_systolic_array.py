@@ -9,6 +9,7 @@ from tegula.tensor.systolic_array import WORD_IN_CYCLES, SystolicArray, result_c
 from tegula_golden.numerics.accumulate import PartialSums, accumulate
 from tegula_golden.numerics.codes import FINITE, MINUS_INF, PLUS_INF, operand_table
 from verif.stimuli.operands import KINDS, operands
+from verif.support.marks import slow_params
 from verif.support.unit_bench import simulate
 
 
@@ -99,7 +100,7 @@ def expected(config, stationary, stationary_fmt, moving, moving_fmt, words):
 PAIRINGS = [(BF16, BF16), (E4M3FN, E4M3FN), (E4M3FN, E5M2), (E5M2, E5M2), (BF16, E5M2)]
 
 
-@pytest.mark.parametrize("preset_name", ["tiny", "small"])
+@pytest.mark.parametrize("preset_name", ["tiny", *slow_params(["small"])])
 @pytest.mark.parametrize("acc_width", [63, 48, 32])
 def test_passes_equal_golden_on_every_kind_of_data(preset_name, acc_width):
     config = preset(preset_name, acc_width=acc_width)
