@@ -5,7 +5,7 @@ import numpy as np
 from tegula.config import TileConfig
 from tegula.formats import FP32
 from tegula.isa.instructions import Engine
-from tegula.isa.operations import Reduction, Source
+from tegula.isa.operations import Operation, Reduction, Source, TableKind
 from tegula_sw.kernels.transfers import image_transfer
 from tegula_sw.program.schedule import Op
 
@@ -15,7 +15,8 @@ _GENERATOR_WORDS = 8
 _REDUCTIONS_ADDR = _GENERATOR_WORDS
 """Scratchpad address of the fp32 of the vector engine's reduction; the activation sum follows."""
 
-_FUNCTIONS_ADDR = 16
+_ZEROS_ADDR = _REDUCTIONS_ADDR + 4
+_FUNCTIONS_ADDR = _ZEROS_ADDR + 4
 _FUNCTION_COLUMNS = 8
 _FUNCTIONS = 31
 """Descriptors that are evaluated, evenly spaced over the table."""
@@ -28,10 +29,10 @@ class StateDump:
 
     In order: the scratchpad; the words of the engines (the generators; one fp32 each of the partial
     results and the partial sums, added; the table, as fp32 results of functions across it, whose
-    arguments are words of the scratchpad); the `written` words of PSUM as fp32. What the generators
-    draw, and the eight partial results of a partition, are thereby compared without reading them
-    one by one. The stationary operand has no reader but `tensor.matmul`, and PSUM words count as
-    unwritten in the next program, so behind a trap (docs/traps.md) neither can be compared.
+    arguments are words of the scratchpad); the `written` words of PSUM as fp32. The eight partial
+    results of a partition are thereby compared by their sum, with nothing but zero added to it. The
+    stationary operand has no reader but `tensor.matmul`, and PSUM words count as unwritten in the
+    next program, so behind a trap (docs/traps.md) neither can be compared.
 
     Parameters
     ----------
@@ -76,27 +77,34 @@ class StateDump:
         self.areas.append((name, 2 * words * self._config.n, words))
 
     def _engine_ops(self) -> list[Op]:
+        """The table is read first: the partial sums need a function whose result is zero."""
         all_rows = {"rows": self._config.n, "format": FP32.code}
-        finish = all_rows | {"columns": 1, "proceed": 1, "finish": 1}
-        argument = {"x_format": FP32.code, "x_addr": self._config.sbuf_depth // 2}
-        vector = {"x_source": Source.INDEX, "reduction": Reduction.SUM, "dst": _REDUCTIONS_ADDR}
-        sums = {"function": 0, "dst": _FUNCTIONS_ADDR, "sum": 1, "sum_dst": _REDUCTIONS_ADDR + 2}
-        ops = [
-            Op("vector.generator", {"save": 1, "addr": 0}),
-            Op("vector.compute", finish | vector),
-            Op("activation.apply", finish | argument | sums),
-        ]
+        argument = {"x_format": FP32.code, "x_addr": self._config.sbuf_depth // 2, "x_stride": 2}
+        ops = [Op("vector.generator", {"save": 1, "addr": 0})]
         spacing = self._config.activation_entries // _FUNCTIONS
         for number in range(_FUNCTIONS):
             fields = {
                 "function": number * spacing,
                 "columns": _FUNCTION_COLUMNS,
-                "x_stride": 2,
                 "dst": _FUNCTIONS_ADDR + 2 * _FUNCTION_COLUMNS * number,
                 "dst_stride": 2,
             }
             ops.append(Op("activation.apply", all_rows | argument | fields))
-        return ops
+        zero = all_rows | {"x_source": Source.INDEX, "op0": Operation.MUL, "s0": 0}
+        finish = {"columns": 1, "proceed": 1, "finish": 1}
+        reduction = finish | {"reduction": Reduction.SUM, "dst": _REDUCTIONS_ADDR}
+        at_zero = {"x_format": FP32.code, "x_addr": _ZEROS_ADDR, "function": 0}
+        sums = finish | {"sum": 1, "sum_dst": _REDUCTIONS_ADDR + 2, "dst": _ZEROS_ADDR + 2}
+        return [
+            *ops,
+            Op("vector.compute", zero | reduction),
+            Op("vector.compute", zero | {"columns": 2, "dst": _ZEROS_ADDR, "dst_stride": 2}),
+            *(
+                Op("activation.table", {"kind": kind, "addr": _ZEROS_ADDR, "count": 1})
+                for kind in (TableKind.ENTRIES, TableKind.DESCRIPTORS)
+            ),
+            Op("activation.apply", all_rows | at_zero | sums),
+        ]
 
     def _psum_ops(self, words: np.ndarray) -> list[Op]:
         common = {"rows": self._config.n, "format": FP32.code, "dst_stride": 2}
