@@ -48,7 +48,7 @@ class TileConfig:
     activation_entries
         Entries, and descriptors, of its function table; 256, 512 or 1024.
     fp8_formats
-        8-bit formats that the array's edge decodes and the cast unit encodes.
+        8-bit formats of 2 to 4 mantissa bits that the array's edge decodes and the cast unit encodes.
     watchdog_cycles
         Reset value of the CSR that says how long every engine may wait before it is a deadlock.
     trace
@@ -115,6 +115,11 @@ class TileConfig:
         for fmt in self.fp8_formats:
             if fmt.width != 8:
                 raise ValueError(f"fp8_formats must be 8 bits wide, not {fmt.name} ({fmt.width})")
+            if not 2 <= fmt.mantissa_bits <= 4:
+                raise ValueError(
+                    f"fp8_formats must have 2 to 4 mantissa bits, not {fmt.name} "
+                    f"({fmt.mantissa_bits})"
+                )
         if len(set(self.fp8_formats)) != len(self.fp8_formats):
             raise ValueError("fp8_formats must not repeat a format")
 

@@ -8,7 +8,17 @@ import pytest
 
 from tegula.backend.rtlil import emit_rtlil
 from tegula.config import PRESETS, TileConfig, preset
-from tegula.formats import BF16, E4M3FN, FORMATS, FP32, RAW16, RAW32, format_by_code, format_by_name
+from tegula.formats import (
+    BF16,
+    E4M3FN,
+    FORMATS,
+    FP32,
+    RAW16,
+    RAW32,
+    FloatFormat,
+    format_by_code,
+    format_by_name,
+)
 from tegula.tile import Tile
 
 
@@ -49,6 +59,19 @@ def test_limits_that_join_fields_are_checked():
         TileConfig(fp8_formats=(BF16,))
     with pytest.raises(ValueError, match="repeat"):
         TileConfig(fp8_formats=(E4M3FN, E4M3FN))
+
+
+@pytest.mark.parametrize("mantissa_bits", [0, 1, 5, 6])
+def test_formats_whose_subnormals_are_not_decoded_are_refused(mantissa_bits):
+    fmt = FloatFormat(
+        name="odd",
+        code=6,
+        exponent_bits=7 - mantissa_bits,
+        mantissa_bits=mantissa_bits,
+        ieee_specials=True,
+    )
+    with pytest.raises(ValueError, match=rf"2 to 4 mantissa bits, not odd \({mantissa_bits}\)"):
+        TileConfig(fp8_formats=(fmt,))
 
 
 def test_a_configuration_is_frozen_and_keyword_only():
