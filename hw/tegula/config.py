@@ -48,7 +48,7 @@ class TileConfig:
     activation_entries
         Entries, and descriptors, of its function table; 256, 512 or 1024.
     fp8_formats
-        8-bit formats of 2 to 4 mantissa bits that the array's edge decodes and the cast unit encodes.
+        8-bit formats that the array's edge decodes and the cast unit encodes; 2 to 4 mantissa bits.
     watchdog_cycles
         Reset value of the CSR that says how long every engine may wait before it is a deadlock.
     trace
