@@ -2,14 +2,7 @@
 
 from tegula.config import TileConfig
 from tegula.formats import FP32
-from tegula.isa.common import (
-    DESTINATION,
-    ELEMENT_COLUMNS,
-    ELEMENT_ROWS,
-    SATURATE,
-    Instruction,
-    sync,
-)
+from tegula.isa.common import Instruction, element_payload, sync
 from tegula.isa.fields import PAYLOAD_OFFSET, Engine, Field
 from tegula.isa.kinds import (
     choice,
@@ -37,13 +30,10 @@ def _last_entry(config: TileConfig) -> int:
     return config.activation_entries - 1
 
 
-_APPLY = (
-    ELEMENT_ROWS,
+_APPLY = element_payload(
     element_format("format", 54, "result format", fp32=True),
-    SATURATE,
     flag("exp", 58, "reduction of the argument: 0 `float`, 1 `exp`"),
     flag("parity", 59, "1: descriptors by the parity of n"),
-    ELEMENT_COLUMNS,
     flag("odd", 73, "1: f(-z) = -f(z)"),
     flag("log", 74, "1: add n * ln 2"),
     element_format("x_format", 75, "format of x", fp32=True, default=FP32.code),
@@ -80,7 +70,6 @@ _APPLY = (
         doc="index of the function's first descriptor",
     ),
     step("low", 202, "n of the fifth descriptor", width=10, default=0),
-    DESTINATION,
     step("dst_stride", 232, "step from result to result, words (fp32: 2)"),
 )
 

@@ -14,12 +14,9 @@ from tegula.isa.fields import (
 from tegula.isa.kinds import count, flag, limited, partition_count, sbuf_address, semaphore
 
 __all__ = [
-    "DESTINATION",
-    "ELEMENT_COLUMNS",
-    "ELEMENT_ROWS",
     "HEADER",
-    "SATURATE",
     "Instruction",
+    "element_payload",
     "sync",
 ]
 
@@ -51,11 +48,20 @@ HEADER = (
 )
 """Synchronisation fields that every engine's instructions share."""
 
-ELEMENT_ROWS = partition_count("rows", PAYLOAD_OFFSET, "partitions 0 .. rows - 1 are written")
-SATURATE = flag("saturate", 57, "1: fp8 overflow and infinities become the largest finite number")
-ELEMENT_COLUMNS = count("columns", 60, 13, "elements of each partition")
-DESTINATION = sbuf_address("dst", 216, "scratchpad address of the results, words")
-"""These four: what instructions of the vector and of the activation engine have in common."""
+_ELEMENT_FIELDS = (
+    partition_count("rows", PAYLOAD_OFFSET, "partitions 0 .. rows - 1 are written"),
+    flag("saturate", 57, "1: fp8 overflow and infinities become the largest finite number"),
+    count("columns", 60, 13, "elements of each partition"),
+    sbuf_address("dst", 216, "scratchpad address of the results, words"),
+)
+
+
+def element_payload(*own: Field) -> tuple[Field, ...]:
+    """Payload of an elementwise instruction, by offset: its `own` fields, and those of them all.
+
+    The elementwise instructions are those of the vector and of the activation engine.
+    """
+    return tuple(sorted((*_ELEMENT_FIELDS, *own), key=lambda field: field.offset))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,14 +1,7 @@
 """Instructions of the vector engine."""
 
 from tegula.formats import FP32, RAW32
-from tegula.isa.common import (
-    DESTINATION,
-    ELEMENT_COLUMNS,
-    ELEMENT_ROWS,
-    SATURATE,
-    Instruction,
-    sync,
-)
+from tegula.isa.common import Instruction, element_payload, sync
 from tegula.isa.fields import PAYLOAD_OFFSET, Engine
 from tegula.isa.kinds import (
     choice,
@@ -23,10 +16,8 @@ from tegula.isa.operations import Operand, Operation, Reduction, Rounding, Sourc
 
 __all__ = ["VECTOR"]
 
-_COMPUTE = (
-    ELEMENT_ROWS,
+_COMPUTE = element_payload(
     element_format("format", 54, "result format", fp32=True, raw=True),
-    SATURATE,
     choice(
         "rounding",
         58,
@@ -34,7 +25,6 @@ _COMPUTE = (
         "to nearest even; stochastically with the lane's generator; stochastically with the"
         " low 16 bits of y",
     ),
-    ELEMENT_COLUMNS,
     choice("x_source", 73, Source, "where x comes from"),
     element_format(
         "x_format", 75, "format of x in the scratchpad", fp32=True, raw=True, default=FP32.code
@@ -73,7 +63,6 @@ _COMPUTE = (
     choice("s0_kind", 200, Operand, "what op0 combines x with"),
     choice("s1_kind", 202, Operand, "what op1 combines the result of op0 with"),
     step("y_stride", 204, "step from element to element of y, words (fp32: 2)"),
-    DESTINATION,
     step(
         "dst_stride",
         232,
