@@ -16,6 +16,7 @@ from tegula.arith.fp_mul import FpMul
 from tegula.arith.pattern import PatternDecode
 from tegula.config import TileConfig
 from tegula.lib.delay import delayed, gated, registered
+from tegula.lib.storage import add_lut_memory
 from tegula.memory.bank import NO_RW_CHECK
 
 __all__ = ["ActivationLane", "LaneCycles"]
@@ -100,16 +101,14 @@ class ActivationLane(wiring.Component):
     def _remember(self, m: Module, name: str, pattern: Value) -> Value:
         """Scalar of this beat's partition, out of the memory of scalars."""
         controls = self.controls[name]
-        scalars = memory.Memory(shape=32, depth=beats(self._config), init=[])
-        m.submodules[f"{name}s"] = scalars
-        write, read = scalars.write_port(), scalars.read_port(domain="comb")
-        m.d.comb += [
-            write.en.eq(controls.write),
-            write.addr.eq(controls.beat),
-            write.data.eq(pattern),
-            read.addr.eq(controls.beat),
-        ]
-        return read.data
+        return add_lut_memory(
+            m,
+            f"{name}s",
+            32,
+            beats(self._config),
+            write=(controls.write, controls.beat, pattern),
+            read=controls.beat,
+        )
 
     def _scale(self, m: Module) -> Value:
         """The decoded and scaled word; a bias passes as it is."""

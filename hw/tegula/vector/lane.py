@@ -1,7 +1,7 @@
 """One lane of the vector engine: operands, an adder, a multiplier, a cast."""
 
 from amaranth.hdl import C, Cat, Module, Mux, Signal, Value
-from amaranth.lib import memory, wiring
+from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from tegula.arith.cast import Cast
@@ -12,6 +12,7 @@ from tegula.config import TileConfig
 from tegula.formats import FP32
 from tegula.lib.delay import delayed, registered
 from tegula.lib.mux import select
+from tegula.lib.storage import add_lut_memory
 from tegula.memory.scratchpad import READ_CYCLES
 from tegula.vector.layouts import RANDOM_SLOTS, controls_layout
 
@@ -166,17 +167,17 @@ class VectorLane(wiring.Component):
     def _reduce(self, m: Module, total: Value) -> Value:
         """Memory of partial results; the one with which the adder combines an element."""
         controls = self.controls.partial
-        m.submodules.partials = partials = memory.Memory(shape=32, depth=16, init=[])
-        read, write = partials.read_port(domain="comb"), partials.write_port()
+        stored = add_lut_memory(
+            m,
+            "partials",
+            32,
+            16,
+            write=(controls.write, controls.write_addr, total),
+            read=controls.addr,
+        )
         value = Signal(32)
         self._held = Signal(32, reset_less=True)
-        m.d.comb += [
-            read.addr.eq(controls.addr),
-            value.eq(Mux(controls.identity, Mux(controls.lowest, _LOWEST, 0), read.data)),
-            write.en.eq(controls.write),
-            write.addr.eq(controls.write_addr),
-            write.data.eq(total),
-        ]
+        m.d.comb += value.eq(Mux(controls.identity, Mux(controls.lowest, _LOWEST, 0), stored))
         with m.If(controls.hold):
             m.d.sync += self._held.eq(value)
         return value
@@ -185,19 +186,19 @@ class VectorLane(wiring.Component):
         """Cast of the last step's result, with the random bits that were kept at entry."""
         entry, leave = self.controls.entry, self.controls.leave
         m.submodules.cast = cast = Cast(self._config)
-        m.submodules.random = random = memory.Memory(shape=16, depth=RANDOM_SLOTS, init=[])
-        random_write, random_read = random.write_port(), random.read_port(domain="comb")
-        m.d.comb += [
-            random_write.en.eq(entry.keep),
-            random_write.addr.eq(entry.slot),
-            random_write.data.eq(random_in),
-            random_read.addr.eq(leave.slot),
-        ]
+        random = add_lut_memory(
+            m,
+            "random",
+            16,
+            RANDOM_SLOTS,
+            write=(entry.keep, entry.slot, random_in),
+            read=leave.slot,
+        )
         result = Mux(leave.from_adder, adder.result, multiplier.result)
         kept = Mux(leave.from_adder, adder.kept, multiplier.kept)
         m.d.comb += [
             cast.fp32.eq(Mux(leave.steps, result, first)),
-            cast.random.eq(random_read.data),
+            cast.random.eq(random),
             cast.stochastic.eq(leave.stochastic),
             cast.saturate.eq(leave.saturate),
             cast.format.eq(leave.format),
