@@ -240,17 +240,10 @@ class ColumnSequencer(Sequencer):
             with m.If(request.last):
                 m.d.sync += state.left.eq(state.left - 1)
         with m.Elif(request.last):
-            with m.If(state.scale):
-                m.d.sync += state.scale.eq(0)
-            with m.Elif(state.bias):
-                m.d.sync += state.bias.eq(0)
-            with m.Else():
+            with self._advance_element(m, state.scale, state.bias):
                 m.d.sync += [
                     state.x_at.eq(state.x_at + fields.x_stride),
                     state.dst_at.eq(state.dst_at + fields.dst_stride),
-                    state.left.eq(state.left - 1),
-                    state.running.eq(state.left != 1),
-                    state.partial.eq(state.partial + 1),
                     state.begins.eq(0),
                 ]
                 with m.If(fields.sum):

@@ -1,6 +1,7 @@
 """Instructions executed item by item: acceptance, checks, traps and the end of reductions."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import ClassVar
 
 from amaranth.hdl import Module, Shape, Signal, Value, signed
@@ -44,7 +45,7 @@ class Sequencer(wiring.Component):
     """Base of a sequencer: one instruction after the other, each of them item by item.
 
     A subclass keeps its state in one signal, `_state`, whose layout has the fields of
-    `SEQUENCER_STATE`.
+    `SEQUENCER_STATE`, and `left`, `running` and `partial` for the elements of an instruction.
 
     Parameters
     ----------
@@ -112,6 +113,25 @@ class Sequencer(wiring.Component):
             *assign_update(self.entry.update, instr),
             self.idle.eq(~busy),
         ]
+
+    @contextmanager
+    def _advance_element(self, m: Module, scalar0: Value, scalar1: Value) -> Iterator[None]:
+        """State after an item: a scalar that was due no longer is, or an element fewer is left.
+
+        What else an element changes is stated in the body of the ``with``.
+        """
+        state = self._state
+        with m.If(scalar0):
+            m.d.sync += scalar0.eq(0)
+        with m.Elif(scalar1):
+            m.d.sync += scalar1.eq(0)
+        with m.Else():
+            m.d.sync += [
+                state.left.eq(state.left - 1),
+                state.running.eq(state.left != 1),
+                state.partial.eq(state.partial + 1),
+            ]
+            yield
 
     def _find_fault(self, m: Module, granted: Value, checks: Sequence[Check]) -> Signal:
         """1 if an item is `granted` that fails a check; the first that it fails is recorded.

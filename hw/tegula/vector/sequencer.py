@@ -227,17 +227,10 @@ class ElementSequencer(Sequencer):
             m.d.sync += state.pause.eq(state.pause - 1)
         wraps = state.partition == config.n - 1
         with m.If(self.issue_valid):
-            with m.If(state.scalar0):
-                m.d.sync += state.scalar0.eq(0)
-            with m.Elif(state.scalar1):
-                m.d.sync += state.scalar1.eq(0)
-            with m.Else():
+            with self._advance_element(m, state.scalar0, state.scalar1):
                 m.d.sync += [
                     state.x_at.eq(state.x_at + fields.x_stride),
                     state.y_at.eq(state.y_at + fields.y_stride),
-                    state.left.eq(state.left - 1),
-                    state.running.eq(state.left != 1),
-                    state.partial.eq(state.partial + 1),
                     state.first.eq(0),
                 ]
                 with m.If(state.work.writes):
