@@ -27,51 +27,52 @@ class Operation(IntEnum):
 
 
 class Accumulate(IntEnum):
-    """Treatment, by a DMA instruction, of the numbers at its destination."""
+    """Treatment, by a DMA instruction, of the numbers at its destination.
+
+    The elements, of one word (BF16) or of two (FP32), are added to them, or replace them (NONE).
+    """
 
     NONE = 0
     BF16 = 1
-    """The elements, of one word, are added to them."""
-
     FP32 = 2
-    """The elements, of two words, are added to them."""
 
 
 class Source(IntEnum):
-    """Source of the elements of a vector instruction."""
+    """Source of the elements of a vector instruction.
+
+    INDEX is the fp32 pattern of ``2**23 + (x_addr + i * x_stride) mod 2**16``, RANDOM a random
+    number of [1, 2).
+    """
 
     PSUM = 0
     SBUF = 1
     INDEX = 2
-    """The fp32 pattern of ``2**23 + (x_addr + i * x_stride) mod 2**16``."""
-
     RANDOM = 3
-    """A random number of [1, 2)."""
 
 
 class Operand(IntEnum):
-    """The second operand of an operation."""
+    """The second operand of an operation.
+
+    PARTITION is an fp32 of each partition, in the scratchpad; Y are the elements at `y_addr`; SELF
+    is the first operand.
+    """
 
     IMMEDIATE = 0
     PARTITION = 1
-    """An fp32 of each partition, in the scratchpad."""
-
     Y = 2
-    """The elements at `y_addr`."""
-
     SELF = 3
-    """The first operand."""
 
 
 class Rounding(IntEnum):
-    """Rounding of a cast."""
+    """Rounding of a cast.
+
+    STOCHASTIC takes random bits of the lane's generator, GIVEN the low 16 bits of the elements at
+    `y_addr`.
+    """
 
     NEAREST = 0
     STOCHASTIC = 1
-    """With the lane's generator."""
-
     GIVEN = 2
-    """Stochastically, with the low 16 bits of the elements at `y_addr`."""
 
 
 class Reduction(IntEnum):

@@ -14,14 +14,6 @@ CONTROL_START = 1 << 0
 CONTROL_ABORT = 1 << 1
 
 
-class Status(IntEnum):
-    """Bits of the STATUS register."""
-
-    BUSY = 0
-    DONE = 1
-    TRAPPED = 2
-
-
 @dataclass(frozen=True, kw_only=True)
 class Register:
     """A 32-bit register: `access` is "ro", "rw", "wo" or "w1c" (write one to clear)."""
@@ -30,6 +22,14 @@ class Register:
     offset: int
     access: str
     doc: str
+
+
+class Status(IntEnum):
+    """Bits of the STATUS register."""
+
+    BUSY = 0
+    DONE = 1
+    TRAPPED = 2
 
 
 def _registers() -> tuple[Register, ...]:
@@ -88,6 +88,7 @@ def _registers() -> tuple[Register, ...]:
 
 
 REGISTERS = _registers()
+_OFFSETS = {register.name: register.offset for register in REGISTERS}
 
 
 def register_offset(name: str) -> int:
@@ -98,7 +99,6 @@ def register_offset(name: str) -> int:
     ValueError
         If there is none.
     """
-    for register in REGISTERS:
-        if register.name == name:
-            return register.offset
-    raise ValueError(f"register {name!r} is unknown")
+    if name not in _OFFSETS:
+        raise ValueError(f"register {name!r} is unknown")
+    return _OFFSETS[name]
