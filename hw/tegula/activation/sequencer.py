@@ -26,9 +26,7 @@ class ColumnSequencer(Sequencer):
     instruction follows the one before after one cycle, unless it has to wait until the lanes are
     `drained`: it does not have `overlap` set, or goes on with a sum, or sums up where the one
     before did not (or the other way round), or loads the table. A sum that finishes holds the
-    engine until it has been written.
-
-    Besides the ports of every `Sequencer` it has those below.
+    engine until it has been written. The ports below are those that not every `Sequencer` has.
 
     Parameters
     ----------
@@ -240,9 +238,8 @@ class ColumnSequencer(Sequencer):
             with m.If(request.last):
                 m.d.sync += state.left.eq(state.left - 1)
         with m.Elif(request.last):
-            with self._advance_element(m, state.scale, state.bias):
+            with self._advance_element(m, state.scale, state.bias, fields.x_stride):
                 m.d.sync += [
-                    state.x_at.eq(state.x_at + fields.x_stride),
                     state.dst_at.eq(state.dst_at + fields.dst_stride),
                     state.begins.eq(0),
                 ]

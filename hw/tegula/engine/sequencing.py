@@ -45,7 +45,7 @@ class Sequencer(wiring.Component):
     """Base of a sequencer: one instruction after the other, each of them item by item.
 
     A subclass keeps its state in one signal, `_state`, whose layout has the fields of
-    `SEQUENCER_STATE`, and `left`, `running` and `partial` for the elements of an instruction.
+    `SEQUENCER_STATE`, and `x_at`, `left`, `running` and `partial` for the elements.
 
     Parameters
     ----------
@@ -115,7 +115,9 @@ class Sequencer(wiring.Component):
         ]
 
     @contextmanager
-    def _advance_element(self, m: Module, scalar0: Value, scalar1: Value) -> Iterator[None]:
+    def _advance_element(
+        self, m: Module, scalar0: Value, scalar1: Value, x_stride: Value
+    ) -> Iterator[None]:
         """State after an item: a scalar that was due no longer is, or an element fewer is left.
 
         What else an element changes is stated in the body of the ``with``.
@@ -127,6 +129,7 @@ class Sequencer(wiring.Component):
             m.d.sync += scalar1.eq(0)
         with m.Else():
             m.d.sync += [
+                state.x_at.eq(state.x_at + x_stride),
                 state.left.eq(state.left - 1),
                 state.running.eq(state.left != 1),
                 state.partial.eq(state.partial + 1),

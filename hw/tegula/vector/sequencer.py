@@ -227,9 +227,8 @@ class ElementSequencer(Sequencer):
             m.d.sync += state.pause.eq(state.pause - 1)
         wraps = state.partition == config.n - 1
         with m.If(self.issue_valid):
-            with self._advance_element(m, state.scalar0, state.scalar1):
+            with self._advance_element(m, state.scalar0, state.scalar1, fields.x_stride):
                 m.d.sync += [
-                    state.x_at.eq(state.x_at + fields.x_stride),
                     state.y_at.eq(state.y_at + fields.y_stride),
                     state.first.eq(0),
                 ]
