@@ -9,9 +9,10 @@ import numpy as np
 
 from tegula.config import TileConfig
 from tegula.isa.instructions import GRANULE_BYTES
+from tegula.isa.traps import TrapRecord
 from tegula_golden.array_types import Bytes
 
-__all__ = ["ERROR_RESPONSES", "Job", "Runner", "check_errors"]
+__all__ = ["ERROR_RESPONSES", "Job", "Outcome", "Runner", "check_errors"]
 
 ERROR_RESPONSES = ("slverr", "decerr")
 """Names of the error responses of a memory (IHI 0022H, A3.4.4)."""
@@ -84,6 +85,23 @@ class Job:
                 )
         if self.watchdog is not None and not 1 <= self.watchdog < 1 << 32:
             raise ValueError(f"watchdog must be 1 to 2**32 - 1, not {self.watchdog}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """Outcome of one program.
+
+    Attributes
+    ----------
+    trap
+        None where the program reached `halt`.
+    read_beats, write_beats
+        AXI data beats, program fetch included.
+    """
+
+    trap: TrapRecord | None
+    read_beats: int
+    write_beats: int
 
 
 class Runner(ABC, Generic[_Result]):

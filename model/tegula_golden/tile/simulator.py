@@ -18,7 +18,7 @@ from tegula_golden.tile.activation import activation_apply, activation_table
 from tegula_golden.tile.bus import Burst, Bus
 from tegula_golden.tile.dma import dma_load, dma_store, unsettled_bursts
 from tegula_golden.tile.front_end import FrontEnd, Queued, Stop, stop
-from tegula_golden.tile.job import Job, Runner, check_errors
+from tegula_golden.tile.job import Job, Outcome, Runner, check_errors
 from tegula_golden.tile.state import EngineTrap, TileState
 from tegula_golden.tile.tensor import tensor_load, tensor_matmul
 from tegula_golden.tile.vector import vector_compute, vector_generator
@@ -42,23 +42,16 @@ TRANSFER = {"load.dma": dma_load, "store.dma": dma_store}
 
 
 @dataclass(frozen=True, kw_only=True)
-class TileRun:
-    """Outcome of one program.
+class TileRun(Outcome):
+    """Outcome of one program on a `GoldenTile`.
 
     Attributes
     ----------
-    trap
-        None where the program reached `halt`.
-    read_beats, write_beats
-        AXI data beats, those of the program's fetch included.
     unsettled
         Where memory answered a write with an error: the failed burst and those behind it, in order,
         of which memory may have taken any bytes (docs/traps.md). It was left without them.
     """
 
-    trap: TrapRecord | None
-    read_beats: int
-    write_beats: int
     unsettled: tuple[Burst, ...] = ()
 
 

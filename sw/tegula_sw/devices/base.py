@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from tegula.isa.traps import TrapRecord
 from tegula_golden.array_types import Bytes
-from tegula_golden.tile.job import Runner
+from tegula_golden.tile.job import Outcome, Runner
 
 __all__ = [
     "Device",
@@ -27,25 +27,18 @@ class TileTrapError(RuntimeError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunResult:
-    """Outcome of one program.
+class RunResult(Outcome):
+    """Outcome of one program on a `Device`.
 
     Attributes
     ----------
-    trap
-        None where the program reached `halt`.
     cycles
         Clock cycles from doorbell to interrupt; None on a device without a clock (golden).
-    read_beats, write_beats
-        AXI data beats, program fetch included.
     counters
         Busy, wait and stall cycles of the engines, by register name; empty on golden.
     """
 
-    trap: TrapRecord | None
     cycles: int | None
-    read_beats: int
-    write_beats: int
     counters: dict[str, int] = field(default_factory=dict)
 
 
