@@ -86,10 +86,8 @@ def evaluate(table: Table, function: Function, z: Patterns) -> Patterns:
 
     Parameters
     ----------
-    table
-        What the engine has loaded.
-    function
-        Which of the functions in it, and how it is reduced.
+    table, function
+        What the engine has loaded; which of the functions in it, and how it is reduced.
     z
         fp32 patterns, uint32, any shape.
 

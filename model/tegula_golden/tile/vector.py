@@ -11,7 +11,7 @@ from tegula.isa.operations import Operand, Operation, Reduction, Rounding, Sourc
 from tegula.isa.traps import Trap
 from tegula_golden.array_types import Codes, Integers, Mask, Patterns, Words
 from tegula_golden.numerics.cast import cast
-from tegula_golden.numerics.fp32 import decode_pattern, keeps, operate
+from tegula_golden.numerics.fp32 import ONE, decode_pattern, keeps, operate
 from tegula_golden.numerics.partial_sums import to_fp32_bits
 from tegula_golden.numerics.reductions import combine, fold, initial_partials
 from tegula_golden.tile.state import Check, TileState, first_fault, sbuf_check
@@ -26,7 +26,6 @@ __all__ = [
 ]
 
 _INDEX = np.uint32(0x4B00_0000)
-_ONE = np.uint32(0x3F80_0000)
 _UNARY = (Operation.PASS, Operation.ABS)
 _STATE_WORDS = 8
 
@@ -196,7 +195,7 @@ class _Compute:
             words = read_words(self.state.sbuf, addresses, fields["x_format"])
             return decode_pattern(words, fields["x_format"])
         if fields["x_source"] == Source.RANDOM:
-            return _ONE | numbers >> np.uint32(9)
+            return ONE | numbers >> np.uint32(9)
         index = (addresses & 0xFFFF).astype(np.uint32) | _INDEX
         return np.broadcast_to(index, (lanes, len(index)))
 

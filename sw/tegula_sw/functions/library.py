@@ -26,9 +26,9 @@ _ANY_N_EXP = 511
 """A `low` that n never passes: the window's first descriptor serves every n."""
 
 _ZERO = Piece.of_pattern(0)
-_MINUS_ZERO = Piece.of_pattern(0x8000_0000)
+_MINUS_ZERO = Piece.of_pattern(FP32.sign_mask)
 _HALF = Piece.of_pattern(0x3F00_0000)
-_UNITY = Piece.of_pattern(0x3F80_0000)
+_UNITY = Piece.of_pattern(FP32.one)
 _INFINITY = Piece.of_pattern(0x7F80_0000)
 _MINUS_INFINITY = Piece.of_pattern(0xFF80_0000)
 _NAN = Piece.of_pattern(FP32.nan)

@@ -38,14 +38,6 @@ class _Idle(Enum):
     HELD = 4
 
 
-_IDLE_DOCS = {
-    _Idle.TAKING: "takes an instruction",
-    _Idle.FETCH: "queue empty, instructions on their way from memory",
-    _Idle.FINISHED: "no instructions left",
-    _Idle.STOPPING: "the program has trapped",
-}
-
-
 class _FrontEnd(Enum):
     """States of control; the codes from FULL on are FULL + the engine whose queue is full."""
 
@@ -57,9 +49,16 @@ class _FrontEnd(Enum):
     FULL = 5
 
 
+_IDLE_STATES = {
+    _Idle.TAKING: State(Condition.IDLE, "takes an instruction"),
+    _Idle.FETCH: State(Condition.IDLE, "queue empty, instructions on their way from memory"),
+    _Idle.FINISHED: State(Condition.IDLE, "no instructions left"),
+    _Idle.STOPPING: State(Condition.IDLE, "the program has trapped"),
+}
+
 _FRONT_END_STATES = {
     _FrontEnd.DOORBELL: State(Condition.IDLE, "the doorbell takes effect"),
-    _FrontEnd.STOPPING: State(Condition.IDLE, _IDLE_DOCS[_Idle.STOPPING]),
+    _FrontEnd.STOPPING: _IDLE_STATES[_Idle.STOPPING],
     _FrontEnd.HALT: State(Condition.WAIT, "halt, until all engines are idle"),
     _FrontEnd.MOVING: State(Condition.BUSY, "instructions move"),
     _FrontEnd.MEMORY: State(Condition.STALL, "no instruction has arrived from memory"),
@@ -220,7 +219,7 @@ class _Reader:
         if detail >= _Idle.HELD.value:
             name = Engine(detail - _Idle.HELD.value).name.lower()
             return State(condition, f"queue empty, dispatch held up by the full {name} queue")
-        return State(condition, _IDLE_DOCS[_Idle(detail)])
+        return _IDLE_STATES[_Idle(detail)]
 
     def front_end(self) -> Track:
         """Control: what it dispatches, and `halt`, from the last dispatch to the interrupt."""

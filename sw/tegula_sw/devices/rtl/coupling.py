@@ -7,31 +7,31 @@ __all__ = ["AddressCoupling", "Coupling", "OrderCoupling"]
 
 
 class OrderCoupling(IntEnum):
-    """Dependences between reads and writes."""
+    """Dependences between reads and writes.
+
+    - READS_FIRST: no write beat is taken and no write is answered while a read is unanswered.
+    - WRITES_FIRST: no read beat is given while a write is unanswered.
+    - ONE_AT_A_TIME: from its address to its answer; reads and writes in turn.
+    """
 
     FREE = 0
     READS_FIRST = 1
-    """No write beat is taken and no write is answered while a read is unanswered."""
-
     WRITES_FIRST = 2
-    """No read beat is given while a write is unanswered."""
-
     ONE_AT_A_TIME = 3
-    """One transaction at a time, from its address to its answer, reads and writes in turn."""
 
 
 class AddressCoupling(IntEnum):
-    """Dependences between the address of a write and its data."""
+    """Dependences between the address of a write and its data.
+
+    - WITH_DATA: an address is accepted only when its first beat is valid, or was accepted.
+    - AFTER_DATA: an address is accepted only after the last of its beats.
+    - BEFORE_DATA: a beat is accepted only after the address of its burst.
+    """
 
     FREE = 0
     WITH_DATA = 1
-    """An address is accepted only when its first beat is valid, or was accepted."""
-
     AFTER_DATA = 2
-    """An address is accepted only after the last of its beats."""
-
     BEFORE_DATA = 3
-    """A beat is accepted only after the address of its burst."""
 
 
 @dataclass(frozen=True, kw_only=True)
