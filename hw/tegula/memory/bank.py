@@ -1,13 +1,13 @@
-"""Bank of the scratchpad."""
+"""Banks of the scratchpad, and the addresses of rows in them."""
 
-from amaranth.hdl import Module
+from amaranth.hdl import Module, Value
 from amaranth.lib import memory, wiring
-from amaranth.lib.wiring import In
+from amaranth.lib.wiring import In, Out
 
 from tegula.config import TileConfig
 from tegula.memory.ports import BankReadSignature, BankWriteSignature
 
-__all__ = ["NO_RW_CHECK", "ScratchpadBank"]
+__all__ = ["NO_RW_CHECK", "BankPorts", "ScratchpadBank"]
 
 NO_RW_CHECK = {"no_rw_check": 1}
 """Attribute of a block RAM: a read of the word that is written in the same cycle is undefined.
@@ -57,3 +57,36 @@ class ScratchpadBank(wiring.Component):
                 write.data.eq(self.write.data[p]),
             ]
         return m
+
+
+class BankPorts(wiring.Component):
+    """Base of what stands between ports of the scratchpad and its banks: row a is in bank a mod B.
+
+    B is `bus_words`.
+
+    Parameters
+    ----------
+    config
+        The tile.
+    ports
+        Ports of the scratchpad.
+    bank
+        Signature of the port to a bank.
+
+    Members
+    -------
+    banks : Out(bank) x bus_words
+    """
+
+    def __init__(self, config: TileConfig, ports: dict[str, wiring.Member], bank: wiring.Signature):
+        self.config = config
+        self._bank_bits = (config.bus_words - 1).bit_length()
+        super().__init__({**ports, "banks": Out(bank).array(config.bus_words)})
+
+    def _bank(self, addr: Value) -> Value:
+        """Bank of the row at `addr`."""
+        return addr[: self._bank_bits]
+
+    def _line(self, addr: Value) -> Value:
+        """Address of that row in its bank."""
+        return addr[self._bank_bits :]

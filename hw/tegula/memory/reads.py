@@ -2,11 +2,12 @@
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In
 
 from tegula.config import TileConfig
 from tegula.isa.instructions import Layout
 from tegula.lib.mux import select
+from tegula.memory.bank import BankPorts
 from tegula.memory.ports import (
     BankReadSignature,
     ChunkReadSignature,
@@ -35,7 +36,7 @@ def reader_ports(config: TileConfig) -> dict[str, wiring.Member]:
     }
 
 
-class ScratchpadReads(wiring.Component):
+class ScratchpadReads(BankPorts):
     """Addresses of the banks, each for the first of its readers, and selection of their words.
 
     The order of readers is that of `Scratchpad`. A pair lies in an even bank and the next, so its
@@ -57,10 +58,7 @@ class ScratchpadReads(wiring.Component):
     """
 
     def __init__(self, config: TileConfig):
-        self.config = config
-        self._bank_bits = (config.bus_words - 1).bit_length()
-        banks = Out(BankReadSignature(config)).array(config.bus_words)
-        super().__init__({**reader_ports(config), "banks": banks})
+        super().__init__(config, reader_ports(config), BankReadSignature(config))
 
     def elaborate(self, platform):
         """Grants in order, addresses of the banks, selection."""
@@ -101,12 +99,6 @@ class ScratchpadReads(wiring.Component):
         self._select_pair(m, "y", y_at.payload, self.y.data)
         self._select_store(m, row_addr, store_row, granted)
         return m
-
-    def _bank(self, addr: Value) -> Value:
-        return addr[: self._bank_bits]
-
-    def _line(self, addr: Value) -> Value:
-        return addr[self._bank_bits :]
 
     def _row_banks(self, addr: Value) -> Value:
         return Cat(self._bank(addr) == b for b in range(self.config.bus_words))

@@ -2,10 +2,11 @@
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In
 
 from tegula.config import TileConfig
 from tegula.isa.instructions import Layout
+from tegula.memory.bank import BankPorts
 from tegula.memory.ports import (
     BankWriteSignature,
     VectorWriteSignature,
@@ -25,7 +26,7 @@ def writer_ports(config: TileConfig) -> dict[str, wiring.Member]:
     }
 
 
-class ScratchpadWrites(wiring.Component):
+class ScratchpadWrites(BankPorts):
     """Routing of results and DMA words to the banks, through one register.
 
     The order of writers is that of `Scratchpad`. A row waits for a cycle without a result in a bank
@@ -38,19 +39,16 @@ class ScratchpadWrites(wiring.Component):
 
     Members
     -------
-    banks : Out(BankWriteSignature) x bus_words
-        A cycle after acceptance.
     vector_write : In(VectorWriteSignature)
     activation_write : In(stream of `row_write_layout`)
     load : In(stream of `sbuf_write_layout`)
         As in `Scratchpad`.
+    banks : Out(BankWriteSignature) x bus_words
+        A cycle after acceptance.
     """
 
     def __init__(self, config: TileConfig):
-        self.config = config
-        self._bank_bits = (config.bus_words - 1).bit_length()
-        banks = Out(BankWriteSignature(config)).array(config.bus_words)
-        super().__init__({**writer_ports(config), "banks": banks})
+        super().__init__(config, writer_ports(config), BankWriteSignature(config))
 
     def elaborate(self, platform):
         """Vector results, then a row, then a line."""
@@ -89,12 +87,6 @@ class ScratchpadWrites(wiring.Component):
                 ),
             ]
         return m
-
-    def _bank(self, addr: Value) -> Value:
-        return addr[: self._bank_bits]
-
-    def _line(self, addr: Value) -> Value:
-        return addr[self._bank_bits :]
 
     def _one_hot(self, partition: Value) -> Value:
         return Cat(partition == p for p in range(self.config.n))
