@@ -2,7 +2,7 @@
 
 from tegula.config import TileConfig
 from tegula.formats import FP32
-from tegula.isa.common import Instruction, element_payload, sync
+from tegula.isa.common import Instruction, element_payload, overlap, sync
 from tegula.isa.fields import PAYLOAD_OFFSET, Engine, Field
 from tegula.isa.kinds import (
     choice,
@@ -44,11 +44,7 @@ _APPLY = element_payload(
     flag("sum", 108, "1: add up the results too, before they are cast"),
     flag("proceed", 109, "1: the sum goes on from the partial sums of the one before"),
     flag("finish", 110, "1: the sum ends here: it is written to `sum_dst` as fp32"),
-    flag(
-        "overlap",
-        111,
-        "1: may read the scratchpad before earlier activation instructions have written to it",
-    ),
+    overlap(111, "activation instructions"),
     sbuf_address(
         "sum_dst",
         112,

@@ -17,6 +17,7 @@ __all__ = [
     "HEADER",
     "Instruction",
     "element_payload",
+    "overlap",
     "sync",
 ]
 
@@ -62,6 +63,12 @@ def element_payload(*own: Field) -> tuple[Field, ...]:
     The elementwise instructions are those of the vector and of the activation engine.
     """
     return tuple(sorted((*_ELEMENT_FIELDS, *own), key=lambda field: field.offset))
+
+
+def overlap(offset: int, instructions: str) -> Field:
+    """Flag of an elementwise instruction that need not see the results of earlier ones."""
+    doc = f"1: may read the scratchpad before earlier {instructions} have written to it"
+    return flag("overlap", offset, doc)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -79,13 +79,14 @@ ENGINES = (Engine.TENSOR, Engine.VECTOR, Engine.ACTIVATION, Engine.LOAD, Engine.
 
 
 class Layout(IntEnum):
-    """Arrangement of a contiguous run of memory in the scratchpad."""
+    """Arrangement of a contiguous run of memory in the scratchpad.
+
+    - FREE: element i goes to one partition, address + i.
+    - PARTITION: element i goes to partition i mod N, address + (i div N) * sbuf_stride0.
+    """
 
     FREE = 0
-    """Element i goes to one partition, address + i."""
-
     PARTITION = 1
-    """Element i goes to partition i mod N, address + (i div N) * sbuf_stride0."""
 
 
 @dataclass(frozen=True, kw_only=True)

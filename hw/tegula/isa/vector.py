@@ -1,7 +1,7 @@
 """Instructions of the vector engine."""
 
 from tegula.formats import FP32, RAW32
-from tegula.isa.common import Instruction, element_payload, sync
+from tegula.isa.common import Instruction, element_payload, overlap, sync
 from tegula.isa.fields import PAYLOAD_OFFSET, Engine
 from tegula.isa.kinds import (
     choice,
@@ -47,11 +47,7 @@ _COMPUTE = element_payload(
         125,
         "1: the results of an element lie along one partition (16-bit formats)",
     ),
-    flag(
-        "overlap",
-        126,
-        "1: may read the scratchpad before earlier vector instructions have written to it",
-    ),
+    overlap(126, "vector instructions"),
     scalar(
         "s0",
         128,
