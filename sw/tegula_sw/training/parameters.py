@@ -7,14 +7,14 @@ from tegula_sw.kernels.optimizers import AdamW, Momentum, Optimizer
 
 __all__ = ["TrainingSettings"]
 
+_LEARNING_RATES = {"sgd": 0.1, "adamw": 0.002}
 _CHOICES = {
     "format": ("bf16", "fp8"),
-    "optimizer": ("sgd", "adamw"),
+    "optimizer": tuple(_LEARNING_RATES),
     "weights": ("fp32", "bf16"),
     "rounding": ("rne", "sr"),
     "activation": ("relu", "gelu"),
 }
-_LEARNING_RATES = {"sgd": 0.1, "adamw": 0.002}
 _SMALLEST_RATE = 2.0**-126
 """Below fp32's normal numbers a rate loses digits, and is zero at last."""
 
