@@ -21,6 +21,15 @@
 // How Verilator spells the ports m_axi__... and s_axil__... (it encodes double underscores).
 #define M_AXI(name) m_axi___05F##name
 #define S_AXIL(name) s_axil___05F##name
+// The address that the tile offers on the channel ar or aw.
+#define OFFERED_ADDRESS(tile, channel)                                                \
+    Address {                                                                         \
+        tile.M_AXI(channel##addr), tile.M_AXI(channel##len), tile.M_AXI(channel##id), \
+            uint64_t(tile.M_AXI(channel##size)) | tile.M_AXI(channel##burst) << 3 |   \
+                tile.M_AXI(channel##lock) << 5 | tile.M_AXI(channel##cache) << 6 |    \
+                tile.M_AXI(channel##prot) << 10 | tile.M_AXI(channel##qos) << 13 |    \
+                tile.M_AXI(channel##region) << 17                                     \
+    }
 
 enum Response : uint8_t { kOkay = 0, kSlaveError = 2, kDecodeError = 3 };
 
@@ -177,18 +186,19 @@ class AxiMemory {
     }
     bool inside(uint64_t address) const { return address - base_ < size_; }
 
+    // Whether a channel moves in this cycle; what the tile offers there is judged first.
+    template <class Payload>
+    bool transfers(const char* name, Offer<Payload>& offer, bool valid, bool ready,
+                   const Payload& now) {
+        offer.check(*this, name, valid, now);
+        offer.keep(valid, ready, now);
+        moved_ |= valid && ready;
+        return valid && ready;
+    }
+
     void sample_read(Vtile& tile) {
-        const bool valid = tile.M_AXI(arvalid), ready = tile.M_AXI(arready);
-        if (!valid && !read_offer_.waiting) return;
-        const Address a{tile.M_AXI(araddr), tile.M_AXI(arlen), tile.M_AXI(arid),
-                        uint64_t(tile.M_AXI(arsize)) | tile.M_AXI(arburst) << 3 |
-                            tile.M_AXI(arlock) << 5 | tile.M_AXI(arcache) << 6 |
-                            tile.M_AXI(arprot) << 10 | tile.M_AXI(arqos) << 13 |
-                            tile.M_AXI(arregion) << 17};
-        read_offer_.check(*this, "AR", valid, a);
-        read_offer_.keep(valid, ready, a);
-        if (!valid || !ready) return;
-        moved_ = true;
+        const Address a = OFFERED_ADDRESS(tile, ar);
+        if (!transfers("AR", read_offer_, tile.M_AXI(arvalid), tile.M_AXI(arready), a)) return;
         check_address("AR", a);
         Read read{a.id, a.len + 1, cycle_ + latency_, 0, {}, {}};
         read.data.assign(read.beats * kBeatBytes, 0xA5);
@@ -214,17 +224,8 @@ class AxiMemory {
     }
 
     void sample_write_address(Vtile& tile) {
-        const bool valid = tile.M_AXI(awvalid), ready = tile.M_AXI(awready);
-        if (!valid && !write_offer_.waiting) return;
-        const Address a{tile.M_AXI(awaddr), tile.M_AXI(awlen), tile.M_AXI(awid),
-                        uint64_t(tile.M_AXI(awsize)) | tile.M_AXI(awburst) << 3 |
-                            tile.M_AXI(awlock) << 5 | tile.M_AXI(awcache) << 6 |
-                            tile.M_AXI(awprot) << 10 | tile.M_AXI(awqos) << 13 |
-                            tile.M_AXI(awregion) << 17};
-        write_offer_.check(*this, "AW", valid, a);
-        write_offer_.keep(valid, ready, a);
-        if (!valid || !ready) return;
-        moved_ = true;
+        const Address a = OFFERED_ADDRESS(tile, aw);
+        if (!transfers("AW", write_offer_, tile.M_AXI(awvalid), tile.M_AXI(awready), a)) return;
         check_address("AW", a);
         writes_.push_back({a.addr, a.id, a.len + 1, 0, {}});
         match_write_data();
@@ -237,10 +238,7 @@ class AxiMemory {
         std::memcpy(beat.data, &tile.M_AXI(wdata), kBeatBytes);
         beat.strobe = tile.M_AXI(wstrb);
         beat.last = tile.M_AXI(wlast);
-        data_offer_.check(*this, "W", valid, beat);
-        data_offer_.keep(valid, ready, beat);
-        if (!valid || !ready) return;
-        moved_ = true;
+        if (!transfers("W", data_offer_, valid, ready, beat)) return;
         ++write_beats_;
         early_.push_back(beat);
         match_write_data();
