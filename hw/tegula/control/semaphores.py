@@ -38,7 +38,7 @@ class SemaphoreFile(wiring.Component):
     Parameters
     ----------
     config
-        Gives the number of semaphores and their width.
+        The tile.
 
     Members
     -------
