@@ -20,14 +20,8 @@ DESCRIPTORS = 512
 class Piece:
     """The entries and the gain of one descriptor.
 
-    Attributes
-    ----------
-    entries
-        As many as a power of two.
-    gain
-        What is added to their exponents.
-    constant
-        The only entry is a pattern.
+    There are as many entries as a power of two, to whose exponents the gain is added; of a constant
+    piece the only entry is a pattern.
 
     Raises
     ------

@@ -190,10 +190,7 @@ class KernelBuilder:
     ) -> None:
         """Sum, maximum ("max") or largest magnitude ("amax") of a row's elements, after the steps.
 
-        Parameters
-        ----------
-        dst
-            Where the result goes, a column; None: other instructions `proceed` with it.
+        The result goes to the column `dst`; None: other instructions `proceed` with it.
         """
         rows = dst.rows if dst else x.rows
         check_operands(rows, x.columns, x, steps)
@@ -220,10 +217,7 @@ class KernelBuilder:
     ) -> None:
         """Columns ``band * n`` on of `dst` become the rows of `x`, after the steps; 8 or 16 bits.
 
-        Parameters
-        ----------
-        dst
-            (columns of x, ...).
+        The shape of `dst` is (columns of x, ...).
         """
         if dst.rows != x.columns or x.rows > dst.columns - band * dst.n:
             raise ValueError(

@@ -85,10 +85,8 @@ def input_grad(
 
     Parameters
     ----------
-    dy_t
-        dy transposed, (outputs, batch).
-    w_t
-        w transposed, (outputs, inputs).
+    dy_t, w_t
+        dy transposed, (outputs, batch), and w transposed, (outputs, inputs).
     dx
         (batch, inputs).
     then

@@ -121,14 +121,9 @@ class Track:
 
 @dataclass(frozen=True, kw_only=True)
 class Timeline:
-    """A program.
+    """A program: its cycles, doorbell to interrupt, and its tracks.
 
-    Attributes
-    ----------
-    cycles
-        Doorbell to interrupt.
-    tracks
-        Of `Engine.CONTROL`, then of `ENGINES`.
+    The tracks are those of `Engine.CONTROL`, then of `ENGINES`.
     """
 
     cycles: int
