@@ -74,10 +74,8 @@ class Matrix:
 
     Attributes
     ----------
-    name
-        For messages.
-    rows, columns
-        Its shape.
+    name, rows, columns
+        For messages; its shape.
     fmt
         Format of its elements; 8-bit codes have a word each.
     n

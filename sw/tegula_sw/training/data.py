@@ -17,7 +17,14 @@ _LARGEST_PIXEL = 16
 
 @dataclass(frozen=True)
 class Samples:
-    """Inputs, float32 (count, inputs), and class numbers, int (count,)."""
+    """Samples, of which `len` gives the number.
+
+    Attributes
+    ----------
+    inputs : float32, shape (count, inputs)
+    labels : int, shape (count,)
+        Numbers of their classes.
+    """
 
     inputs: Floats
     labels: Integers
