@@ -123,10 +123,7 @@ class GoldenTile(Runner[TileRun]):
     def read_psum(self, addr: int, columns: int) -> PartialSums:
         """PSUM words `addr` to `addr + columns - 1` of every partition, N x columns.
 
-        Raises
-        ------
-        ValueError
-            If an address does not exist.
+        It raises as `read_sbuf` does.
         """
         self._check_range("PSUM", addr, columns, self.config.psum_depth)
         words = self._state.psum(slice(addr, addr + columns))
