@@ -58,7 +58,7 @@ def test_a_program_without_halt_ends_behind_its_last_byte(text):
 
 
 def test_an_instruction_that_the_program_cuts_short_is_its_end():
-    program = assemble(LOAD + f"mem_addr={DATA} run=1 sbuf_addr=0")
+    program = assemble(f"{LOAD} mem_addr={DATA} run=1 sbuf_addr=0")
     for size in (16, 32, 48):
         result = run(GoldenTile(SMALL), program, program_bytes=size)
         assert_trap(result, (Trap.PROGRAM_END, Engine.CONTROL, size, 0))
@@ -68,7 +68,7 @@ def test_what_comes_before_an_end_without_halt_is_done():
     memory = np.zeros(MEMORY_BYTES, np.uint8)
     tile = GoldenTile(SMALL)
     tile.write_sbuf(0, np.full((8, 8), 0x1234, np.uint16))
-    result = run(tile, assemble(STORE + f"mem_addr={DATA} run=4 sbuf_addr=0"), memory)
+    result = run(tile, assemble(f"{STORE} mem_addr={DATA} run=4 sbuf_addr=0"), memory)
     assert result.trap.cause is Trap.PROGRAM_END
     assert memory[DATA - BASE :][:8].tobytes() == b"\x34\x12" * 4
 
@@ -135,7 +135,7 @@ def test_an_error_of_memory_under_the_program_traps_where_it_is_needed():
     result = run(tile, assemble("load.sync\n" * 3 + "halt"))
     assert_trap(result, (Trap.BUS_SLVERR, Engine.CONTROL, 32, PROGRAM))
     assert run(tile, assemble("load.sync\nhalt")).trap is None
-    dma = LOAD + f"mem_addr={DATA} run=1 sbuf_addr=0"
+    dma = f"{LOAD} mem_addr={DATA} run=1 sbuf_addr=0"
     result = run(tile, assemble(f"{dma}\nhalt"))
     assert_trap(result, (Trap.BUS_SLVERR, Engine.CONTROL, 32, PROGRAM))
 
@@ -155,7 +155,7 @@ def test_steps_before_the_trap_stand_and_later_ones_are_not_done():
     assert_trap(run(tile, assemble(program)), (Trap.SBUF_RANGE, Engine.TENSOR, 16, SBUF))
     assert tile.read_psum(0, 9).exponent.astype(bool)[0].tolist() == [True] * 5 + [False] * 4
 
-    copy = COPY + f"x_source=sbuf x_stride=2 dst={SBUF - 3} columns=5\nhalt"
+    copy = f"{COPY} x_source=sbuf x_stride=2 dst={SBUF - 3} columns=5\nhalt"
     assert_trap(run(tile, assemble(copy)), (Trap.SBUF_RANGE, Engine.VECTOR, 0, SBUF))
     assert (tile.read_sbuf(SBUF - 4, 4)[0] == [0x3F80] * 4).all()
     tile.write_sbuf(0, np.full((8, 8), 0x4000, np.uint16))

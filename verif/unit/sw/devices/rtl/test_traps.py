@@ -84,7 +84,7 @@ def test_a_bus_error_has_the_address_of_its_burst_as_in_golden(mnemonic, engine,
     start = DATA + 0x400
     bad = start + 2 * burst_bytes + 40
     errors = [(bad, bad, kind)]
-    text = mnemonic + f"mem_addr={start + 6} run=1000 sbuf_addr=64\nhalt"
+    text = f"{mnemonic} mem_addr={start + 6} run=1000 sbuf_addr=64\nhalt"
     device = RtlDevice(SMALL, mem_latency=7, errors=errors, max_cycles=100_000)
     expected = run(GoldenTile(SMALL, errors=errors), assemble(text)).trap
     assert expected.cause is cause
