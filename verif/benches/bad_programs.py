@@ -23,14 +23,10 @@ _STORE = "store.dma layout=free"
 _MATMUL = "tensor.matmul rows=1 format=bf16"
 _COPY = "vector.compute rows=1 format=bf16"
 _APPLY = "activation.apply rows=1 function=0"
-_GUARD = 0x100
-"""Bytes of memory before the window."""
-
-_ROOM = 64
-"""Bytes of the window behind the program."""
-
-_DATA = BASE + _GUARD
+_GUARD = 0x100  # bytes of memory before the window
+_ROOM = 64  # bytes of the window behind the program
 _MAX_ELEMENTS = 3000
+_DATA = BASE + _GUARD
 
 
 @dataclass(frozen=True, kw_only=True)

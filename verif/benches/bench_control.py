@@ -40,9 +40,7 @@ class ControlBench:
     async def make(cls, dut, cfg: TileConfig, rng: np.random.Generator) -> "ControlBench":
         """A bench out of reset."""
         bench = cls(dut, cfg, rng)
-        for engine in bench.engines.values():
-            cocotb.start_soon(engine.run())
-        await start(dut)
+        await start(dut, *bench.engines.values())
         return bench
 
     @property

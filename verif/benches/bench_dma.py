@@ -49,9 +49,7 @@ class DmaBench:
     async def make(cls, dut, cfg: TileConfig, rng: np.random.Generator) -> "DmaBench":
         """A bench out of reset; the scratchpad is filled with what memory holds."""
         bench = cls(dut, cfg, rng)
-        for port in bench.ports.values():
-            cocotb.start_soon(port.run())
-        await start(dut)
+        await start(dut, *bench.ports.values())
         await bench.fill()
         return bench
 

@@ -157,12 +157,15 @@ class CoupledMemory(MemoryContent):
             await edge
             if dut.rst.value:
                 self._clear()
-                continue
-            self.cycle += 1
-            for channel, take in (("ar", self._read), ("aw", self._address), ("w", self._data)):
-                self._sample(channel, take)
-            self._retire()
-            self._drive()
+            else:
+                self._serve_cycle()
+
+    def _serve_cycle(self) -> None:
+        self.cycle += 1
+        for channel, take in (("ar", self._read), ("aw", self._address), ("w", self._data)):
+            self._sample(channel, take)
+        self._retire()
+        self._drive()
 
     def _sample(self, channel: str, take) -> None:
         """Transfer on, or request waiting on, a channel that the tile drives."""

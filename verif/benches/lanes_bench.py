@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-import cocotb
 import numpy as np
 from cocotb.triggers import RisingEdge
 
@@ -59,9 +58,7 @@ class LanesBench:
 
     async def begin(self) -> None:
         """Out of reset."""
-        cocotb.start_soon(self.memories.run())
-        cocotb.start_soon(self.port.run())
-        await start(self._dut)
+        await start(self._dut, self.memories, self.port)
 
     def shape_traffic(self, rate: float) -> None:
         """Share of cycles in which a grant, an instruction, or a signal's place is withheld."""

@@ -13,8 +13,7 @@ from tegula_golden.tile.bus import Burst
 __all__ = ["Beat", "Fault", "MemoryContent", "WrittenBurst", "watch_stability"]
 
 _BURST_INCR = 1
-_UNREAD = 0xA5
-"""Content of read beats that fail."""
+_UNREAD = 0xA5  # content of read beats that fail
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,8 +27,13 @@ def random_source(test: str) -> np.random.Generator:
     return np.random.default_rng([cocotb.RANDOM_SEED, zlib.crc32(test.encode())])
 
 
-async def start(dut) -> None:
-    """Start the clock and reset for three cycles; returns just after a rising edge."""
+async def start(dut, *peers) -> None:
+    """Start the `run` of the peers and the clock, reset for three cycles.
+
+    Returns just after a rising edge.
+    """
+    for peer in peers:
+        cocotb.start_soon(peer.run())
     logging.getLogger(f"cocotb.{dut._name}").setLevel(logging.WARNING)  # the bus models' chatter
     dut.rst.value = 1
     Clock(dut.clk, CLOCK_NS, unit="ns").start()

@@ -14,8 +14,7 @@ from tegula.isa.traps import Trap
 
 __all__ = ["Accepted", "EngineModel"]
 
-_TENSOR_LOAD = 1
-"""Operation whose signal goes out on the tensor engine's second port."""
+_TENSOR_LOAD = 1  # its signal goes out on the tensor engine's second port
 
 
 @dataclass(frozen=True, kw_only=True)
