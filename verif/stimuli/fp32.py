@@ -89,18 +89,20 @@ def _swapped(
     return _patterns(np.where(swap, b, a), np.where(swap, a, b))
 
 
-def addends(rng: np.random.Generator, size: int, kind: str) -> tuple[np.ndarray, np.ndarray]:
-    """`size` pairs of fp32 patterns (uint32) of a kind of `SUM_KINDS`.
+def _check_kind(kind: str, kinds: dict[str, str]) -> None:
+    if kind not in kinds:
+        raise ValueError(f"kind {kind!r} is unknown: it must be one of {', '.join(kinds)}")
 
-    Raises
-    ------
-    ValueError
-        If the kind is none.
-    """
-    if kind not in SUM_KINDS:
-        raise ValueError(f"kind {kind!r} is unknown: it must be one of {', '.join(SUM_KINDS)}")
+
+def _any_pairs(rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarray]:
+    return _patterns(rng.integers(0, 1 << 32, size), rng.integers(0, 1 << 32, size))
+
+
+def addends(rng: np.random.Generator, size: int, kind: str) -> tuple[np.ndarray, np.ndarray]:
+    """`size` pairs of fp32 patterns (uint32) of a kind of `SUM_KINDS`, or a ValueError."""
+    _check_kind(kind, SUM_KINDS)
     if kind == "any":
-        return _patterns(rng.integers(0, 1 << 32, size), rng.integers(0, 1 << 32, size))
+        return _any_pairs(rng, size)
     if kind == "tie":
         return _swapped(rng, *_tied_addends(rng, size))
     if kind == "cancel":
@@ -141,17 +143,10 @@ def _tied_addends(rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.n
 
 
 def factors(rng: np.random.Generator, size: int, kind: str) -> tuple[np.ndarray, np.ndarray]:
-    """`size` pairs of fp32 patterns (uint32) of a kind of `PRODUCT_KINDS`.
-
-    Raises
-    ------
-    ValueError
-        If the kind is none.
-    """
-    if kind not in PRODUCT_KINDS:
-        raise ValueError(f"kind {kind!r} is unknown: it must be one of {', '.join(PRODUCT_KINDS)}")
+    """`size` pairs of fp32 patterns (uint32) of a kind of `PRODUCT_KINDS`, or a ValueError."""
+    _check_kind(kind, PRODUCT_KINDS)
     if kind == "any":
-        return _patterns(rng.integers(0, 1 << 32, size), rng.integers(0, 1 << 32, size))
+        return _any_pairs(rng, size)
     if kind == "subnormal":
         small = _number(rng, np.zeros(size, dtype=np.int64))
         return _swapped(rng, small, _number(rng, _field(rng, 100, 254, size)))

@@ -111,6 +111,13 @@ class RogueTile(wiring.Component):
             ),
             registers.status.eq(Mux(broken[Rule.NOT_DONE], 0, done << 1)),
         ]
+
+        def offered(valid, ready, rule):
+            """Hold `valid` until `ready`, where the rule is kept; the transfer."""
+            m.d.comb += valid.eq(~(broken[rule] & waited))
+            m.d.sync += waited.eq(~ready)
+            return valid & ready
+
         with m.FSM() as fsm:
             with m.State("IDLE"):
                 with m.If(registers.control & CONTROL_START):
@@ -119,9 +126,7 @@ class RogueTile(wiring.Component):
                     m.d.sync += done.eq(0)
                     m.next = "READ_ADDRESS"
             with m.State("READ_ADDRESS"):
-                m.d.comb += bus.arvalid.eq(~(broken[Rule.AR_VALID_FALLS] & waited))
-                m.d.sync += waited.eq(~bus.arready)
-                with m.If(bus.arvalid & bus.arready):
+                with m.If(offered(bus.arvalid, bus.arready, Rule.AR_VALID_FALLS)):
                     m.next = "READ"
             with m.State("READ"):
                 m.d.comb += bus.rready.eq(1)
@@ -131,14 +136,10 @@ class RogueTile(wiring.Component):
                     with m.If(bus.rlast):
                         m.next = "WRITE_ADDRESS"
             with m.State("WRITE_ADDRESS"):
-                m.d.comb += bus.awvalid.eq(~(broken[Rule.AW_VALID_FALLS] & waited))
-                m.d.sync += waited.eq(~bus.awready)
-                with m.If(bus.awvalid & bus.awready):
+                with m.If(offered(bus.awvalid, bus.awready, Rule.AW_VALID_FALLS)):
                     m.next = "WRITE"
             with m.State("WRITE"):
-                m.d.comb += bus.wvalid.eq(~(broken[Rule.W_VALID_FALLS] & waited))
-                m.d.sync += waited.eq(~bus.wready)
-                with m.If(bus.wvalid & bus.wready):
+                with m.If(offered(bus.wvalid, bus.wready, Rule.W_VALID_FALLS)):
                     m.d.sync += index.eq(Mux(last, 0, index + 1))
                     m.d.sync += registers.write_beats.eq(registers.write_beats + 1)
                     with m.If(last):

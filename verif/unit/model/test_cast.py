@@ -3,11 +3,9 @@
 from fractions import Fraction
 
 import gmpy2
-import ml_dtypes
 import numpy as np
 import pytest
 from gfloat import RoundMode, encode_ndarray, round_ndarray
-from gfloat.formats import format_info_bfloat16, format_info_ocp_e4m3, format_info_ocp_e5m2
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,18 +13,11 @@ from tegula.formats import BF16, E3M4, E4M3, E4M3FN, E5M2, FORMATS, FP32
 from tegula_golden.numerics.cast import cast, float_to_bits
 from tegula_golden.numerics.codes import code_dtype, decode
 from verif.oracles import numerics as reference
+from verif.oracles.packages import GFLOAT, ML_DTYPES
 from verif.stimuli.operands import cast_boundaries, cast_inputs
 
 ROUNDING = tuple(fmt for fmt in FORMATS if fmt is not FP32)
 NARROW = (E4M3FN, E5M2, E4M3, E3M4)
-ML_DTYPES = {
-    BF16: ml_dtypes.bfloat16,
-    E4M3FN: ml_dtypes.float8_e4m3fn,
-    E5M2: ml_dtypes.float8_e5m2,
-    E4M3: ml_dtypes.float8_e4m3,
-    E3M4: ml_dtypes.float8_e3m4,
-}
-GFLOAT = {BF16: format_info_bfloat16, E4M3FN: format_info_ocp_e4m3, E5M2: format_info_ocp_e5m2}
 SEED = 20_240
 
 

@@ -2,16 +2,9 @@
 
 from fractions import Fraction
 
-import ml_dtypes
 import numpy as np
 import pytest
 from gfloat import decode_ndarray
-from gfloat.formats import (
-    format_info_bfloat16,
-    format_info_binary32,
-    format_info_ocp_e4m3,
-    format_info_ocp_e5m2,
-)
 
 from tegula.formats import BF16, E3M4, E4M3, E4M3FN, E5M2, FORMATS, FP32
 from tegula_golden.numerics.codes import (
@@ -25,22 +18,10 @@ from tegula_golden.numerics.codes import (
     to_operand,
 )
 from verif.oracles import numerics as reference
+from verif.oracles.packages import GFLOAT, ML_DTYPES
 
 NARROW = (E4M3FN, E5M2, E4M3, E3M4)
 OPERANDS = (BF16, *NARROW)
-ML_DTYPES = {
-    BF16: ml_dtypes.bfloat16,
-    E4M3FN: ml_dtypes.float8_e4m3fn,
-    E5M2: ml_dtypes.float8_e5m2,
-    E4M3: ml_dtypes.float8_e4m3,
-    E3M4: ml_dtypes.float8_e3m4,
-}
-GFLOAT = {
-    BF16: format_info_bfloat16,
-    E4M3FN: format_info_ocp_e4m3,
-    E5M2: format_info_ocp_e5m2,
-    FP32: format_info_binary32,
-}
 
 
 def by_name(fmt):
