@@ -18,7 +18,7 @@ from tegula_sw.program.schedule import Op
 from verif.benches.engine_port import QueueItem
 from verif.benches.lanes_bench import LanesBench
 from verif.benches.random_ops import random_engine_ops
-from verif.benches.testbench import config, random_source
+from verif.benches.testbench import config, random_source, tests_by_rate
 from verif.stimuli.functions import arguments, random_words
 
 GOLDEN = {"activation.apply": activation_apply, "activation.table": activation_table}
@@ -145,21 +145,6 @@ async def random_instructions(dut, name: str, rate: float, rounds: int) -> None:
 
 
 @cocotb.test()
-async def random_instructions_without_denied_grants(dut):
-    await random_instructions(dut, "random_instructions_without_denied_grants", 0, 24)
-
-
-@cocotb.test()
-async def random_instructions_with_10_percent_denied_grants(dut):
-    await random_instructions(dut, "random_instructions_with_10_percent_denied_grants", 0.1, 16)
-
-
-@cocotb.test()
-async def random_instructions_with_50_percent_denied_grants(dut):
-    await random_instructions(dut, "random_instructions_with_50_percent_denied_grants", 0.5, 12)
-
-
-@cocotb.test()
 async def traps_come_after_all_before_them_and_nothing_after_them(dut):
     """A bad address in a random instruction; the next round begins where the trap left the tile."""
     bench = await make(dut, "traps_come_after_all_before_them_and_nothing_after_them")
@@ -185,3 +170,10 @@ async def columns_follow_each_other_at_the_documented_rate(dut):
             each = max(beats(cfg) * (1 + sums), _ROUND_TRIP + wide)
             assert cycles <= each * columns + WAY_CYCLES
     assert bench.memories.denied == 0
+
+
+globals().update(
+    tests_by_rate(
+        random_instructions, "random_instructions_{}_denied_grants", {0: 24, 10: 16, 50: 12}
+    )
+)

@@ -32,12 +32,25 @@ from verif.benches.host import ProgramOutcome
 from verif.benches.memory_map import BASE
 from verif.benches.random_programs import RandomProgram, random_program
 from verif.benches.register_traffic import access_registers
-from verif.benches.testbench import config, random_source
+from verif.benches.testbench import config, random_source, tests_of
 from verif.benches.tile_bench import TileBench
 
 WATCHDOG = 300
 ELEMENTS = 117
 """On a bus of 8 bytes: a burst and seven eighths, whose read waits for the first sums."""
+
+COUPLED = {
+    "reads_are_served_first": (ReadsFirst(), 200),
+    "writes_are_served_first": (WritesFirst(), 200),
+    "one_transaction_at_a_time": (OneAtATime(), 1000),
+    "an_address_waits_for_the_first_beat": (AddressWithData(), 100),
+    "an_address_waits_for_the_last_beat": (AddressAfterData(), 500),
+    "a_beat_waits_for_its_address": (DataAfterAddress(), 200),
+    "answers_come_thousands_of_cycles_late": (LateAnswers(), 10_000, 4),
+    "reads_of_different_ids_interleave": (Interleaved(), 100),
+    "channels_rest_for_hundreds_of_cycles": (Spells(), 10_000, 4),
+}
+"""Tests of `run_coupled`: coupling, least cycles that it must hold back, and programs."""
 
 
 async def make(dut, name: str) -> tuple[TileBench, np.random.Generator]:
@@ -113,49 +126,7 @@ async def run_coupled(dut, name: str, coupling: Coupling, least: int, programs: 
     assert bench.memory.coupled >= least, f"only {bench.memory.coupled} cycles were coupled"
 
 
-@cocotb.test()
-async def reads_are_served_first(dut):
-    await run_coupled(dut, "reads_are_served_first", ReadsFirst(), 200)
-
-
-@cocotb.test()
-async def writes_are_served_first(dut):
-    await run_coupled(dut, "writes_are_served_first", WritesFirst(), 200)
-
-
-@cocotb.test()
-async def one_transaction_at_a_time(dut):
-    await run_coupled(dut, "one_transaction_at_a_time", OneAtATime(), 1000)
-
-
-@cocotb.test()
-async def an_address_waits_for_the_first_beat(dut):
-    await run_coupled(dut, "an_address_waits_for_the_first_beat", AddressWithData(), 100)
-
-
-@cocotb.test()
-async def an_address_waits_for_the_last_beat(dut):
-    await run_coupled(dut, "an_address_waits_for_the_last_beat", AddressAfterData(), 500)
-
-
-@cocotb.test()
-async def a_beat_waits_for_its_address(dut):
-    await run_coupled(dut, "a_beat_waits_for_its_address", DataAfterAddress(), 200)
-
-
-@cocotb.test()
-async def answers_come_thousands_of_cycles_late(dut):
-    await run_coupled(dut, "answers_come_thousands_of_cycles_late", LateAnswers(), 10_000, 4)
-
-
-@cocotb.test()
-async def reads_of_different_ids_interleave(dut):
-    await run_coupled(dut, "reads_of_different_ids_interleave", Interleaved(), 100)
-
-
-@cocotb.test()
-async def channels_rest_for_hundreds_of_cycles(dut):
-    await run_coupled(dut, "channels_rest_for_hundreds_of_cycles", Spells(), 10_000, 4)
+globals().update(tests_of(run_coupled, COUPLED))
 
 
 @cocotb.test()

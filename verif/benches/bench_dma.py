@@ -19,7 +19,7 @@ from verif.benches.axi_memory import AxiMemory
 from verif.benches.engine_port import EnginePort, QueueItem
 from verif.benches.memory_content import Fault
 from verif.benches.random_ops import random_descriptor
-from verif.benches.testbench import config, random_source, start
+from verif.benches.testbench import config, random_source, start, tests_by_rate
 
 BASE = 0x7_F000
 HALF_BYTES = 0x2400
@@ -184,24 +184,7 @@ async def transfers(dut, name: str, rate: float, rounds: int) -> None:
     assert 1 < bench.memory.most_writes <= bench.cfg.max_writes
 
 
-@cocotb.test()
-async def transfers_without_pauses(dut):
-    await transfers(dut, "transfers_without_pauses", 0, 32)
-
-
-@cocotb.test()
-async def transfers_with_1_percent_pauses(dut):
-    await transfers(dut, "transfers_with_1_percent_pauses", 0.01, 16)
-
-
-@cocotb.test()
-async def transfers_with_10_percent_pauses(dut):
-    await transfers(dut, "transfers_with_10_percent_pauses", 0.1, 16)
-
-
-@cocotb.test()
-async def transfers_with_50_percent_pauses(dut):
-    await transfers(dut, "transfers_with_50_percent_pauses", 0.5, 16)
+globals().update(tests_by_rate(transfers, "transfers_{}_pauses", {0: 32, 1: 16, 10: 16, 50: 16}))
 
 
 def spoiled(item: QueueItem, rng: np.random.Generator, cfg: TileConfig, half: int) -> QueueItem:

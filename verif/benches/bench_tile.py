@@ -11,7 +11,7 @@ from tegula_sw.program.program import MemoryImage
 from verif.benches.gemm_runs import run_gemm
 from verif.benches.memory_map import BASE
 from verif.benches.random_programs import random_program
-from verif.benches.testbench import config, random_source
+from verif.benches.testbench import config, random_source, tests_by_rate
 from verif.benches.tile_bench import TileBench
 from verif.stimuli.operands import KINDS, PAIR_KINDS, cast_inputs
 
@@ -55,24 +55,7 @@ async def random_gemms(dut, name: str, rate: float, count: int) -> None:
     assert bench.memory.most_reads > 1 and bench.memory.most_writes > 1
 
 
-@cocotb.test()
-async def gemms_without_pauses(dut):
-    await random_gemms(dut, "gemms_without_pauses", 0, 60)
-
-
-@cocotb.test()
-async def gemms_with_1_percent_pauses(dut):
-    await random_gemms(dut, "gemms_with_1_percent_pauses", 0.01, 40)
-
-
-@cocotb.test()
-async def gemms_with_10_percent_pauses(dut):
-    await random_gemms(dut, "gemms_with_10_percent_pauses", 0.1, 40)
-
-
-@cocotb.test()
-async def gemms_with_50_percent_pauses(dut):
-    await random_gemms(dut, "gemms_with_50_percent_pauses", 0.5, 40)
+globals().update(tests_by_rate(random_gemms, "gemms_{}_pauses", {0: 60, 1: 40, 10: 40, 50: 40}))
 
 
 @cocotb.test()
@@ -128,9 +111,7 @@ async def casts_round_to_even_and_stochastically(dut):
 @cocotb.test()
 async def random_programs_equal_golden(dut):
     """Random instructions of all engines, one after the other, under all kinds of traffic."""
-    rng = random_source("random_programs_equal_golden")
-    bench = await TileBench.make(dut, config(), rng)
-    await bench.settle()
+    bench, rng = await TileBench.make_settled(dut, "random_programs_equal_golden")
     for number in range(60):
         bench.shape_traffic((0, 0.1, 0.4)[number % 3], LATENCIES[number % len(LATENCIES)])
         program = random_program(rng, bench.config, 60)

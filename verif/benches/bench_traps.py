@@ -42,9 +42,7 @@ async def run_good(bench: TileBench, rng: np.random.Generator) -> None:
 @cocotb.test()
 async def every_cause_is_recorded_and_survived(dut):
     """One bad program after the other, without reset, each followed by a good one."""
-    rng = random_source("every_cause_is_recorded_and_survived")
-    bench = await TileBench.make(dut, config(), rng)
-    await bench.settle()
+    bench, rng = await TileBench.make_settled(dut, "every_cause_is_recorded_and_survived")
     causes = set()
     for number, bad in enumerate(bad_programs(bench.config)):
         bench.shape_traffic((0, 0.1)[number % 2], (0, 30)[number // 2 % 2])
@@ -61,9 +59,7 @@ async def every_cause_is_recorded_and_survived(dut):
 @cocotb.test()
 async def corrupted_programs_end_as_in_golden(dut):
     """Random programs with a bit flipped somewhere; most trap, and the record is golden's."""
-    rng = random_source("corrupted_programs_end_as_in_golden")
-    bench = await TileBench.make(dut, config(), rng)
-    await bench.settle()
+    bench, rng = await TileBench.make_settled(dut, "corrupted_programs_end_as_in_golden")
     for number in range(150):
         bench.shape_traffic((0, 0.2)[number % 2], (0, 30)[number // 2 % 2])
         program = corrupted(rng, bench.config, random_program(rng, bench.config, 15, serial=True))
@@ -78,9 +74,7 @@ async def corrupted_programs_end_as_in_golden(dut):
 @cocotb.test()
 async def a_trap_of_an_earlier_instruction_comes_first(dut):
     """Loads of the tensor engine run beside its matmuls; a slow trap still comes before a quick."""
-    rng = random_source("a_trap_of_an_earlier_instruction_comes_first")
-    bench = await TileBench.make(dut, config(), rng)
-    await bench.settle()
+    bench, rng = await TileBench.make_settled(dut, "a_trap_of_an_earlier_instruction_comes_first")
     depth = bench.config.sbuf_depth
     for columns in range(2, 40, 3):
         program = assemble(
@@ -97,11 +91,8 @@ async def a_trap_of_an_earlier_instruction_comes_first(dut):
 @cocotb.test()
 async def bus_errors_have_the_address_of_their_burst(dut):
     """Loads and stores at random across beats that answer SLVERR or DECERR, and beyond memory."""
-    rng = random_source("bus_errors_have_the_address_of_their_burst")
-    cfg = config()
+    bench, rng = await TileBench.make_settled(dut, "bus_errors_have_the_address_of_their_burst")
     errors = [(BASE + 0x2A00, BASE + 0x2AC0, "slverr"), (BASE + 0x2D08, BASE + 0x2D90, "decerr")]
-    bench = await TileBench.make(dut, cfg, rng)
-    await bench.settle()
     bench.set_errors(errors)
     causes, engines = (Trap.BUS_SLVERR, Trap.BUS_DECERR), (Engine.LOAD, Engine.STORE)
     wanted = {(cause, engine) for cause in causes for engine in engines}
@@ -111,7 +102,7 @@ async def bus_errors_have_the_address_of_their_burst(dut):
             break
         bench.shape_traffic((0, 0.2)[number % 2], (0, 1, 30)[number % 3])
         engine = engines[number % 2]
-        fields = random_descriptor(rng, cfg, engine, BASE + 0x2900, 0x800)
+        fields = random_descriptor(rng, bench.config, engine, BASE + 0x2900, 0x800)
         code = encode(f"{engine.name.lower()}.dma", **fields) + assemble("halt")
         program = RandomProgram(code=code, start=BASE)
         outcome = await run_around(bench, program)

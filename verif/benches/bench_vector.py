@@ -15,7 +15,7 @@ from tegula_golden.tile.vector import vector_compute, vector_generator
 from verif.benches.engine_port import QueueItem
 from verif.benches.lanes_bench import LanesBench
 from verif.benches.random_ops import random_engine_ops
-from verif.benches.testbench import config, random_source
+from verif.benches.testbench import config, random_source, tests_by_rate
 
 GOLDEN = {"vector.compute": vector_compute, "vector.generator": vector_generator}
 START_CYCLES = 110
@@ -101,21 +101,6 @@ async def random_instructions(dut, name: str, rate: float, rounds: int) -> None:
 
 
 @cocotb.test()
-async def random_instructions_without_denied_grants(dut):
-    await random_instructions(dut, "random_instructions_without_denied_grants", 0, 40)
-
-
-@cocotb.test()
-async def random_instructions_with_10_percent_denied_grants(dut):
-    await random_instructions(dut, "random_instructions_with_10_percent_denied_grants", 0.1, 24)
-
-
-@cocotb.test()
-async def random_instructions_with_50_percent_denied_grants(dut):
-    await random_instructions(dut, "random_instructions_with_50_percent_denied_grants", 0.5, 20)
-
-
-@cocotb.test()
 async def traps_come_after_all_before_them_and_nothing_after_them(dut):
     """A bad address in a random instruction; the next round begins where the trap left the tile."""
     bench = await make(dut, "traps_come_after_all_before_them_and_nothing_after_them")
@@ -188,3 +173,10 @@ async def elements_follow_each_other_at_the_documented_rate(dut):
         cycles = await bench.run([item], cycles_each * columns + START_CYCLES)
         assert cycles <= cycles_each * columns + (88 if "reduction" in fields else 40), name
     assert bench.memories.denied == 0
+
+
+globals().update(
+    tests_by_rate(
+        random_instructions, "random_instructions_{}_denied_grants", {0: 40, 10: 24, 50: 20}
+    )
+)

@@ -50,11 +50,7 @@ def serialise_ops(config: TileConfig, ops: Iterable[Op]) -> bytes:
 
 
 def random_program(
-    rng: np.random.Generator,
-    config: TileConfig,
-    count: int,
-    *,
-    serial: bool = False,
+    rng: np.random.Generator, config: TileConfig, count: int, *, serial: bool = False
 ) -> RandomProgram:
     """A program of `count` instructions and the semaphores between them; it ends well.
 

@@ -3,6 +3,7 @@
 import logging
 import os
 import zlib
+from collections.abc import Awaitable, Callable
 
 import cocotb
 import numpy as np
@@ -11,7 +12,16 @@ from cocotb.triggers import ClockCycles
 
 from tegula.config import TileConfig, preset
 
-__all__ = ["CLOCK_NS", "config", "join", "random_source", "split", "start"]
+__all__ = [
+    "CLOCK_NS",
+    "config",
+    "join",
+    "random_source",
+    "split",
+    "start",
+    "tests_by_rate",
+    "tests_of",
+]
 
 CLOCK_NS = 10
 """Clock period of every bench."""
@@ -40,6 +50,35 @@ async def start(dut, *peers) -> None:
     await ClockCycles(dut.clk, 3)
     dut.rst.value = 0
     await ClockCycles(dut.clk, 1)
+
+
+def tests_of(run: Callable[..., Awaitable[None]], arguments: dict[str, tuple]) -> dict[str, object]:
+    """Cocotb tests that await ``run(dut, name, *arguments[name])``, by name."""
+
+    def test_of(name):
+        async def test(dut):
+            await run(dut, name, *arguments[name])
+
+        test.__module__ = run.__module__
+        return cocotb.test(name=name)(test)
+
+    return {name: test_of(name) for name in arguments}
+
+
+def tests_by_rate(
+    run: Callable[..., Awaitable[None]], name: str, counts: dict[int, int]
+) -> dict[str, object]:
+    """Cocotb tests that await ``run(dut, name, rate, count)``, by name.
+
+    Parameters
+    ----------
+    name
+        Of all tests, with ``{}`` where each says its rate: "without", or "with_10_percent".
+    counts
+        Rate in percent -> count.
+    """
+    rates = {percent: f"with_{percent}_percent" if percent else "without" for percent in counts}
+    return tests_of(run, {name.format(rate): (p / 100, counts[p]) for p, rate in rates.items()})
 
 
 def join(values, width: int) -> int:

@@ -18,7 +18,7 @@ from verif.benches.memory_content import Fault
 from verif.benches.memory_map import BASE
 from verif.benches.random_ops import settling_ops
 from verif.benches.state_dump import StateDump
-from verif.benches.testbench import start
+from verif.benches.testbench import config, random_source, start
 
 __all__ = ["TileBench"]
 
@@ -66,6 +66,14 @@ class TileBench:
         bench = cls(dut, config, rng, errors, memory)
         await start(dut)
         return bench
+
+    @classmethod
+    async def make_settled(cls, dut, name: str) -> tuple["TileBench", np.random.Generator]:
+        """A bench in a known state, and the random numbers of the test `name`."""
+        rng = random_source(name)
+        bench = await cls.make(dut, config(), rng)
+        await bench.settle()
+        return bench, rng
 
     def shape_traffic(self, rate: float, latency: int) -> None:
         """Set share of pauses and latency of memory; draw the order of its effects."""
