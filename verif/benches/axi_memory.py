@@ -56,8 +56,8 @@ class AxiMemory(MemoryContent):
         self.latency = latency
         self.reads_eager = self.writes_eager = False
         self._reads, self._writes = _Reads(bus.read, dut.clk), _Writes(bus.write, dut.clk)
-        self._reads.serve(self)
-        self._writes.serve(self)
+        self._reads.serve(self, self._reads.ar_channel)
+        self._writes.serve(self, self._writes.aw_channel)
         cocotb.start_soon(watch_stability(dut))
 
     def pause(self, rng: np.random.Generator, rate: float) -> None:
@@ -73,84 +73,88 @@ class AxiMemory(MemoryContent):
                 channel.set_pause_generator(pauses(rng, rate))
 
 
-def _due(memory: AxiMemory) -> int:
-    """Simulator time after the latency of `memory`."""
-    return get_sim_time("step") + memory.latency * get_sim_steps(CLOCK_NS, "ns")
+class _Answers:
+    """What both directions share: addresses accepted at once, answers in order, each when due."""
 
-
-async def _wait_until(due: int) -> None:
-    left = due - get_sim_time("step")
-    if left > 0:
-        await Timer(left, "step")
-
-
-class _Reads(AxiSlaveRead):
-    """Accept addresses at once, answer them in order, each when it is due."""
-
-    def serve(self, memory: AxiMemory) -> None:
+    def serve(self, memory: AxiMemory, addresses) -> None:
+        """Answer from `memory` what the channel `addresses` brings."""
         self._memory = memory
-        self._accepted: Queue = Queue()
+        self._queue: Queue = Queue()
         self._pending = 0
-        self.ar_channel.queue_occupancy_limit = 16
+        addresses.queue_occupancy_limit = 16
         cocotb.start_soon(self._answer())
+
+    async def _accept(self, name: str) -> None:
+        """Check and take what the channel of this name brings."""
+        channel = getattr(self, f"{name}_channel")
+        while True:
+            item = await channel.recv()
+            identifier, address, length, size, kind = (
+                int(getattr(item, f"{name}{member}"))
+                for member in ("id", "addr", "len", "size", "burst")
+            )
+            self._memory.check_burst(address, length + 1, size, kind)
+            self._pending += 1
+            await self._take(identifier, address, length + 1)
+
+    def _put(self, *answer) -> None:
+        """Answer after the latency of the memory."""
+        due = get_sim_time("step") + self._memory.latency * get_sim_steps(CLOCK_NS, "ns")
+        self._queue.put_nowait((due, answer))
+
+    async def _answer(self) -> None:
+        while True:
+            due, answer = await self._queue.get()
+            left = due - get_sim_time("step")
+            if left > 0:
+                await Timer(left, "step")
+            await self._send(*answer)
+            self._pending -= 1
+
+
+class _Reads(_Answers, AxiSlaveRead):
+    """Data of each burst, read when its address is accepted or when a beat goes out."""
 
     async def _process_read(self) -> None:
-        while True:
-            ar = await self.ar_channel.recv()
-            memory, address, beats = self._memory, int(ar.araddr), int(ar.arlen) + 1
-            memory.check_burst(address, beats, int(ar.arsize), int(ar.arburst))
-            self._pending += 1
-            memory.most_reads = max(memory.most_reads, self._pending)
-            addresses = range(address, address + beats * self.byte_lanes, self.byte_lanes)
-            now = None if memory.reads_eager else [memory.read(a) for a in addresses]
-            self._accepted.put_nowait((_due(memory), int(ar.arid), addresses, now))
+        await self._accept("ar")
 
-    async def _answer(self) -> None:
-        while True:
-            due, identifier, addresses, early = await self._accepted.get()
-            await _wait_until(due)
-            for beat, address in enumerate(addresses):
-                data, response = self._memory.read(address) if early is None else early[beat]
-                r = self.r_channel._transaction_obj()
-                r.rid, r.rdata, r.rresp = identifier, data, response
-                r.rlast = beat == len(addresses) - 1
-                await self.r_channel.send(r)
-                self._memory.read_beats += 1
-            self._pending -= 1
+    async def _take(self, identifier: int, address: int, beats: int) -> None:
+        memory = self._memory
+        memory.most_reads = max(memory.most_reads, self._pending)
+        addresses = range(address, address + beats * self.byte_lanes, self.byte_lanes)
+        now = None if memory.reads_eager else [memory.read(a) for a in addresses]
+        self._put(identifier, addresses, now)
+
+    async def _send(self, identifier: int, addresses: range, early: list | None) -> None:
+        for beat, address in enumerate(addresses):
+            data, response = self._memory.read(address) if early is None else early[beat]
+            r = self.r_channel._transaction_obj()
+            r.rid, r.rdata, r.rresp = identifier, data, response
+            r.rlast = beat == len(addresses) - 1
+            await self.r_channel.send(r)
+            self._memory.read_beats += 1
 
 
-class _Writes(AxiSlaveWrite):
-    """Match addresses and beats, answer in order, each when it is due."""
-
-    def serve(self, memory: AxiMemory) -> None:
-        self._memory = memory
-        self._complete: Queue = Queue()
-        self._pending = 0
-        self.aw_channel.queue_occupancy_limit = 16
-        cocotb.start_soon(self._answer())
+class _Writes(_Answers, AxiSlaveWrite):
+    """Addresses matched with their beats, written when a beat arrives or with the answer."""
 
     async def _process_write(self) -> None:
-        while True:
-            aw = await self.aw_channel.recv()
-            memory, address, beats = self._memory, int(aw.awaddr), int(aw.awlen) + 1
-            memory.check_burst(address, beats, int(aw.awsize), int(aw.awburst))
-            self._pending += 1
-            memory.most_writes = max(memory.most_writes, self._pending)
-            data, early = [], [] if memory.writes_eager else None
-            for beat in range(beats):
-                w = await self.w_channel.recv()
-                memory.write_beats += 1
-                assert bool(w.wlast) == (beat == beats - 1), f"WLAST of burst {address:#x}"
-                data.append(Beat(address + beat * self.byte_lanes, int(w.wdata), int(w.wstrb)))
-                if early is not None:
-                    early.append(memory.write(data[-1]))
-            self._complete.put_nowait((_due(memory), int(aw.awid), data, early))
+        await self._accept("aw")
 
-    async def _answer(self) -> None:
-        while True:
-            due, identifier, data, early = await self._complete.get()
-            await _wait_until(due)
-            b = self.b_channel._transaction_obj()
-            b.bid, b.bresp = identifier, self._memory.answer(data, early)
-            await self.b_channel.send(b)
-            self._pending -= 1
+    async def _take(self, identifier: int, address: int, beats: int) -> None:
+        memory = self._memory
+        memory.most_writes = max(memory.most_writes, self._pending)
+        data, early = [], [] if memory.writes_eager else None
+        for beat in range(beats):
+            w = await self.w_channel.recv()
+            memory.write_beats += 1
+            assert bool(w.wlast) == (beat == beats - 1), f"WLAST of burst {address:#x}"
+            data.append(Beat(address + beat * self.byte_lanes, int(w.wdata), int(w.wstrb)))
+            if early is not None:
+                early.append(memory.write(data[-1]))
+        self._put(identifier, data, early)
+
+    async def _send(self, identifier: int, data: list[Beat], early: list | None) -> None:
+        b = self.b_channel._transaction_obj()
+        b.bid, b.bresp = identifier, self._memory.answer(data, early)
+        await self.b_channel.send(b)

@@ -48,7 +48,15 @@ def _pass_through(
             m.d.comb += outer.eq(inner)
 
 
-class ArrayTop(wiring.Component):
+class _Top(wiring.Component):
+    """A toplevel with a configuration, and members by name."""
+
+    def __init__(self, config: TileConfig, **members):
+        self._config = config
+        super().__init__(members)
+
+
+class ArrayTop(_Top):
     """The systolic array behind its operand decoders: codes in, PSUM words out.
 
     Decoding is combinational, so all latencies are the array's own (`SystolicArray`).
@@ -71,20 +79,12 @@ class ArrayTop(wiring.Component):
     _PASSED = ("swap", "shift", "words_in", "accumulate", "words_out")
 
     def __init__(self, config: TileConfig):
-        self._config = config
         self._array = SystolicArray(config)
-        codes = data.ArrayLayout(16, config.n)
-        super().__init__(
-            {
-                "moving": In(codes),
-                "moving_rows": In(6),
-                "moving_format": In(3),
-                "stationary": In(codes),
-                "stationary_rows": In(6),
-                "stationary_format": In(3),
-                **_ports(self._array, self._PASSED),
-            }
-        )
+        operands = {}
+        for side in ("moving", "stationary"):
+            codes = data.ArrayLayout(16, config.n)
+            operands |= {side: In(codes), f"{side}_rows": In(6), f"{side}_format": In(3)}
+        super().__init__(config, **operands, **_ports(self._array, self._PASSED))
 
     def elaborate(self, platform):
         """Decode both operands, connect the rest."""
@@ -104,7 +104,7 @@ class ArrayTop(wiring.Component):
         return m
 
 
-class DmaTop(wiring.Component):
+class DmaTop(_Top):
     """Load engine, store engine, scratchpad and AXI4 master: what moves data, without a front end.
 
     Parameters
@@ -123,14 +123,12 @@ class DmaTop(wiring.Component):
     """
 
     def __init__(self, config: TileConfig):
-        self._config = config
         super().__init__(
-            {
-                "load": Out(EngineSignature(config, Engine.LOAD)),
-                "store": Out(EngineSignature(config, Engine.STORE)),
-                "window": In(WindowSignature()),
-                "m_axi": Out(Axi4Signature(config)),
-            }
+            config,
+            load=Out(EngineSignature(config, Engine.LOAD)),
+            store=Out(EngineSignature(config, Engine.STORE)),
+            window=In(WindowSignature()),
+            m_axi=Out(Axi4Signature(config)),
         )
 
     def elaborate(self, platform):
@@ -149,7 +147,7 @@ class DmaTop(wiring.Component):
         return m
 
 
-class ControlTop(wiring.Component):
+class ControlTop(_Top):
     """The front end with its port to memory, and the ports where the engines would be.
 
     Parameters
@@ -168,18 +166,12 @@ class ControlTop(wiring.Component):
     """
 
     def __init__(self, config: TileConfig):
-        self._config = config
-        super().__init__(
-            {
-                "s_axil": In(Axi4LiteSignature(ADDRESS_BITS)),
-                "irq": Out(1),
-                **{
-                    engine.name.lower(): In(EngineSignature(config, engine, SIGNAL_PORTS[engine]))
-                    for engine in ENGINES
-                },
-                "m_axi": Out(Axi4Signature(config)),
-            }
-        )
+        queues = {
+            engine.name.lower(): In(EngineSignature(config, engine, SIGNAL_PORTS[engine]))
+            for engine in ENGINES
+        }
+        host = {"s_axil": In(Axi4LiteSignature(ADDRESS_BITS)), "irq": Out(1)}
+        super().__init__(config, **host, **queues, m_axi=Out(Axi4Signature(config)))
 
     def elaborate(self, platform):
         """Instantiate and connect."""
@@ -198,8 +190,44 @@ class ControlTop(wiring.Component):
         return m
 
 
-class VectorTop(wiring.Component):
-    """The vector engine; its memories are the bench's, but for the map of written PSUM words.
+class EngineTop(_Top):
+    """An engine of lanes behind its own ports; its memories are the bench's.
+
+    Parameters
+    ----------
+    config
+        The tile.
+    engine
+        VECTOR or ACTIVATION.
+    block
+        The engine.
+    passed
+        Members that the top has as the block has them.
+    members
+        Further members.
+
+    Members
+    -------
+    vector or activation : Out(EngineSignature)
+        The engine's queue, signals, traps and stop.
+    """
+
+    def __init__(self, config, engine, block, passed, **members):
+        self._engine, self._name, self._passed = block, engine.name.lower(), passed
+        queue = {self._name: Out(EngineSignature(config, engine))}
+        super().__init__(config, **queue, **members, **_ports(block, passed))
+
+    def elaborate(self, platform):
+        """Instantiate and connect."""
+        m = Module()
+        m.submodules.engine = self._engine
+        connect(m, flipped(getattr(self, self._name)), self._engine.engine)
+        _pass_through(m, self, self._engine, self._passed)
+        return m
+
+
+class VectorTop(EngineTop):
+    """The vector engine with the map of written PSUM words.
 
     Parameters
     ----------
@@ -208,43 +236,37 @@ class VectorTop(wiring.Component):
 
     Members
     -------
-    vector : Out(EngineSignature)
-        The engine's queue, signals, traps and stop.
+    vector, x, y, write
+        Of `EngineTop` and `VectorEngine`.
     psum_limit : In
         PSUM words below this address count as written.
-    psum, x, y, write
+    psum
         Of `VectorEngine`; `psum.written` of the bench does not count.
     """
 
-    _PASSED = ("x", "y", "write")
-
     def __init__(self, config: TileConfig):
-        self._engine = VectorEngine(config)
+        block = VectorEngine(config)
+        limit = In(range(config.psum_depth + 1))
+        ports = _ports(block, ("psum",))
         super().__init__(
-            {
-                "vector": Out(EngineSignature(config, Engine.VECTOR)),
-                "psum_limit": In(range(config.psum_depth + 1)),
-                **_ports(self._engine, ("psum", *self._PASSED)),
-            }
+            config, Engine.VECTOR, block, ("x", "y", "write"), psum_limit=limit, **ports
         )
 
     def elaborate(self, platform):
         """Instantiate and connect."""
-        m = Module()
-        m.submodules.engine = engine = self._engine
-        connect(m, flipped(self.vector), engine.engine)
-        _pass_through(m, self, engine, self._PASSED)
+        m = super().elaborate(platform)
+        psum = self._engine.psum
         m.d.comb += [
-            self.psum.addr.eq(engine.psum.addr),
-            self.psum.en.eq(engine.psum.en),
-            engine.psum.data.eq(self.psum.data),
-            engine.psum.written.eq(engine.psum.addr < self.psum_limit),
+            self.psum.addr.eq(psum.addr),
+            self.psum.en.eq(psum.en),
+            psum.data.eq(self.psum.data),
+            psum.written.eq(psum.addr < self.psum_limit),
         ]
         return m
 
 
-class ActivationTop(wiring.Component):
-    """The activation engine; its scratchpad is the bench's.
+class ActivationTop(EngineTop):
+    """The activation engine.
 
     Parameters
     ----------
@@ -253,27 +275,9 @@ class ActivationTop(wiring.Component):
 
     Members
     -------
-    activation : Out(EngineSignature)
-        The engine's queue, signals, traps and stop.
-    row, write
-        Of `ActivationEngine`.
+    activation, row, write
+        Of `EngineTop` and `ActivationEngine`.
     """
 
-    _PASSED = ("row", "write")
-
     def __init__(self, config: TileConfig):
-        self._engine = ActivationEngine(config)
-        super().__init__(
-            {
-                "activation": Out(EngineSignature(config, Engine.ACTIVATION)),
-                **_ports(self._engine, self._PASSED),
-            }
-        )
-
-    def elaborate(self, platform):
-        """Instantiate and connect."""
-        m = Module()
-        m.submodules.engine = engine = self._engine
-        connect(m, flipped(self.activation), engine.engine)
-        _pass_through(m, self, engine, self._PASSED)
-        return m
+        super().__init__(config, Engine.ACTIVATION, ActivationEngine(config), ("row", "write"))
