@@ -1,6 +1,7 @@
 """The activation engine on the bench: its scratchpad, its programs, its golden model."""
 
 import random
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -96,14 +97,11 @@ class ActivationPlayer(EnginePlayer):
         ]
 
 
-def check_activation(program, state, **how):
-    """Run on hardware and golden; see `engine_bench.check`."""
-    return check(ActivationPlayer, program, state, **how)
+check_activation = partial(check, ActivationPlayer)
+"""Run a program and a state on hardware and golden; see `engine_bench.check`."""
 
-
-def run_activation(state, program, **how):
-    """Run on hardware only."""
-    return run(ActivationPlayer, state, program, **how)
+run_activation = partial(run, ActivationPlayer)
+"""Run a state and a program on hardware only."""
 
 
 def random_state(seed=SEED):

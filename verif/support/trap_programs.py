@@ -156,6 +156,16 @@ def assert_trap(result, expected):
     assert (record.cause, record.engine, record.pc, record.address) == expected
 
 
+def assert_traps_by_name(tile, name, **arguments):
+    """The program of `TRAPS` traps as it says, memory is as before, and a good program runs."""
+    text, expected = TRAPS[name]
+    memory = np.zeros(MEMORY_BYTES, np.uint8)
+    assert_trap(run(tile, assemble(text + "\nhalt"), memory, **arguments), expected)
+    memory[PROGRAM - BASE :] = 0
+    assert not memory.any()
+    assert_a_good_program_runs(tile)
+
+
 def assert_a_good_program_runs(tile):
     """Ones times ones, with everything in use: eight in every result."""
     memory = np.zeros(MEMORY_BYTES, np.uint8)

@@ -1,6 +1,7 @@
 """The vector engine on the bench: its PSUM and scratchpad, its programs, its golden model."""
 
 import random
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -119,14 +120,11 @@ def random_state(*, config=CONFIG, written=slice(0, None), seed=SEED):
     return state
 
 
-def check_vector(program, state, **how):
-    """Run on hardware and golden; see `engine_bench.check`."""
-    return check(VectorPlayer, program, state, **how)
+check_vector = partial(check, VectorPlayer)
+"""Run a program and a state on hardware and golden; see `engine_bench.check`."""
 
-
-def run_vector(state, program, **how):
-    """Run on hardware only."""
-    return run(VectorPlayer, state, program, **how)
+run_vector = partial(run, VectorPlayer)
+"""Run a state and a program on hardware only."""
 
 
 _FORMATS = ("bf16", "e4m3fn", "e5m2", "fp32", "raw16", "raw32")

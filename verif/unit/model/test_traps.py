@@ -21,21 +21,16 @@ from verif.support.trap_programs import (
     TRAPS,
     assert_a_good_program_runs,
     assert_trap,
+    assert_traps_by_name,
     run,
 )
 
 
 @pytest.mark.parametrize("name", TRAPS)
 def test_a_trap_is_recorded_and_the_next_program_runs(name):
-    text, expected = TRAPS[name]
     tile = GoldenTile(SMALL)
     assert_a_good_program_runs(tile)
-    memory = np.zeros(MEMORY_BYTES, np.uint8)
-    result = run(tile, assemble(text + "\nhalt"), memory)
-    assert_trap(result, expected)
-    memory[PROGRAM - BASE :] = 0
-    assert not memory.any()
-    assert_a_good_program_runs(tile)
+    assert_traps_by_name(tile, name)
 
 
 def test_the_table_has_every_cause_that_a_program_alone_can_have():

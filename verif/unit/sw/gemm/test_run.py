@@ -50,9 +50,15 @@ PLAIN = (False, False)
 TRANSPOSED = ((True, False), (False, True), (True, True))
 
 
-def in_memory(codes, transposed):
-    """Bytes of an operand in memory."""
-    return np.ascontiguousarray(codes.T) if transposed else codes
+def multiply(device, a_codes, b_codes, formats, transposed=PLAIN, **options):
+    """Codes and report of A @ B, whose operands are in memory as they are or transposed."""
+    in_memory = [
+        np.ascontiguousarray(codes.T) if turned else codes
+        for codes, turned in zip((a_codes, b_codes), transposed, strict=True)
+    ]
+    transpose_a, transpose_b = transposed
+    options |= {"transpose_a": transpose_a, "transpose_b": transpose_b}
+    return gemm(device, *in_memory, *formats, **options)
 
 
 def check(
@@ -64,19 +70,8 @@ def check(
     fmt_a, fmt_b, fmt_out = formats
     stationary, b_codes = pair(rng, (k, m, n), fmt_a, fmt_b, kind, fmt_out)
     a_codes = np.ascontiguousarray(stationary.T)
-    codes, report = gemm(
-        GoldenDevice(config),
-        in_memory(a_codes, transposed[0]),
-        in_memory(b_codes, transposed[1]),
-        fmt_a,
-        fmt_b,
-        fmt_out,
-        saturate=saturate,
-        transpose_a=transposed[0],
-        transpose_b=transposed[1],
-        swapped=swapped,
-        base=base,
-    )
+    options = {"saturate": saturate, "swapped": swapped, "base": base}
+    codes, report = multiply(GoldenDevice(config), a_codes, b_codes, formats, transposed, **options)
     expected = golden_gemm(
         a_codes,
         b_codes,
@@ -325,15 +320,12 @@ def test_jobs_beyond_the_program_counter_are_split_and_still_exact(monkeypatch, 
     a_codes, b_codes = (
         rng.integers(0, 0x3F80, (s)).astype(np.uint16) for s in ((200, 16), (16, 150))
     )
-    codes, report = gemm(
+    codes, report = multiply(
         GoldenDevice(SMALL),
-        in_memory(a_codes, transposed[0]),
-        in_memory(b_codes, transposed[1]),
-        BF16,
-        BF16,
-        BF16,
-        transpose_a=transposed[0],
-        transpose_b=transposed[1],
+        a_codes,
+        b_codes,
+        (BF16, BF16, BF16),
+        transposed,
         progress=lambda number, total: seen.append((number, total)),
     )
     assert np.array_equal(codes, golden_gemm(a_codes, b_codes, BF16, BF16, BF16))

@@ -21,6 +21,7 @@ from verif.support.trap_programs import (
     TRAPS,
     assert_a_good_program_runs,
     assert_trap,
+    assert_traps_by_name,
     run,
 )
 
@@ -37,13 +38,7 @@ def tile():
 
 @pytest.mark.parametrize("name", TRAPS)
 def test_a_trap_is_recorded_and_the_next_program_runs(tile, name):
-    text, expected = TRAPS[name]
-    memory = np.zeros(MEMORY_BYTES, np.uint8)
-    result = run(tile, assemble(text + "\nhalt"), memory, watchdog=200)
-    assert_trap(result, expected)
-    memory[PROGRAM - BASE :] = 0
-    assert not memory.any()
-    assert_a_good_program_runs(tile)
+    assert_traps_by_name(tile, name, watchdog=200)
 
 
 @pytest.mark.parametrize("text", ["load.sync", "load.sync\ntensor.sync signal(1+=1)"])
