@@ -61,27 +61,30 @@ def place(memory, address, array):
     memory[address : address + flat.size] = flat
 
 
-GEMM = """
-    # A^T (K x M) and B (K x F), one row of memory a partition; K in two passes, the second partial
+def gemm_text(m, f, tail, fmt_a, fmt_b, fmt_out):
+    """A^T (K x M) and B (K x F), a row a partition; K in two passes, the second partial."""
+    a_bytes, b_bytes, c_bytes = (fmt.width // 8 for fmt in (fmt_a, fmt_b, fmt_out))
+    a_row, b_row, words = m * a_bytes, f * b_bytes, 2 if fmt_out is FP32 else 1
+    return f"""
     load.dma mem_addr=0x4000 run={m} count1=8 mem_stride1={a_row} sbuf_addr=0 \
-        partition_stride1=1 layout=free bytes1={a_bytes1} signal(0+=1)
-    load.dma mem_addr={a_tail} run={m} count1={tail} mem_stride1={a_row} sbuf_addr=16 \
-        partition_stride1=1 layout=free bytes1={a_bytes1} signal(0+=1)
+        partition_stride1=1 layout=free bytes1={2 - a_bytes} signal(0+=1)
+    load.dma mem_addr={0x4000 + 8 * a_row} run={m} count1={tail} mem_stride1={a_row} sbuf_addr=16 \
+        partition_stride1=1 layout=free bytes1={2 - a_bytes} signal(0+=1)
     load.dma mem_addr=0x6000 run={f} count1=8 mem_stride1={b_row} sbuf_addr=64 \
-        partition_stride1=1 layout=free bytes1={b_bytes1} signal(0+=1)
-    load.dma mem_addr={b_tail} run={f} count1={tail} mem_stride1={b_row} sbuf_addr=128 \
-        partition_stride1=1 layout=free bytes1={b_bytes1} signal(0+=1)
-    tensor.load rows=8 format={fmt_a} columns={m} addr=0 wait(0>=4)
-    tensor.matmul rows=8 format={fmt_b} addr=64 columns={f} psum_addr=16
-    tensor.load rows={tail} format={fmt_a} columns={m} addr=16
-    tensor.matmul rows={tail} format={fmt_b} accumulate=1 addr=128 columns={f} psum_addr=16 \
+        partition_stride1=1 layout=free bytes1={2 - b_bytes} signal(0+=1)
+    load.dma mem_addr={0x6000 + 8 * b_row} run={f} count1={tail} mem_stride1={b_row} sbuf_addr=128 \
+        partition_stride1=1 layout=free bytes1={2 - b_bytes} signal(0+=1)
+    tensor.load rows=8 format={fmt_a.name} columns={m} addr=0 wait(0>=4)
+    tensor.matmul rows=8 format={fmt_b.name} addr=64 columns={f} psum_addr=16
+    tensor.load rows={tail} format={fmt_a.name} columns={m} addr=16
+    tensor.matmul rows={tail} format={fmt_b.name} accumulate=1 addr=128 columns={f} psum_addr=16 \
         signal(1+=1)
-    vector.compute rows={m} format={fmt_out} saturate=1 x_addr=16 dst=512 dst_stride={c_step} \
+    vector.compute rows={m} format={fmt_out.name} saturate=1 x_addr=16 dst=512 dst_stride={words} \
         columns={f} consume(1>=1) signal(2+=1)
-    store.dma mem_addr=0x8000 run={run} count1={m} mem_stride1={c_row} sbuf_addr=512 \
-        partition_stride1=1 layout=free bytes1={c_bytes1} wait(2>=1)
+    store.dma mem_addr=0x8000 run={words * f} count1={m} mem_stride1={f * c_bytes} sbuf_addr=512 \
+        partition_stride1=1 layout=free bytes1={int(c_bytes == 1)} wait(2>=1)
     halt
-""".replace("\\\n", "")
+"""
 
 
 def run_gemm(tile, fmt_a, fmt_b, fmt_out, m=5, f=19, tail=3, seed=1):
@@ -92,29 +95,10 @@ def run_gemm(tile, fmt_a, fmt_b, fmt_out, m=5, f=19, tail=3, seed=1):
     memory = rng.integers(0, 256, 1 << 16).astype(np.uint8)
     place(memory, 0x4000, a.T)
     place(memory, 0x6000, b)
-    a_row, b_row = m * a.itemsize, f * b.itemsize
-    c_row = f * fmt_out.width // 8
-    text = GEMM.format(
-        m=m,
-        f=f,
-        tail=tail,
-        a_row=a_row,
-        b_row=b_row,
-        c_row=c_row,
-        c_step=2 if fmt_out is FP32 else 1,
-        a_tail=0x4000 + 8 * a_row,
-        b_tail=0x6000 + 8 * b_row,
-        a_bytes1=2 - a.itemsize,
-        b_bytes1=2 - b.itemsize,
-        c_bytes1=int(fmt_out.width == 8),
-        fmt_a=fmt_a.name,
-        fmt_b=fmt_b.name,
-        fmt_out=fmt_out.name,
-        run=2 * f if fmt_out is FP32 else f,
-    )
+    text = gemm_text(m, f, tail, fmt_a, fmt_b, fmt_out)
     before = memory.copy()
     succeed(tile, text, memory)
-    size = m * c_row
+    size = m * f * fmt_out.width // 8
     got = memory[RESULTS : RESULTS + size].copy().view(code_dtype(fmt_out)).reshape(m, f)
     memory[RESULTS : RESULTS + size] = before[RESULTS : RESULTS + size]
     program_bytes = len(assemble(text))
@@ -137,11 +121,13 @@ def test_any_number_of_rows_columns_and_terms_works(m, f, tail):
     np.testing.assert_array_equal(got, expected)
 
 
-def sbuf_with(tile, rng, columns, fmt=BF16):
-    """Fill the scratchpad's first `columns` words with random codes; return them."""
-    words = random_codes(rng, (N, columns), fmt).astype(np.uint16)
+def run_on_codes(seed, columns, text):
+    """A tile after a program, and the random codes in its scratchpad's first `columns` words."""
+    tile = GoldenTile(SMALL)
+    words = random_codes(np.random.default_rng(seed), (N, columns), BF16).astype(np.uint16)
     tile.write_sbuf(0, words)
-    return words
+    succeed(tile, text + "\nhalt")
+    return tile, words
 
 
 def assert_psum(tile, addr, expected):
@@ -151,13 +137,11 @@ def assert_psum(tile, addr, expected):
 
 
 def test_lanes_that_take_no_part_are_zeros_on_both_sides():
-    tile = GoldenTile(SMALL)
-    words = sbuf_with(tile, np.random.default_rng(2), 32)
-    succeed(
-        tile,
+    tile, words = run_on_codes(
+        2,
+        32,
         """tensor.load rows=6 format=bf16 columns=3 addr=0
-           tensor.matmul rows=4 format=bf16 addr=8 columns=5 psum_addr=7
-           halt""",
+           tensor.matmul rows=4 format=bf16 addr=8 columns=5 psum_addr=7""",
     )
     stationary, moving = words[:, :8].copy(), words[:, 8:13].copy()
     stationary[6:], stationary[:, 3:], moving[4:] = 0, 0, 0
@@ -183,14 +167,12 @@ def test_a_masked_lane_meets_an_infinity_as_a_zero_does():
 
 
 def test_strides_of_operands_may_be_negative_or_zero():
-    tile = GoldenTile(SMALL)
-    words = sbuf_with(tile, np.random.default_rng(3), 64)
-    succeed(
-        tile,
+    tile, words = run_on_codes(
+        3,
+        64,
         """tensor.load rows=8 format=bf16 columns=8 addr=50 stride=-7
            tensor.matmul rows=8 format=bf16 addr=63 stride=-3 columns=20 psum_addr=0
-           tensor.matmul rows=8 format=bf16 addr=5 stride=0 columns=2 psum_addr=20
-           halt""",
+           tensor.matmul rows=8 format=bf16 addr=5 stride=0 columns=2 psum_addr=20""",
     )
     stationary = words[:, 50 - 7 * np.arange(8)]
     moving = words[:, np.r_[63 - 3 * np.arange(20), 5, 5]]
@@ -199,23 +181,19 @@ def test_strides_of_operands_may_be_negative_or_zero():
 
 
 def test_the_stationary_operand_serves_many_matmuls():
-    tile = GoldenTile(SMALL)
-    words = sbuf_with(tile, np.random.default_rng(4), 24)
-    succeed(
-        tile,
+    tile, words = run_on_codes(
+        4,
+        24,
         """tensor.load rows=8 format=bf16 columns=8 addr=0
            tensor.matmul rows=8 format=bf16 addr=8 columns=8 psum_addr=0
-           tensor.matmul rows=8 format=bf16 addr=16 columns=8 psum_addr=8
-           halt""",
+           tensor.matmul rows=8 format=bf16 addr=16 columns=8 psum_addr=8""",
     )
     empty = PartialSums.empty((N, 16))
     assert_psum(tile, 0, accumulate(empty, words[:, :8], words[:, 8:], BF16, BF16))
 
 
 def test_a_matmul_without_a_stationary_operand_gives_empty_words():
-    tile = GoldenTile(SMALL)
-    sbuf_with(tile, np.random.default_rng(5), 8)
-    succeed(tile, "tensor.matmul rows=8 format=bf16 addr=0 columns=8 psum_addr=0\nhalt")
+    tile, _ = run_on_codes(5, 8, "tensor.matmul rows=8 format=bf16 addr=0 columns=8 psum_addr=0")
     assert not tile.read_psum(0, 8).exponent.any()
 
 

@@ -67,24 +67,18 @@ store.sync
 halt
 """
 
-BAD_LOAD = """
-load.dma layout=free mem_addr=0 run=64 sbuf_addr=0
-load.dma layout=free mem_addr=0 run=64 sbuf_addr=64
-load.dma layout=free mem_addr=0x1000000 run=64 sbuf_addr=0
-load.sync
-halt
-"""
+
+def loads(*addresses):
+    """Loads of 64 elements, each from an address in memory to one in the scratchpad."""
+    load = "load.dma layout=free mem_addr={} run=64 sbuf_addr={}"
+    return "\n".join([*(load.format(*pair) for pair in addresses), "load.sync", "halt"])
+
+
+BAD_LOAD = loads((0, 0), (0, 64), (0x100_0000, 0))
+BUS_ERROR = loads((0, 0), (0x80_0000, 0), (0, 64))
 
 WINDOW = (0, 0xFF_FFFF)
 """The memory is smaller."""
-
-BUS_ERROR = """
-load.dma layout=free mem_addr=0 run=64 sbuf_addr=0
-load.dma layout=free mem_addr=0x800000 run=64 sbuf_addr=0
-load.dma layout=free mem_addr=0 run=64 sbuf_addr=64
-load.sync
-halt
-"""
 
 PROGRAMS = ("all", "wait", "full", "trap", "bad load", "bus error", "gemm")
 TRAPPED = ("trap", "bad load", "bus error")
