@@ -37,11 +37,12 @@ class ControlBench:
         self._rate = 0.0
 
     @classmethod
-    async def make(cls, dut, cfg: TileConfig, rng: np.random.Generator) -> "ControlBench":
-        """A bench out of reset."""
-        bench = cls(dut, cfg, rng)
+    async def make(cls, dut, name: str) -> tuple["ControlBench", np.random.Generator]:
+        """A bench out of reset, and the random numbers of the test `name`."""
+        rng = random_source(name)
+        bench = cls(dut, config(), rng)
         await start(dut, *bench.engines.values())
-        return bench
+        return bench, rng
 
     @property
     def completed(self) -> int:
@@ -122,8 +123,7 @@ def check_journal(code: bytes, journal: Journal) -> None:
 @cocotb.test()
 async def random_programs_keep_order_and_count(dut):
     """Waits, signals and consumption between all engines; every instruction once, none early."""
-    rng = random_source("random_programs_keep_order_and_count")
-    bench = await ControlBench.make(dut, config(), rng)
+    bench, rng = await ControlBench.make(dut, "random_programs_keep_order_and_count")
     for number in range(24):
         bench.shape_traffic((0, 0.1, 0.5)[number % 3], LATENCIES[number // 3 % 3])
         await bench.run_well(random_sync_program(rng, bench.cfg, 120))
@@ -132,8 +132,7 @@ async def random_programs_keep_order_and_count(dut):
 @cocotb.test()
 async def traps_of_the_front_end_come_after_all_earlier_work(dut):
     """A random program that ends badly: all of it has run, and the record says where it ended."""
-    rng = random_source("traps_of_the_front_end_come_after_all_earlier_work")
-    bench = await ControlBench.make(dut, config(), rng)
+    bench, rng = await ControlBench.make(dut, "traps_of_the_front_end_come_after_all_earlier_work")
     top = (1 << bench.cfg.semaphore_width) - 1
     control, spare = Engine.CONTROL, bench.cfg.semaphores - 1
     endings = {
@@ -159,8 +158,7 @@ async def traps_of_the_front_end_come_after_all_earlier_work(dut):
 @cocotb.test()
 async def traps_of_engines_stop_the_program(dut):
     """Any instruction may trap; the record is the engine's, nothing goes on, the next runs."""
-    rng = random_source("traps_of_engines_stop_the_program")
-    bench = await ControlBench.make(dut, config(), rng)
+    bench, rng = await ControlBench.make(dut, "traps_of_engines_stop_the_program")
     for number in range(24):
         bench.shape_traffic((0, 0.2)[number % 2], LATENCIES[number % 3])
         program = random_sync_program(rng, bench.cfg, 60)
@@ -176,8 +174,7 @@ async def traps_of_engines_stop_the_program(dut):
 @cocotb.test()
 async def a_failed_fetch_traps_at_its_granule(dut):
     """Beats that answer SLVERR or DECERR: what comes before them runs."""
-    rng = random_source("a_failed_fetch_traps_at_its_granule")
-    bench = await ControlBench.make(dut, config(), rng)
+    bench, rng = await ControlBench.make(dut, "a_failed_fetch_traps_at_its_granule")
     bus_bytes = bench.cfg.bus_bytes
     for number in range(16):
         bench.shape_traffic((0, 0.2)[number % 2], LATENCIES[number % 3])
@@ -202,8 +199,7 @@ async def a_failed_fetch_traps_at_its_granule(dut):
 @cocotb.test()
 async def abort_and_start_work_at_any_time(dut):
     """A second start and new register values are ignored while busy; an abort ends the program."""
-    rng = random_source("abort_and_start_work_at_any_time")
-    bench = await ControlBench.make(dut, config(), rng)
+    bench, rng = await ControlBench.make(dut, "abort_and_start_work_at_any_time")
     aborted = 0
     for number in range(24):
         bench.shape_traffic((0, 0.2)[number % 2], LATENCIES[number % 3])

@@ -254,14 +254,11 @@ def _cancelling_pair(
 
 
 def _tie_pair(
-    rng: np.random.Generator,
-    shape: tuple[int, int, int],
-    fmt_a: FloatFormat,
-    fmt_b: FloatFormat,
-    fmt_out: FloatFormat,
+    rng: np.random.Generator, shape: tuple[int, int, int], *formats: FloatFormat
 ) -> tuple[np.ndarray, np.ndarray]:
     """Leading one, last place (or not), half a place, and something far below (or not)."""
     k, m, f = shape
+    fmt_a, fmt_b, fmt_out = formats
     places = np.array([0, -fmt_out.mantissa_bits, -fmt_out.mantissa_bits - 1])
     tail = -fmt_out.mantissa_bits - 2 - rng.integers(0, 16, max(k - 3, 0))
     places = np.concatenate([places, tail])[:k]

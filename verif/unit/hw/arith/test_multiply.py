@@ -11,6 +11,9 @@ from verif.support.unit_bench import simulate
 CYCLES = 2
 VECTORS = 500
 SEED = 3
+UNSIGNED = ((24, 36), (18, 18), (36, 12))
+SIGNED = ((18, 17), (10, 30), (29, 24), (35, 34), (33, 9))
+"""Bits of a and b, where a is unsigned and where it is signed."""
 
 
 def factors(rng, shape):
@@ -25,16 +28,7 @@ def factors(rng, shape):
 
 @pytest.mark.parametrize(
     ("signed", "a_bits", "b_bits"),
-    [
-        (False, 24, 36),
-        (False, 18, 18),
-        (False, 36, 12),
-        (True, 18, 17),
-        (True, 10, 30),
-        (True, 29, 24),
-        (True, 35, 34),
-        (True, 33, 9),
-    ],
+    [(False, *bits) for bits in UNSIGNED] + [(True, *bits) for bits in SIGNED],
 )
 def test_a_product_comes_two_cycles_after_its_factors(signed, a_bits, b_bits):
     rng = random.Random(SEED)

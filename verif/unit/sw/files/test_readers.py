@@ -15,7 +15,7 @@ from tegula.isa.assembly import assemble, disassemble
 from tegula_sw.arrays import codes_from_array, fp32_bits, load_array
 from tegula_sw.elementwise.cast import CastAddresses, build_cast
 from tegula_sw.files.inputs import read_bytes, read_text
-from verif.support.mutated_files import outcome
+from verif.support.mutated_files import mutations, outcome
 
 COUNT = 1500
 """Mutations of each file."""
@@ -138,33 +138,28 @@ def test_arrays_come_through_pipes(tmp_path):
 TEXTUAL = np.frombuffer(b"(){}[],:'\"0123456789- \n#ax<>|fuiVOTrueL", np.uint8)
 
 
-def mutations(seed, content, count=COUNT):
-    """The content with bytes changed, cut, doubled or put in."""
-    rng = np.random.default_rng(seed)
-    for _ in range(count):
-        data = bytearray(content)
-        for _ in range(rng.integers(1, 4)):
-            place = int(rng.integers(min(len(data), 160) + 1))
-            length = int(rng.integers(1, 5))
-            new = rng.integers(0, 256, length, np.uint8).tobytes()
-            if rng.integers(2):
-                new = rng.choice(TEXTUAL, length).tobytes()
-            match rng.integers(4):
-                case 0:
-                    data[place : place + length] = new
-                case 1:
-                    data[place:place] = new
-                case 2:
-                    del data[place : place + length]
-                case 3:
-                    data[place:place] = data[place : place + 16]
-        yield bytes(data)
+def change(rng, data):
+    """Change, cut, double or put in bytes."""
+    place = int(rng.integers(min(len(data), 160) + 1))
+    length = int(rng.integers(1, 5))
+    new = rng.integers(0, 256, length, np.uint8).tobytes()
+    if rng.integers(2):
+        new = rng.choice(TEXTUAL, length).tobytes()
+    match rng.integers(4):
+        case 0:
+            data[place : place + length] = new
+        case 1:
+            data[place:place] = new
+        case 2:
+            del data[place : place + length]
+        case 3:
+            data[place:place] = data[place : place + 16]
 
 
 @pytest.mark.parametrize("case", ["plain", "big-endian", "Fortran's order", "raw words"])
 def test_mutated_arrays_are_read_or_refused_by_name(tmp_path, case):
     path, outcomes = tmp_path / "in.npy", set()
-    for content in mutations(1, saved(ARRAYS[case])):
+    for content in mutations(1, saved(ARRAYS[case]), change, count=COUNT, most=3):
         path.write_bytes(content)
         for use in (
             lambda array: array,
@@ -182,7 +177,7 @@ TEXT = "# a comment\n.word 0x0123456789abcdef\n" + disassemble(PROGRAM)
 
 def test_mutated_programs_are_assembled_or_refused(tmp_path):
     path, outcomes = tmp_path / "p.s", set()
-    for content in mutations(2, TEXT.encode()):
+    for content in mutations(2, TEXT.encode(), change, count=COUNT, most=3):
         path.write_bytes(content)
         try:
             text = read_text(path)

@@ -10,7 +10,7 @@ import pytest
 from tegula_sw.training.log import Epoch, read_log
 from tegula_sw.training.parameters import TrainingSettings
 from tegula_sw.training.record import Record
-from verif.support.mutated_files import outcome
+from verif.support.mutated_files import mutations, outcome
 
 SETTINGS = TrainingSettings(hidden=4, batch=64)
 ARGS = SETTINGS, "golden", "tiny"
@@ -196,35 +196,33 @@ def test_a_compressed_state_is_refused_unread(record):
 
 
 def test_mutated_states_are_read_or_refused_by_name(record):
-    path = record.folder / "state.npz"
-    content, rng, outcomes = path.read_bytes(), np.random.default_rng(4), set()
-    for _ in range(3000):
-        data = bytearray(content)
-        for _ in range(rng.integers(1, 4)):
-            place, length = int(rng.integers(len(data))), int(rng.integers(1, 6))
-            new = rng.integers(0, 256, length, np.uint8).tobytes()
-            match rng.integers(3):
-                case 0:
-                    data[place : place + length] = new
-                case 1:
-                    data[place:place] = new
-                case 2:
-                    del data[place : place + 10 * length]
-        path.write_bytes(data)
+    def change(rng, data):
+        place, length = int(rng.integers(len(data))), int(rng.integers(1, 6))
+        new = rng.integers(0, 256, length, np.uint8).tobytes()
+        match rng.integers(3):
+            case 0:
+                data[place : place + length] = new
+            case 1:
+                data[place:place] = new
+            case 2:
+                del data[place : place + 10 * length]
+
+    path, outcomes = record.folder / "state.npz", set()
+    for content in mutations(4, path.read_bytes(), change, count=3000, most=3):
+        path.write_bytes(content)
         resume = partial(Record.resume, record.folder, *ARGS)
         outcomes.add(outcome(resume, "state.npz is not what a run saves"))
     assert outcomes == {"read", "refused"}
 
 
 def test_mutated_logs_are_read_or_refused_by_name(record):
-    path = record.folder / "log.json"
-    content, rng, outcomes = path.read_bytes(), np.random.default_rng(5), set()
-    for _ in range(3000):
-        data = bytearray(content)
-        for _ in range(rng.integers(1, 3)):
-            place, length = int(rng.integers(len(data))), int(rng.integers(1, 4))
-            new = rng.choice(np.frombuffer(b'{}[],:"0123456789.eE-ntfNaI\\ \xff', np.uint8), length)
-            data[place : place + int(rng.integers(4))] = new.tobytes()
-        path.write_bytes(data)
+    def change(rng, data):
+        place, length = int(rng.integers(len(data))), int(rng.integers(1, 4))
+        new = rng.choice(np.frombuffer(b'{}[],:"0123456789.eE-ntfNaI\\ \xff', np.uint8), length)
+        data[place : place + int(rng.integers(4))] = new.tobytes()
+
+    path, outcomes = record.folder / "log.json", set()
+    for content in mutations(5, path.read_bytes(), change, count=3000, most=2):
+        path.write_bytes(content)
         outcomes.add(outcome(partial(read_log, path), "log.json is not"))
     assert outcomes == {"read", "refused"}
