@@ -2,10 +2,11 @@
 
 from tegula_sw.cli.exits import BAD_INPUT
 
-__all__ = ["BF16_OUT", "COMMANDS", "assert_error", "gemm_arguments"]
+__all__ = ["BF16_OUT", "COMMANDS", "FORMATS", "assert_error", "gemm_arguments"]
 
 COMMANDS = ("gemm", "profile", "cast", "train", "eval", "info", "asm", "disasm")
 BF16_OUT = ["--format-a", "bf16", "--format-b", "bf16", "--format-out", "bf16"]
+FORMATS = " ".join(BF16_OUT)
 
 
 def gemm_arguments(*more, a="A.npy", b="B.npy", formats=BF16_OUT):

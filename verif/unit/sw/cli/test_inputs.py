@@ -6,9 +6,8 @@ import os
 import numpy as np
 import pytest
 
-from verif.support.cli_bench import BF16_OUT, assert_error
+from verif.support.cli_bench import BF16_OUT, FORMATS, assert_error
 
-FORMATS = " ".join(BF16_OUT)
 ARRAY_JOBS = {
     "gemm A": f"gemm IN B.npy -o OUT --device golden {FORMATS}",
     "gemm B": f"gemm A.npy IN -o OUT --device golden {FORMATS}",

@@ -9,10 +9,9 @@ import pytest
 
 from tegula_sw.cli.exits import BAD_INPUT, FAILED
 from tegula_sw.cli.parser import main
-from verif.support.cli_bench import BF16_OUT, assert_error
+from verif.support.cli_bench import BF16_OUT, FORMATS, assert_error
 from verif.support.marks import slow_params
 
-FORMATS = " ".join(BF16_OUT)
 JOBS = {
     "gemm -o": f"gemm A.npy B.npy -o OUT --device golden {FORMATS}",
     "gemm --json": f"gemm A.npy B.npy -o C.npy --json OUT --device golden {FORMATS}",
