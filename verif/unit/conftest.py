@@ -4,8 +4,13 @@ import resource
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from tegula_sw.cli.parser import main
+
+# No test is about time, and a crowded machine is no failure.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from tegula.config import preset
 from tegula.dma.align import WriteAligner
 from tegula.engine.interface import ticket_layout
 from tegula.isa.instructions import Engine
+from tegula.memory.ports import BankReadSignature
 from verif.support.documented_members import components, disagreements, signatures
 
 CONFIG = preset("small", trace=True)
@@ -32,6 +33,8 @@ ARGUMENTS = {
     "kind": "add",
     "max_outstanding": 8,
     "members": {},
+    "ports": {},
+    "bank": BankReadSignature(CONFIG),
     "reset_state": (1, 2, 3, 4),
     "shape": 8,
     "sources": 3,
