@@ -79,7 +79,7 @@ class _Generator:
     def _chance(self, share: float) -> int:
         return int(self._rng.random() < share)
 
-    def _walk(self, count: int, *, unit: int = 1, most: int = 5) -> tuple[int, int]:
+    def _span(self, count: int, *, unit: int = 1, most: int = 5) -> tuple[int, int]:
         """Start and stride of `count` addresses, both multiples of `unit`; a third contiguous."""
         depth = self._config.sbuf_depth
         most = min(most, (depth // unit - 1) // max(count - 1, 1))
@@ -94,7 +94,7 @@ class _Generator:
         return start, stride * unit
 
     def _address(self, unit: int) -> int:
-        return self._walk(1, unit=unit)[0]
+        return self._span(1, unit=unit)[0]
 
     def _operand_format(self) -> int:
         return int(self._rng.choice([fmt.code for fmt in self._config.operand_formats]))
@@ -109,10 +109,10 @@ class _Generator:
         if rng.random() < 0.35 or not self._stationary:  # it does not rely on a program before it
             self._stationary = True
             columns = self._int(1, config.n)
-            addr, stride = self._walk(columns)
+            addr, stride = self._span(columns)
             return "tensor.load", fields | {"columns": columns, "addr": addr, "stride": stride}
         columns = int(rng.integers(1, _MAX_COLUMNS))
-        addr, stride = self._walk(columns)
+        addr, stride = self._span(columns)
         psum = self._int(0, config.psum_depth - columns)
         if rng.random() < 0.6:  # stay close, so that words meet again
             psum = int(rng.integers(0, 16))
@@ -148,7 +148,7 @@ class _Generator:
         columns = fields["columns"]
         for name in ("y", "x") if fields["x_source"] == Source.SBUF else ("y",):
             unit = 2 if fields[f"{name}_format"] in _WIDE else 1
-            fields[f"{name}_addr"], fields[f"{name}_stride"] = self._walk(columns, unit=unit)
+            fields[f"{name}_addr"], fields[f"{name}_stride"] = self._span(columns, unit=unit)
         for number in "01":
             kind = Operand(int(rng.integers(4)))
             constant = int(rng.choice([*_CONSTANTS, rng.integers(1 << 32)]))
@@ -159,9 +159,9 @@ class _Generator:
             }
         if fields["transpose"]:
             lines = -(-(fields["partition"] + columns) // config.n)
-            fields["dst"], fields["dst_stride"] = self._walk(lines, unit=config.n)
+            fields["dst"], fields["dst_stride"] = self._span(lines, unit=config.n)
         else:
-            fields["dst"], fields["dst_stride"] = self._walk(columns, unit=1 + wide)
+            fields["dst"], fields["dst_stride"] = self._span(columns, unit=1 + wide)
         return "vector.compute", fields
 
     def _x(self, columns: int) -> dict[str, int]:
@@ -206,7 +206,7 @@ class _Generator:
         for name, field in (("x_addr", "x_format"), ("dst", "format")):
             stride = {"x_addr": "x_stride", "dst": "dst_stride"}[name]
             unit = 2 if fields[field] in _WIDE else 1
-            fields[name], fields[stride] = self._walk(columns, unit=unit)
+            fields[name], fields[stride] = self._span(columns, unit=unit)
         for name in ("scale", "bias"):
             partition = self._chance(0.4)
             fields[f"{name}_partition"] = partition

@@ -23,7 +23,6 @@ from verif.support.compiled import compiled_model
 BASE = 0x1000
 """First byte of the modelled memory."""
 
-PREFIX = {Engine.LOAD: "load", Engine.STORE: "store"}
 AXES = (1, 2, 3)
 
 

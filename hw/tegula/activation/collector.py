@@ -4,7 +4,7 @@ from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from tegula.activation.layouts import leaving_layout
+from tegula.activation.layouts import output_layout
 from tegula.config import TileConfig
 from tegula.formats import FP32
 from tegula.memory.ports import row_write_layout
@@ -25,7 +25,7 @@ class ResultCollector(wiring.Component):
 
     Members
     -------
-    leaving : In(leaving_layout), results : In(ArrayLayout(32, activation_lanes))
+    output : In(output_layout), results : In(ArrayLayout(32, activation_lanes))
         What leaves the lanes in this cycle, if they advance.
     advance : Out(1)
         There is room for what leaves.
@@ -43,7 +43,7 @@ class ResultCollector(wiring.Component):
         self._config = config
         super().__init__(
             {
-                "leaving": In(leaving_layout(config)),
+                "output": In(output_layout(config)),
                 "results": In(data.ArrayLayout(32, config.activation_lanes)),
                 "advance": Out(1),
                 "write": Out(stream.Signature(row_write_layout(config))),
@@ -57,11 +57,11 @@ class ResultCollector(wiring.Component):
         """Shift beats in; move whole columns on; write their rows."""
         m = Module()
         n, lanes = self._config.n, self._config.activation_lanes
-        leaving = self.leaving.exit
+        output = self.output.exit
         held = data.StructLayout(
             {
-                "addr": leaving.addr.shape(),
-                "rows": leaving.rows.shape(),
+                "addr": output.addr.shape(),
+                "rows": output.rows.shape(),
                 "wide": 1,
                 "last": 1,
                 "words": 32 * n,
@@ -69,7 +69,7 @@ class ResultCollector(wiring.Component):
         )
         collected, writing = Signal(held), Signal(held)
         complete, busy, second, moves, ends = Signal(), Signal(), Signal(), Signal(), Signal()
-        arrives = self.leaving.valid & self.advance
+        arrives = self.output.valid & self.advance
         m.d.comb += [
             ends.eq(busy & self.write.ready & (second | ~writing.wide)),
             moves.eq(complete & (~busy | ends)),
@@ -83,11 +83,11 @@ class ResultCollector(wiring.Component):
             words = Cat(collected.words[32 * lanes :], self.results.as_value())
             m.d.sync += [
                 collected.words.eq(words),
-                collected.addr.eq(leaving.addr),
-                collected.rows.eq(leaving.rows),
-                collected.wide.eq(leaving.format == FP32.code),
-                collected.last.eq(leaving.last),
-                complete.eq(self.leaving.end),
+                collected.addr.eq(output.addr),
+                collected.rows.eq(output.rows),
+                collected.wide.eq(output.format == FP32.code),
+                collected.last.eq(output.last),
+                complete.eq(self.output.end),
             ]
         with m.If(ends):
             m.d.sync += [busy.eq(0), second.eq(0)]

@@ -13,7 +13,7 @@ from tegula.activation.layouts import (
     controls_layout,
     exit_layout,
     item_layout,
-    leaving_layout,
+    output_layout,
     travel_layout,
 )
 from tegula.activation.table import function_layout
@@ -47,7 +47,7 @@ class ItemPipeline(wiring.Component):
         Drop everything.
     controls : Out(controls_layout)
         To the lanes.
-    leaving : Out(leaving_layout)
+    output : Out(output_layout)
         What leaves the lanes in this cycle.
     drained : Out(1)
         Nothing is under way.
@@ -63,7 +63,7 @@ class ItemPipeline(wiring.Component):
                 "unused": In(PARTIALS),
                 "stop": In(1),
                 "controls": Out(controls_layout(config)),
-                "leaving": Out(leaving_layout(config)),
+                "output": Out(output_layout(config)),
                 "drained": Out(1),
             }
         )
@@ -77,7 +77,7 @@ class ItemPipeline(wiring.Component):
         items = self._carry(m, "item", self._enter(m), LaneCycles.SUM_OUT)
         self._tap(m, items)
         self._sum(m, items, combiner)
-        exits = self._leave(m, items[LaneCycles.RESULT], combiner)
+        exits = self._output(m, items[LaneCycles.RESULT], combiner)
         stages = [*items[1:], *exits[1:]]
         m.d.comb += self.drained.eq(~(Cat(item.valid for item in stages).any() | combiner.active))
         return m
@@ -141,7 +141,7 @@ class ItemPipeline(wiring.Component):
     def _sum(self, m: Module, items: list[data.View], combiner: Combiner) -> None:
         """Controls of partial sums: items in their cycles, or the combiner."""
         control = self.controls.sum
-        reads, enters, leaves = (
+        reads, enters, finished = (
             items[cycle] for cycle in (LaneCycles.SUM_READ, LaneCycles.SUM, LaneCycles.SUM_OUT)
         )
         slot = combiner.read_addr[: (SLOTS - 1).bit_length()]
@@ -153,37 +153,39 @@ class ItemPipeline(wiring.Component):
             control.held.eq(entered),
             control.fresh.eq(Mux(held | entered, fresh, enters.travel.fresh)),
             control.enter.eq(entered | (enters.valid & enters.travel.sums)),
-            control.write.eq((combiner.write | (leaves.valid & leaves.travel.sums)) & ~self.stop),
-            control.write_addr.eq(Mux(combiner.active, combiner.write_addr, _slot(leaves))),
+            control.write.eq(
+                (combiner.write | (finished.valid & finished.travel.sums)) & ~self.stop
+            ),
+            control.write_addr.eq(Mux(combiner.active, combiner.write_addr, _slot(finished))),
         ]
 
-    def _leave(self, m: Module, item: data.View, combiner: Combiner) -> list[data.View]:
+    def _output(self, m: Module, item: data.View, combiner: Combiner) -> list[data.View]:
         """Controls of the cast; results, and the sums of the combiner, for the writeback."""
-        leaving = Signal(leaving_layout(self._config))
+        output = Signal(output_layout(self._config))
         beat = Signal(range(beats(self._config)))
-        with m.If(combiner.leaves):
+        with m.If(combiner.is_output):
             m.d.sync += beat.eq(beat + 1)
         with m.If(self.finish):
             m.d.sync += beat.eq(0)
         m.d.comb += [
-            leaving.valid.eq(item.valid & (item.travel.kind == Kind.ELEMENT)),
-            leaving.end.eq(item.end),
-            leaving.exit.eq(item.travel.exit),
+            output.valid.eq(item.valid & (item.travel.kind == Kind.ELEMENT)),
+            output.end.eq(item.end),
+            output.exit.eq(item.travel.exit),
         ]
-        with m.If(combiner.leaves):
+        with m.If(combiner.is_output):
             m.d.comb += [
-                leaving.valid.eq(1),
-                leaving.end.eq(beat == beats(self._config) - 1),
-                leaving.exit.eq(self.total),
+                output.valid.eq(1),
+                output.end.eq(beat == beats(self._config) - 1),
+                output.exit.eq(self.total),
             ]
-        leave = self.controls.leave
+        to_cast = self.controls.to_cast
         m.d.comb += [
-            leave.total.eq(combiner.leaves),
-            leave.format.eq(leaving.exit.format),
-            leave.saturate.eq(leaving.exit.saturate),
+            to_cast.total.eq(combiner.is_output),
+            to_cast.format.eq(output.exit.format),
+            to_cast.saturate.eq(output.exit.saturate),
         ]
-        exits = self._carry(m, "exit", leaving, LaneCycles.WORD - LaneCycles.RESULT)
-        m.d.comb += self.leaving.eq(exits[-1])
+        exits = self._carry(m, "exit", output, LaneCycles.WORD - LaneCycles.RESULT)
+        m.d.comb += self.output.eq(exits[-1])
         return exits
 
 

@@ -94,7 +94,7 @@ class ActivationEngine(wiring.Component):
             pipeline.total.eq(sequencer.total),
             pipeline.unused.eq(sequencer.unused),
             pipeline.stop.eq(self.engine.stop),
-            collector.leaving.eq(pipeline.leaving),
+            collector.output.eq(pipeline.output),
             collector.stop.eq(self.engine.stop),
             self.engine.stall.eq(sequencer.denied | ~collector.advance),
             self.engine.busy.eq(~self.engine.idle & ~self.engine.stall),

@@ -89,11 +89,11 @@ class ActivationLane(wiring.Component):
         product = self._scale(m)
         result = self._evaluate(m, adder.result)
         self._add(m, adder, product, result)
-        leave = self.controls.leave
+        to_cast = self.controls.to_cast
         m.d.comb += [
-            cast.fp32.eq(Mux(leave.total, adder.result, result)),
-            cast.format.eq(leave.format),
-            cast.saturate.eq(leave.saturate),
+            cast.fp32.eq(Mux(to_cast.total, adder.result, result)),
+            cast.format.eq(to_cast.format),
+            cast.saturate.eq(to_cast.saturate),
             self.result.eq(cast.code),
         ]
         return m

@@ -15,7 +15,7 @@ __all__ = [
     "controls_layout",
     "exit_layout",
     "item_layout",
-    "leaving_layout",
+    "output_layout",
     "travel_layout",
 ]
 
@@ -88,7 +88,7 @@ def item_layout(config: TileConfig) -> data.StructLayout:
     )
 
 
-def leaving_layout(config: TileConfig) -> data.StructLayout:
+def output_layout(config: TileConfig) -> data.StructLayout:
     """A beat of results; `end`: the column's last."""
     return data.StructLayout({"valid": 1, "end": 1, "exit": exit_layout(config)})
 
@@ -107,7 +107,7 @@ def controls_layout(config: TileConfig) -> data.StructLayout:
         Memory of partial sums: the word that is read, for two cycles later; by then, whether it
         is `fresh`, is put aside (`hold`) or enters the adder (`enter`), with a result or with what
         was put aside (`held`). What leaves the adder is written.
-    leave
+    to_cast
         What enters the cast is what leaves the adder, if `total`, else the function's value.
     """
     slots = range(beats(config) * SLOTS)
@@ -131,6 +131,6 @@ def controls_layout(config: TileConfig) -> data.StructLayout:
                     "write_addr": slots,
                 }
             ),
-            "leave": data.StructLayout({"total": 1, "format": FORMAT_BITS, "saturate": 1}),
+            "to_cast": data.StructLayout({"total": 1, "format": FORMAT_BITS, "saturate": 1}),
         }
     )

@@ -53,7 +53,7 @@ class Combiner(wiring.Component):
         Word that is read; it is held; it enters the adder with what is held.
     write : Out(1), write_addr : Out(range(groups * SLOTS))
         What leaves the adder in this cycle is written.
-    leaves : Out(1)
+    is_output : Out(1)
         What leaves the adder in this cycle is a result.
     active : Out(1)
         High from the cycle after `start` until the last result leaves.
@@ -71,10 +71,10 @@ class Combiner(wiring.Component):
                     cycle = max(cycle, ready[base + first], ready[base + second] - 1)
                     self._steps[cycle] = ("hold", base + first)
                     self._steps[cycle + 1] = ("enter", base + second)
-                    leaves = cycle + 1 + unit_latency
-                    self._exits[leaves] = None if target is None else base + target
+                    output_cycle = cycle + 1 + unit_latency
+                    self._exits[output_cycle] = None if target is None else base + target
                     if target is not None:
-                        ready[base + target] = leaves + 1
+                        ready[base + target] = output_cycle + 1
                     cycle += 2
         self.CYCLES = max(self._exits) + 1
         slots = range(groups * SLOTS)
@@ -87,7 +87,7 @@ class Combiner(wiring.Component):
                 "enter": Out(1),
                 "write": Out(1),
                 "write_addr": Out(slots),
-                "leaves": Out(1),
+                "is_output": Out(1),
                 "active": Out(1),
             }
         )
@@ -106,7 +106,7 @@ class Combiner(wiring.Component):
                 for at, target in self._exits.items():
                     with m.Case(at):
                         if target is None:
-                            m.d.comb += self.leaves.eq(1)
+                            m.d.comb += self.is_output.eq(1)
                         else:
                             m.d.comb += [self.write.eq(1), self.write_addr.eq(target)]
         with m.If(self.start):

@@ -43,7 +43,7 @@ class ElementPipeline(wiring.Component):
         Drop everything.
     controls : Out(controls_layout)
         To the lanes.
-    leaving_valid : Out(1), leaving : Out(exit_layout)
+    output_valid : Out(1), output : Out(exit_layout)
         A result leaves the lanes in this cycle (or an element without one, whose `rows` is 0).
     drained : Out(1)
         Nothing is under way.
@@ -61,8 +61,8 @@ class ElementPipeline(wiring.Component):
                 "result": In(exit_layout(config)),
                 "stop": In(1),
                 "controls": Out(controls_layout()),
-                "leaving_valid": Out(1),
-                "leaving": Out(exit_layout(config)),
+                "output_valid": Out(1),
+                "output": Out(exit_layout(config)),
                 "drained": Out(1),
             }
         )
@@ -77,12 +77,12 @@ class ElementPipeline(wiring.Component):
         ring = self._chain(m, "ring", entering, front[-1].item.ring, _MAX_STEPS * UNIT_CYCLES + 1)
         self._route(m, ring, combiner)
         self._reduce(m, ring, combiner)
-        leaves, leaving = self._leave(m, ring, combiner)
-        exits = self._chain(m, "exit", leaves, leaving, VectorLane.CAST_CYCLES)
+        is_output, output = self._output(m, ring, combiner)
+        exits = self._chain(m, "exit", is_output, output, VectorLane.CAST_CYCLES)
         stages = [stage.valid for chain in (front, ring, exits) for stage in chain]
         m.d.comb += [
-            self.leaving_valid.eq(exits[-1].valid & ~self.stop),
-            self.leaving.eq(exits[-1].item),
+            self.output_valid.eq(exits[-1].valid & ~self.stop),
+            self.output.eq(exits[-1].item),
             self.drained.eq(~(Cat(stages).any() | combiner.active)),
         ]
         return m
@@ -208,10 +208,10 @@ class ElementPipeline(wiring.Component):
                     partial.write_addr.eq(after.item.partial),
                 ]
 
-    def _leave(self, m: Module, ring: list, combiner: Combiner) -> tuple[Value, data.View]:
+    def _output(self, m: Module, ring: list, combiner: Combiner) -> tuple[Value, data.View]:
         """Controls of the cast; the output of the ring or of the combiner in this cycle."""
-        leave = self.controls.leave
-        leaves, leaving = Signal(), Signal(exit_layout(self._config))
+        to_cast = self.controls.to_cast
+        is_output, output = Signal(), Signal(exit_layout(self._config))
         slot = Signal(range(RANDOM_SLOTS))
         for steps in range(_MAX_STEPS + 1):
             stage = ring[steps * UNIT_CYCLES]
@@ -220,29 +220,29 @@ class ElementPipeline(wiring.Component):
                 if steps < _MAX_STEPS:
                     m.d.sync += ring[steps * UNIT_CYCLES + 1].valid.eq(0)
                 m.d.comb += [
-                    leaves.eq(1),
-                    leaving.eq(stage.item.exit),
-                    leave.steps.eq(steps > 0),
-                    leave.from_adder.eq((0, ~route.multiplier0, ~route.multiplier1, 1)[steps]),
+                    is_output.eq(1),
+                    output.eq(stage.item.exit),
+                    to_cast.steps.eq(steps > 0),
+                    to_cast.from_adder.eq((0, ~route.multiplier0, ~route.multiplier1, 1)[steps]),
                 ]
-        with m.If(combiner.leaves):
+        with m.If(combiner.is_output):
             m.d.comb += [
-                leaves.eq(1),
-                leaving.eq(self.result),
-                leave.steps.eq(1),
-                leave.from_adder.eq(1),
+                is_output.eq(1),
+                output.eq(self.result),
+                to_cast.steps.eq(1),
+                to_cast.from_adder.eq(1),
             ]
         with m.If(self.drained):
             m.d.sync += slot.eq(0)
-        with m.Elif(leaves & leaving.stochastic):
+        with m.Elif(is_output & output.stochastic):
             m.d.sync += slot.eq(slot + 1)
         m.d.comb += [
-            leave.stochastic.eq(leaving.stochastic),
-            leave.saturate.eq(leaving.saturate),
-            leave.format.eq(leaving.format),
-            leave.slot.eq(slot),
+            to_cast.stochastic.eq(output.stochastic),
+            to_cast.saturate.eq(output.saturate),
+            to_cast.format.eq(output.format),
+            to_cast.slot.eq(slot),
         ]
-        return leaves, leaving
+        return is_output, output
 
 
 def _is_reduced(item: data.View) -> Value:

@@ -133,18 +133,18 @@ class VectorEngine(wiring.Component):
 
     def _write(self, m: Module, pipeline: ElementPipeline, lanes: list) -> tuple[Value, Value]:
         """The write port; 1 if an instruction is complete, and 1 if a write is not over."""
-        results, leaving = Signal(vector_write_layout(self._config)), pipeline.leaving
+        results, output = Signal(vector_write_layout(self._config)), pipeline.output
         m.d.comb += [
             self.write.payload.eq(results),
-            results.addr.eq(leaving.addr),
-            results.double.eq(is_wide(leaving.format)),
-            results.line.eq(leaving.line),
-            results.partition.eq(leaving.partition),
+            results.addr.eq(output.addr),
+            results.double.eq(is_wide(output.format)),
+            results.line.eq(output.line),
+            results.partition.eq(output.partition),
         ]
         for p, lane in enumerate(lanes):
-            enabled = pipeline.leaving_valid & (p < leaving.rows) & ~lane.kept
+            enabled = pipeline.output_valid & (p < output.rows) & ~lane.kept
             m.d.comb += [results.words[p].eq(lane.word), results.enable[p].eq(enabled)]
-        complete = pipeline.leaving_valid & leaving.last
+        complete = pipeline.output_valid & output.last
         beats = self._config.n // self._config.row_words
         if beats == 1:
             return complete, Const(0)
@@ -153,7 +153,7 @@ class VectorEngine(wiring.Component):
         words = self._config.row_words
         rest, left, last = Signal.like(results), Signal(range(beats)), Signal()
         following = (left != 0) & ~self.engine.stop
-        begins = pipeline.leaving_valid & leaving.line
+        begins = pipeline.output_valid & output.line
         with m.If(following):
             m.d.comb += self.write.payload.eq(rest)
             m.d.sync += left.eq(left - 1)

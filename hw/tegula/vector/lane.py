@@ -36,7 +36,7 @@ class VectorLane(wiring.Component):
     An element passes `steps` units, the adder or the multiplier, one after the other; each also
     does the operations that are neither. `controls` drives every part in its own cycle after the
     issue of the element: `arrival` READ_CYCLES, `entry` ENTRY_CYCLES; the units
-    1 + UNIT_CYCLES * step after that; `leave` 1 + UNIT_CYCLES * steps. The state of the lane is
+    1 + UNIT_CYCLES * step after that; `to_cast` 1 + UNIT_CYCLES * steps. The state of the lane is
     scalars and partial results, and no more.
 
     Latency: ``ENTRY_CYCLES + 1 + UNIT_CYCLES * steps + CAST_CYCLES`` from issue to `word`.
@@ -106,7 +106,7 @@ class VectorLane(wiring.Component):
                     m.d.comb += unit.a.eq(self._held)
                 with m.If(controls.magnitude):
                     m.d.comb += unit.a[31].eq(0)
-        self._leave(m, first, adder, multiplier, random_in)
+        self._output(m, first, adder, multiplier, random_in)
         return m
 
     def _arrive(self, m: Module) -> tuple[Value, Value]:
@@ -182,9 +182,9 @@ class VectorLane(wiring.Component):
             m.d.sync += self._held.eq(value)
         return value
 
-    def _leave(self, m: Module, first: Value, adder, multiplier, random_in: Value) -> None:
+    def _output(self, m: Module, first: Value, adder, multiplier, random_in: Value) -> None:
         """Cast of the last step's result, with the random bits that were kept at entry."""
-        entry, leave = self.controls.entry, self.controls.leave
+        entry, to_cast = self.controls.entry, self.controls.to_cast
         m.submodules.cast = cast = Cast(self._config)
         random = add_lut_memory(
             m,
@@ -192,16 +192,16 @@ class VectorLane(wiring.Component):
             16,
             RANDOM_SLOTS,
             write=(entry.keep, entry.slot, random_in),
-            read=leave.slot,
+            read=to_cast.slot,
         )
-        result = Mux(leave.from_adder, adder.result, multiplier.result)
-        kept = Mux(leave.from_adder, adder.kept, multiplier.kept)
+        result = Mux(to_cast.from_adder, adder.result, multiplier.result)
+        kept = Mux(to_cast.from_adder, adder.kept, multiplier.kept)
         m.d.comb += [
-            cast.fp32.eq(Mux(leave.steps, result, first)),
+            cast.fp32.eq(Mux(to_cast.steps, result, first)),
             cast.random.eq(random),
-            cast.stochastic.eq(leave.stochastic),
-            cast.saturate.eq(leave.saturate),
-            cast.format.eq(leave.format),
+            cast.stochastic.eq(to_cast.stochastic),
+            cast.saturate.eq(to_cast.saturate),
+            cast.format.eq(to_cast.format),
             self.word.eq(cast.code),
         ]
-        m.d.comb += self.kept.eq(delayed(m, leave.steps & kept, self.CAST_CYCLES, name="kept"))
+        m.d.comb += self.kept.eq(delayed(m, to_cast.steps & kept, self.CAST_CYCLES, name="kept"))

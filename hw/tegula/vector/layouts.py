@@ -131,7 +131,7 @@ def controls_layout() -> data.StructLayout:
     partial
         Memory of partial results: word that is read, or the `identity` of the operation instead
         (of the maximum: `lowest`); `hold` it; what leaves the adder is written to `write_addr`.
-    leave
+    to_cast
         What enters the cast: the operand itself, if there are no `steps`, else what leaves a unit.
     """
     unit = {"op": Operation, "first": 1, "after_adder": 1, "twice": 1}
@@ -170,7 +170,7 @@ def controls_layout() -> data.StructLayout:
                     "write_addr": range(16),
                 }
             ),
-            "leave": data.StructLayout(
+            "to_cast": data.StructLayout(
                 {
                     "steps": 1,
                     "from_adder": 1,

@@ -280,13 +280,13 @@ class ElementSequencer(Sequencer):
                 issue.source.eq(Mux(item.from_partition, Source.SBUF, Source.INDEX)),
                 issue.value.eq(item.value),
             ]
-        for leaving in (ring.exit, self.result):
+        for output in (ring.exit, self.result):
             m.d.comb += [
-                leaving.format.eq(fields.format),
-                leaving.saturate.eq(fields.saturate),
-                leaving.addr.eq(state.dst_at),
-                leaving.line.eq(fields.transpose),
-                leaving.partition.eq(state.partition),
+                output.format.eq(fields.format),
+                output.saturate.eq(fields.saturate),
+                output.addr.eq(state.dst_at),
+                output.line.eq(fields.transpose),
+                output.partition.eq(state.partition),
             ]
         m.d.comb += [
             ring.exit.rows.eq(Mux(work.writes, fields.rows, 0)),

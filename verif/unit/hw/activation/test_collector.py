@@ -52,11 +52,11 @@ class CollectorBench:
     async def cycle(self, ctx, item):
         """Offer an item, or none; whether the lanes advanced."""
         dut, rng = self.dut, self.rng
-        leaving, results = item or ({"valid": 0}, None)
+        output, results = item or ({"valid": 0}, None)
         for name in ("valid", "end"):
-            ctx.set(getattr(dut.leaving, name), leaving.get(name, rng.randrange(2)))
-        for name, value in leaving.get("exit", {"last": 1, "rows": 1}).items():
-            ctx.set(getattr(dut.leaving.exit, name), value)
+            ctx.set(getattr(dut.output, name), output.get(name, rng.randrange(2)))
+        for name, value in output.get("exit", {"last": 1, "rows": 1}).items():
+            ctx.set(getattr(dut.output.exit, name), value)
         if results is not None:
             ctx.set(dut.results, results)
         ctx.set(dut.write.ready, rng.random() >= self.deny)

@@ -34,21 +34,21 @@ class CombinerBench:
         dut = self.dut
         ctx.set(dut.start, start)
         ctx.set(dut.stop, stop)
-        strobes = ("hold", "enter", "write", "leaves", "active")
-        hold, enter, write, leaves, active = (ctx.get(getattr(dut, name)) for name in strobes)
-        assert not (hold and enter) and not (write and leaves)
+        strobes = ("hold", "enter", "write", "is_output", "active")
+        hold, enter, write, is_output, active = (ctx.get(getattr(dut, name)) for name in strobes)
+        assert not (hold and enter) and not (write and is_output)
         read = self.words[ctx.get(dut.read_addr)]
         self._adder.insert(0, f"({self._held} o {read})" if enter else None)
-        leaving = self._adder.pop()
-        assert (leaving is not None) == bool(write or leaves), "what leaves the adder"
-        if leaves:
-            self.results.append(leaving)
+        output = self._adder.pop()
+        assert (output is not None) == bool(write or is_output), "what leaves the adder"
+        if is_output:
+            self.results.append(output)
         if write:
-            self.words[ctx.get(dut.write_addr)] = leaving
+            self.words[ctx.get(dut.write_addr)] = output
         if hold:
             self._held = read
         self.active_cycles += active
-        assert active or not (hold or enter or write or leaves)
+        assert active or not (hold or enter or write or is_output)
         await ctx.tick()
 
     def expected(self):

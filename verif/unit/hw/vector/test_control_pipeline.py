@@ -90,9 +90,9 @@ class Timetable:
             return
         for step in range(issue["ring"]["route"]["steps"]):
             self.due[entry + 1 + step * UNIT_CYCLES]["step", step] = issue
-        leave = entry + 1 + issue["ring"]["route"]["steps"] * UNIT_CYCLES
-        self.due[leave]["leave"] = issue
-        self.due[leave + VectorLane.CAST_CYCLES]["leaving"] = issue
+        to_cast = entry + 1 + issue["ring"]["route"]["steps"] * UNIT_CYCLES
+        self.due[to_cast]["to_cast"] = issue
+        self.due[to_cast + VectorLane.CAST_CYCLES]["output"] = issue
 
     def check(self, ctx, cycle):
         now, controls = self.due.pop(cycle, {}), self.dut.controls
@@ -102,12 +102,12 @@ class Timetable:
                 assert getattr(arrival, name) == issue[name]
         self.check_entry(ctx.get(controls.entry), now.get("entry"))
         self.check_units(ctx, {key[1]: now[key] for key in now if key[0] == "step"})
-        if "leave" in now:
-            self.check_leave(ctx.get(controls.leave), now["leave"])
-        assert ctx.get(self.dut.leaving_valid) == ("leaving" in now)
-        if "leaving" in now:
-            leaving, wanted = ctx.get(self.dut.leaving), now["leaving"]["ring"]["exit"]
-            assert {name: getattr(leaving, name) for name in wanted} == wanted
+        if "to_cast" in now:
+            self.check_to_cast(ctx.get(controls.to_cast), now["to_cast"])
+        assert ctx.get(self.dut.output_valid) == ("output" in now)
+        if "output" in now:
+            output, wanted = ctx.get(self.dut.output), now["output"]["ring"]["exit"]
+            assert {name: getattr(output, name) for name in wanted} == wanted
         self.checked.update(key if isinstance(key, str) else key[0] for key in now)
 
     def check_entry(self, entry, issue):
@@ -164,17 +164,17 @@ class Timetable:
             assert partial.lowest == self.lowest
         self.reached.add(ring["partial"])
 
-    def check_leave(self, leave, issue):
+    def check_to_cast(self, to_cast, issue):
         ring = issue["ring"]
         wanted = ring["exit"]
-        assert leave.steps == (ring["route"]["steps"] > 0)
-        if leave.steps:
+        assert to_cast.steps == (ring["route"]["steps"] > 0)
+        if to_cast.steps:
             last = "add" if self.reduces else self.units[-1]
-            assert leave.from_adder == (last == "add")
+            assert to_cast.from_adder == (last == "add")
         for name in ("stochastic", "saturate", "format"):
-            assert getattr(leave, name) == wanted[name]
+            assert getattr(to_cast, name) == wanted[name]
         if wanted["stochastic"]:
-            assert leave.slot == self.slots.pop(id(issue)), "the random bits of another element"
+            assert to_cast.slot == self.slots.pop(id(issue)), "the random bits of another element"
         write = self.reduces and issue["kind"] not in SCALARS
         self.writes = (1, ring["partial"]) if write else (0, None)
 
@@ -212,8 +212,8 @@ def test_lanes_are_told_each_thing_in_its_cycle(name):
         await table.run(ctx, 150 * interval)
 
     simulate(table.dut, testbench)
-    assert table.checked["leaving"] > 60
-    assert table.checked["step"] == table.checked["leaving"] * (len(units) + reduces)
+    assert table.checked["output"] > 60
+    assert table.checked["step"] == table.checked["output"] * (len(units) + reduces)
 
 
 def test_random_bits_have_a_place_for_as_long_as_an_element_takes_to_the_cast():
