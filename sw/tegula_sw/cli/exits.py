@@ -5,7 +5,12 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 
-from tegula_sw.files.outputs import explained, reader_gone, standard_output
+from tegula_sw.files.outputs import (
+    buffer_standard_output,
+    explained,
+    reader_gone,
+    standard_output,
+)
 
 __all__ = ["BAD_INPUT", "FAILED", "INTERRUPTED", "READER_GONE", "exit_code"]
 
@@ -57,6 +62,7 @@ def exit_code(label: str, action: Callable[[], int | None]) -> int:
     """
     if sys.stderr is None:  # closed before Python started; progress is written to it too
         sys.stderr = open(os.devnull, "w")
+    buffer_standard_output()  # for what `print` and argparse write
     try:
         try:
             code = action() or 0

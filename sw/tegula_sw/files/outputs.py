@@ -27,6 +27,7 @@ __all__ = [
     "STDOUT",
     "STDOUT_NAME",
     "Outputs",
+    "buffer_standard_output",
     "check_outputs",
     "explained",
     "json_text",
@@ -114,9 +115,27 @@ def make_folder(folder: Path) -> None:
         raise ValueError(f"{folder} is no folder to write to: {error.strerror}") from None
 
 
+def buffer_standard_output() -> None:
+    """Put a buffer before a `sys.stdout` without one, as Python has it with PYTHONUNBUFFERED.
+
+    A raw stream takes a part of what is written to it, and what is left is lost without an error;
+    a buffer writes all or raises. Lines are still flushed one by one.
+    """
+    raw = getattr(sys.stdout, "buffer", None)
+    if isinstance(raw, io.FileIO):
+        sys.stdout = open(
+            raw.fileno(),
+            "w",
+            buffering=1,
+            encoding=sys.stdout.encoding,
+            errors=sys.stdout.errors,
+            closefd=False,
+        )
+
+
 @contextmanager
 def standard_output() -> Iterator[TextIO]:
-    """Standard output, flushed before and after the block.
+    """Standard output, buffered, and flushed before and after the block.
 
     Raises
     ------
@@ -127,6 +146,7 @@ def standard_output() -> Iterator[TextIO]:
         if sys.stdout is None:  # closed before Python started
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
         sys.stdout.flush()
+        buffer_standard_output()
         yield sys.stdout
         sys.stdout.flush()
     except OSError as error:

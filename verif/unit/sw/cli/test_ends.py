@@ -93,6 +93,61 @@ def test_a_process_whose_reader_is_gone_is_silent():
         assert process.stderr.count(b"\n") == (code == FAILED), process.stderr
 
 
+def run_unbuffered(arguments, stdout, folder, limit=None):
+    """A process of `tegula` without a buffer of output; files have at most `limit` bytes."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "PYTHONUNBUFFERED": "1"}
+    code = (
+        "import resource, sys; from tegula_sw.cli.parser import main;"
+        f"limit = {limit};"
+        "limit and resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit));"
+        f"sys.exit(main({arguments!r}))"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-B", "-c", code],
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        env=environment,
+        cwd=folder,
+    )
+    os.close(stdout)
+    return process
+
+
+@pytest.mark.parametrize(
+    "job", ["disasm p.bin", "cast X.npy -o - --to bf16"], ids=["text", "bytes"]
+)
+def test_an_unbuffered_output_that_takes_a_part_is_an_error(folder, job):
+    (folder / "p.bin").write_bytes(bytes(16 * 10_000))
+    np.save(folder / "X.npy", np.ones(100_000, np.float32))
+    stdout = os.open(folder / "out", os.O_WRONLY | os.O_CREAT)
+    process = run_unbuffered(job.split(), stdout, folder, limit=102_400)
+    _, err = process.communicate()
+    line = f"tegula {job.split()[0]}: standard output: File too large\n"
+    assert (process.returncode, err.decode()) == (FAILED, line)
+
+
+@pytest.mark.parametrize(
+    "job", ["disasm p.bin", "cast X.npy -o - --to bf16"], ids=["text", "bytes"]
+)
+def test_an_unbuffered_reader_that_goes_after_a_part_is_noticed(folder, job):
+    (folder / "p.bin").write_bytes(bytes(16 * 10_000))
+    np.save(folder / "X.npy", np.ones(100_000, np.float32))
+    reader, writer = os.pipe()
+    process = run_unbuffered(job.split(), writer, folder)
+    os.read(reader, 100)
+    os.close(reader)
+    _, err = process.communicate()
+    assert (process.returncode, err) == (READER_GONE, b"")
+
+
+@pytest.mark.parametrize("job", [["--help"], ["gemm", "--help"], ["--version"], ["info"]], ids=str)
+def test_unbuffered_text_for_a_full_disk_is_an_error(folder, job):
+    process = run_unbuffered(job, os.open("/dev/full", os.O_WRONLY), folder)
+    _, err = process.communicate()
+    assert process.returncode == FAILED
+    assert b"standard output: No space left on device" in err and err.count(b"\n") == 1, err
+
+
 ARGUMENTS = {
     "gemm": f"A.npy B.npy -o OUT {FORMATS}",
     "profile": f"A.npy B.npy {FORMATS}",
