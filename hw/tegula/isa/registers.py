@@ -50,7 +50,7 @@ def _registers() -> tuple[Register, ...]:
         ("IRQ_ENABLE", "rw", "1: the irq pin follows IRQ; reset value 1"),
         ("PROGRAM_LOW", "rw", "program address [31:0]; a multiple of 64"),
         ("PROGRAM_HIGH", "rw", "program address [63:32]; one above 47 bits is outside the window"),
-        ("PROGRAM_BYTES", "rw", "program size, a multiple of 16"),
+        ("PROGRAM_BYTES", "rw", "program size, a multiple of 16; at most 16 MiB"),
         ("WINDOW_BASE_LOW", "rw", "first byte that the tile may access [31:0]"),
         ("WINDOW_BASE_HIGH", "rw", "[63:32]; above 47 bits the window has no byte"),
         ("WINDOW_LAST_LOW", "rw", "last byte that the tile may access [31:0]"),

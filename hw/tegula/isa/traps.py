@@ -34,7 +34,10 @@ TRAP_DOCS = {
     Trap.NONE: ("no trap", "0"),
     Trap.ILLEGAL_OPCODE: ("the opcode is not in the table", "the opcode"),
     Trap.ILLEGAL_FIELD: (
-        "a field is out of its limits, fields are illegal together, or an unclaimed bit is 1",
+        (
+            "a field is out of its limits, fields are illegal together, or an unclaimed bit is 1;"
+            " the program's address or size is illegal"
+        ),
         "0",
     ),
     Trap.SBUF_RANGE: (

@@ -71,7 +71,9 @@ class Job:
             raise ValueError(f"base must be 0 to {limit - memory.size}, not {self.base}")
         if not 0 <= self.program < limit or self.program % _PROGRAM_ALIGNMENT:
             raise ValueError(f"program must be a multiple of 64 below {limit}, not {self.program}")
-        if not 0 <= self.program_bytes < 1 << 32 or self.program_bytes % GRANULE_BYTES:
+        if not 0 <= self.program_bytes < 1 << 32:
+            raise ValueError(f"program_bytes must be 0 to 2**32 - 1, not {self.program_bytes}")
+        if self.program_bytes % GRANULE_BYTES:
             raise ValueError(f"program_bytes must be a multiple of 16, not {self.program_bytes}")
         first, last = self.bounds
         if not 0 <= first <= last < 1 << 48:
@@ -127,7 +129,8 @@ class Runner(ABC, Generic[_Result]):
             uint8, shape (bytes,), C-contiguous and writable; changed in place. Byte i is at address
             `base + i`.
         program, program_bytes
-            Address (a multiple of 64) and size (a multiple of 16) of the program.
+            Address (a multiple of 64) and size (a multiple of 16, of 32 bits) of the program; one
+            of no bytes, or of more than 16 MiB, traps with ILLEGAL_FIELD.
         window
             First and last byte that the tile may access; default: all of `memory`. Bytes inside the
             window that `memory` does not hold answer DECERR; where it goes beyond `memory`, that

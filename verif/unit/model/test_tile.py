@@ -323,7 +323,8 @@ def test_the_golden_device_reports_what_the_tile_did():
     [
         ({"program": 16}, "program must be a multiple of 64"),
         ({"program_bytes": 8}, "program_bytes must be a multiple of 16, not 8"),
-        ({"program_bytes": -16}, "program_bytes must be a multiple of 16, not -16"),
+        ({"program_bytes": -16}, r"program_bytes must be 0 to 2\*\*32 - 1, not -16"),
+        ({"program_bytes": 1 << 33}, r"program_bytes must be 0 to 2\*\*32 - 1, not 8589934592"),
         ({"window": (8, 7)}, "window must be first <= last"),
         ({"base": 8, "window": (0, 63)}, "an edge of memory that is a multiple of 16, not 0x8"),
         ({"base": -1}, "base must be 0 to"),

@@ -68,8 +68,9 @@ def test_what_comes_before_an_end_without_halt_is_done():
     assert memory[DATA - BASE :][:8].tobytes() == b"\x34\x12" * 4
 
 
-def test_an_empty_program_is_illegal():
-    result = run(GoldenTile(SMALL), b"")
+@pytest.mark.parametrize("size", [0, (16 << 20) + 16, (1 << 32) - 16])
+def test_a_program_that_is_empty_or_above_16_mib_is_illegal(size):
+    result = run(GoldenTile(SMALL), assemble("halt"), program_bytes=size)
     assert_trap(result, (Trap.ILLEGAL_FIELD, Engine.CONTROL, 0, 0))
     assert result.read_beats == 0
 
