@@ -4,13 +4,16 @@ from dataclasses import dataclass, field, fields, replace
 
 from tegula.formats import BF16, E4M3FN, E5M2, FloatFormat
 
-__all__ = ["PRESETS", "TileConfig", "preset"]
+__all__ = ["PRESETS", "TileConfig", "check_config", "preset"]
 
 _PRODUCT_BITS = 16
 """An 8-bit by 8-bit significand product, unsigned."""
 
 _HEADROOM_BITS = 12
 """4096 = 2**12 equal products fit above the product field without a carry into the sign."""
+
+_KINDS: dict[object, str] = {int: "an int", bool: "a bool", str: "a str"}
+"""Types that values must have exactly, as messages name them."""
 
 
 def _is_power_of_two(value: int) -> bool:
@@ -84,9 +87,8 @@ class TileConfig:
     def __post_init__(self) -> None:
         for setting in fields(self):
             value = getattr(self, setting.name)
-            if setting.type in (int, bool) and type(value) is not setting.type:
-                kind = "an int" if setting.type is int else "a bool"
-                raise ValueError(f"{setting.name} must be {kind}, not {value!r}")
+            if setting.type in _KINDS and type(value) is not setting.type:
+                raise ValueError(f"{setting.name} must be {_KINDS[setting.type]}, not {value!r}")
         self._check_choice("n", (4, 8, 16, 32))
         self._check_range("acc_width", 32, 64)
         self._check_power_of_two("sbuf_depth", self.bus_words * 2, 1 << 16)
@@ -112,6 +114,9 @@ class TileConfig:
         self._check_power_of_two("activation_lanes", 1, self.n)
         self._check_choice("activation_entries", (256, 512, 1024))
         self._check_range("watchdog_cycles", 64, (1 << 32) - 1)
+        formats: object = self.fp8_formats
+        if not isinstance(formats, tuple) or not all(isinstance(f, FloatFormat) for f in formats):
+            raise ValueError(f"fp8_formats must be a tuple of FloatFormat, not {formats!r}")
         for fmt in self.fp8_formats:
             if fmt.width != 8:
                 raise ValueError(f"fp8_formats must be 8 bits wide, not {fmt.name} ({fmt.width})")
@@ -190,6 +195,19 @@ class TileConfig:
     def operand_formats(self) -> tuple[FloatFormat, ...]:
         """Formats that the array's edge decodes."""
         return (BF16, *self.fp8_formats)
+
+
+def check_config(config: object) -> TileConfig:
+    """The argument `config`, if it is one.
+
+    Raises
+    ------
+    ValueError
+        If it is something else, as the name of a preset.
+    """
+    if not isinstance(config, TileConfig):
+        raise ValueError(f"config must be a TileConfig, as preset('small'), not {config!r}")
+    return config
 
 
 PRESETS = {

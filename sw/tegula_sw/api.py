@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tegula.config import TileConfig, preset
+from tegula.config import TileConfig, check_config, preset
 from tegula.formats import FP32, FloatFormat, format_by_name
 from tegula_golden.numerics.codes import decode
-from tegula_sw.arrays import codes_from_array, float_codes, fp32_bits
-from tegula_sw.devices.base import Device
+from tegula_sw.arrays import AnyArray, codes_from_array, float_codes, fp32_bits
+from tegula_sw.devices.base import Device, check_device
 from tegula_sw.gemm.run import GemmReport, gemm
 
 __all__ = ["evaluate", "matmul", "open_device", "to_codes", "to_floats"]
@@ -39,7 +39,7 @@ def open_device(kind: str = "golden", config: TileConfig | str = "small", **opti
     >>> device.config.n
     4
     """
-    config = preset(config) if isinstance(config, str) else config
+    config = preset(config) if isinstance(config, str) else check_config(config)
     match kind:
         case "golden":
             from tegula_sw.devices.golden import GoldenDevice
@@ -53,7 +53,7 @@ def open_device(kind: str = "golden", config: TileConfig | str = "small", **opti
 
 
 def _format(fmt: FloatFormat | str) -> FloatFormat:
-    return format_by_name(fmt) if isinstance(fmt, str) else fmt
+    return fmt if isinstance(fmt, FloatFormat) else format_by_name(fmt)
 
 
 def to_codes(array: ArrayLike, fmt: FloatFormat | str) -> np.ndarray:
@@ -153,7 +153,7 @@ def matmul(
     """
     fmt_a, fmt_b, fmt_out = _format(format_a), _format(format_b), _format(format_out)
     codes, report = gemm(
-        device,
+        check_device(device),
         codes_from_array("A", np.asarray(a), fmt_a),
         codes_from_array("B", np.asarray(b), fmt_b),
         *(fmt_a, fmt_b, fmt_out),
@@ -165,7 +165,7 @@ def matmul(
 
 
 def evaluate(
-    device: Device, operation: str, x: np.ndarray, y: np.ndarray | None = None
+    device: Device, operation: str, x: ArrayLike, y: ArrayLike | None = None
 ) -> np.ndarray:
     """An operation or a function of every element, by the tile; `tegula eval` as a function.
 
@@ -177,12 +177,13 @@ def evaluate(
         Of two operands: "add", "mul", "max", "select" ...; of one: "abs", "exp", "gelu" ...
         (`tegula eval --help` lists them).
     x, y
-        float32, or uint32 patterns of fp32; any shape, the same for both.
+        float32, or uint32 patterns of fp32, or floats of Python, as in a list, which are rounded
+        to fp32; any shape, the same for both.
 
     Returns
     -------
     ndarray
-        Shape and dtype of `x`.
+        Shape and dtype of `x`; float32 for floats of Python.
 
     Raises
     ------
@@ -201,6 +202,16 @@ def evaluate(
     """
     from tegula_sw.elementwise.evaluate import evaluate_on_device  # imports MPFR
 
-    operands = [fp32_bits("x", x)] if y is None else [fp32_bits("x", x), fp32_bits("y", y)]
-    bits = evaluate_on_device(device, operation, *operands)
-    return bits.view(np.float32) if x.dtype.kind == "f" else bits
+    given = [_fp32_array(array) for array in (x, y) if array is not None]
+    operands = [fp32_bits(name, array) for name, array in zip("xy", given, strict=False)]
+    bits = evaluate_on_device(check_device(device), operation, *operands)
+    return bits.view(np.float32) if given[0].dtype.kind == "f" else bits
+
+
+def _fp32_array(values: ArrayLike) -> AnyArray:
+    """An array as it is; numbers of Python, which are rounded to fp32, as one."""
+    array = np.asarray(values)
+    if isinstance(values, np.ndarray) or array.dtype != np.float64:
+        return array
+    with np.errstate(over="ignore"):
+        return array.astype(np.float32)

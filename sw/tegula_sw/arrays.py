@@ -114,17 +114,17 @@ def float_codes(name: str, array: AnyArray, fmt: FloatFormat) -> Codes:
     ValueError
         If the dtype is none of these.
     """
-    dtype = array.dtype
+    dtype, flat = array.dtype, array.reshape(-1)
     if dtype.kind == "f" and dtype.itemsize == 8:
-        bits = odd_fp32_bits(array)
+        bits = odd_fp32_bits(flat)
     elif (dtype.kind == "f" and dtype.itemsize in (2, 4)) or _is_ml_dtype(dtype):
-        bits = np.ascontiguousarray(array.astype(np.float32)).view(np.uint32)
+        bits = np.ascontiguousarray(flat.astype(np.float32)).view(np.uint32)
     else:
         raise ValueError(
             f"{_described(name, array)}: it must be float16, float32, float64, bfloat16, float8 or"
             f" {fmt.name} codes as {code_dtype(fmt)}"
         )
-    return cast(bits.reshape(array.shape), fmt, saturate=True).astype(code_dtype(fmt))
+    return cast(bits, fmt, saturate=True).astype(code_dtype(fmt)).reshape(array.shape)
 
 
 def _is_ml_dtype(dtype: np.dtype[Any]) -> bool:

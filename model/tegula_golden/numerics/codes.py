@@ -189,4 +189,4 @@ def decode(codes: Codes, fmt: FloatFormat) -> Floats:
     check_codes(codes, fmt)
     if fmt.width == 32:
         return codes.view(np.float32)
-    return _value_table(fmt)[codes]
+    return _value_table(fmt)[codes, ...]  # without the ellipsis, of 0 dimensions a scalar

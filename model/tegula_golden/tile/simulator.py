@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from tegula.config import TileConfig
+from tegula.config import TileConfig, check_config
 from tegula.isa.instructions import ENGINES, Engine
 from tegula.isa.traps import Trap, TrapRecord
 from tegula_golden.array_types import Words
@@ -77,11 +77,11 @@ class GoldenTile(Runner[TileRun]):
     Raises
     ------
     ValueError
-        If `errors` is malformed.
+        If `config` is none, or `errors` is malformed.
     """
 
     def __init__(self, config: TileConfig, *, errors: Sequence[tuple[int, int, str]] = ()):
-        self.config = config
+        self.config = check_config(config)
         self.set_errors(errors)
         self.semaphores = [0] * config.semaphores
         self._state = TileState(config)

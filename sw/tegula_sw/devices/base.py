@@ -12,6 +12,7 @@ __all__ = [
     "RunResult",
     "TileTrapError",
     "TrapRecord",
+    "check_device",
     "device_name",
     "run_well",
     "total_cycles",
@@ -48,6 +49,19 @@ class Device(Runner[RunResult]):
     The memory of a run is a one-dimensional uint8 array; its byte i is at address `base + i`.
     Programs and operands are put into it by the caller; results appear in it.
     """
+
+
+def check_device(device: object) -> Device:
+    """The argument `device`, if it is one.
+
+    Raises
+    ------
+    ValueError
+        If it is something else.
+    """
+    if not isinstance(device, Device):
+        raise ValueError(f"device must be a Device, as open_device() gives it, not {device!r}")
+    return device
 
 
 def device_name(device: Device) -> str:

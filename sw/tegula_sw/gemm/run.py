@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tegula.config import TileConfig
-from tegula.formats import FloatFormat
+from tegula.formats import FP32, FloatFormat
 from tegula.isa.instructions import GRANULE_BYTES
 from tegula_golden.array_types import Codes
 from tegula_golden.numerics.codes import code_dtype
@@ -102,6 +102,13 @@ def _check_codes(name: str, codes: Codes, fmt: FloatFormat) -> None:
         raise ValueError(f"{name} must not be empty, but has shape {codes.shape}")
 
 
+def _check_format(name: str, fmt: FloatFormat, config: TileConfig, *more: FloatFormat) -> None:
+    known = (*config.operand_formats, *more)
+    if fmt not in known:
+        names = ", ".join(other.name for other in known)
+        raise ValueError(f"{name} must be one of {names} on tile {config.name!r}, not {fmt.name}")
+
+
 def gemm(
     device: Device,
     a_codes: Codes,
@@ -154,6 +161,10 @@ def gemm(
     TileTrapError
         If the tile traps.
     """
+    config = device.config
+    _check_format("format_a", fmt_a, config)
+    _check_format("format_b", fmt_b, config)
+    _check_format("format_out", fmt_out, config, FP32)
     _check_codes("A", a_codes, fmt_a)
     _check_codes("B", b_codes, fmt_b)
     m, k = a_codes.shape[::-1] if transpose_a else a_codes.shape
@@ -164,7 +175,6 @@ def gemm(
             f"{names[0]} {a_codes.shape} and {names[1]} {b_codes.shape} disagree on K:"
             f" {k} and {k_of_b}"
         )
-    config = device.config
     image = MemoryImage(base)
     addresses = GemmAddresses(
         a=image.add(a_codes),

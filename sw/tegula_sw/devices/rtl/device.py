@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tegula.backend.verilog import tile_verilog
-from tegula.config import TileConfig
+from tegula.config import TileConfig, check_config
 from tegula.engine.trace import PORTS
 from tegula.isa.instructions import ENGINES, Engine
 from tegula.isa.registers import CONTROL_START, Status, register_offset
@@ -94,7 +94,7 @@ class RtlDevice(Device):
         check_errors(errors)
         if verilog is not None and recorder is not None:
             raise ValueError("a recorder needs the traced tile of config, not that of verilog")
-        self.config = config
+        self.config = check_config(config)
         self._recorder = recorder
         self._recorded: tuple[Recorder, bytes] | None = None
         self._max_cycles = max_cycles
