@@ -1,9 +1,11 @@
 """Descriptions of the commands of `tegula` for `--help`."""
 
 import argparse
-from typing import NoReturn, TypeAlias
+from typing import TypeAlias
 
-__all__ = ["Parser", "Subparsers", "add_command"]
+from tegula_sw.cli.arguments import Parser
+
+__all__ = ["Subparsers", "add_command"]
 
 _TEXTS = {
     "gemm": (
@@ -27,6 +29,7 @@ _TEXTS = {
         (
             "Cast float32 values (or uint32 bit patterns) to codes of a format, to nearest even or"
             " stochastically with given random bits. The RTL device uses the tile's own hardware."
+            " Formats: bf16, e4m3fn, e5m2, fp32."
         ),
     ),
     "train": (
@@ -62,20 +65,6 @@ _TEXTS = {
     ),
 }
 """Name -> line in the list of commands, and description."""
-
-
-class Parser(argparse.ArgumentParser):
-    """A parser whose errors are raised."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raise the error.
-
-        Raises
-        ------
-        ValueError
-            Always.
-        """
-        raise ValueError(message)
 
 
 Subparsers: TypeAlias = "argparse._SubParsersAction[Parser]"

@@ -12,7 +12,7 @@ from tegula_sw.files.outputs import (
     standard_output,
 )
 
-__all__ = ["BAD_INPUT", "FAILED", "INTERRUPTED", "READER_GONE", "exit_code"]
+__all__ = ["BAD_INPUT", "FAILED", "INTERRUPTED", "READER_GONE", "complain", "exit_code"]
 
 FAILED = 1
 """The work could not be done: a trap, no space for an output, a tool that is missing."""
@@ -30,7 +30,12 @@ _LONGEST = 2000
 """Characters of a line; what is longer loses its middle."""
 
 
-def _complain(label: str, error: BaseException, message: str) -> None:
+def complain(label: str, error: BaseException) -> None:
+    """Print the line of an error: the label, the cause, and notes of the error."""
+    if isinstance(error, KeyboardInterrupt):
+        message = str(error) or "interrupted"
+    else:
+        message = explained(error)
     text = "; ".join([message, *getattr(error, "__notes__", ())])
     if len(text) > _LONGEST:
         text = f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 2 :]}"
@@ -71,14 +76,14 @@ def exit_code(label: str, action: Callable[[], int | None]) -> int:
             raise
         _flush()
     except KeyboardInterrupt as error:
-        _complain(label, error, str(error) or "interrupted")
+        complain(label, error)
         return INTERRUPTED
     except ValueError as error:
-        _complain(label, error, explained(error))
+        complain(label, error)
         return BAD_INPUT
     except (OSError, RuntimeError, MemoryError, ImportError) as error:
         if reader_gone(error):
             return READER_GONE
-        _complain(label, error, explained(error))
+        complain(label, error)
         return FAILED
     return code

@@ -3,40 +3,10 @@
 import argparse
 
 from tegula.config import PRESETS
+from tegula_sw.cli.arguments import MEM_LATENCY, SEED, cycle_range, probability
 from tegula_sw.cli.descriptions import Subparsers, add_command
 
-__all__ = ["add_device", "add_gemm", "add_preset", "add_profile", "count"]
-
-
-def _probability(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0.0 <= value <= 1.0:
-        raise argparse.ArgumentTypeError(f"a probability must be 0 to 1, not {text!r}")
-    return value
-
-
-def count(text: str) -> int:
-    """A number of things, from the command line."""
-    try:
-        value = int(text)
-    except ValueError:
-        value = -1
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"must be an integer of at least 0, not {text!r}")
-    return value
-
-
-def _window(text: str) -> tuple[int, int]:
-    try:
-        first, end = (int(part) for part in text.split(":"))
-    except ValueError:
-        first, end = -1, -1
-    if not 0 <= first < end:
-        raise argparse.ArgumentTypeError(f"must be FIRST:END with 0 <= FIRST < END, not {text!r}")
-    return first, end
+__all__ = ["add_device", "add_gemm", "add_preset", "add_profile"]
 
 
 def add_preset(parser: argparse.ArgumentParser) -> None:
@@ -86,7 +56,7 @@ def add_profile(subparsers: Subparsers) -> None:
     )
     parser.add_argument(
         "--window",
-        type=_window,
+        type=cycle_range,
         metavar="FIRST:END",
         help="cycles that the picture shows (default: all)",
     )
@@ -114,18 +84,18 @@ def _add_operands(parser: argparse.ArgumentParser) -> None:
 def _add_memory(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--mem-latency",
-        type=count,
+        type=MEM_LATENCY,
         default=20,
         metavar="CYCLES",
         help="read latency of the RTL's memory (default: 20)",
     )
     parser.add_argument(
         "--stall",
-        type=_probability,
+        type=probability,
         default=0.0,
         metavar="PROBABILITY",
         help="chance of each AXI channel to pause in a cycle, on the RTL (default: 0)",
     )
     parser.add_argument(
-        "--seed", type=count, default=0, metavar="N", help="seed of the stalls (default: 0)"
+        "--seed", type=SEED, default=0, metavar="N", help="seed of the stalls (default: 0)"
     )

@@ -10,9 +10,10 @@ from collections.abc import Collection, Sequence
 from functools import partial
 from typing import NoReturn
 
-from tegula_sw.cli.descriptions import Parser, Subparsers, add_command
+from tegula_sw.cli.arguments import Parser, integer
+from tegula_sw.cli.descriptions import Subparsers, add_command
 from tegula_sw.cli.exits import exit_code
-from tegula_sw.cli.options import add_device, add_gemm, add_preset, add_profile, count
+from tegula_sw.cli.options import add_device, add_gemm, add_preset, add_profile
 from tegula_sw.files.outputs import print_text
 
 __all__ = ["main"]
@@ -109,7 +110,7 @@ def _add_train(subparsers: Subparsers) -> None:
     ):
         parser.add_argument(
             f"--{name}",
-            type=count,
+            type=integer(0),
             default=default,
             metavar=name[0].upper(),
             help=f"{text} (default: {default})",

@@ -44,7 +44,7 @@ STDOUT = "-"
 STDOUT_NAME = "standard output"
 
 
-def explained(error: Exception) -> str:
+def explained(error: BaseException) -> str:
     """An error as one line: the file, where it has one, and the cause."""
     text = str(error)
     if isinstance(error, OSError) and error.strerror:
@@ -94,7 +94,8 @@ def _check_file(path: str) -> None:
         raise ValueError(f"{path}: no permission to write it")
     folder = Path(os.path.realpath(path) if os.path.islink(path) else path).parent
     if not in_place and not folder.is_dir():
-        raise ValueError(f"{path}: {folder} is not a folder")
+        wrong = "is not a folder" if folder.exists() else "does not exist"
+        raise ValueError(f"{path}: {folder} {wrong}")
     if not in_place and not os.access(folder, os.W_OK):
         raise ValueError(f"{path}: no permission to write in {folder}")
 

@@ -9,6 +9,7 @@ import tomllib
 import numpy as np
 import pytest
 
+from tegula.config import preset
 from tegula.formats import E5M2
 from tegula.isa.assembly import assemble
 from tegula_golden.numerics.cast import cast
@@ -25,6 +26,15 @@ def test_help_is_printed_for_every_command(command, capsys):
         main([*command, "--help"])
     assert caught.value.code == 0
     assert "usage: tegula" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["gemm", "cast"])
+def test_help_lists_the_formats(command, capsys):
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    names = ", ".join(fmt.name for fmt in preset("small").operand_formats)
+    text = " ".join(capsys.readouterr().out.split())
+    assert f"Formats: {names}{', fp32' * (command == 'cast')}." in text
 
 
 def test_the_version_is_that_of_the_package(capsys):

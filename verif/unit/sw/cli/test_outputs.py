@@ -45,7 +45,7 @@ def label(job):
 
 
 IMPOSSIBLE = {
-    "no folder": ("nowhere/OUT", "nowhere/OUT: nowhere is not a folder"),
+    "no folder": ("nowhere/OUT", "nowhere/OUT: nowhere does not exist"),
     "folder": ("folder", "folder: it is a folder"),
     "slash": ("new/", "new/: it is a folder"),
     "no name": ("", "an output has an empty name"),

@@ -65,7 +65,7 @@ def test_gemm_writes_a_trace_of_the_rtl(run, matrices, tmp_path):
 def test_traces_and_pictures_that_cannot_be_are_refused_before_the_work(run, matrices):
     assert_error(run(*gemm_arguments("--trace", "t.json")), "--trace needs --device rtl")
     profile = ["profile", "A.npy", "B.npy", *BF16_OUT]
-    assert_error(run(*profile, "--trace", "no/t.json"), "no is not a folder")
+    assert_error(run(*profile, "--trace", "no/t.json"), "no does not exist")
     assert_error(run(*profile, "--picture", "p.gif"), "p.gif", ".png, .svg, .pdf")
     assert_error(run(*profile, "--window", "1:2"), "--window needs --picture")
     assert_error(run(*profile, "--picture", "p.png", "--window", "2:1"), "FIRST:END", "'2:1'")
@@ -121,10 +121,14 @@ def test_shapes_that_disagree_are_quoted(run, matrices):
         ("--format-out", "int8", ("bf16, e4m3fn, e5m2, fp32",)),
         ("--preset", "huge", ("'huge'", "tiny, small, medium")),
         ("--device", "gpu", ("'gpu'",)),
-        ("--stall", "1.5", ("--stall", "0 to 1", "'1.5'")),
+        ("--stall", "1.5", ("--stall", "0 to below 1", "'1.5'")),
+        ("--stall", "1", ("--stall", "'1'")),
         ("--stall", "nan", ("--stall",)),
-        ("--mem-latency", "-1", ("--mem-latency", "'-1'")),
+        ("--mem-latency", "0", ("--mem-latency", "1 to 1048576", "'0'")),
+        ("--mem-latency", str(10**23), ("--mem-latency", f"'{10**23}'")),
         ("--seed", "x", ("--seed", "'x'")),
+        ("--seed", "-1", ("--seed", "'-1'")),
+        ("--seed", str(1 << 64), ("--seed", f"0 to {(1 << 64) - 1}", f"'{1 << 64}'")),
     ],
 )
 def test_option_values_out_of_range_are_quoted(run, matrices, option, value, words):
