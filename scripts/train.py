@@ -22,7 +22,7 @@ DEVICES = ("rtl", "golden")
 
 def start(device: str, more: Sequence[str]) -> subprocess.Popen[bytes]:
     """`tegula train` on a device; the RTL's progress is shown."""
-    command = [sys.executable, "-m", "tegula_sw.cli.parser", "train", "digits", "--device", device]
+    command = [sys.executable, "-m", "tegula_sw.cli", "train", "digits", "--device", device]
     command += ["--out", str(FOLDER / device), *more]
     if device == "rtl":
         return subprocess.Popen(command)

@@ -169,7 +169,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser, commands = _parser()
     label = " ".join(["tegula", *(name for name in arguments[:1] if name in commands)])
     return exit_code(label, partial(_run, parser, arguments))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from tegula_sw.cli import commands
 from tegula_sw.cli.exits import BAD_INPUT, FAILED, INTERRUPTED, READER_GONE
 from tegula_sw.cli.parser import main
 from tegula_sw.devices.base import TileTrapError
+from verif import ROOT
 from verif.support.cli_bench import BF16_OUT, COMMANDS, assert_error
 from verif.support.marks import slow_params
 
@@ -82,7 +84,7 @@ def test_help_that_is_not_taken_is_an_error_too(folder, monkeypatch, kind, code)
 
 def test_a_process_whose_reader_is_gone_is_silent():
     """Python itself must not complain when it flushes at its end."""
-    command = [sys.executable, "-m", "tegula_sw.cli.parser", "info"]
+    command = [sys.executable, "-m", "tegula_sw.cli", "info"]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     reader, writer = os.pipe()
     os.close(reader)
@@ -191,7 +193,7 @@ def test_ctrl_c_ends_a_process_with_one_line(tmp_path):
     command = [
         sys.executable,
         "-m",
-        "tegula_sw.cli.parser",
+        "tegula_sw.cli",
         "train",
         "digits",
         "--device",
@@ -208,3 +210,27 @@ def test_ctrl_c_ends_a_process_with_one_line(tmp_path):
     _, err = process.communicate()
     assert process.returncode == INTERRUPTED
     assert err.startswith(b"tegula train: interrupted") and err.count(b"\n") == 1, err
+
+
+@pytest.mark.parametrize(
+    "module", ["argparse", "tegula.config", "tegula_sw.cli.exits", "tegula_sw.cli.parser"]
+)
+def test_ctrl_c_while_modules_are_imported_ends_a_process_with_one_line(module):
+    code = (
+        "import runpy, sys\n"
+        "class Interrupt:\n"
+        "    def find_spec(self, name, *_):\n"
+        f"        if name == {module!r}: raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Interrupt())\n"
+        "sys.argv = ['tegula', 'info']\n"
+        "runpy.run_module('tegula_sw.cli', run_name='__main__')\n"
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, env=environment)
+    assert (process.returncode, process.stderr) == (INTERRUPTED, b"tegula: interrupted\n")
+    assert process.stdout == b""
+
+
+def test_the_command_of_the_package_is_the_guarded_entry():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["scripts"] == {"tegula": "tegula_sw.cli.__main__:entry"}
