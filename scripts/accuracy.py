@@ -5,7 +5,6 @@ again when nothing but the number of workers has changed; all of them take an ho
 the golden device.
 """
 
-import argparse
 import os
 import shutil
 import sys
@@ -18,6 +17,7 @@ import numpy as np
 
 from tegula.config import preset
 from tegula.files import write_text
+from tegula_sw.cli.arguments import ScriptParser, integer
 from tegula_sw.cli.commands.common import make_device
 from tegula_sw.cli.exits import exit_code
 from tegula_sw.files.outputs import Outputs, check_outputs, save_figure
@@ -138,9 +138,11 @@ def report(device: str) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what has not run yet, then write the document."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = ScriptParser("accuracy", __doc__.splitlines()[0])
     parser.add_argument("--device", choices=("golden", "rtl"), default="golden")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="runs at a time")
+    parser.add_argument(
+        "--jobs", type=integer(1, 1024), default=os.cpu_count(), help="runs at a time"
+    )
     options = parser.parse_args(arguments)
     check_outputs(("picture", str(PICTURE)), ("document", str(DOCUMENT)))
     runs = [Run(name, seed, options.device) for seed in SEEDS for name in EXPERIMENTS]

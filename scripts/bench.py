@@ -4,7 +4,6 @@ Cycles are counted by the tile from doorbell to interrupt and are the same on ev
 simulation speed beside them is this machine's. Every result is first compared with golden.
 """
 
-import argparse
 import sys
 import time
 from pathlib import Path
@@ -16,6 +15,7 @@ from scripts.readme import README, put_into
 from tegula.config import PRESETS, preset
 from tegula.formats import format_by_name
 from tegula_golden.numerics.gemm import gemm as golden_gemm
+from tegula_sw.cli.arguments import MEM_LATENCY, SEED, ScriptParser
 from tegula_sw.cli.exits import exit_code
 from tegula_sw.devices.rtl.device import RtlDevice
 from tegula_sw.files.outputs import STDOUT, Outputs, check_outputs, print_text, write_json
@@ -156,10 +156,10 @@ def transposed_table(rows: list[Row]) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Entry point."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = ScriptParser("bench", __doc__)
     parser.add_argument("--preset", default="small", choices=sorted(PRESETS))
-    parser.add_argument("--mem-latency", type=int, default=20, metavar="CYCLES")
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--mem-latency", type=MEM_LATENCY, default=20, metavar="CYCLES")
+    parser.add_argument("--seed", type=SEED, default=1)
     parser.add_argument("--readme", action="store_true", help="write the table into README.md")
     options = parser.parse_args(arguments)
     out = ROOT / "build" / "bench" / f"{options.preset}.json"

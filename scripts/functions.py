@@ -4,7 +4,6 @@ Arguments are all bf16 numbers and a number of fp32 patterns that the seed deter
 document. 2**24 of them take one to five minutes a function.
 """
 
-import argparse
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from tegula.files import write_text
 from tegula_golden.array_types import Floats, Mask, Patterns
 from tegula_golden.numerics.functions import evaluate
+from tegula_sw.cli.arguments import SEED, ScriptParser, integer
 from tegula_sw.cli.exits import exit_code
 from tegula_sw.files.outputs import check_outputs
 from tegula_sw.functions import NAMES, function, pack, records
@@ -245,9 +245,7 @@ def document(names: Sequence[str], size: int, seed: int) -> str:
 
 def main(arguments_: list[str] | None = None) -> None:
     """Entry point."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = ScriptParser("functions", __doc__)
     parser.add_argument(
         "--functions",
         metavar="NAME",
@@ -256,9 +254,13 @@ def main(arguments_: list[str] | None = None) -> None:
         help=f"measure only these and print the tables; of {', '.join(NAMES)}",
     )
     parser.add_argument(
-        "--log2-arguments", metavar="N", type=int, default=24, help="fp32 arguments (default 24)"
+        "--log2-arguments",
+        metavar="N",
+        type=integer(0, 32),
+        default=24,
+        help="fp32 arguments (default 24)",
     )
-    parser.add_argument("--seed", type=int, default=1, help="default 1")
+    parser.add_argument("--seed", type=SEED, default=1, help="default 1")
     options = parser.parse_args(arguments_)
     if not options.functions:
         check_outputs(("document", str(DOCUMENT)))

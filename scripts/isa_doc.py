@@ -1,6 +1,5 @@
 """Write docs/isa.md from the tables: ``python -m scripts.isa_doc [PATH] [--check]``."""
 
-import argparse
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -14,6 +13,8 @@ from tegula.isa.codec import decode
 from tegula.isa.instructions import GRANULE_BYTES, HEADER, INSTRUCTIONS, Engine, Field, Instruction
 from tegula.isa.registers import REGISTERS
 from tegula.isa.traps import TRAP_DOCS, Trap
+from tegula_sw.cli.arguments import ScriptParser
+from tegula_sw.cli.exits import exit_code
 
 __all__ = ["main", "render"]
 
@@ -171,16 +172,13 @@ def render() -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write the file, or with `--check` say whether it is up to date (exit code 1 if not)."""
-    parser = argparse.ArgumentParser(prog="scripts.isa_doc", description=__doc__)
+    parser = ScriptParser("isa-doc", __doc__)
     parser.add_argument("path", nargs="?", type=Path, default=DEFAULT_PATH, metavar="PATH")
     parser.add_argument("--check", action="store_true", help="write nothing, compare")
     options = parser.parse_args(arguments)
     text = render()
     if not options.check:
-        try:
-            write_text(options.path, text)
-        except OSError as error:
-            parser.error(f"{error.filename}: {error.strerror}")
+        write_text(options.path, text)
         return 0
     if options.path.is_file() and options.path.read_text(encoding="utf-8") == text:
         return 0
@@ -189,4 +187,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code("isa-doc", main))

@@ -5,7 +5,6 @@ pass, are not found or cannot be collected leave it alive. First, without a muta
 pass.
 """
 
-import argparse
 import shutil
 import subprocess
 import sys
@@ -15,6 +14,7 @@ import tomllib
 from pathlib import Path
 from typing import TypedDict
 
+from tegula_sw.cli.arguments import ScriptParser
 from tegula_sw.cli.exits import exit_code
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -74,9 +74,7 @@ def run_tests(mutant: Mutant | None, tests: list[str]) -> tuple[int, str]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Entry point."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = ScriptParser("mutants", __doc__)
     parser.add_argument("--mutant", metavar="NAME", help="only those whose name contains NAME")
     options = parser.parse_args(arguments)
     table: list[Mutant] = tomllib.loads((ROOT / "verif" / "mutants.toml").read_text())["mutant"]

@@ -4,7 +4,6 @@ Steps of several configurations are counted on the RTL device (H = 64, B = 32, d
 bf16 is also recorded.
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from pathlib import Path
 from scripts.readme import README, put_into
 from tegula.config import preset
 from tegula.isa.instructions import Engine
+from tegula_sw.cli.arguments import ScriptParser
 from tegula_sw.cli.exits import exit_code
 from tegula_sw.devices.rtl.device import RtlDevice
 from tegula_sw.files.outputs import STDOUT, Outputs, check_outputs, print_text
@@ -102,13 +102,13 @@ def engine_table(found: Breakdown, step: Measured) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and write."""
-    argparse.ArgumentParser(description=__doc__).parse_args(arguments)
+    ScriptParser("step", __doc__).parse_args(arguments)
     check_outputs(*(("an output", str(path)) for path in (PICTURE, DOCUMENT, README)))
     steps = [run_steps(name, settings, None) for name, settings in STEPS.items()]
     recorder = Recorder(label="training step")
     recorded = run_steps("bf16, SGD", TrainingSettings(), recorder)
     if recorded.cycles != steps[0].cycles:
-        raise SystemExit(f"the traced step takes {recorded.cycles} cycles, not {steps[0].cycles}")
+        raise RuntimeError(f"the traced step takes {recorded.cycles} cycles, not {steps[0].cycles}")
     rows = ["| step | cycles | array utilisation |", "|---|---|---|", *(s.row() for s in steps)]
     figures = "\n".join(rows)
     details = engine_table(breakdown(recorder.recordings), recorded)

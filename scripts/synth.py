@@ -5,7 +5,6 @@ activation lane with nextpnr (ECP5-85K, speed grade 6, out of context, one seed)
 rates, and put the tables into the README.
 """
 
-import argparse
 import json
 import subprocess
 import sys
@@ -26,6 +25,7 @@ from tegula.config import PRESETS, TileConfig, preset
 from tegula.tensor.pe import LANES, ProcessingElement
 from tegula.tensor.systolic_array import SystolicArray
 from tegula.vector.lane import VectorLane
+from tegula_sw.cli.arguments import ScriptParser
 from tegula_sw.cli.exits import exit_code
 from tegula_sw.files.outputs import STDOUT, Outputs, check_outputs, print_text, write_json
 
@@ -174,9 +174,7 @@ def lane_table(figures: dict[str, dict[str, float]]) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Entry point; 1 if `small` does not fit an ECP5-85K."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = ScriptParser("synth", __doc__)
     parser.add_argument("--preset", choices=PRESETS, default="small", help="default: small")
     parser.add_argument("--pnr", action="store_true", help="place and route parts of the tile")
     options = parser.parse_args(arguments)

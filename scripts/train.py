@@ -4,7 +4,6 @@ The run of `make train`: preset small, bf16, H = 64, B = 32, 20 epochs, SGD with
 0.1. Results are in build/train.
 """
 
-import argparse
 import shutil
 import subprocess
 import sys
@@ -12,7 +11,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from tegula_sw.cli.arguments import ScriptParser
 from tegula_sw.cli.exits import exit_code
+from tegula_sw.cli.parser import make_parser
 from tegula_sw.training.log import read_log
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -31,10 +32,11 @@ def start(device: str, more: Sequence[str]) -> subprocess.Popen[bytes]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run both; 0 if all hashes are equal."""
-    parser = argparse.ArgumentParser(
-        description=__doc__.splitlines()[0], epilog="Further options go to `tegula train`."
+    parser = ScriptParser(
+        "train", __doc__.splitlines()[0], epilog="Further options go to `tegula train`."
     )
     _, more = parser.parse_known_args(arguments)
+    make_parser().parse_args(["train", "digits", *more])  # before the last run is removed
     shutil.rmtree(FOLDER, ignore_errors=True)
     started = time.monotonic()
     runs = {device: start(device, more) for device in DEVICES}
@@ -42,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for device, run in runs.items():
         _, errors = run.communicate()
         if run.returncode:
-            print(f"train: the run on {device} failed: {(errors or b'').decode()}", file=sys.stderr)
+            sys.stderr.write((errors or b"").decode())  # the line of the RTL's run is there
             return run.returncode
         seconds[device] = time.monotonic() - started
     epochs = {device: read_log(FOLDER / device / "log.json")["epochs"] for device in DEVICES}

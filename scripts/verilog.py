@@ -1,6 +1,5 @@
 """Write the Verilog of a tile, and lint it."""
 
-import argparse
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -10,6 +9,7 @@ from tegula.backend.cache import cache_root
 from tegula.backend.verilog import tile_verilog
 from tegula.config import PRESETS, preset
 from tegula.files import write_text
+from tegula_sw.cli.arguments import ScriptParser
 from tegula_sw.cli.exits import exit_code
 from tegula_sw.devices.rtl.build import verilator_command, verilator_environment
 
@@ -18,7 +18,7 @@ _WAIVERS = Path(__file__).resolve().parents[1] / "hw" / "lint.vlt"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; 1 if the lint finds something."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = ScriptParser("verilog", __doc__)
     parser.add_argument("--preset", choices=PRESETS, default="small", help="default: small")
     parser.add_argument("--output", type=Path, help="default: build/verilog/tegula_PRESET.v")
     parser.add_argument("--lint", action="store_true", help="run Verilator's lint (-Wall) on it")

@@ -4,7 +4,6 @@ Nothing is downloaded: packages that the wheel declares are linked from the envi
 this. The RTL is elaborated and compiled from scratch, in the cache folder of a user who has none.
 """
 
-import argparse
 import os
 import shutil
 import subprocess
@@ -21,6 +20,7 @@ import numpy as np
 import platformdirs
 from packaging.requirements import Requirement
 
+from tegula_sw.cli.arguments import ScriptParser
 from tegula_sw.cli.exits import FAILED, exit_code
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -155,7 +155,7 @@ def check(folder: Path) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point."""
-    argparse.ArgumentParser(description=__doc__).parse_args(arguments)
+    ScriptParser("wheel-check", __doc__).parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="wheel-") as name:
         check(Path(name).resolve())
     print("wheel-check: works from an empty directory, and names the extras that are missing")

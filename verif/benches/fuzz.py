@@ -5,7 +5,6 @@ errors. `make sim` runs a fixed number; `make fuzz COUNT=1000 SEED=7` any. A pro
 shrunk to the fewest instructions that still differ, and printed.
 """
 
-import argparse
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -13,6 +12,7 @@ from dataclasses import replace
 
 from tegula.config import PRESETS, TileConfig, preset
 from tegula.isa.assembly import disassemble
+from tegula_sw.cli.arguments import SEED, ScriptParser, integer
 from verif.benches.fuzz_cases import Case, FaultyCase
 from verif.benches.simulation import TestOutcome
 
@@ -86,15 +86,13 @@ def run(test: str, config: TileConfig, seed: int, waves: bool) -> TestOutcome:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run any number of programs; 0 if all came out alike."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = ScriptParser("fuzz", __doc__.splitlines()[0])
     parser.add_argument("--preset", choices=sorted(PRESETS), default="tiny")
-    parser.add_argument("--count", type=int, default=1000, help="programs (default: 1000)")
-    parser.add_argument("--seed", type=int, default=1, help="of programs and data (default: 1)")
-    parser.add_argument("--length", type=int, default=60, help="instructions (default: 60)")
+    parser.add_argument("--count", type=integer(1), default=1000, help="programs (default: 1000)")
+    parser.add_argument("--seed", type=SEED, default=1, help="of programs and data (default: 1)")
+    parser.add_argument("--length", type=integer(3), default=60, help="instructions (default: 60)")
     parser.add_argument("--errors", action="store_true", help="some beats of memory fail")
     options = parser.parse_args(arguments)
-    if options.count < 1 or options.length < 3:
-        parser.error("--count must be at least 1 and --length at least 3")
     started = time.monotonic()
 
     def tell(done: int) -> None:

@@ -16,6 +16,7 @@ from xml.etree import ElementTree
 
 from tegula.config import PRESETS, TileConfig, preset
 from tegula.files import write_bytes
+from tegula_sw.cli.arguments import SEED, ScriptParser, integer
 from verif import ROOT
 from verif.benches.manifest import BENCHES, Bench
 from verif.benches.simulation import OUTPUT, Simulation, TestOutcome, prepare_environment
@@ -171,33 +172,37 @@ def write_junit(rows: list[Row], seed: int) -> None:
     write_bytes(OUTPUT / "results.xml", text)
 
 
+def _seed(text: str) -> int:
+    return secrets.randbits(31) if text == "random" else SEED(text)
+
+
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = ScriptParser("regress", __doc__.splitlines()[0])
     parser.add_argument(
         "--preset",
         choices=sorted(PRESETS),
         default="small",
         help="configuration of the larger runs; most random runs use tiny in any case",
     )
-    parser.add_argument("--seed", default="1", help="a number, or random (default: 1)")
+    parser.add_argument("--seed", type=_seed, default=1, help="a number, or random (default: 1)")
     parser.add_argument(
         "--test", default="", help="run tests whose name (bench.test) contains this"
     )
     parser.add_argument("--waves", action="store_true", help="write VCD files to build/benches/run")
     parser.add_argument(
-        "--jobs", type=int, default=os.cpu_count(), help="simulations at a time (default: cores)"
+        "--jobs",
+        type=integer(1, 1024),
+        default=os.cpu_count(),
+        help="simulations at a time (default: cores)",
     )
-    parsed = parser.parse_args(arguments)
-    if parsed.seed != "random" and not parsed.seed.isdecimal():
-        parser.error(f"--seed must be a number or random, not {parsed.seed!r}")
-    return parsed
+    return parser.parse_args(arguments)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the regression; 0 if every test of the plan ran and passed."""
     options = parse(arguments)
-    seed = secrets.randbits(31) if options.seed == "random" else int(options.seed)
+    seed = options.seed
     jobs = plan(options.preset, options.test)
     if not jobs:
         print(f"regress: no test's name contains {options.test!r}", file=sys.stderr)
@@ -205,7 +210,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     prepare_environment()
     start = time.monotonic()
     print(f"{sum(len(job.tests) for job in jobs)} tests, seed {seed}", flush=True)
-    rows = run_all(jobs, seed, options.waves, max(1, options.jobs))
+    rows = run_all(jobs, seed, options.waves, options.jobs)
     write_junit(rows, seed)
     print_failures(rows, options.preset, seed)
     print_table(rows, seed)

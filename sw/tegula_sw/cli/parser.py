@@ -16,7 +16,7 @@ from tegula_sw.cli.exits import exit_code
 from tegula_sw.cli.options import add_device, add_gemm, add_preset, add_profile
 from tegula_sw.files.outputs import print_text
 
-__all__ = ["main"]
+__all__ = ["main", "make_parser"]
 
 _ENDS = """\
 A path - of an output is standard output. Outputs are replaced whole: after an error an old file is
@@ -133,7 +133,12 @@ def _add_train(subparsers: Subparsers) -> None:
     )
 
 
-def _parser() -> tuple[argparse.ArgumentParser, Collection[str]]:
+def make_parser() -> Parser:
+    """The parser of the command; its errors are ValueErrors."""
+    return _parser()[0]
+
+
+def _parser() -> tuple[Parser, Collection[str]]:
     """The parser, and the names of the commands."""
     parser = Parser(prog="tegula", description="Run jobs on a Tegula training tile.", epilog=_ENDS)
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and end")

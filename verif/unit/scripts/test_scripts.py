@@ -3,11 +3,13 @@
 import os
 import subprocess
 import sys
+from functools import partial
 from importlib import import_module
 
 import pytest
 
 from scripts.readme import put_into
+from tegula_sw.cli.exits import BAD_INPUT, exit_code
 from verif import ROOT
 
 LIBRARIES = ("__init__", "isa_prose", "readme")
@@ -22,6 +24,50 @@ def test_help_of_a_script_does_nothing_else(name, capsys):
         import_module(f"scripts.{name}").main(["--help"])
     assert caught.value.code == 0
     assert capsys.readouterr().out.startswith("usage: ")
+
+
+MODULES = [*(f"scripts.{name}" for name in NAMES), "verif.benches.fuzz", "verif.benches.regress"]
+
+WRONG = [
+    *((module, ["--nonsense"], "unrecognized arguments: --nonsense") for module in MODULES),
+    ("scripts.synth", ["--preset", "x"], "argument --preset: invalid choice: 'x'"),
+    ("scripts.mutants", ["--mutant", "nosuch"], "no mutant is called 'nosuch'"),
+    ("scripts.train", ["--epochs", "-1"], "argument --epochs: must be an integer of at least 0"),
+    *(
+        (module, [f"{option}={value}"], f"argument {option}: must be an integer of {limits}, not")
+        for module, option, limits in (
+            ("scripts.accuracy", "--jobs", "1 to 1024"),
+            ("scripts.bench", "--mem-latency", "1 to 1048576"),
+            ("scripts.bench", "--seed", "0 to 18446744073709551615"),
+            ("scripts.functions", "--log2-arguments", "0 to 32"),
+            ("scripts.functions", "--seed", "0 to 18446744073709551615"),
+            ("verif.benches.fuzz", "--count", "at least 1"),
+            ("verif.benches.fuzz", "--length", "at least 3"),
+            ("verif.benches.fuzz", "--seed", "0 to 18446744073709551615"),
+            ("verif.benches.regress", "--jobs", "1 to 1024"),
+            ("verif.benches.regress", "--seed", "0 to 18446744073709551615"),
+        )
+        for value in ("-1", "x", "1.5")
+    ),
+]
+
+
+@pytest.mark.parametrize(("module", "arguments", "message"), WRONG, ids=str)
+def test_a_wrong_command_line_is_one_line_and_nothing_is_begun(
+    module, arguments, message, tmp_path, monkeypatch, capsys
+):
+    command = import_module(module)
+    label = module.rpartition(".")[2].replace("_", "-")
+    if module == "scripts.train":
+        monkeypatch.setattr(command, "FOLDER", tmp_path)
+    try:
+        code = exit_code(label, partial(command.main, arguments))
+    except SystemExit as end:
+        code = end.code
+    captured = capsys.readouterr()
+    assert (code, captured.out) == (BAD_INPUT, "")
+    assert captured.err.startswith(f"{label}: {message}"), captured.err
+    assert captured.err.count("\n") == 1 and tmp_path.exists()
 
 
 def test_a_table_replaces_what_stands_between_its_markers(tmp_path):
