@@ -75,8 +75,8 @@ Training
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False  # type checkers know the name; `typing` takes time before `tegula` can start
 if TYPE_CHECKING:
     from tegula.backend.verilog import tile_verilog
     from tegula.config import PRESETS, TileConfig, preset

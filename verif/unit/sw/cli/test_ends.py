@@ -213,7 +213,7 @@ def test_ctrl_c_ends_a_process_with_one_line(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "module", ["argparse", "tegula.config", "tegula_sw.cli.exits", "tegula_sw.cli.parser"]
+    "module", ["typing", "argparse", "tegula.config", "tegula_sw.cli.exits", "tegula_sw.cli.parser"]
 )
 def test_ctrl_c_while_modules_are_imported_ends_a_process_with_one_line(module):
     code = (
