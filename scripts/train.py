@@ -44,6 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for device, run in runs.items():
         _, errors = run.communicate()
         if run.returncode:
+            for other in runs.values():
+                other.terminate()
             sys.stderr.write((errors or b"").decode())  # the line of the RTL's run is there
             return run.returncode
         seconds[device] = time.monotonic() - started

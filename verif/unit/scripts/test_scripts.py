@@ -70,6 +70,29 @@ def test_a_wrong_command_line_is_one_line_and_nothing_is_begun(
     assert captured.err.count("\n") == 1 and tmp_path.exists()
 
 
+@pytest.mark.parametrize("device", ["rtl", "golden"])
+def test_a_training_run_that_fails_ends_the_other_and_is_said_once(
+    device, tmp_path, monkeypatch, capfd
+):
+    fails = "import sys; print('tegula train: bad', file=sys.stderr); sys.exit(1)"
+    stays = "import time; time.sleep(100)" if device == "rtl" else ""
+    runs = []
+
+    def start(name, more):
+        stderr = subprocess.PIPE if name == "golden" else None
+        command = [sys.executable, "-c", fails if name == device else stays]
+        runs.append(subprocess.Popen(command, stderr=stderr))
+        return runs[-1]
+
+    command = import_module("scripts.train")
+    monkeypatch.setattr(command, "FOLDER", tmp_path / "train")
+    monkeypatch.setattr(command, "start", start)
+    assert command.main([]) == 1
+    assert capfd.readouterr().err == "tegula train: bad\n"
+    for run in runs:
+        run.communicate(timeout=50)
+
+
 def test_a_table_replaces_what_stands_between_its_markers(tmp_path):
     path = tmp_path / "document.md"
     path.write_text("head <b>\nold\n<e> tail <e>\n", encoding="utf-8")
