@@ -173,7 +173,12 @@ def write_junit(rows: list[Row], seed: int) -> None:
 
 
 def _seed(text: str) -> int:
-    return secrets.randbits(31) if text == "random" else SEED(text)
+    if text == "random":
+        return secrets.randbits(31)
+    try:
+        return SEED(text)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"{error}; or random") from None
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -31,6 +31,11 @@ MODULES = [*(f"scripts.{name}" for name in NAMES), "verif.benches.fuzz", "verif.
 WRONG = [
     *((module, ["--nonsense"], "unrecognized arguments: --nonsense") for module in MODULES),
     ("scripts.synth", ["--preset", "x"], "argument --preset: invalid choice: 'x'"),
+    (
+        "verif.benches.regress",
+        ["--seed", "x"],
+        "argument --seed: must be an integer of 0 to 18446744073709551615, not 'x'; or random\n",
+    ),
     ("scripts.mutants", ["--mutant", "nosuch"], "no mutant is called 'nosuch'"),
     ("scripts.train", ["--epochs", "-1"], "argument --epochs: must be an integer of at least 0"),
     *(
