@@ -93,3 +93,86 @@ def test_evaluate_rounds_floats_of_python(x):
         expected = tsw.evaluate(GOLDEN, operation, *(array for _ in operands))
         found = tsw.evaluate(GOLDEN, operation, *operands)
         np.testing.assert_array_equal(found, expected, strict=True)
+
+
+def run(**changes):
+    """A run on a good memory, but for the changes."""
+    arguments = {"memory": np.zeros(64, np.uint8), "program": 0, "program_bytes": 16} | changes
+    memory = arguments.pop("memory")
+    return GOLDEN.run(memory, **arguments)
+
+
+def read_only(memory):
+    memory.flags.writeable = False
+    return memory
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"memory": [0]}, "memory must be a one-dimensional uint8 array, not list"),
+        ({"memory": np.zeros((2, 2), "u1")}, "uint8 array, not uint8 (2, 2)"),
+        ({"memory": np.zeros(0, "u1")}, "memory must have at least 1 byte, not 0"),
+        ({"memory": np.zeros(8, "u1")[::2]}, "must be contiguous, but its bytes are 2 apart"),
+        ({"memory": read_only(np.zeros(8, "u1"))}, "memory of 8 bytes must be writable"),
+        ({"program": 0.0}, "program must be an integer, not 0.0"),
+        ({"program_bytes": "16"}, "program_bytes must be an integer, not '16'"),
+        ({"base": None}, "base must be an integer, not None"),
+        ({"watchdog": 1.5}, "watchdog must be an integer, not 1.5"),
+        ({"window": (1.5, 3)}, "window's first must be an integer, not 1.5"),
+        ({"window": (0, True)}, "window's last must be an integer, not True"),
+        ({"window": (0,)}, "window must be (first, last), not (0,)"),
+        ({"window": ()}, "window must be (first, last), not ()"),
+        ({"window": 5}, "window must be (first, last), not 5"),
+    ],
+    ids=repr,
+)
+def test_jobs(changes, message):
+    assert_refused(lambda: run(**changes), message)
+
+
+@pytest.mark.parametrize("errors", [[5], [(0, 1)], [("0", 1, "slverr")], [(0, 1, ["slverr"])]])
+def test_errors_of_memory(errors):
+    message = f"errors must be (first, last >= first, 'slverr' or 'decerr'), not {errors[0]!r}"
+    assert_refused(lambda: tsw.GoldenDevice(GOLDEN.config, errors=errors), message)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: tsw.MemoryImage(64.0), "base must be an integer, not 64.0"),
+        (lambda: tsw.MemoryImage().reserve(2.5), "size_bytes must be an integer, not 2.5"),
+        (lambda: tsw.MemoryImage().reserve(-1), "size_bytes must be at least 0, not -1"),
+        (lambda: tsw.MemoryImage().add(np.array([None])), "not of dtype object"),
+        (lambda: tsw.MemoryImage().add("text"), "must be bytes or numbers, not of dtype <U4"),
+        (lambda: tsw.assemble(None), "text must be a str, not None"),
+        (lambda: tsw.disassemble("halt"), "data must be bytes, not 'halt'"),
+    ],
+)
+def test_memory_and_texts(call, message):
+    assert_refused(call, message)
+
+
+def load_sync(**sync):
+    """A program with one instruction that waits or signals."""
+    tsw.Program(GOLDEN.config).load_sync(**sync)
+
+
+OTHER = tsw.Program(GOLDEN.config).semaphore("other")
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: tsw.Program("tiny"), "config must be a TileConfig"),
+        (lambda: load_sync(signal="x"), "load.sync: signal must be a Signal (add()), not 'x'"),
+        (lambda: load_sync(signal=OTHER), "load.sync: signal must be a Signal (add()), not Sem"),
+        (lambda: load_sync(wait=3), "load.sync: wait must be a Wait (at_least()), not 3"),
+        (lambda: load_sync(signal=OTHER.add("1")), "signal's value must be an integer, not '1'"),
+        (lambda: load_sync(wait=OTHER.at_least(0.5)), "wait's value must be an integer, not 0.5"),
+        (lambda: load_sync(signal=OTHER.add()), "must be one of the program's (none), not Sem"),
+        (lambda: load_sync(wait=OTHER.at_least(1)), "one of the program's (none), not Sem"),
+    ],
+)
+def test_programs(call, message):
+    assert_refused(call, message)

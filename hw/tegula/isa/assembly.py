@@ -88,6 +88,8 @@ def assemble(text: str) -> bytes:
     ValueError
         If a line is malformed; the message begins with its number and ends with its text.
     """
+    if not isinstance(text, str):
+        raise ValueError(f"text must be a str, not {text!r}")
     program = bytearray()
     for number, raw in enumerate(text.splitlines(), start=1):
         line = raw.split("#", 1)[0].strip()
@@ -145,6 +147,10 @@ def disassemble(data: bytes) -> str:
     ValueError
         If the size of `data` is not a multiple of 16 bytes.
     """
+    try:
+        memoryview(data)
+    except TypeError:
+        raise ValueError(f"data must be bytes, not {data!r}") from None
     if len(data) % GRANULE_BYTES:
         raise ValueError(f"a program must be a multiple of 16 bytes, not {len(data)}")
     lines = []

@@ -10,6 +10,7 @@ import numpy as np
 from tegula.config import TileConfig
 from tegula.isa.instructions import GRANULE_BYTES
 from tegula.isa.traps import TrapRecord
+from tegula_golden.arguments import check_integer
 from tegula_golden.array_types import Bytes
 
 __all__ = ["ERROR_RESPONSES", "Job", "Outcome", "Runner", "check_errors"]
@@ -29,12 +30,30 @@ def check_errors(errors: Sequence[tuple[int, int, str]]) -> None:
     ValueError
         If one is malformed.
     """
-    for first, last, response in errors:
-        if not 0 <= first <= last or response not in ERROR_RESPONSES:
+    for error in errors:
+        try:
+            first, last, response = error
+            valid = 0 <= first <= last and response in ERROR_RESPONSES
+        except (TypeError, ValueError):
+            valid = False
+        if not valid:
             raise ValueError(
-                "errors must be (first, last >= first, 'slverr' or 'decerr'), not"
-                f" {(first, last, response)}"
+                f"errors must be (first, last >= first, 'slverr' or 'decerr'), not {error!r}"
             )
+
+
+def _check_memory(memory: object) -> None:
+    what = "memory must be a one-dimensional uint8 array"
+    if not isinstance(memory, np.ndarray):
+        raise ValueError(f"{what}, not {type(memory).__name__}")
+    if memory.dtype != np.uint8 or memory.ndim != 1:
+        raise ValueError(f"{what}, not {memory.dtype} {memory.shape}")
+    if not memory.size:
+        raise ValueError("memory must have at least 1 byte, not 0")
+    if not memory.flags.c_contiguous:
+        raise ValueError(f"memory must be contiguous, but its bytes are {memory.strides[0]} apart")
+    if not memory.flags.writeable:
+        raise ValueError(f"memory of {memory.size} bytes must be writable, and is read-only")
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +72,17 @@ class Job:
         """First and last byte of the window: by default those of the memory."""
         return self.window or (self.base, self.base + len(self.memory) - 1)
 
+    def _check_integers(self) -> None:
+        for name in ("program", "program_bytes", "base"):
+            check_integer(name, getattr(self, name))
+        if self.watchdog is not None:
+            check_integer("watchdog", self.watchdog)
+        if self.window is not None:
+            if not isinstance(self.window, Sequence) or len(self.window) != 2:
+                raise ValueError(f"window must be (first, last), not {self.window!r}")
+            for name, value in zip(("first", "last"), self.window, strict=True):
+                check_integer(f"window's {name}", value)
+
     def check(self, config: TileConfig) -> None:
         """Check all arguments against each other, and against a tile.
 
@@ -62,10 +92,8 @@ class Job:
             If one is malformed; the message quotes it.
         """
         memory = self.memory
-        if not isinstance(memory, np.ndarray) or memory.dtype != np.uint8 or memory.ndim != 1:
-            raise ValueError("memory must be a one-dimensional uint8 array")
-        if not (memory.flags.c_contiguous and memory.flags.writeable and memory.size):
-            raise ValueError("memory must be contiguous, writable and not empty")
+        _check_memory(memory)
+        self._check_integers()
         limit = 1 << config.axi_addr_width
         if not 0 <= self.base <= limit - memory.size:
             raise ValueError(f"base must be 0 to {limit - memory.size}, not {self.base}")

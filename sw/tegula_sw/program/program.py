@@ -16,9 +16,10 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from tegula.config import TileConfig
+from tegula.config import TileConfig, check_config
 from tegula.isa.codec import FieldValue, encode
 from tegula.isa.instructions import GRANULE_BYTES, INSTRUCTIONS, PC_BITS, Engine, by_mnemonic
+from tegula_golden.arguments import check_integer
 from tegula_golden.array_types import Bytes
 
 _Scalar = TypeVar("_Scalar", bound=np.generic)
@@ -107,7 +108,7 @@ class Program:
     """
 
     def __init__(self, config: TileConfig):
-        self.config = config
+        self.config = check_config(config)
         self._code: list[bytes] = []
         self._granules = 0
         self._semaphores: dict[str, Semaphore] = {}
@@ -152,6 +153,8 @@ class Program:
         """Append an instruction."""
         instruction = by_mnemonic(mnemonic)
         if wait is not None:
+            if not isinstance(wait, Wait):
+                raise ValueError(f"{mnemonic}: wait must be a Wait (at_least()), not {wait!r}")
             self._account_wait(mnemonic, instruction.engine, wait)
             fields |= {
                 "wait": 1,
@@ -160,9 +163,11 @@ class Program:
                 "wait_value": wait.value,
             }
         if signal is not None:
-            if signal.value < 1:
+            if not isinstance(signal, Signal):
+                raise ValueError(f"{mnemonic}: signal must be a Signal (add()), not {signal!r}")
+            if check_integer(f"{mnemonic}: signal's value", signal.value) < 1:
                 raise ValueError(f"{mnemonic}: a signal must add at least 1, not {signal.value}")
-            self._accounts[signal.semaphore].signalled += signal.value
+            self._account(signal.semaphore).signalled += signal.value
             fields |= {
                 "signal": 1,
                 "signal_sem": signal.semaphore.index,
@@ -171,8 +176,15 @@ class Program:
         self._code.append(_encode(mnemonic, self.config, tuple(sorted(fields.items()))))
         self._granules += instruction.granules
 
+    def _account(self, semaphore: Semaphore) -> _Account:
+        if semaphore not in self._accounts:
+            known = ", ".join(self._semaphores) or "none"
+            raise ValueError(f"semaphore must be one of the program's ({known}), not {semaphore!r}")
+        return self._accounts[semaphore]
+
     def _account_wait(self, mnemonic: str, engine: Engine, wait: Wait) -> None:
-        account = self._accounts[wait.semaphore]
+        check_integer(f"{mnemonic}: wait's value", wait.value)
+        account = self._account(wait.semaphore)
         available = account.signalled - account.consumed
         name = wait.semaphore.name
         if wait.value > available:
@@ -237,14 +249,14 @@ class MemoryImage:
     Raises
     ------
     ValueError
-        If `base` or a size is out of range.
+        If `base` or a size is out of range, or a content is neither bytes nor numbers.
     """
 
     def __init__(self, base: int = 0):
-        if base < 0 or base % ALIGNMENT_BYTES:
+        if check_integer("base", base) < 0 or base % ALIGNMENT_BYTES:
             raise ValueError(f"base must be a multiple of {ALIGNMENT_BYTES}, not {base}")
-        self.base = base
-        self._end = base
+        self.base = int(base)
+        self._end = self.base
         self._fill: list[Callable[[Bytes], None]] = []
 
     @property
@@ -254,8 +266,7 @@ class MemoryImage:
 
     def reserve(self, size_bytes: int) -> int:
         """Address of a new buffer of zeros."""
-        if size_bytes < 0:
-            raise ValueError(f"size_bytes must not be negative, not {size_bytes}")
+        size_bytes = check_integer("size_bytes", size_bytes, 0)
         address = self._end
         self._end += -(-size_bytes // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
         return address
@@ -265,6 +276,8 @@ class MemoryImage:
         if isinstance(content, bytes):
             content = np.frombuffer(content, np.uint8)
         content = np.ascontiguousarray(content)
+        if content.dtype.hasobject or content.dtype.kind in "OSU":
+            raise ValueError(f"content must be bytes or numbers, not of dtype {content.dtype}")
         address = self.reserve(content.nbytes)
         start = address - self.base
 
