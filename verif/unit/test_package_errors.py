@@ -176,3 +176,56 @@ OTHER = tsw.Program(GOLDEN.config).semaphore("other")
 )
 def test_programs(call, message):
     assert_refused(call, message)
+
+
+BUILDER = tsw.KernelBuilder(GOLDEN.config)
+MATRIX = BUILDER.scratchpad.matrix("x", 4, 3, tsw.FP32)
+COLUMN = BUILDER.scratchpad.matrix("column", 4, 1, tsw.FP32)
+STRIP = MATRIX.strip()
+
+
+def compute(*steps, x=STRIP, dst=STRIP, **options):
+    """One vector instruction."""
+    BUILDER.compute(dst, x, *steps, **options)
+
+
+def matrix(rows=4, columns=4, fmt=tsw.BF16, **options):
+    """Space for a matrix."""
+    BUILDER.scratchpad.matrix("y", rows, columns, fmt, **options)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: tsw.KernelBuilder("tiny"), "config must be a TileConfig"),
+        (
+            lambda: compute(tsw.Step("foo", 1.0)),
+            "operation 'foo' is unknown: it must be one of pass, add, sub",
+        ),
+        (lambda: compute(tsw.Step(None)), "operation None is unknown"),
+        (lambda: compute(tsw.Step("mul", "x")), "an operand must be a number or SELF, not 'x'"),
+        (lambda: compute(tsw.Step("mul", None)), "an operand must be a number, not None"),
+        (
+            lambda: compute(tsw.Step("mul", tsw.PerPartition(COLUMN))),
+            "a value of each partition must be a Strip, not Matrix",
+        ),
+        (lambda: compute("mul"), "a step must be a Step, not 'mul'"),
+        (lambda: compute(x=MATRIX), "x must be a Strip, an Index or a Random, not Matrix"),
+        (lambda: compute(dst=MATRIX), "an operand must be a Strip, as strip() of a matrix, not"),
+        (
+            lambda: compute(rounding="up"),
+            "rounding 'up' is unknown: it must be one of nearest",
+        ),
+        (
+            lambda: BUILDER.reduce(COLUMN.strip(), STRIP, reduction="foo"),
+            "reduction 'foo' is unknown: it must be one of none, sum, max, amax",
+        ),
+        (lambda: matrix(rows=4.0), "rows must be an integer, not 4.0"),
+        (lambda: matrix(columns="4"), "columns must be an integer, not '4'"),
+        (lambda: matrix(skew=0.5), "skew must be an integer, not 0.5"),
+        (lambda: matrix(skew=-1), "skew must be at least 0, not -1"),
+        (lambda: matrix(fmt="bf16"), "fmt must be a FloatFormat, not 'bf16'"),
+    ],
+)
+def test_builders(call, message):
+    assert_refused(call, message)

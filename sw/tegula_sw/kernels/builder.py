@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Unpack
 
-from tegula.config import TileConfig
+from tegula.config import TileConfig, check_config
 from tegula.formats import BF16, FP32, FloatFormat
 from tegula.isa.instructions import Engine
 from tegula.isa.operations import Reduction, Rounding
@@ -25,6 +25,7 @@ from tegula_sw.kernels.operands import (
     check_scratchpad,
     check_shape,
     fp32_pattern,
+    member,
     scalar_addr,
     vector_fields,
 )
@@ -78,7 +79,7 @@ class KernelBuilder:
         scratchpad: Scratchpad | None = None,
         table: TableRecords | None = None,
     ):
-        self.config = config
+        self.config = check_config(config)
         self.scratchpad = scratchpad or Scratchpad(config)
         self._psum = Space("PSUM's partitions", config.psum_depth, 1)
         self.table = table
@@ -174,7 +175,7 @@ class KernelBuilder:
             fields = vector_fields(x, steps, dst.rows, start, stop) | {
                 "format": part.fmt.code,
                 "saturate": int(saturate),
-                "rounding": Rounding[rounding.upper()],
+                "rounding": member(Rounding, "rounding", rounding),
                 "dst": part.addr,
                 "dst_stride": part.stride,
             }
@@ -199,7 +200,7 @@ class KernelBuilder:
             finish = dst is not None and stop == x.columns
             fields = vector_fields(x, steps, rows, start, stop) | {
                 "format": dst.fmt.code if dst else FP32.code,
-                "reduction": Reduction[reduction.upper()],
+                "reduction": member(Reduction, "reduction", reduction),
                 "proceed": int(proceed or start > 0),
                 "finish": int(finish),
                 "dst": dst.addr if dst else 0,

@@ -1,6 +1,9 @@
 """Operands of vector instructions: sources, steps, strips, values of each partition."""
 
 from dataclasses import dataclass
+from enum import IntEnum
+from numbers import Real
+from typing import TypeVar
 
 import numpy as np
 
@@ -19,10 +22,13 @@ __all__ = [
     "check_scratchpad",
     "check_shape",
     "fp32_pattern",
+    "member",
     "scalar_addr",
     "scaled_by",
     "vector_fields",
 ]
+
+_Named = TypeVar("_Named", bound=IntEnum)
 
 SELF = "self"
 """Operand of a step: its own first operand."""
@@ -72,7 +78,23 @@ def scaled_by(scale: Strip | None) -> tuple[Step, ...]:
 
 def fp32_pattern(value: float) -> int:
     """The bits of a number, rounded to fp32."""
+    if not isinstance(value, Real):
+        raise ValueError(f"an operand must be a number, not {value!r}")
     return int(np.float32(value).view(np.uint32))
+
+
+def member(names: type[_Named], what: str, name: str) -> _Named:
+    """The value that is called `name`, in any case.
+
+    Raises
+    ------
+    ValueError
+        If there is none; the message calls it `what` and lists those there are.
+    """
+    values = {value.name.lower(): value for value in names}
+    if not isinstance(name, str) or name.lower() not in values:
+        raise ValueError(f"{what} {name!r} is unknown: it must be one of {', '.join(values)}")
+    return values[name.lower()]
 
 
 def vector_fields(
@@ -115,14 +137,16 @@ def vector_fields(
             "y_stride": part.stride,
         }
     for number, step in enumerate(steps):
-        fields[f"op{number}"] = Operation[step.op.upper()]
+        fields[f"op{number}"] = member(Operation, "operation", step.op)
         match step.operand:
             case PerPartition(strip):
                 fields[f"s{number}_kind"] = Operand.PARTITION
                 fields[f"s{number}"] = scalar_addr(strip, rows)
             case Strip():
                 fields[f"s{number}_kind"] = Operand.Y
-            case str():
+            case str(text):
+                if text != SELF:
+                    raise ValueError(f"an operand must be a number or SELF, not {text!r}")
                 fields[f"s{number}_kind"] = Operand.SELF
             case value:
                 fields[f"s{number}"] = fp32_pattern(value)
@@ -135,7 +159,11 @@ def check_operands(
     """Check that strips are as large as the instruction, and only x is in PSUM."""
     if isinstance(x, Strip):
         check_shape(x, rows, columns)
+    elif not isinstance(x, Index | Random):
+        raise ValueError(f"x must be a Strip, an Index or a Random, not {x!r}")
     for step in steps:
+        if not isinstance(step, Step):
+            raise ValueError(f"a step must be a Step, not {step!r}")
         if isinstance(step.operand, Strip):
             check_shape(step.operand, rows, columns)
             check_scratchpad(step.operand)
@@ -151,12 +179,16 @@ def check_shape(operand: Strip, rows: int, columns: int) -> None:
 
 def check_scratchpad(strip: Strip) -> None:
     """Check that a strip is not in PSUM."""
+    if not isinstance(strip, Strip):
+        raise ValueError(f"an operand must be a Strip, as strip() of a matrix, not {strip!r}")
     if strip.storage is not Storage.SCRATCHPAD:
         raise ValueError("only the vector engine's x may be in PSUM")
 
 
 def scalar_addr(strip: Strip, rows: int) -> int:
     """Address of a value of each partition."""
+    if not isinstance(strip, Strip):
+        raise ValueError(f"a value of each partition must be a Strip, not {strip!r}")
     if strip.fmt != FP32 or strip.columns != 1 or strip.storage is Storage.PSUM:
         raise ValueError("a value of each partition must be a single fp32 column")
     check_shape(strip, rows, 1)

@@ -3,8 +3,9 @@
 from dataclasses import replace
 from typing import TypedDict
 
-from tegula.config import TileConfig
+from tegula.config import TileConfig, check_config
 from tegula.formats import FloatFormat
+from tegula_golden.arguments import check_integer
 from tegula_sw.kernels.matrix import Matrix, element_words
 from tegula_sw.kernels.space import Space
 
@@ -28,7 +29,7 @@ class Scratchpad:
     """
 
     def __init__(self, config: TileConfig):
-        self.config = config
+        self.config = check_config(config)
         self._line = max(config.n, config.bus_words)
         self._space = Space("scratchpad's partitions", config.sbuf_depth, self._line)
         self._starts: dict[int, int] = {}
@@ -64,6 +65,10 @@ class Scratchpad:
         ValueError
             If it does not fit.
         """
+        rows, columns = check_integer("rows", rows), check_integer("columns", columns)
+        skew = check_integer("skew", skew, 0)
+        if not isinstance(fmt, FloatFormat):
+            raise ValueError(f"fmt must be a FloatFormat, not {fmt!r}")
         if rows < 1 or columns < 1:
             raise ValueError(f"{name} must have rows and columns, not {rows} x {columns}")
         n, pitch = self.config.n, columns * element_words(fmt)
