@@ -229,3 +229,48 @@ def matrix(rows=4, columns=4, fmt=tsw.BF16, **options):
 )
 def test_builders(call, message):
     assert_refused(call, message)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"hidden": 2.5}, "hidden must be an integer, not 2.5"),
+        ({"batch": True}, "batch must be an integer, not True"),
+        ({"epochs": 2.5}, "epochs must be an integer, not 2.5"),
+        ({"history": None}, "history must be an integer, not None"),
+        ({"max_skips": "3"}, "max_skips must be an integer, not '3'"),
+        ({"seed": 1.0}, "seed must be an integer, not 1.0"),
+        ({"lr": "a"}, "lr must be a number, or None, not 'a'"),
+        ({"lr": True}, "lr must be a number, or None, not True"),
+    ],
+    ids=repr,
+)
+def test_training_settings(settings, message):
+    assert_refused(lambda: tsw.TrainingSettings(**settings), message)
+
+
+def test_numbers_of_numpy_are_settings():
+    settings = tsw.TrainingSettings(hidden=np.int64(8), lr=np.float32(0.5))
+    assert (type(settings.hidden), type(settings.lr)) == (int, float)
+    assert settings == tsw.TrainingSettings(hidden=8, lr=0.5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("golden", tsw.TrainingSettings(), "run"), "device must be a Device"),
+        ((GOLDEN, {"epochs": 1}, "run"), "settings must be TrainingSettings, not {'epochs': 1}"),
+        ((GOLDEN, tsw.TrainingSettings(), 5), "folder must be a path, not 5"),
+    ],
+    ids=["device", "settings", "folder"],
+)
+def test_training(arguments, message):
+    assert_refused(lambda: tsw.train(*arguments), message)
+
+
+def test_the_folder_of_a_run_may_be_a_str(tmp_path):
+    (tmp_path / "log.json").touch()
+    assert_refused(
+        lambda: tsw.train(GOLDEN, tsw.TrainingSettings(), str(tmp_path)),
+        f"{tmp_path} has a run already",
+    )

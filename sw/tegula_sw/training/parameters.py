@@ -1,8 +1,10 @@
 """Settings of a training run, as the command line gives them."""
 
 from dataclasses import dataclass
+from numbers import Real
 
 from tegula.formats import BF16, E4M3FN, E5M2, FP32, FloatFormat
+from tegula_golden.arguments import check_integer
 from tegula_sw.kernels.optimizers import AdamW, Momentum, Optimizer
 
 __all__ = ["TrainingSettings"]
@@ -79,17 +81,18 @@ class TrainingSettings:
             ("max_skips", 1, 1_000_000),
             ("seed", 0, (1 << 32) - 1),
         ):
-            value = getattr(self, name)
-            if not low <= value <= high:
-                raise ValueError(f"{name} must be {low} to {high}, not {value}")
+            number = check_integer(name, getattr(self, name), low, high)
+            object.__setattr__(self, name, number)
         if self.rounding == "sr" and self.weights != "bf16":
             raise ValueError("rounding sr needs weights bf16: fp32 weights are always rounded rne")
         rate = self._rate()
+        if not isinstance(rate, Real) or isinstance(rate, bool):
+            raise ValueError(f"lr must be a number, or None, not {rate!r}")
         if not 0 < rate < 2.0**60:
             raise ValueError(f"lr must be greater than 0 and less than 2**60, not {rate}")
         if rate < _SMALLEST_RATE:
             raise ValueError(f"lr must be at least 2**-126 (fp32's normal numbers), not {rate}")
-        object.__setattr__(self, "lr", rate)
+        object.__setattr__(self, "lr", float(rate))
 
     def _rate(self) -> float:
         """The learning rate, which is the optimizer's default if none was given."""

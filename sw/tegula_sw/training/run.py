@@ -5,12 +5,13 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from os import PathLike
 from pathlib import Path
 
 import numpy as np
 
 from tegula_golden.array_types import Codes, Integers
-from tegula_sw.devices.base import Device, device_name, total_cycles
+from tegula_sw.devices.base import Device, check_device, device_name, total_cycles
 from tegula_sw.files.extras import require_extra
 from tegula_sw.profile.recording import Recorder
 from tegula_sw.training.data import CLASSES, INPUTS, digits
@@ -59,7 +60,7 @@ def _order(settings: TrainingSettings, epoch: int, count: int) -> Integers:
 def train(
     device: Device,
     settings: TrainingSettings,
-    folder: Path,
+    folder: Path | str,
     *,
     resume: bool = False,
     recorder: Recorder | None = None,
@@ -94,6 +95,12 @@ def train(
     ModuleNotFoundError
         If a package is missing that extra `training` brings.
     """
+    check_device(device)
+    if not isinstance(settings, TrainingSettings):
+        raise ValueError(f"settings must be TrainingSettings, not {settings!r}")
+    if not isinstance(folder, str | PathLike):
+        raise ValueError(f"folder must be a path, not {folder!r}")
+    folder = Path(folder)
     require_extra("training", "training")
     train_samples, test_samples = digits(settings.seed)
     if settings.batch > len(train_samples):
