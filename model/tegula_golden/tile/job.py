@@ -30,6 +30,8 @@ def check_errors(errors: Sequence[tuple[int, int, str]]) -> None:
     ValueError
         If one is malformed.
     """
+    if not isinstance(errors, Sequence):
+        raise ValueError(f"errors must be a sequence of ranges, not {errors!r}")
     for error in errors:
         try:
             first, last, response = error

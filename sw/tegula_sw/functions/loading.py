@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tegula.config import TileConfig
+from tegula.config import TileConfig, check_config
 from tegula.isa.instructions import Engine, Layout
 from tegula.isa.operations import TableKind
 from tegula_golden.numerics.functions import Function
@@ -45,7 +45,7 @@ class TableRecords:
         ValueError
             If a name is unknown or given twice, or the tile's table does not hold them all.
         """
-        size = config.activation_entries
+        size = check_config(config).activation_entries
         _, functions = pack(names, entries=size, descriptors=size)
         content = dict(zip(TableKind, records(names), strict=True))
         return cls(

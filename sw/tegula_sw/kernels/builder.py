@@ -15,7 +15,7 @@ from tegula.formats import BF16, FP32, FloatFormat
 from tegula.isa.instructions import Engine
 from tegula.isa.operations import Reduction, Rounding
 from tegula_sw.functions.loading import TableRecords, apply_fields
-from tegula_sw.kernels.matrix import Matrix, Strip
+from tegula_sw.kernels.matrix import Matrix, Strip, check_matrix
 from tegula_sw.kernels.operands import (
     Index,
     PerPartition,
@@ -80,6 +80,12 @@ class KernelBuilder:
         table: TableRecords | None = None,
     ):
         self.config = check_config(config)
+        for name, value, kind in (
+            ("scratchpad", scratchpad, Scratchpad),
+            ("table", table, TableRecords),
+        ):
+            if value is not None and not isinstance(value, kind):
+                raise ValueError(f"{name} must be a {kind.__name__}, not {value!r}")
         self.scratchpad = scratchpad or Scratchpad(config)
         self._psum = Space("PSUM's partitions", config.psum_depth, 1)
         self.table = table
@@ -132,7 +138,8 @@ class KernelBuilder:
             Numbers of the bands, and their words of PSUM, (rows, bands * F), which are free again
             when the next ones are requested.
         """
-        start, stop = columns or (0, moving.columns)
+        check_matrix(stationary)
+        start, stop = columns or (0, check_matrix(moving).columns)
         product = Product(
             config=self.config,
             stationary=stationary,
@@ -193,6 +200,8 @@ class KernelBuilder:
 
         The result goes to the column `dst`; None: other instructions `proceed` with it.
         """
+        if dst is not None:
+            check_scratchpad(dst)
         rows = dst.rows if dst else x.rows
         check_operands(rows, x.columns, x, steps)
         for start in range(0, x.columns, _MAX_COLUMNS):
@@ -220,6 +229,7 @@ class KernelBuilder:
 
         The shape of `dst` is (columns of x, ...).
         """
+        check_matrix(dst)
         if dst.rows != x.columns or x.rows > dst.columns - band * dst.n:
             raise ValueError(
                 f"{x.rows} x {x.columns} is not band {band} of the transpose of {dst.name}"
@@ -275,7 +285,7 @@ class KernelBuilder:
             A single fp32 column.
         """
         places = self.table.functions if self.table else {}
-        if function not in places:
+        if not isinstance(function, str) or function not in places:
             known = ", ".join(places) or "none"
             raise ValueError(f"function {function!r} is not in the program's table: it has {known}")
         check_shape(x, dst.rows, dst.columns)

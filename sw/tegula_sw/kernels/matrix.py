@@ -10,7 +10,7 @@ from tegula_golden.array_types import Codes, Words
 from tegula_golden.numerics.codes import code_dtype
 from tegula_sw.program.footprint import Storage
 
-__all__ = ["Matrix", "Strip", "element_words", "psum_strip"]
+__all__ = ["Matrix", "Strip", "check_matrix", "element_words", "psum_strip"]
 
 
 def element_words(fmt: FloatFormat) -> int:
@@ -199,3 +199,16 @@ class Matrix:
             start = self.addr + band * self.pitch
             part = rows[band * self.n : band * self.n + self.band_rows(band)]
             words[: len(part), start : start + part.shape[1]] = part
+
+
+def check_matrix(matrix: object) -> Matrix:
+    """The argument, if it is a matrix.
+
+    Raises
+    ------
+    ValueError
+        If it is something else, as one of its strips.
+    """
+    if not isinstance(matrix, Matrix):
+        raise ValueError(f"an operand must be a Matrix, not {matrix!r}")
+    return matrix

@@ -6,7 +6,8 @@ from tegula.config import TileConfig
 from tegula.formats import BF16, FP32
 from tegula.isa.instructions import Engine, Layout
 from tegula.isa.operations import Accumulate
-from tegula_sw.kernels.matrix import Matrix
+from tegula_golden.arguments import check_integer
+from tegula_sw.kernels.matrix import Matrix, check_matrix
 from tegula_sw.program.costs import accumulated_beat_cycles
 from tegula_sw.program.schedule import Op, dma_op
 
@@ -19,6 +20,8 @@ def transfers(
     config: TileConfig, engine: Engine, matrix: Matrix, address: int, accumulate: bool
 ) -> Iterator[Op]:
     """Load or store all bands of a matrix, those of n rows at once; or add it."""
+    check_matrix(matrix)
+    check_integer("address", address)
     if (matrix.addr | matrix.pitch) % config.bus_words:
         raise ValueError(f"{matrix.name} is packed: no line begins with its bands")
     if accumulate and matrix.fmt not in _SUMS:
@@ -44,6 +47,8 @@ def transfers(
 
 def transposed_load(config: TileConfig, dst: Matrix, address: int, rows: range) -> Op:
     """Load rows of a matrix in memory as columns of `dst`."""
+    check_matrix(dst)
+    check_integer("address", address)
     if dst.words != 1:
         raise ValueError(f"{dst.name} must be of 8 or 16 bits, not {dst.fmt.name}")
     row_bytes = dst.rows * dst.fmt.width // 8
@@ -62,7 +67,8 @@ def transposed_load(config: TileConfig, dst: Matrix, address: int, rows: range) 
 
 def repeated_load(config: TileConfig, dst: Matrix, address: int) -> Op:
     """Load a row into all rows of `dst`."""
-    strip = dst.strip()
+    strip = check_matrix(dst).strip()
+    check_integer("address", address)
     return dma_op(
         Engine.LOAD,
         _run_cycles(config, dst.columns * dst.fmt.width // 8),
@@ -77,6 +83,8 @@ def repeated_load(config: TileConfig, dst: Matrix, address: int) -> Op:
 
 def image_transfer(config: TileConfig, engine: Engine, words: int, address: int) -> Op:
     """Load or store the first words of all partitions."""
+    words = check_integer("words", words)
+    check_integer("address", address)
     return dma_op(
         engine,
         _run_cycles(config, 2 * words),

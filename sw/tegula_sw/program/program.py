@@ -130,6 +130,8 @@ class Program:
 
     def semaphore(self, name: str) -> Semaphore:
         """Allocate the next free semaphore under a name of its own."""
+        if not isinstance(name, str):
+            raise ValueError(f"a semaphore's name must be a str, not {name!r}")
         if name in self._semaphores:
             raise ValueError(f"semaphore {name!r} exists already")
         if not self.free_semaphores:
@@ -302,6 +304,6 @@ class MemoryImage:
         shape: tuple[int, ...],
     ) -> NDArray[_Scalar]:
         """A copy of the array of `dtype` and `shape` at `address` of a built memory."""
-        start = address - self.base
+        start = check_integer("address", address, self.base) - self.base
         size_bytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
         return memory[start : start + size_bytes].view(dtype).reshape(shape).copy()
