@@ -121,9 +121,8 @@ def test_presets_keep_the_ratio_of_scratchpad_to_psum(name):
     assert config.guard_bits == 34
 
 
-@pytest.mark.parametrize(
-    "name", ["tiny", *(pytest.param(name, marks=pytest.mark.slow) for name in ("small", "medium"))]
-)
+@pytest.mark.slow  # the compiled tile of other tests is `tiny`
+@pytest.mark.parametrize("name", PRESETS)
 def test_each_preset_elaborates(name):
     source = emit_rtlil(Tile(preset(name)), f"tegula_{name}")
     assert source.count("\nmodule ") > 30
