@@ -13,7 +13,7 @@ from tegula.engine.interface import EngineSignature, traced
 from tegula.engine.retirement import Retirement
 from tegula.engine.trace import Activity
 from tegula.isa.instructions import Engine
-from tegula.isa.traps import Trap
+from tegula.isa.traps import CAUSE_BITS, Trap
 from tegula.lib.mux import prioritised
 from tegula.lib.stream import StreamQueue, StreamStage
 
@@ -65,7 +65,7 @@ class DmaControl(wiring.Component):
         The oldest incomplete instruction cannot go on, and no effect is pending: after an error
         (`failed`), a read that failed (`read_failed`), or at an item of kind TRAP. Stable until the
         flush.
-    read_failed : In(1), read_cause : In(4)
+    read_failed : In(1), read_cause : In(CAUSE_BITS)
         In a store: the oldest outstanding item, of kind TRAP, is a burst whose destination could
         not be read; `Trap.BUS_SLVERR` or `Trap.BUS_DECERR`.
     quiet : In(1)
@@ -97,7 +97,11 @@ class DmaControl(wiring.Component):
                 "failed": Out(1),
                 "done": In(1),
                 "fault": In(1),
-                **({"read_failed": In(1), "read_cause": In(4)} if engine == Engine.STORE else {}),
+                **(
+                    {"read_failed": In(1), "read_cause": In(CAUSE_BITS)}
+                    if engine == Engine.STORE
+                    else {}
+                ),
                 "quiet": In(1),
                 "moves": In(1),
                 "flush": Out(1),
@@ -182,7 +186,7 @@ class DmaControl(wiring.Component):
     def _check_responses(self, m, generator):
         """The first error, held until the flush; returns cause and address of the fault."""
         oldest = self.outstanding.payload
-        cause, address = Signal(4), Signal(self._config.axi_addr_width)
+        cause, address = Signal(CAUSE_BITS), Signal(self._config.axi_addr_width)
         with m.If(self.flush):
             m.d.sync += self.failed.eq(0)
         with m.Elif(self.response_valid & self.response[1] & ~self.failed):

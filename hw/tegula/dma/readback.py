@@ -12,7 +12,7 @@ from tegula.config import TileConfig
 from tegula.dma.bursts import read_channels, request_burst
 from tegula.dma.layouts import ItemKind, burst_layout
 from tegula.isa.operations import Accumulate
-from tegula.isa.traps import Trap
+from tegula.isa.traps import CAUSE_BITS, Trap
 from tegula.lib.stream import StreamQueue, StreamStage
 
 __all__ = ["ReadBack"]
@@ -52,7 +52,7 @@ class ReadBack(wiring.Component):
         `r.ready` is always high.
     beats : Out(stream of axi_data_width)
         Beats of the bursts that accumulate, in order.
-    cause : Out(4)
+    cause : Out(CAUSE_BITS)
         `Trap.BUS_SLVERR` or `Trap.BUS_DECERR`, of the read that failed.
     flush : In(1)
         Drop all bursts and all beats. A burst that is being read is read to its end.
@@ -70,7 +70,7 @@ class ReadBack(wiring.Component):
                 "o": Out(stream.Signature(burst_layout(config))),
                 **read_channels(config),
                 "beats": Out(stream.Signature(config.axi_data_width)),
-                "cause": Out(4),
+                "cause": Out(CAUSE_BITS),
                 **dict.fromkeys(("acknowledged", "addressed", "flush"), In(1)),
                 **dict.fromkeys(("quiet", "failed"), Out(1)),
             }

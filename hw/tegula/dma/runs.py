@@ -9,9 +9,9 @@ from tegula.bus.axi import WindowSignature
 from tegula.config import TileConfig
 from tegula.dma.layouts import ACCUMULATE_BITS, ItemKind, run_layout
 from tegula.engine.interface import assign_update, instruction_layout, payload_layout, ticket_layout
-from tegula.isa.instructions import Engine
+from tegula.isa.instructions import MEMORY_ADDRESS_BITS, Engine
 from tegula.isa.operations import Accumulate
-from tegula.isa.traps import Trap
+from tegula.isa.traps import CAUSE_BITS, Trap
 
 __all__ = ["RunGenerator"]
 
@@ -56,7 +56,7 @@ class RunGenerator(wiring.Component):
     tickets : Out(stream of `ticket_layout(config, "pc", "signal")`)
         One for each instruction, when it is begun.
     runs : Out(stream of `run_layout`)
-    trap_cause : Out(4), trap_address : Out(48)
+    trap_cause : Out(CAUSE_BITS), trap_address : Out(MEMORY_ADDRESS_BITS)
         Of the item of kind TRAP; valid from the cycle after it was taken.
     empty : Out(1)
         No instruction is in work, and no run waits.
@@ -74,8 +74,8 @@ class RunGenerator(wiring.Component):
                 "window": In(WindowSignature()),
                 "tickets": Out(stream.Signature(ticket_layout(config, "pc", "signal"))),
                 "runs": Out(stream.Signature(run_layout(config))),
-                "trap_cause": Out(4),
-                "trap_address": Out(48),
+                "trap_cause": Out(CAUSE_BITS),
+                "trap_address": Out(MEMORY_ADDRESS_BITS),
                 "empty": Out(1),
             }
         )

@@ -21,10 +21,20 @@ from tegula.isa.instructions import PC_BITS, Engine
 from tegula.isa.traps import Trap
 from tegula.lib.mux import prioritised
 
-__all__ = ["CHECKED_ADDRESS", "SEQUENCER_STATE", "Check", "Sequencer", "connect_sequencer"]
+__all__ = [
+    "CHECKED_ADDRESS",
+    "CHECKED_ADDRESS_BITS",
+    "SEQUENCER_STATE",
+    "Check",
+    "Sequencer",
+    "connect_sequencer",
+]
 
-CHECKED_ADDRESS = signed(20)
-"""An address one step (2**11) away from a checked one; trap records hold as many bits."""
+CHECKED_ADDRESS_BITS = 20
+"""Bits of an address that may be one step away from a checked one; trap records hold as many."""
+
+CHECKED_ADDRESS = signed(CHECKED_ADDRESS_BITS)
+"""An address one step (2**11) away from a checked one."""
 
 SEQUENCER_STATE = {"pc": PC_BITS, "finishing": 1, "combining": 1, "trapped": 1, "reported": 1}
 """State of every `Sequencer`.

@@ -5,9 +5,9 @@ from tegula.isa.common import Instruction, sync
 from tegula.isa.fields import PAYLOAD_OFFSET, Engine, Field
 from tegula.isa.kinds import count, element_format, flag, partition_count, sbuf_address, step
 
-__all__ = ["TENSOR"]
+__all__ = ["PSUM_ADDRESS_BITS", "TENSOR"]
 
-_PSUM_BITS = 12
+PSUM_ADDRESS_BITS = 12
 """Bits of a PSUM address, and of a number of PSUM words."""
 
 
@@ -61,11 +61,11 @@ TENSOR = (
             ),
             sbuf_address("addr", 64, "scratchpad address of column 0, words"),
             _STEP,
-            count("columns", 96, _PSUM_BITS, "F: moving columns", maximum=_psum_depth),
+            count("columns", 96, PSUM_ADDRESS_BITS, "F: moving columns", maximum=_psum_depth),
             Field(
                 name="psum_addr",
                 offset=108,
-                width=_PSUM_BITS,
+                width=PSUM_ADDRESS_BITS,
                 doc="PSUM address of column 0, words",
             ),
         ),

@@ -6,8 +6,11 @@ from amaranth.lib.wiring import In, Out
 
 from tegula.config import TileConfig
 from tegula.engine.interface import payload_layout
-from tegula.isa.instructions import PC_BITS
-from tegula.isa.traps import Trap
+from tegula.engine.sequencing import CHECKED_ADDRESS_BITS
+from tegula.formats import FORMAT_BITS
+from tegula.isa.instructions import PARTITION_BITS, PC_BITS
+from tegula.isa.tensor import PSUM_ADDRESS_BITS
+from tegula.isa.traps import CAUSE_BITS, Trap
 from tegula.tensor.psum import reuse_cycles
 from tegula.tensor.written_map import MarkSignature
 
@@ -37,13 +40,14 @@ class MovingStreamer(wiring.Component):
         The PSUM word of the column that is issued.
     issued : Out(1)
         A column is issued in this cycle, with:
-    addr : Out(20), psum_addr : Out(13), accumulate, swap : Out(1), rows : Out(6), format : Out(3)
+    addr : Out(CHECKED_ADDRESS_BITS), psum_addr : Out(PSUM_ADDRESS_BITS + 1)
+    accumulate, swap : Out(1), rows : Out(PARTITION_BITS), format : Out(FORMAT_BITS)
         Its addresses and attributes.
     last : Out(1)
         It is the matmul's last.
     ready, idle : Out(1)
         A matmul may start in this cycle; nothing is in work.
-    cause : Out(4), trap_pc : Out(PC_BITS)
+    cause : Out(CAUSE_BITS), trap_pc : Out(PC_BITS)
         Trap of the next column, which holds until `stop`, or `Trap.NONE`.
     """
 
@@ -58,16 +62,16 @@ class MovingStreamer(wiring.Component):
                 "stop": In(1),
                 "mark": Out(MarkSignature(config)),
                 "issued": Out(1),
-                "addr": Out(20),
-                "psum_addr": Out(13),
+                "addr": Out(CHECKED_ADDRESS_BITS),
+                "psum_addr": Out(PSUM_ADDRESS_BITS + 1),
                 "accumulate": Out(1),
                 "swap": Out(1),
-                "rows": Out(6),
-                "format": Out(3),
+                "rows": Out(PARTITION_BITS),
+                "format": Out(FORMAT_BITS),
                 "last": Out(1),
                 "ready": Out(1),
                 "idle": Out(1),
-                "cause": Out(4),
+                "cause": Out(CAUSE_BITS),
                 "trap_pc": Out(PC_BITS),
             }
         )
@@ -75,7 +79,7 @@ class MovingStreamer(wiring.Component):
     def elaborate(self, platform):
         """Checks of the column, wait while its word is in flight, advance."""
         m = Module()
-        left = Signal(12)
+        left = Signal.like(self.matmul.columns)
         stride = Signal(self.matmul.stride.shape())
         first_of_operand = Signal()
         hazard = self._find_hazard(m)

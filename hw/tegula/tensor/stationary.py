@@ -6,7 +6,9 @@ from amaranth.lib.wiring import In, Out
 
 from tegula.config import TileConfig
 from tegula.engine.interface import payload_layout
-from tegula.isa.instructions import PC_BITS
+from tegula.engine.sequencing import CHECKED_ADDRESS_BITS
+from tegula.formats import FORMAT_BITS
+from tegula.isa.instructions import PARTITION_BITS, PC_BITS
 from tegula.tensor.systolic_array import swap_cycles
 
 __all__ = ["StationaryLoader"]
@@ -36,11 +38,11 @@ class StationaryLoader(wiring.Component):
         Rows of the scratchpad.
     issued, issued_zero : Out(1)
         A column will arrive `READ_CYCLES` later, from the scratchpad or as zero.
-    rows : Out(6), format : Out(3)
+    rows : Out(PARTITION_BITS), format : Out(FORMAT_BITS)
         Of the operand in work.
     idle, complete : Out(1)
         No column is left to request; the last one is requested in this cycle.
-    out_of_range : Out(1), addr : Out(20), trap_pc : Out(PC_BITS)
+    out_of_range : Out(1), addr : Out(CHECKED_ADDRESS_BITS), trap_pc : Out(PC_BITS)
         High while the next address does not exist; the loader stays there until `stop`.
     """
 
@@ -56,12 +58,12 @@ class StationaryLoader(wiring.Component):
                 "read": Out(stream.Signature((config.sbuf_depth - 1).bit_length())),
                 "issued": Out(1),
                 "issued_zero": Out(1),
-                "rows": Out(6),
-                "format": Out(3),
+                "rows": Out(PARTITION_BITS),
+                "format": Out(FORMAT_BITS),
                 "idle": Out(1),
                 "complete": Out(1),
                 "out_of_range": Out(1),
-                "addr": Out(20),
+                "addr": Out(CHECKED_ADDRESS_BITS),
                 "trap_pc": Out(PC_BITS),
             }
         )
