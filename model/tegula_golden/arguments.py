@@ -1,6 +1,7 @@
 """Checks of the arguments of public functions: an error names the argument, value and limit."""
 
 from operator import index
+from typing import SupportsIndex
 
 __all__ = ["check_integer"]
 
@@ -21,9 +22,9 @@ def check_integer(name: str, value: object, low: int | None = None, high: int | 
         If it is no integer, or beyond a limit.
     """
     try:
-        if isinstance(value, bool):
+        if isinstance(value, bool) or not isinstance(value, SupportsIndex):
             raise TypeError
-        number = index(value)  # type: ignore[arg-type]
+        number = index(value)
     except TypeError:
         raise ValueError(f"{name} must be an integer, not {value!r}") from None
     if low is not None and (number < low or (high is not None and number > high)):

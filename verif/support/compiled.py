@@ -142,8 +142,8 @@ class _Ticks:
         return self
 
     def __await__(self) -> Generator:
+        yield from ()  # nothing is awaited: the clock ticks here
         return (True, False, *self._context.advance(self._cycles, self._sampled))
-        yield  # makes this a generator
 
 
 def _typed(expression, bits: int):
