@@ -6,17 +6,8 @@ import numpy as np
 
 from tegula.config import TileConfig
 from tegula.isa.instructions import Engine
-from verif.support.dma_models import (
-    BASE,
-    Bench,
-    Command,
-    Outcome,
-    Run,
-    bursts_of,
-    check,
-    expect,
-    move,
-)
+from verif.support.dma_bench import Bench, Outcome, check, expect
+from verif.support.dma_models import BASE, Command, Run, bursts_of, move
 
 __all__ = ["burst_start", "check_failed_write", "fails", "run_and_restart", "run_until_error"]
 

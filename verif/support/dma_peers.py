@@ -7,7 +7,8 @@ from amaranth.hdl import Cat, Value
 from tegula.dma.load import LoadEngine
 from tegula.dma.store import StoreEngine
 from tegula.isa.instructions import Layout
-from verif.support.dma_models import BASE, Bench, split
+from verif.support.dma_bench import Bench
+from verif.support.dma_models import BASE, split
 
 
 def read_words(bench, item):

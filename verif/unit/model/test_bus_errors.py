@@ -11,7 +11,8 @@ from tegula.isa.instructions import Engine
 from tegula.isa.traps import Trap
 from tegula_golden.tile.simulator import GoldenTile
 from verif.support.dma_errors import run_until_error
-from verif.support.dma_models import BASE, expand, move, random_descriptor
+from verif.support.dma_models import BASE, expand, move
+from verif.support.dma_programs import random_descriptor
 
 DATA_BYTES = 4096
 CONFIGS = {

@@ -12,19 +12,11 @@ from tegula.isa.instructions import Engine
 from tegula.isa.operations import Accumulate
 from tegula.isa.traps import Trap
 from verif.stimuli.fp32 import SUM_KINDS, addends, special_pairs
+from verif.support.dma_bench import check, expect
 from verif.support.dma_errors import check_failed_write, run_and_restart, run_until_error
-from verif.support.dma_models import (
-    BASE,
-    SHAPES,
-    Command,
-    bursts_of,
-    check,
-    expand,
-    expect,
-    line_of_runs,
-    random_commands,
-)
+from verif.support.dma_models import BASE, Command, bursts_of, expand
 from verif.support.dma_peers import LoadBench, StoreBench
+from verif.support.dma_programs import SHAPES, line_of_runs, random_commands
 from verif.support.marks import slow_params
 
 BENCHES = {Engine.LOAD: LoadBench, Engine.STORE: StoreBench}

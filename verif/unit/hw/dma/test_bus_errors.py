@@ -9,14 +9,9 @@ from tegula.config import preset
 from tegula.isa.instructions import Engine
 from tegula.isa.traps import Trap
 from verif.support.dma_errors import check_failed_write, run_and_restart, run_until_error
-from verif.support.dma_models import (
-    BASE,
-    SHAPES,
-    Command,
-    expand,
-    random_descriptor,
-)
+from verif.support.dma_models import BASE, Command, expand
 from verif.support.dma_peers import LoadBench, StoreBench
+from verif.support.dma_programs import SHAPES, random_descriptor
 from verif.support.marks import slow_params
 
 SEEDS = [1, 2, 13, 14, *slow_params(seed for seed in range(24) if seed % 12 not in (1, 2))]

@@ -8,20 +8,18 @@ import pytest
 from tegula.config import preset
 from tegula.dma.engine import DmaControl
 from tegula.isa.instructions import Engine
+from verif.support.dma_bench import check, expect
 from verif.support.dma_errors import run_and_restart
-from verif.support.dma_models import (
-    BASE,
+from verif.support.dma_models import BASE, Command
+from verif.support.dma_peers import LoadBench, StoreBench
+from verif.support.dma_programs import (
     SHAPES,
     TRAPS,
-    Command,
     all_lanes,
-    check,
-    expect,
     line_of_runs,
     random_commands,
     trapping,
 )
-from verif.support.dma_peers import LoadBench, StoreBench
 from verif.support.marks import slow_params
 
 SHAPE_PARAMS = ["tiny", "wide_bus", *slow_params(["small", "narrow_bus"])]

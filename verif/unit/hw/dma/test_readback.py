@@ -5,8 +5,10 @@ import pytest
 from tegula.config import preset
 from tegula.dma.accumulate import chunk_steps
 from tegula.isa.instructions import Engine
-from verif.support.dma_models import BASE, Command, check, expect, line_of_runs
+from verif.support.dma_bench import check, expect
+from verif.support.dma_models import BASE, Command
 from verif.support.dma_peers import StoreBench
+from verif.support.dma_programs import line_of_runs
 from verif.support.marks import slow_params
 
 

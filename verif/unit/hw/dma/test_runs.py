@@ -10,7 +10,8 @@ from tegula.dma.layouts import ItemKind
 from tegula.dma.runs import RunGenerator
 from tegula.isa.instructions import Engine
 from tegula.isa.traps import Trap
-from verif.support.dma_models import BASE, SHAPES, bursts_of, expand, pack_fields, random_descriptor
+from verif.support.dma_models import BASE, bursts_of, expand, pack_fields
+from verif.support.dma_programs import SHAPES, random_descriptor
 from verif.support.unit_bench import simulate
 
 MEMORY_BYTES = 4096

@@ -6,9 +6,11 @@ import pytest
 
 from tegula.config import preset
 from tegula.isa.instructions import Engine
+from verif.support.dma_bench import check, expect
 from verif.support.dma_errors import run_and_restart
-from verif.support.dma_models import SHAPES, Command, check, expect, line_of_runs, random_commands
+from verif.support.dma_models import Command
 from verif.support.dma_peers import StoreBench
+from verif.support.dma_programs import SHAPES, line_of_runs, random_commands
 
 COUPLINGS = {
     "reads_first": ("reads_first",),

@@ -14,7 +14,8 @@ from tegula_golden.tile.simulator import GoldenTile
 from tegula_sw.devices.rtl.device import RtlDevice
 from tegula_sw.kernels.transfers import image_transfer
 from tegula_sw.program.ordering import assemble_ordered
-from verif.support.dma_models import BASE, expand, random_descriptor
+from verif.support.dma_models import BASE, expand
+from verif.support.dma_programs import random_descriptor
 
 TINY = preset("tiny")
 DATA_BYTES = 4096
