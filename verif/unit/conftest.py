@@ -1,12 +1,17 @@
 """Fixtures that several tests share."""
 
+import io
 import resource
+from contextlib import redirect_stderr
 
 import numpy as np
 import pytest
 from hypothesis import settings
 
+from tegula.config import preset
 from tegula_sw.cli.parser import main
+from tegula_sw.devices.rtl.device import RtlDevice
+from tegula_sw.profile.recording import Recorder
 
 # No test is about time, and a crowded machine is no failure.
 settings.register_profile("untimed", deadline=None)
@@ -41,6 +46,13 @@ def matrices(folder):
     np.save(folder / "A.npy", a)
     np.save(folder / "B.npy", b)
     return a.view(np.uint32), b.view(np.uint32)
+
+
+@pytest.fixture(scope="session")
+def traced_tile():
+    """The traced tile `tiny` is compiled, so that no command has a line about that to print."""
+    with redirect_stderr(io.StringIO()):
+        RtlDevice(preset("tiny"), recorder=Recorder()).close()
 
 
 @pytest.fixture

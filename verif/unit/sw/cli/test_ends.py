@@ -57,8 +57,10 @@ def takes_nothing(kind):
     "job", [*(job for job in PRINTING if job != "profile"), *slow_params(["profile"])]
 )
 def test_standard_output_that_takes_nothing(
-    matrices, folder, monkeypatch, kind, job, code, message
+    request, matrices, folder, monkeypatch, kind, job, code, message
 ):
+    if job == "profile":
+        request.getfixturevalue("traced_tile")
     (folder / "p.bin").write_bytes(bytes(1600))
     errors = io.StringIO()
     with monkeypatch.context() as patch:

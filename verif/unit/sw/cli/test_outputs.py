@@ -96,7 +96,9 @@ def test_after_a_full_disk_the_old_file_is_there(run, files, tmp_path, limit_fil
 
 
 @pytest.mark.parametrize("job", RUNNING)
-def test_devices_are_outputs(run, files, job):
+def test_devices_are_outputs(request, run, files, job):
+    if job in TRACED:
+        request.getfixturevalue("traced_tile")
     code, _, err = run(*arguments_of(job, "/dev/full"))
     assert code == FAILED
     assert err.startswith(label(job))
