@@ -200,15 +200,15 @@ def measure(name: str, size: int, seed: int) -> tuple[str, list[str]]:
     SystemExit
         If a result for zero, infinity or NaN is not what it must be.
     """
-    table, places = pack([name])
+    table, positions = pack([name])
     special = np.array([0, 1 << 31, 0x7F80_0000, 0xFF80_0000, 0x7F80_0001], dtype=np.uint32)
-    results = evaluate(table, places[name], special).tolist()
+    results = evaluate(table, positions[name], special).tolist()
     if results != [*SPECIAL_RESULTS[name], 0x7FC0_0000]:
         raise SystemExit(f"functions: {name} of zeros, infinities and NaN is {results}")
     measured = regions(name)
     misrounded = done = 0
     for number, z in enumerate(batches(name, size, seed)):
-        values, results = exact(name, z), evaluate(table, places[name], z)
+        values, results = exact(name, z), evaluate(table, positions[name], z)
         if number == 0:
             misrounded = int(np.count_nonzero(bf16_steps(results, values)))
         for region in measured:

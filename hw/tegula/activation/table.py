@@ -138,9 +138,9 @@ class FunctionTable(wiring.Component):
         argument = self.argument
         n = delayed(m, Value.cast(argument.n), 3, name="n").as_signed()
         t = delayed(m, argument.t, 3, name="t")
-        place, fraction = self._place(m, descriptor, t)
+        entry, fraction = self._entry_address(m, descriptor, t)
         read = entries.read_port()
-        m.d.comb += [read.addr.eq(place), read.en.eq(1)]
+        m.d.comb += [read.addr.eq(entry), read.en.eq(1)]
         entry = data.View(entry_layout(), registered(m, Value.cast(read.data), name="entry"))
 
         gain = Signal(signed(11), reset_less=True)
@@ -196,7 +196,7 @@ class FunctionTable(wiring.Component):
         m.d.comb += base.eq(function.descriptor + first)
         return (base + offset)[: self._bits]
 
-    def _place(self, m: Module, descriptor: data.View, t: Value) -> tuple[Value, Value]:
+    def _entry_address(self, m: Module, descriptor: data.View, t: Value) -> tuple[Value, Value]:
         """Index of the entry and position in its segment; registered."""
         shifted = t
         # The k bits that are shifted out at the top, and the rest, by one shifter.
@@ -205,5 +205,5 @@ class FunctionTable(wiring.Component):
             take = descriptor.k[step.bit_length() - 1]
             window = Mux(take, (window << step)[:47], window)
         within = Mux(descriptor.constant, 0, window[32:])
-        place = registered(m, (descriptor.first + within)[: self._bits], name="place")
-        return place, registered(m, window[8:32], name="part")
+        entry = registered(m, (descriptor.first + within)[: self._bits], name="entry")
+        return entry, registered(m, window[8:32], name="part")

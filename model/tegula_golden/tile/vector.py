@@ -102,20 +102,20 @@ class _Compute:
 
     def execute(self) -> None:
         fields = self.fields
-        places = self._places()
-        good, trap = first_fault(self._checks(places))
+        destinations = self._destinations()
+        good, trap = first_fault(self._checks(destinations))
         if good:
             results, kept, random = self._compute(slice(0, good))
             if self.reduction != Reduction.NONE:
-                self._reduce(results, places, finishes=good == len(self.step))
+                self._reduce(results, destinations, finishes=good == len(self.step))
             else:
                 rows = slice(fields["rows"])
                 codes = self._cast(results[rows], None if random is None else random[rows])
-                self._write(codes, tuple(p[:good] for p in places), ~kept[rows])
+                self._write(codes, tuple(p[:good] for p in destinations), ~kept[rows])
         if trap is not None:
             raise trap
 
-    def _places(self) -> tuple[Integers, ...]:
+    def _destinations(self) -> tuple[Integers, ...]:
         """Address of each result; transposed also its partition."""
         fields, step = self.fields, self.step
         if self.reduction != Reduction.NONE:
@@ -125,7 +125,7 @@ class _Compute:
         group, partition = np.divmod(fields["partition"] + step, self.config.n)
         return fields["dst"] + group * fields["dst_stride"], partition
 
-    def _checks(self, places: tuple[Integers, ...]) -> list[Check]:
+    def _checks(self, destinations: tuple[Integers, ...]) -> list[Check]:
         fields, config = self.fields, self.config
         checks = []
         if fields["x_source"] == Source.PSUM:
@@ -139,11 +139,11 @@ class _Compute:
             checks += operand_checks(self.x_at, fields["x_format"], config)
         if self.y_used:
             checks += operand_checks(self.y_at, fields["y_format"], config)
-        own = [sbuf_check(places[0], config)]
+        own = [sbuf_check(destinations[0], config)]
         if fields["transpose"]:
-            own.append(_alignment(places[0], config.n))
+            own.append(_alignment(destinations[0], config.n))
         elif is_wide(fields["format"]):
-            own.append(_alignment(places[0], 2))
+            own.append(_alignment(destinations[0], 2))
         if self.reduction != Reduction.NONE:
             # Only the last element has a result to place.
             due = self.step == len(self.step) - 1 if fields["finish"] else self.step < 0
@@ -199,7 +199,9 @@ class _Compute:
         index = (addresses & 0xFFFF).astype(np.uint32) | _INDEX
         return np.broadcast_to(index, (lanes, len(index)))
 
-    def _reduce(self, results: Patterns, places: tuple[Integers, ...], *, finishes: bool) -> None:
+    def _reduce(
+        self, results: Patterns, destinations: tuple[Integers, ...], *, finishes: bool
+    ) -> None:
         state, fields = self.state, self.fields
         if not fields["proceed"]:
             state.partials = initial_partials(self.config.n, self.reduction)
@@ -207,7 +209,7 @@ class _Compute:
         if finishes and fields["finish"]:
             total = combine(state.partials, self.reduction)[:, None]
             codes = self._cast(total[: fields["rows"]], None)
-            self._write(codes, tuple(p[:1] for p in places), np.ones(codes.shape, dtype=bool))
+            self._write(codes, tuple(p[:1] for p in destinations), np.ones(codes.shape, dtype=bool))
 
     def _cast(self, bits: Patterns, random: Words | None) -> Codes:
         code = self.fields["format"]
@@ -216,14 +218,14 @@ class _Compute:
         fmt = format_by_code(code)
         return cast(bits, fmt, saturate=bool(self.fields["saturate"]), random=random)
 
-    def _write(self, codes: Codes, places: tuple[Integers, ...], mask: Mask) -> None:
+    def _write(self, codes: Codes, destinations: tuple[Integers, ...], mask: Mask) -> None:
         sbuf = self.state.sbuf
         if not self.fields["transpose"]:
-            write_words(sbuf, places[0], codes, self.fields["format"], mask)
+            write_words(sbuf, destinations[0], codes, self.fields["format"], mask)
             return
         lanes = np.arange(len(codes))
         for index, (address, partition) in enumerate(
-            zip(*(p.tolist() for p in places), strict=True)
+            zip(*(p.tolist() for p in destinations), strict=True)
         ):
             written = lanes[mask[:, index]]
             sbuf[partition, address + written] = codes[written, index]

@@ -241,8 +241,8 @@ def evaluate_golden(
     if name in _UNARY:
         op, constant = _UNARY[name]
         return _in_parts(lambda a: operate(op, a, np.full_like(a, constant)), x, None, progress)
-    table, places = pack([name])
-    return _in_parts(partial(evaluate, table, places[name]), x, None, progress)
+    table, positions = pack([name])
+    return _in_parts(partial(evaluate, table, positions[name]), x, None, progress)
 
 
 class _Evaluator:

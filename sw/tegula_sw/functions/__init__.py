@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from tegula_golden.numerics.function_table import Table
 from tegula_golden.numerics.functions import Function
 from tegula_sw.functions.library import NAMES, function
-from tegula_sw.functions.spec import DESCRIPTORS, ENTRIES, FunctionSpec, build_table, place
+from tegula_sw.functions.spec import DESCRIPTORS, ENTRIES, FunctionSpec, allocate, build_table
 
 __all__ = ["NAMES", "FunctionSpec", "function", "pack", "records"]
 
@@ -35,11 +35,11 @@ def pack(
     specs = tuple(function(name) for name in names)
     if len(set(names)) != len(specs):
         raise ValueError(f"each function can be packed once, not {', '.join(names)}")
-    places, start = {}, 0
+    positions, start = {}, 0
     for spec in specs:
-        places[spec.name] = spec.at(start)
+        positions[spec.name] = spec.at(start)
         start += spec.descriptor_count
-    return build_table(*place(specs), entries, descriptors), places
+    return build_table(*allocate(specs), entries, descriptors), positions
 
 
 def records(names: Sequence[str]) -> tuple[bytes, bytes]:
@@ -58,7 +58,7 @@ def records(names: Sequence[str]) -> tuple[bytes, bytes]:
         As `pack` does for the largest table.
     """
     table, _ = pack(names)
-    entries, descriptors = place(tuple(function(name) for name in names))
+    entries, descriptors = allocate(tuple(function(name) for name in names))
     return (
         table.entry_words()[: len(entries)].astype("<u4").tobytes(),
         table.descriptor_words()[: len(descriptors)].astype("<u4").tobytes(),

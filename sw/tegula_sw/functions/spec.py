@@ -1,4 +1,4 @@
-"""Functions as pieces that can be placed anywhere in the table of the activation engine."""
+"""Functions as pieces that can lie anywhere in the table of the activation engine."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -9,7 +9,7 @@ from tegula_golden.numerics.function_table import Gain, Table
 from tegula_golden.numerics.functions import Function
 from tegula_sw.functions.cubic import Entry
 
-__all__ = ["DESCRIPTORS", "ENTRIES", "FunctionSpec", "Piece", "build_table", "place"]
+__all__ = ["DESCRIPTORS", "ENTRIES", "FunctionSpec", "Piece", "allocate", "build_table"]
 
 ENTRIES = 1024
 DESCRIPTORS = 512
@@ -76,7 +76,7 @@ class FunctionSpec:
     @property
     def entry_count(self) -> int:
         """Entries that it needs in a table of its own: equal pieces share theirs."""
-        return len(place((self,))[0])
+        return len(allocate((self,))[0])
 
     @property
     def descriptor_count(self) -> int:
@@ -95,7 +95,7 @@ class FunctionSpec:
         )
 
 
-def place(specs: tuple[FunctionSpec, ...]) -> tuple[list[Entry], list[tuple[int, Piece]]]:
+def allocate(specs: tuple[FunctionSpec, ...]) -> tuple[list[Entry], list[tuple[int, Piece]]]:
     """Entries, and descriptors as (first entry, piece), of functions one behind another.
 
     Pieces with equal entries share them, also those of different functions.
@@ -118,7 +118,7 @@ def build_table(
     entry_count: int,
     descriptor_count: int,
 ) -> Table:
-    """The table of placed functions, filled up with zeros.
+    """The table of allocated functions, filled up with zeros.
 
     Raises
     ------

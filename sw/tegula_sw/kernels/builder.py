@@ -284,14 +284,14 @@ class KernelBuilder:
         total
             A single fp32 column.
         """
-        places = self.table.functions if self.table else {}
-        if not isinstance(function, str) or function not in places:
-            known = ", ".join(places) or "none"
+        functions = self.table.functions if self.table else {}
+        if not isinstance(function, str) or function not in functions:
+            known = ", ".join(functions) or "none"
             raise ValueError(f"function {function!r} is not in the program's table: it has {known}")
         check_shape(x, dst.rows, dst.columns)
         check_scratchpad(x)
         check_scratchpad(dst)
-        fields = apply_fields(places[function]) | {
+        fields = apply_fields(functions[function]) | {
             "rows": dst.rows,
             "columns": dst.columns,
             "format": dst.fmt.code,

@@ -180,7 +180,7 @@ class Matrix:
         rows = np.ascontiguousarray(rows)
         return rows.view(np.uint32) if self.fmt == FP32 else rows.astype(code_dtype(self.fmt))
 
-    def place(self, words: Words, codes: Codes) -> None:
+    def write_codes(self, words: Words, codes: Codes) -> None:
         """Put codes, shape (rows, columns), into an image of the scratchpad.
 
         Raises

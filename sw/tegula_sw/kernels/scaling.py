@@ -115,7 +115,7 @@ class Scales:
         n: int,
         first: Sequence[tuple[FloatFormat, float]],
         steps: int,
-        place: Callable[[str, Floats], Matrix],
+        store: Callable[[str, Floats], Matrix],
     ) -> Self:
         """Scales with an empty history.
 
@@ -127,7 +127,7 @@ class Scales:
             Format and first scale, a power of two, of each tensor.
         steps
             Length of the history.
-        place
+        store
             Makes an fp32 matrix with a name and its first content, float32.
 
         Raises
@@ -143,12 +143,12 @@ class Scales:
         everywhere = np.tile(scale.T, (n, 1))
         return cls(
             fmts=tuple(fmt for fmt, _ in first),
-            scale=place("scales", everywhere),
-            inverse=place("inverse scales", (1 / everywhere).astype(np.float32)),
-            largest=place("largest magnitudes", np.zeros((n, count), np.float32)),
-            history=place("history of magnitudes", np.zeros((count, steps), np.float32)),
-            current=place("scales by tensor", scale),
-            unit=place("units of magnitudes", unit),
+            scale=store("scales", everywhere),
+            inverse=store("inverse scales", (1 / everywhere).astype(np.float32)),
+            largest=store("largest magnitudes", np.zeros((n, count), np.float32)),
+            history=store("history of magnitudes", np.zeros((count, steps), np.float32)),
+            current=store("scales by tensor", scale),
+            unit=store("units of magnitudes", unit),
         )
 
     def tensors(self) -> list[ScaledTensor]:

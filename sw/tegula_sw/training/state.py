@@ -130,11 +130,11 @@ class ClassifierState:
         first = [(forward, 1.0), (forward, 1.0), (forward, _HIDDEN_SCALE)]
         first += [(gradient, _GRADIENT_SCALE)] * 2
 
-        def place(name: str, content: Floats) -> Matrix:
+        def store(name: str, content: Floats) -> Matrix:
             rows, columns = content.shape
             return self._constant(name, rows, columns, FP32, content)
 
-        return Scales.make(self._config.n, first, self._settings.history, place)
+        return Scales.make(self._config.n, first, self._settings.history, store)
 
     def _weight(
         self,
@@ -196,14 +196,14 @@ class ClassifierState:
         """
         words = np.zeros((self._config.n, self.words), np.uint16)
         for matrix, codes in self._initial:
-            matrix.place(words, codes)
+            matrix.write_codes(words, codes)
         rng = np.random.default_rng(self._settings.seed)
         for parameter in (self.w1, self.w2):
             value = parameter.value
             drawn = rng.normal(0, np.sqrt(2 / value.rows), (value.rows, value.columns))
-            value.place(words, float_codes(value.name, drawn.astype(np.float32), value.fmt))
+            value.write_codes(words, float_codes(value.name, drawn.astype(np.float32), value.fmt))
         states = np.array(stream_states(self._settings.seed, self._config.n), np.uint32)
-        self.generators.place(words, states.view(np.uint16).reshape(self._config.n, 8))
+        self.generators.write_codes(words, states.view(np.uint16).reshape(self._config.n, 8))
         return words
 
     def weights(self, state: Words) -> dict[str, Codes]:

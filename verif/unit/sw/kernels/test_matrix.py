@@ -48,7 +48,7 @@ def test_what_is_placed_comes_back_and_nothing_else_changes(fmt, shape, gap):
     matrix, codes = matrix_of(shape, fmt, gap=gap), random_codes(shape, fmt)
     noise = np.random.default_rng(2).integers(0, 1 << 16, (N, DEPTH), np.uint16)
     words = noise.copy()
-    matrix.place(words, codes)
+    matrix.write_codes(words, codes)
     back = matrix.codes(words)
     assert back.dtype == codes.dtype
     np.testing.assert_array_equal(back, codes)
@@ -66,7 +66,7 @@ def test_what_is_placed_comes_back_and_nothing_else_changes(fmt, shape, gap):
 def test_bands_are_groups_of_rows(fmt, shape):
     matrix, codes = matrix_of(shape, fmt, gap=5), random_codes(shape, fmt)
     words = np.zeros((N, DEPTH), np.uint16)
-    matrix.place(words, codes)
+    matrix.write_codes(words, codes)
     assert sum(matrix.band_rows(band) for band in range(matrix.bands)) == shape[0]
     for band in range(matrix.bands):
         rows = slice(band * N, (band + 1) * N)
@@ -78,7 +78,7 @@ def test_bands_are_groups_of_rows(fmt, shape):
 def test_spans_take_several_bands_as_one_strip(fmt, shape):
     matrix, codes = matrix_of(shape, fmt), random_codes(shape, fmt)
     words = np.zeros((N, DEPTH), np.uint16)
-    matrix.place(words, codes)
+    matrix.write_codes(words, codes)
     seen = []
     for bands in matrix.spans():
         got = elements(words, matrix.span(bands))
@@ -122,7 +122,7 @@ def test_a_single_column_can_be_repeated():
     column = matrix_of((4, 1), FP32).strip()
     words = np.zeros((N, DEPTH), np.uint16)
     codes = random_codes((4, 1), FP32)
-    matrix_of((4, 1), FP32).place(words, codes)
+    matrix_of((4, 1), FP32).write_codes(words, codes)
     np.testing.assert_array_equal(elements(words, column.repeated(3)), np.tile(codes, 3))
     with pytest.raises(ValueError, match="only a single column can be repeated, not 2"):
         matrix_of((4, 2), FP32).strip().repeated(3)
@@ -139,7 +139,7 @@ def test_only_a_matrix_of_one_band_is_a_strip():
 @pytest.mark.parametrize("codes", [np.zeros((3, 4), np.uint16), np.zeros((4, 3), np.uint32)])
 def test_codes_of_another_shape_or_format_are_refused(codes):
     with pytest.raises(ValueError, match=r"m must be uint16 \(4, 3\), not"):
-        matrix_of((4, 3), BF16).place(np.zeros((N, DEPTH), np.uint16), codes)
+        matrix_of((4, 3), BF16).write_codes(np.zeros((N, DEPTH), np.uint16), codes)
 
 
 @formats

@@ -99,9 +99,9 @@ def test_large_pixels_are_not_clipped_in_training(name):
     for matrix in (model.w1.value, model.w1.operand):
         codes = matrix.codes(state)
         codes[30] = 0
-        matrix.place(state, codes)
+        matrix.write_codes(state, codes)
     bias = np.full((TINY.n, settings.hidden), 1.0, np.float32)
-    model.b1.value.place(state, bias.view(np.uint32))
+    model.b1.value.write_codes(state, bias.view(np.uint32))
     labels = batches(settings, 1)[0][1]
     momenta = []
     for pixel in (2.0**8, 2.0**20):

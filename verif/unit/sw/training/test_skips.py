@@ -82,7 +82,7 @@ def step_after_change(settings, change):
 def put(matrix, state, value):
     codes = matrix.codes(state)
     codes[0, 0] = np.float32(value).view(np.uint32)
-    matrix.place(state, codes)
+    matrix.write_codes(state, codes)
 
 
 @pytest.mark.parametrize("parameter", ["w1", "b1", "w2", "b2"])
@@ -119,7 +119,7 @@ def test_what_saturates_in_fp8_does_not_hide_that_it_overflowed(activation):
         put(state.b1.value, words, 3e38)
         codes = state.b1.value.codes(words)
         codes[:, 0] = np.float32(3.4e38).view(np.uint32)  # infinite in bf16
-        state.b1.value.place(words, codes)
+        state.b1.value.write_codes(words, codes)
 
     settings = TrainingSettings(format="fp8", hidden=6, batch=8, activation=activation)
     result = step_after_change(settings, change)
