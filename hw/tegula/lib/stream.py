@@ -1,11 +1,11 @@
-"""Streams: a register stage and a queue."""
+"""Streams: a register stage, a buffer that cuts both directions, and a queue."""
 
 from amaranth.hdl import Module, Shape, ShapeLike, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
 
-__all__ = ["StreamQueue", "StreamStage"]
+__all__ = ["StreamBuffer", "StreamQueue", "StreamStage"]
 
 
 class StreamStage(wiring.Component):
@@ -33,6 +33,61 @@ class StreamStage(wiring.Component):
             m.d.sync += self.o.valid.eq(self.i.valid)
         with m.If(self.i.ready & self.i.valid):
             m.d.sync += self.o.payload.eq(self.i.payload)
+        return m
+
+
+class StreamBuffer(wiring.Component):
+    """Buffer of two items, for where a stream enters a block: latency 1 cycle, one item a cycle.
+
+    `i.ready` and `o.valid` are registers: no combinational path between the sides. Registers of the
+    payload have no reset.
+
+    Parameters
+    ----------
+    shape : ShapeLike
+        Payload.
+
+    Members
+    -------
+    i : In(stream of shape), o : Out(stream of shape)
+        `o` is stable until accepted.
+    empty : Out(1)
+        It holds no item.
+    """
+
+    def __init__(self, shape: ShapeLike):
+        self._shape = shape
+        super().__init__(
+            {
+                "i": In(stream.Signature(shape)),
+                "o": Out(stream.Signature(shape)),
+                "empty": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        """The item that is offered, and a second one for when that is not accepted."""
+        m = Module()
+        first = Signal(self._shape, reset_less=True)
+        second = Signal(self._shape, reset_less=True)
+        valid, waiting, moves = Signal(), Signal(), Signal()
+        m.d.comb += [
+            moves.eq(~valid | self.o.ready),
+            self.i.ready.eq(~waiting),
+            self.o.valid.eq(valid),
+            self.o.payload.eq(first),
+            self.empty.eq(~valid),
+        ]
+        with m.If(moves):
+            m.d.sync += [valid.eq(waiting | self.i.valid), waiting.eq(0)]
+            with m.If(waiting):
+                m.d.sync += first.eq(second)
+            with m.Else():
+                m.d.sync += first.eq(self.i.payload)
+        with m.Elif(self.i.valid):
+            m.d.sync += waiting.eq(1)
+        with m.If(~waiting):
+            m.d.sync += second.eq(self.i.payload)
         return m
 
 
