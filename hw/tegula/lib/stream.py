@@ -19,20 +19,25 @@ class StreamStage(wiring.Component):
     Members
     -------
     i : In(stream of shape), o : Out(stream of shape)
-        `i.ready` follows `o.ready` combinationally.
+        `i.ready` follows `o.ready` combinationally. Registers of the payload have no reset.
     """
 
     def __init__(self, shape: ShapeLike):
+        self._shape = shape
         super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))})
 
     def elaborate(self, platform):
         """One register, loaded when it is empty or its item is accepted."""
         m = Module()
-        m.d.comb += self.i.ready.eq(~self.o.valid | self.o.ready)
+        payload = Signal(self._shape, reset_less=True)
+        m.d.comb += [
+            self.i.ready.eq(~self.o.valid | self.o.ready),
+            self.o.payload.eq(payload),
+        ]
         with m.If(self.i.ready):
             m.d.sync += self.o.valid.eq(self.i.valid)
         with m.If(self.i.ready & self.i.valid):
-            m.d.sync += self.o.payload.eq(self.i.payload)
+            m.d.sync += payload.eq(self.i.payload)
         return m
 
 

@@ -1,6 +1,6 @@
 """Banks of the scratchpad, and the addresses of rows in them."""
 
-from amaranth.hdl import Module, Value
+from amaranth.hdl import Cat, Module, Value
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -90,3 +90,7 @@ class BankPorts(wiring.Component):
     def _line(self, addr: Value) -> Value:
         """Address of that row in its bank."""
         return addr[self._bank_bits :]
+
+    def _one_hot(self, addr: Value) -> Value:
+        """Mask of the bank of the row at `addr`."""
+        return Cat(self._bank(addr) == b for b in range(self.config.bus_words))

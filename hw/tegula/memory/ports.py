@@ -6,13 +6,18 @@ from amaranth.lib.wiring import In, Out
 from tegula.config import TileConfig
 
 __all__ = [
+    "BANK_READ_CYCLES",
+    "PAIR_READ_CYCLES",
+    "TENSOR_READ_CYCLES",
     "BankReadSignature",
     "BankWriteSignature",
     "ChunkReadSignature",
-    "MovingReadSignature",
+    "ChunkWriteSignature",
     "PairReadSignature",
     "PsumReadSignature",
     "RowReadSignature",
+    "RowWriteSignature",
+    "TensorReadSignature",
     "VectorWriteSignature",
     "pair_request_layout",
     "row_write_layout",
@@ -21,13 +26,25 @@ __all__ = [
     "vector_write_layout",
 ]
 
+BANK_READ_CYCLES = 2
+"""Cycles from the address of a bank to its word at a port: the memory's register, and one behind
+the selection."""
+
+PAIR_READ_CYCLES = 1 + BANK_READ_CYCLES
+"""Cycles from a request of the vector engine to its words: a register, and those of the bank."""
+
+TENSOR_READ_CYCLES = 2 + BANK_READ_CYCLES
+"""Cycles from a request of the tensor engine to its row: the banks that it takes are known to the
+vector engine a cycle before their addresses are needed."""
+
 
 def sbuf_write_layout(config: TileConfig) -> data.StructLayout:
     """DMA write into the scratchpad, `bus_words` words of 16 bits.
 
     Layout `free`: word j goes to (`partition`, `addr` + j), `addr` a multiple of `bus_words`.
     Layout `partition`: word j < `row_words` goes to (`partition` + j, `addr`), `partition` a
-    multiple of `row_words`. Only words whose `mask` bit is 1 are written.
+    multiple of `row_words`. Only words whose `mask` bit is 1 are written. `last` comes back with
+    `written_last`.
     """
     return data.StructLayout(
         {
@@ -36,6 +53,7 @@ def sbuf_write_layout(config: TileConfig) -> data.StructLayout:
             "addr": range(config.sbuf_depth),
             "data": data.ArrayLayout(16, config.bus_words),
             "mask": config.bus_words,
+            "last": 1,
         }
     )
 
@@ -53,12 +71,16 @@ def pair_request_layout(config: TileConfig) -> data.StructLayout:
 
 
 def row_write_layout(config: TileConfig) -> data.StructLayout:
-    """Row for the scratchpad: partitions whose `enable` is 1 take their word at `addr`."""
+    """Row for the scratchpad: partitions whose `enable` is 1 take their word at `addr`.
+
+    `last` comes back with `written_last`.
+    """
     return data.StructLayout(
         {
             "addr": range(config.sbuf_depth),
             "enable": config.n,
             "words": data.ArrayLayout(16, config.n),
+            "last": 1,
         }
     )
 
@@ -92,7 +114,8 @@ class RowReadSignature(wiring.Signature):
     data : In(ArrayLayout(16, n))
         The requested row, or one that another reader requested.
     valid : In(1)
-        `data` is this reader's row: `READ_CYCLES` after its request was accepted.
+        `data` is this reader's row: in the order of the requests, at least
+        ``1 + BANK_READ_CYCLES`` after acceptance. There is no back-pressure.
     """
 
     def __init__(self, config: TileConfig):
@@ -106,20 +129,26 @@ class RowReadSignature(wiring.Signature):
 
 
 class PairReadSignature(wiring.Signature):
-    """Read of rows or pairs of rows of the scratchpad, seen from the reader.
+    """Read of rows or pairs of rows of the scratchpad, seen from the reader, which grants itself.
 
     Members
     -------
-    request : Out(stream of `pair_request_layout`)
+    taken : In(bus_words)
+        Banks that the tensor engine takes: a request in this cycle must need none of them. Nor may
+        two readers of pairs request the same bank in one cycle.
+    request : Out(`pair_request_layout`), en : Out(1)
+        The row or pair is read.
     data : In(ArrayLayout(32, n))
-        The word of each partition, or the two words of a pair, the even one low: `READ_CYCLES`
-        after the request was accepted.
+        The word of each partition, or the two words of a pair, the even one low:
+        `PAIR_READ_CYCLES` later.
     """
 
     def __init__(self, config: TileConfig):
         super().__init__(
             {
-                "request": Out(stream.Signature(pair_request_layout(config))),
+                "taken": In(config.bus_words),
+                "request": Out(pair_request_layout(config)),
+                "en": Out(1),
                 "data": In(data.ArrayLayout(32, config.n)),
             }
         )
@@ -134,7 +163,8 @@ class ChunkReadSignature(wiring.Signature):
     data : In(ArrayLayout(16, bus_words))
         Words of a request, in the order of the requests.
     valid : In(1)
-        `data` holds this engine's words. There is no back-pressure.
+        `data` holds this engine's words, at least ``1 + BANK_READ_CYCLES`` after the request was
+        accepted. There is no back-pressure.
     """
 
     def __init__(self, config: TileConfig):
@@ -152,15 +182,27 @@ def _granted_read(depth: int, words: data.ArrayLayout) -> dict[str, wiring.Membe
     return {"addr": Out(range(depth)), "en": Out(1), "data": In(words)}
 
 
-class MovingReadSignature(wiring.Signature):
+def _acknowledged_write(layout: data.StructLayout) -> dict[str, wiring.Member]:
+    """Members of a write that is reported when it is in the memory."""
+    return {
+        "request": Out(stream.Signature(layout)),
+        "written": In(1),
+        "written_last": In(1),
+    }
+
+
+class TensorReadSignature(wiring.Signature):
     """Read of rows of the scratchpad that is always granted, seen from the reader.
+
+    The moving and the stationary operand have such a port each, and the tensor engine never reads
+    one bank with both in a cycle.
 
     Members
     -------
     addr : Out(range(sbuf_depth)), en : Out(1)
         The row at `addr` is read.
     data : In(ArrayLayout(16, n))
-        That row, `READ_CYCLES` later.
+        That row, `TENSOR_READ_CYCLES` later.
     """
 
     def __init__(self, config: TileConfig):
@@ -219,6 +261,35 @@ class VectorWriteSignature(wiring.Signature):
         super().__init__({"payload": Out(vector_write_layout(config))})
 
 
+class RowWriteSignature(wiring.Signature):
+    """Write of rows of the scratchpad, seen from the writer.
+
+    Members
+    -------
+    request : Out(stream of `row_write_layout`)
+    written : In(1), written_last : In(1)
+        A row, in the order of acceptance, is in the memory for every read that is requested from
+        the next cycle on; its `last` was 1.
+    """
+
+    def __init__(self, config: TileConfig):
+        super().__init__(_acknowledged_write(row_write_layout(config)))
+
+
+class ChunkWriteSignature(wiring.Signature):
+    """Write of the scratchpad by the load engine, seen from the engine.
+
+    Members
+    -------
+    request : Out(stream of `sbuf_write_layout`)
+    written : In(1), written_last : In(1)
+        As in `RowWriteSignature`; the words of a request may be written over several cycles.
+    """
+
+    def __init__(self, config: TileConfig):
+        super().__init__(_acknowledged_write(sbuf_write_layout(config)))
+
+
 class PsumReadSignature(wiring.Signature):
     """Read of one address of all partitions of PSUM, always granted, seen from the reader.
 
@@ -229,10 +300,17 @@ class PsumReadSignature(wiring.Signature):
         The words at `addr` are read.
     data : In(ArrayLayout(psum_width, n))
         Those words, a cycle later.
+    query_addr : Out(range(psum_depth))
     written : In(1)
-        The running program has written the words at `addr`; in the same cycle.
+        The running program had written the words at the `query_addr` of the cycle before.
     """
 
     def __init__(self, config: TileConfig):
         words = data.ArrayLayout(config.psum_width, config.n)
-        super().__init__(_granted_read(config.psum_depth, words) | {"written": In(1)})
+        super().__init__(
+            {
+                **_granted_read(config.psum_depth, words),
+                "query_addr": Out(range(config.psum_depth)),
+                "written": In(1),
+            }
+        )

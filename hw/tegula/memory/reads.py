@@ -1,46 +1,50 @@
 """Read side of the scratchpad: grants of the banks, and selection of the words."""
 
+from functools import reduce
+from operator import or_
+
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
-from amaranth.lib.wiring import In
+from amaranth.lib.wiring import In, connect, flipped
 
 from tegula.config import TileConfig
 from tegula.isa.instructions import Layout
+from tegula.lib.delay import registered
 from tegula.lib.mux import select
+from tegula.lib.stream import StreamBuffer
 from tegula.memory.bank import BankPorts
 from tegula.memory.ports import (
     BankReadSignature,
     ChunkReadSignature,
-    MovingReadSignature,
     PairReadSignature,
     RowReadSignature,
+    TensorReadSignature,
 )
+from tegula.memory.read_share import ReadShare
 
-__all__ = ["READ_CYCLES", "ScratchpadReads", "reader_ports"]
-
-READ_CYCLES = 2
-"""Cycles from an accepted read to its data: the memory's register, and one behind the bank
-select."""
+__all__ = ["ScratchpadReads", "reader_ports"]
 
 
 def reader_ports(config: TileConfig) -> dict[str, wiring.Member]:
     """Ports of the scratchpad's readers, in the order in which they are served."""
-    row, pair = RowReadSignature(config), PairReadSignature(config)
+    operand, pair = TensorReadSignature(config), PairReadSignature(config)
     return {
-        "moving": In(MovingReadSignature(config)),
-        "stationary": In(row),
+        "moving": In(operand),
+        "stationary": In(operand),
         "x": In(pair),
         "y": In(pair),
-        "activation": In(row),
-        "store": In(ChunkReadSignature(config)),
+        "activation": In(RowReadSignature(config)),
+        "load_read": In(ChunkReadSignature(config)),
+        "store_read": In(ChunkReadSignature(config)),
     }
 
 
 class ScratchpadReads(BankPorts):
     """Addresses of the banks, each for the first of its readers, and selection of their words.
 
-    The order of readers is that of `Scratchpad`. A pair lies in an even bank and the next, so its
-    halves are selected among half of the banks each.
+    Every port ends at a register. In the cycle of the addresses the banks of the tensor and the
+    vector engine stand in registers, one-hot; rows and lines get what is left. A cycle later the
+    same masks select the words: an AND-OR of the banks, for those of other readers come to nothing.
 
     Parameters
     ----------
@@ -50,10 +54,10 @@ class ScratchpadReads(BankPorts):
     Members
     -------
     banks : Out(BankReadSignature) x bus_words
-    moving : In(MovingReadSignature)
-    stationary, activation : In(RowReadSignature)
+    moving, stationary : In(TensorReadSignature)
     x, y : In(PairReadSignature)
-    store : In(ChunkReadSignature)
+    activation : In(RowReadSignature)
+    load_read, store_read : In(ChunkReadSignature)
         As in `Scratchpad`.
     """
 
@@ -61,147 +65,178 @@ class ScratchpadReads(BankPorts):
         super().__init__(config, reader_ports(config), BankReadSignature(config))
 
     def elaborate(self, platform):
-        """Grants in order, addresses of the banks, selection."""
+        """Masks of the granted readers, grants of the others, addresses, selection."""
         m = Module()
-        banks = range(self.config.bus_words)
-        stationary_at = self.stationary.request
-        x_at, y_at, store_at = self.x.request, self.y.request, self.store.request
-        moving_at = [self.moving.en & (self._bank(self.moving.addr) == b) for b in banks]
-        moving, row, x, y = (
-            Signal(len(banks), name=f"{n}_at") for n in ("moving", "row", "x", "y")
-        )
-        stationary, other = Signal(len(banks)), Signal(len(banks))
-        m.d.comb += moving.eq(Cat(moving_at))
-
-        self._grant(m, stationary_at, self._row_banks(stationary_at.payload), moving, stationary)
-        self._grant(m, x_at, self._pair_banks(x_at.payload), moving | stationary, x)
-        self._grant(m, y_at, self._pair_banks(y_at.payload), moving | stationary | x, y)
-        row_addr, store_row = self._grant_other(m, moving | x | y, other)
-        m.d.comb += row.eq(stationary | other)
-        granted = self._grant_line(m, moving | row | x | y, store_row)
-
-        line = self._line
-        for b in banks:
-            addr = self.banks[b].addr
-            with m.If(moving[b]):
-                m.d.comb += addr.eq(line(self.moving.addr))
-            with m.Elif(row[b]):
-                m.d.comb += addr.eq(line(row_addr))
-            with m.Elif(x[b]):
-                m.d.comb += addr.eq(line(x_at.payload.addr))
-            with m.Elif(y[b]):
-                m.d.comb += addr.eq(line(y_at.payload.addr))
-            with m.Else():
-                m.d.comb += addr.eq(line(store_at.payload.addr))
+        m.submodules.rows = rows = StreamBuffer(range(self.config.sbuf_depth))
+        m.submodules.share = share = ReadShare(self.config)
+        connect(m, flipped(self.activation.request), rows.i)
+        connect(m, flipped(self.load_read), share.load)
+        connect(m, flipped(self.store_read), share.store)
+        self._rows, self._chunk = rows.o, share.read
         self._words = [bank.data for bank in self.banks]
-        self._select_rows(m, row_addr)
-        self._select_pair(m, "x", x_at.payload, self.x.data)
-        self._select_pair(m, "y", y_at.payload, self.y.data)
-        self._select_store(m, row_addr, store_row, granted)
+
+        moving, stationary, x, y = self._register_masks(m)
+        others, row_addr, chunk_row = self._grant_row(m)
+        row = stationary | others
+        lines = self._grant_line(m, others, chunk_row)
+        sources = (
+            (moving, self._line(self._moving_addr)),
+            (row, self._line(row_addr)),
+            (x, self._line(self._x_addr)),
+            (y, self._line(self._y_addr)),
+            (~(self._occupied | others), self._line(self._chunk.request.payload.addr)),
+        )
+        for b, bank in enumerate(self.banks):
+            m.d.comb += bank.addr.eq(_and_or((mask[b], addr) for mask, addr in sources))
+        self._select_rows(m, moving, row)
+        self._select_pair(m, "x", self.x, x)
+        self._select_pair(m, "y", self.y, y)
+        self._select_chunk(m, lines, chunk_row)
         return m
 
-    def _row_banks(self, addr: Value) -> Value:
-        return Cat(self._bank(addr) == b for b in range(self.config.bus_words))
+    def _register_masks(self, m: Module) -> tuple[Signal, ...]:
+        """Banks of `moving`, `stationary`, `x` and `y`, and their addresses, in that cycle."""
+        taken = Signal(self.config.bus_words)
+        early = [
+            self._one_hot(port.addr) & port.en.replicate(self.config.bus_words)
+            for port in (self.moving, self.stationary)
+        ]
+        pairs = [self._pair_banks(port) for port in (self.x, self.y)]
+        masks = [Signal.like(taken, name=f"{n}_at") for n in ("moving", "stationary", "x", "y")]
+        self._occupied, self._stationary_reads = Signal.like(taken), Signal()
+        for before, mask, name in zip(early, masks[:2], ("moving", "stationary"), strict=True):
+            held = Signal.like(mask, name=f"{name}_before")
+            m.d.sync += [held.eq(before), mask.eq(held)]
+            if name == "stationary":
+                m.d.sync += self._stationary_reads.eq(held.any())
+        m.d.sync += [
+            taken.eq(early[0] | early[1]),
+            *(mask.eq(banks) for mask, banks in zip(masks[2:], pairs, strict=True)),
+            self._occupied.eq(taken | pairs[0] | pairs[1]),
+        ]
+        m.d.comb += [self.x.taken.eq(taken), self.y.taken.eq(taken)]
 
-    def _pair_banks(self, request: data.View) -> Value:
-        """Both banks of the pair that holds `addr`, or the one of a single row."""
-        bank = self._bank(request.addr)
+        def later(value: Value, cycles: int, name: str) -> Value:
+            for cycle in range(cycles):
+                value = registered(m, value, name=f"{name}_addr_{cycle}")
+            return value
+
+        self._moving_addr = later(self.moving.addr, 2, "moving")
+        self._stationary_addr = later(self.stationary.addr, 2, "stationary")
+        self._x_addr = later(self.x.request.addr, 1, "x")
+        self._y_addr = later(self.y.request.addr, 1, "y")
+        return tuple(masks)
+
+    def _pair_banks(self, port) -> Value:
+        """Both banks of the pair that is requested, or the one of a single row, or none."""
+        bank, double = self._bank(port.request.addr), port.request.double
         return Cat(
-            (bank[1:] == b >> 1) & (request.double | (bank[0] == (b & 1)))
+            port.en & (bank[1:] == b >> 1) & (double | (bank[0] == (b & 1)))
             for b in range(self.config.bus_words)
         )
 
-    def _grant(self, m: Module, request, wanted: Value, taken: Value, at: Signal) -> None:
-        """Acceptance of `request` if none of its banks is taken; `at`: the banks granted to it."""
-        m.d.comb += request.ready.eq(~(wanted & taken).any())
-        with m.If(request.valid & request.ready):
-            m.d.comb += at.eq(wanted)
+    def _grant_row(self, m: Module) -> tuple[Signal, Value, Value]:
+        """Row of the activation engine, else of DMA, in a cycle without a stationary column.
 
-    def _grant_other(self, m: Module, taken: Value, at: Signal) -> tuple[Signal, Value]:
-        """Row port in cycles without a stationary read: its address, and its grant to a store."""
-        stationary, activation, store = (
-            port.request for port in (self.stationary, self.activation, self.store)
-        )
-        addr = Signal(range(self.config.sbuf_depth))
-        store_requests = store.valid & (store.payload.layout == Layout.PARTITION)
-        free = Signal()
-        wanted = self._row_banks(addr)
+        Returns its bank, the address of the row port, and whether it is DMA's.
+        """
+        rows, chunk = self._rows, self._chunk.request
+        others, accepted, chunk_row = Signal(self.config.bus_words), Signal(), Signal()
+        free = []
+        for name, addr in (("activation", rows.payload), ("chunk", chunk.payload.addr)):
+            granted = Signal(name=f"{name}_free")
+            taken = select(list(self._occupied), self._bank(addr))
+            m.d.comb += granted.eq(~self._stationary_reads & ~taken)
+            free.append(granted)
+        addr = Mux(rows.valid, rows.payload, chunk.payload.addr)
         m.d.comb += [
-            addr.eq(Mux(activation.valid, activation.payload, store.payload.addr)),
-            free.eq(~stationary.valid & ~(wanted & taken).any()),
-            activation.ready.eq(free),
+            rows.ready.eq(free[0]),
+            accepted.eq(rows.valid & free[0]),
+            chunk_row.eq(
+                chunk.valid & (chunk.payload.layout == Layout.PARTITION) & ~rows.valid & free[1]
+            ),
+            others.eq(
+                (accepted | chunk_row).replicate(self.config.bus_words) & self._one_hot(addr)
+            ),
         ]
-        store_row = Signal()
-        m.d.comb += store_row.eq(store_requests & ~activation.valid & free)
-        with m.If((activation.valid & free) | store_row):
-            m.d.comb += at.eq(wanted)
-        for name in ("stationary", "activation"):
-            port, reading = getattr(self, name), Signal(name=f"{name}_reading")
-            m.d.sync += reading.eq(port.request.valid & port.request.ready)
-            m.d.sync += port.valid.eq(reading)
-        row_addr = Signal.like(addr)
-        m.d.comb += row_addr.eq(Mux(stationary.valid, stationary.payload, addr))
-        return row_addr, store_row
+        reading = Signal()
+        m.d.sync += [reading.eq(accepted), self.activation.valid.eq(reading)]
+        return others, Mux(self._stationary_reads, self._stationary_addr, addr), chunk_row
 
-    def _grant_line(self, m: Module, taken: Value, store_row: Value) -> Signal:
-        """Banks that a store's line reads in this cycle."""
-        count, store = self.config.bus_words, self.store.request
-        requested = store.valid & (store.payload.layout == Layout.FREE)
+    def _grant_line(self, m: Module, others: Value, chunk_row: Value) -> Signal:
+        """Banks that a line of DMA reads in this cycle; acceptance of a line or of DMA's row."""
+        count, chunk = self.config.bus_words, self._chunk.request
+        requested = chunk.valid & (chunk.payload.layout == Layout.FREE)
         done, granted, complete = Signal(count), Signal(count), Signal()
         m.d.comb += [
-            granted.eq(~taken & ~done & requested.replicate(count)),
+            granted.eq(~(self._occupied | others | done) & requested.replicate(count)),
             complete.eq(requested & (granted | done).all()),
-            store.ready.eq(store_row | complete),
+            chunk.ready.eq(chunk_row | complete),
         ]
         m.d.sync += done.eq(Mux(complete | ~requested, 0, done | granted))
         return granted
 
-    def _select_rows(self, m: Module, row_addr: Value) -> None:
-        moving_bank, row_bank = Signal(self._bank_bits), Signal(self._bank_bits)
-        self._row = Signal(data.ArrayLayout(16, self.config.n))
-        read = Signal.like(self._row)
-        m.d.sync += [
-            moving_bank.eq(self._bank(self.moving.addr)),
-            row_bank.eq(self._bank(row_addr)),
-            self.moving.data.eq(select(self._words, moving_bank)),
-            read.eq(self._row),
-        ]
+    def _select_rows(self, m: Module, moving: Value, row: Value) -> None:
+        """Words of both operands of the tensor engine, and of the rows beside them."""
+        rows = []
+        for name, mask in (("moving", moving), ("row", row)):
+            at = Signal.like(mask, name=f"{name}_select")
+            words = Signal(data.ArrayLayout(16, self.config.n), name=f"{name}_words")
+            m.d.sync += at.eq(mask)
+            m.d.comb += words.eq(_and_or(zip(at, self._words, strict=True)))
+            rows.append(words)
+        self._row = rows[1]
+        read = registered(m, self._row, name="row_read")
         m.d.comb += [
-            self._row.eq(select(self._words, row_bank)),
+            self.moving.data.eq(registered(m, rows[0], name="moving_read")),
             self.stationary.data.eq(read),
             self.activation.data.eq(read),
         ]
 
-    def _select_pair(self, m: Module, name: str, request: data.View, words: data.View) -> None:
-        bank, double = Signal(self._bank_bits, name=f"{name}_bank"), Signal(name=f"{name}_double")
-        m.d.sync += [bank.eq(self._bank(request.addr)), double.eq(request.double)]
-        halves = []
-        for parity in (0, 1):
-            half = Signal(data.ArrayLayout(16, self.config.n), name=f"{name}_half_{parity}")
-            m.d.comb += half.eq(select(self._words[parity::2], bank[1:]))
-            halves.append(half)
-        even, odd = halves
+    def _select_pair(self, m: Module, name: str, port, mask: Value) -> None:
+        """Words of a pair, or the word of a row, low; the high half of a row is undefined."""
+        at, single, before = (Signal.like(mask, name=f"{name}_select"), Signal(), Signal())
+        m.d.sync += [at.eq(mask), single.eq(before), before.eq(~port.request.double)]
+        even, odd = (
+            _and_or(zip(at[parity::2], self._words[parity::2], strict=True)) for parity in (0, 1)
+        )
+        high = Signal(16 * self.config.n, name=f"{name}_high")
+        low = Signal.like(high, name=f"{name}_low")
+        m.d.comb += [high.eq(odd), low.eq(even | (high & single.replicate(len(high))))]
         for p in range(self.config.n):
-            low = Mux(double | ~bank[0], even[p], odd[p])
-            m.d.sync += words[p].eq(Cat(low, odd[p]))
+            word = Cat(low.word_select(p, 16), high.word_select(p, 16))
+            m.d.comb += port.data[p].eq(registered(m, word, name=f"{name}_read_{p}"))
 
-    def _select_store(self, m: Module, row_addr: Value, store_row: Value, granted: Value) -> None:
-        config = self.config
-        partition = Signal(range(config.n))
-        granted_before, row_before, before = Signal.like(granted), Signal(), Signal()
+    def _select_chunk(self, m: Module, lines: Value, chunk_row: Value) -> None:
+        """Words of a line, bank by bank as they are read, or of a row."""
+        config, chunk = self.config, self._chunk
+        group_bits = (config.row_words - 1).bit_length()
+        partition = chunk.request.payload.partition
+        read, row, accepted = Signal.like(lines), Signal(), Signal()
+        groups = config.n // config.row_words
+        of_line, of_row = Signal(config.n), Signal(groups)
         m.d.sync += [
-            partition.eq(self.store.request.payload.partition),
-            granted_before.eq(granted),
-            row_before.eq(store_row),
-            before.eq(self.store.request.ready),
-            self.store.valid.eq(before),
+            read.eq(lines),
+            row.eq(chunk_row),
+            accepted.eq(chunk.request.ready),
+            chunk.valid.eq(accepted),
+            of_line.eq(Cat((partition == p) & ~chunk_row for p in range(config.n))),
+            of_row.eq(Cat((partition[group_bits:] == g) & chunk_row for g in range(groups))),
         ]
-        with m.If(row_before):
-            for word in range(config.row_words):
-                groups = [self._row[p] for p in range(word, config.n, config.row_words)]
-                group = partition[(config.row_words - 1).bit_length() :]
-                m.d.sync += self.store.data[word].eq(select(groups, group))
+        words = Signal(chunk.data.shape(), reset_less=True)
+        m.d.comb += chunk.data.eq(words)
         for b in range(config.bus_words):
-            with m.If(granted_before[b]):
-                words = [self._words[b][p] for p in range(config.n)]
-                m.d.sync += self.store.data[b].eq(select(words, partition))
+            choices = [(of_line[p], self._words[b][p]) for p in range(config.n)]
+            if b < config.row_words:
+                choices += [(of_row[g], self._row[g * config.row_words + b]) for g in range(groups)]
+            with m.If(read[b] | row):
+                m.d.sync += words[b].eq(_and_or(choices))
+
+
+def _and_or(choices) -> Value:
+    """OR of the values whose condition holds, of (condition, value)."""
+    terms = []
+    for condition, value in choices:
+        value = Value.cast(value)
+        terms.append(value & condition.replicate(len(value)))
+    return reduce(or_, terms)

@@ -6,10 +6,10 @@ from amaranth.lib.wiring import connect, flipped
 
 from tegula.config import TileConfig
 from tegula.memory.bank import ScratchpadBank
-from tegula.memory.reads import READ_CYCLES, ScratchpadReads, reader_ports
+from tegula.memory.reads import ScratchpadReads, reader_ports
 from tegula.memory.writes import ScratchpadWrites, writer_ports
 
-__all__ = ["READ_CYCLES", "Scratchpad"]
+__all__ = ["Scratchpad"]
 
 
 class Scratchpad(wiring.Component):
@@ -20,18 +20,21 @@ class Scratchpad(wiring.Component):
     partition, a word a bank. Each bank reads one row and writes one row a cycle, so accesses
     collide only in a bank. Reads are served in this order, each when its banks are free:
 
-    - `moving`: always, a row a cycle;
-    - `stationary`: a row;
-    - `x`, then `y`: a row or a pair each;
+    - `moving` and `stationary`: always, a row each, in different banks;
+    - `x`, then `y`: a row or a pair each, by what the scratchpad says is `taken`;
     - a row of `activation` or else of DMA in layout `partition`, where `stationary` reads none;
-    - DMA lines: the remaining banks, over as many cycles as that needs.
+    - DMA lines, the load engine's first: the remaining banks, over as many cycles as that needs.
 
     Writes: the vector engine's, always (a row, a pair, or a line of one partition); then a row of
     `activation` or else of DMA in layout `partition`, where the vector engine uses no bank of
     its parity; DMA lines in the remaining banks.
 
-    A read returns what was written in every earlier cycle but the last; a word written in that one
-    is undefined (engines that share a word order their accesses by semaphores).
+    No path leads from an input to an output: requests, results and words end at registers.
+    `ready` of `activation_write` has a few gates behind registers, other `ready` none.
+
+    A read returns what was written in every cycle before that of its banks' addresses, which is the
+    last before `BANK_READ_CYCLES`; a word written in that cycle is undefined (engines that share a
+    word order their accesses by semaphores).
 
     Parameters
     ----------
@@ -40,21 +43,19 @@ class Scratchpad(wiring.Component):
 
     Members
     -------
-    moving : In(MovingReadSignature)
-        The tensor engine's moving operand.
-    stationary : In(RowReadSignature)
-        The tensor engine's stationary operand.
+    moving, stationary : In(TensorReadSignature)
+        The tensor engine's operands.
     x, y : In(PairReadSignature)
         The vector engine's operands.
     activation : In(RowReadSignature)
         The activation engine's operands.
-    store : In(ChunkReadSignature)
-        DMA reads; data `READ_CYCLES` after acceptance.
+    load_read, store_read : In(ChunkReadSignature)
+        DMA reads.
     vector_write : In(VectorWriteSignature)
         The vector engine's results.
-    activation_write : In(stream of `row_write_layout`)
+    activation_write : In(RowWriteSignature)
         The activation engine's results.
-    load : In(stream of `sbuf_write_layout`)
+    load : In(ChunkWriteSignature)
         DMA writes.
     """
 

@@ -1,14 +1,18 @@
 """Write side of the scratchpad: routing of rows, pairs and lines to the banks."""
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
-from amaranth.lib import data, stream, wiring
-from amaranth.lib.wiring import In
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, connect, flipped
 
 from tegula.config import TileConfig
 from tegula.isa.instructions import Layout
+from tegula.lib.delay import chosen, registered
+from tegula.lib.stream import StreamBuffer, StreamStage
 from tegula.memory.bank import BankPorts
 from tegula.memory.ports import (
     BankWriteSignature,
+    ChunkWriteSignature,
+    RowWriteSignature,
     VectorWriteSignature,
     row_write_layout,
     sbuf_write_layout,
@@ -21,16 +25,18 @@ def writer_ports(config: TileConfig) -> dict[str, wiring.Member]:
     """Ports of the scratchpad's writers, in the order in which they are served."""
     return {
         "vector_write": In(VectorWriteSignature(config)),
-        "activation_write": In(stream.Signature(row_write_layout(config))),
-        "load": In(stream.Signature(sbuf_write_layout(config))),
+        "activation_write": In(RowWriteSignature(config)),
+        "load": In(ChunkWriteSignature(config)),
     }
 
 
 class ScratchpadWrites(BankPorts):
-    """Routing of results and DMA words to the banks, through one register.
+    """Routing of results and DMA words to the banks, from a register at the entry of each port.
 
-    The order of writers is that of `Scratchpad`. A row waits for a cycle without a result in a bank
-    of its parity, for banks of one parity share their words.
+    The order of writers is that of `Scratchpad`. Banks of one parity share the words of one row, so
+    that a row waits for a cycle without a result in a bank of its parity. A result of the vector
+    engine is written in the cycle after the one in which it is at the port; a row or a chunk in
+    that after its acceptance, at the earliest.
 
     Parameters
     ----------
@@ -40,11 +46,10 @@ class ScratchpadWrites(BankPorts):
     Members
     -------
     vector_write : In(VectorWriteSignature)
-    activation_write : In(stream of `row_write_layout`)
-    load : In(stream of `sbuf_write_layout`)
+    activation_write : In(RowWriteSignature)
+    load : In(ChunkWriteSignature)
         As in `Scratchpad`.
     banks : Out(BankWriteSignature) x bus_words
-        A cycle after acceptance.
     """
 
     def __init__(self, config: TileConfig):
@@ -53,126 +58,127 @@ class ScratchpadWrites(BankPorts):
     def elaborate(self, platform):
         """Vector results, then a row, then a line."""
         m = Module()
-        vector, load = self.vector_write.payload, self.load.payload
-        by_row, by_line = self._route_vector(m)
-        row, row_addr, enables, words = self._route_row(m, by_row)
-        granted = self._route_line(m, by_row | by_line | row)
-        for b in range(self.config.bus_words):
-            enable = Signal(self.config.n, name=f"en_{b}")
-            addr = Signal.like(self.banks[b].addr, name=f"addr_{b}")
-            line_word = Mux(by_line[b], self._line_word(b), load.data[b])
-            in_row = by_row[b] | row[b]
+        config = self.config
+        m.submodules.row = row = StreamStage(row_write_layout(config))
+        m.submodules.chunk = chunk = StreamBuffer(sbuf_write_layout(config))
+        connect(m, flipped(self.activation_write.request), row.i)
+        connect(m, flipped(self.load.request), chunk.i)
+        self._row, self._chunk = row.o, chunk.o
+
+        self._register_result(m)
+        by_row = self._route_row(m)
+        lines = self._route_line(m, by_row)
+        enables, addrs, words = self._share_words(m)
+        line = self._chunk.payload
+        by_row = self._by_row | by_row
+        shared = by_row | self._by_line
+        for b, bank in enumerate(self.banks):
+            of_line = lines[b].replicate(config.n) & Cat(
+                line.partition == p for p in range(config.n)
+            )
+            word = Mux(self._by_line[b], self._low[b % config.row_words], line.data[b])
             m.d.comb += [
-                addr.eq(self._line(load.addr)),
-                enable.eq(granted[b].replicate(self.config.n) & self._one_hot(load.partition)),
-            ]
-            with m.If(by_line[b]):
-                m.d.comb += [
-                    addr.eq(self._line(vector.addr)),
-                    enable.eq(
-                        self._line_enable(b).replicate(self.config.n)
-                        & self._one_hot(vector.partition)
-                    ),
-                ]
-            with m.Elif(in_row):
-                m.d.comb += [
-                    addr.eq(self._line(Mux(by_row[b], vector.addr, row_addr))),
-                    enable.eq(enables[b & 1]),
-                ]
-            m.d.sync += [
-                self.banks[b].en.eq(enable),
-                self.banks[b].addr.eq(addr),
-                self.banks[b].data.eq(
-                    Mux(in_row, words[b & 1].as_value(), line_word.replicate(self.config.n))
-                ),
+                bank.addr.eq(Mux(shared[b], addrs[b & 1], self._line(line.addr))),
+                bank.en.eq((shared[b].replicate(config.n) & enables[b & 1]) | of_line),
+                bank.data.eq(Mux(by_row[b], words[b & 1], word.replicate(config.n))),
             ]
         return m
 
-    def _one_hot(self, partition: Value) -> Value:
-        return Cat(partition == p for p in range(self.config.n))
+    def _register_result(self, m: Module) -> None:
+        """Registered result of the vector engine, and the banks that it is written to.
 
-    def _line_word(self, bank: int) -> Value:
-        """Result that is written to `bank` by a line."""
-        return self.vector_write.payload.words[bank % self.config.row_words][:16]
-
-    def _line_enable(self, bank: int) -> Value:
-        return self.vector_write.payload.enable[bank % self.config.row_words]
-
-    def _route_vector(self, m: Module) -> tuple[Signal, Signal]:
-        """Banks that the vector engine writes in this cycle, as rows and as a line."""
-        config, vector = self.config, self.vector_write.payload
-        by_row, by_line = Signal(config.bus_words), Signal(config.bus_words)
-        bank = self._bank(vector.addr)
-        first_group = bank[(config.row_words - 1).bit_length() :]
-        with m.If(vector.enable.any() & ~vector.line):
-            m.d.comb += by_row.eq(
-                Cat(
-                    (bank[1:] == b >> 1) & (vector.double | (bank[0] == (b & 1)))
-                    for b in range(config.bus_words)
-                )
-            )
-        with m.If(vector.enable.any() & vector.line):
-            m.d.comb += by_line.eq(
-                Cat(first_group == b // config.row_words for b in range(config.bus_words))
-            )
-        return by_row, by_line
-
-    def _route_row(self, m: Module, by_row: Value) -> tuple:
-        """Row of the activation engine, else of DMA, beside the results of the vector engine.
-
-        Even banks share the words of one row, odd banks those of another, so that the row is
-        accepted if no result is written to a bank of its parity, and no line to any. Returns the
-        bank of the row, its address, and enables and words for even and odd banks.
+        Those of a line are written like rows of which one partition is enabled. `_busy`, of even
+        and odd banks: no other row may be written.
         """
-        config, load, own = self.config, self.load.payload, self.activation_write
-        group_bits = (config.row_words - 1).bit_length()
-        addr = Signal(range(config.sbuf_depth))
-        enable, words = Signal(config.n), Signal(data.ArrayLayout(16, config.n))
-        load_requests = self.load.valid & (load.layout == Layout.PARTITION)
-        m.d.comb += addr.eq(Mux(own.valid, own.payload.addr, load.addr))
-        for p in range(config.n):
-            group, word = divmod(p, config.row_words)
-            in_group = load.partition[group_bits:] == group
-            m.d.comb += [
-                enable[p].eq(Mux(own.valid, own.payload.enable[p], load.mask[word] & in_group)),
-                words[p].eq(Mux(own.valid, own.payload.words[p], load.data[word])),
-            ]
-        vector = self.vector_write.payload
-        busy = Signal(2)
-        for parity in (0, 1):
-            m.d.comb += busy[parity].eq(by_row[parity::2].any())
-        line_busy = vector.line & vector.enable.any()
-        free = Signal()
-        m.d.comb += free.eq(~Mux(addr[0], busy[1], busy[0]) & ~line_busy)
-        self._row_accepted = Signal()
-        m.d.comb += [
-            own.ready.eq(free),
-            self._row_accepted.eq(load_requests & ~own.valid & free),
+        config, vector = self.config, self.vector_write.payload
+        bank, writes = self._bank(vector.addr), vector.enable.any()
+        first_group = bank[(config.row_words - 1).bit_length() :]
+        self._by_row, self._by_line = Signal(config.bus_words), Signal(config.bus_words)
+        self._busy = Signal(2)
+        by_row = Cat(
+            writes & ~vector.line & (bank[1:] == b >> 1) & (vector.double | (bank[0] == (b & 1)))
+            for b in range(config.bus_words)
+        )
+        by_line = Cat(
+            vector.line
+            & vector.enable[b % config.row_words]
+            & (first_group == b // config.row_words)
+            for b in range(config.bus_words)
+        )
+        whole = vector.line | vector.double
+        m.d.sync += [
+            self._by_row.eq(by_row),
+            self._by_line.eq(by_line),
+            self._busy.eq(Cat(writes & (whole | ~bank[0]), writes & (whole | bank[0]))),
         ]
-        row = Signal(config.bus_words)
-        with m.If((own.valid | load_requests) & free):
-            m.d.comb += row.eq(Cat(self._bank(addr) == b for b in range(config.bus_words)))
+        partition = Cat(vector.partition == p for p in range(config.n))
+        self._enable = registered(m, Mux(vector.line, partition, vector.enable), name="enable")
+        self._addr = registered(m, self._line(vector.addr), name="result_line")
+        self._low = Signal(data.ArrayLayout(16, config.n), reset_less=True)
+        low = Cat(vector.words[p][:16] for p in range(config.n))
+        high = Cat(vector.words[p][16:] for p in range(config.n))
+        m.d.sync += self._low.eq(low)
+        self._odd = chosen(m, [(vector.double, high), (~vector.double, low)], name="odd")
 
-        enables, shared = [], []
-        for parity in (0, 1):
-            chosen = Signal(data.ArrayLayout(16, config.n), name=f"words_{parity}")
-            for p in range(config.n):
-                low, high = vector.words[p][:16], vector.words[p][16:]
-                result = Mux(vector.double, high, low) if parity else low
-                m.d.comb += chosen[p].eq(Mux(busy[parity], result, words[p]))
-            shared.append(chosen)
-            enables.append(Mux(busy[parity], vector.enable, enable))
-        return row, addr, enables, shared
+    def _route_row(self, m: Module) -> Value:
+        """Bank of the row of the activation engine, else of DMA, that is written in this cycle."""
+        row, chunk = self._row, self._chunk
+        chunk_row = chunk.valid & (chunk.payload.layout == Layout.PARTITION)
+        accepted, at = Signal(), Signal(self.config.bus_words)
+        self._chunk_row = Signal()
 
-    def _route_line(self, m: Module, taken: Value) -> Signal:
-        """Banks that a DMA line writes in this cycle."""
-        count, load = self.config.bus_words, self.load.payload
-        requested = self.load.valid & (load.layout == Layout.FREE)
-        done, granted, complete = Signal(count), Signal(count), Signal()
+        def free(addr: Value) -> Value:
+            return ~Mux(addr[0], self._busy[1], self._busy[0])
+
         m.d.comb += [
-            granted.eq(~taken & ~done & load.mask & requested.replicate(count)),
-            complete.eq(requested & ~(load.mask & ~(granted | done)).any()),
-            self.load.ready.eq(complete | self._row_accepted),
+            row.ready.eq(free(row.payload.addr)),
+            accepted.eq(row.valid & row.ready),
+            self.activation_write.written.eq(accepted),
+            self.activation_write.written_last.eq(accepted & row.payload.last),
+            self._chunk_row.eq(chunk_row & ~row.valid & free(chunk.payload.addr)),
+            at.eq(
+                (accepted | self._chunk_row).replicate(self.config.bus_words)
+                & self._one_hot(Mux(row.valid, row.payload.addr, chunk.payload.addr))
+            ),
+        ]
+        return at
+
+    def _route_line(self, m: Module, by_row: Value) -> Signal:
+        """Banks that a DMA line writes in this cycle; the end of a DMA write."""
+        count, chunk = self.config.bus_words, self._chunk
+        requested = chunk.valid & (chunk.payload.layout == Layout.FREE)
+        done, granted, complete = Signal(count), Signal(count), Signal()
+        taken = self._by_row | self._by_line | by_row
+        wanted = chunk.payload.mask & ~done
+        m.d.comb += [
+            granted.eq(wanted & ~taken & requested.replicate(count)),
+            complete.eq(requested & ~(wanted & taken).any()),
+            chunk.ready.eq(complete | self._chunk_row),
+            self.load.written.eq(chunk.ready),
+            self.load.written_last.eq(chunk.ready & chunk.payload.last),
         ]
         m.d.sync += done.eq(Mux(complete | ~requested, 0, done | granted))
         return granted
+
+    def _share_words(self, m: Module) -> tuple[list, list, list]:
+        """Enables, address and words of the row that even banks share, and of that of odd banks."""
+        config, row, chunk = self.config, self._row, self._chunk.payload
+        group_bits = (config.row_words - 1).bit_length()
+        enable, words = Signal(config.n), Signal(data.ArrayLayout(16, config.n))
+        for p in range(config.n):
+            group, word = divmod(p, config.row_words)
+            in_group = chunk.partition[group_bits:] == group
+            m.d.comb += [
+                enable[p].eq(Mux(row.valid, row.payload.enable[p], chunk.mask[word] & in_group)),
+                words[p].eq(Mux(row.valid, row.payload.words[p], chunk.data[word])),
+            ]
+        addr = self._line(Mux(row.valid, row.payload.addr, chunk.addr))
+        enables, addrs, shared = [], [], []
+        for parity, result in enumerate((self._low.as_value(), self._odd)):
+            busy = self._busy[parity]
+            chosen_words = Signal(16 * config.n, name=f"words_{parity}")
+            m.d.comb += chosen_words.eq(Mux(busy, result, words.as_value()))
+            shared.append(chosen_words)
+            enables.append(Mux(busy, self._enable, enable))
+            addrs.append(Mux(busy, self._addr, addr))
+        return enables, addrs, shared

@@ -1,13 +1,14 @@
 """ScratchpadReads cycle by cycle against the order of readers in plain Python."""
 
 import random
-from collections import Counter
+from collections import Counter, deque
 
 import pytest
 
 from tegula.config import preset
 from tegula.isa.instructions import Layout
-from tegula.memory.reads import READ_CYCLES, ScratchpadReads
+from tegula.memory.ports import BANK_READ_CYCLES, PAIR_READ_CYCLES, TENSOR_READ_CYCLES
+from tegula.memory.reads import ScratchpadReads
 from verif.support.unit_bench import simulate
 
 CONFIGS = {
@@ -15,7 +16,7 @@ CONFIGS = {
     "line longer than a row": preset("tiny", sbuf_depth=256, axi_data_width=128),
     "row longer than a line": preset("small", sbuf_depth=256, axi_data_width=64),
 }
-STREAMS = ("stationary", "x", "y", "activation", "store")
+BUFFERED = ("activation", "load_read", "store_read")
 SEED = 32
 CYCLES = 450
 
@@ -31,20 +32,25 @@ class ReadsBench:
     def __init__(self, config, busy):
         self.config, self.busy = config, busy
         self.dut, self.rng = ScratchpadReads(config), random.Random(SEED)
-        self.asked = dict.fromkeys(STREAMS)
-        self.line_done = set()
+        self.asked = dict.fromkeys(BUFFERED)
+        self.held = {name: deque() for name in BUFFERED}
+        self.operands = deque([{}, {}])
+        self.pairs = {}
+        self.line_done, self.offered = set(), None
         self.due = []
         self.bank_addr = [0] * config.bus_words
         self.served = Counter()
 
+    def draw_pair(self):
+        rng, double = self.rng, self.rng.randrange(2)
+        addr = rng.randrange(3 * self.config.bus_words)
+        return {"addr": addr - addr % 2 if double else addr, "double": double}
+
     def draw(self, name):
-        """A request of a port; addresses are close, so that they meet."""
+        """A request of a buffered port; addresses are close, so that they meet."""
         rng, config = self.rng, self.config
         addr = rng.randrange(3 * config.bus_words)
-        if name in ("x", "y"):
-            double = rng.randrange(2)
-            return {"addr": addr - addr % 2 if double else addr, "double": double}
-        if name != "store":
+        if name == "activation":
             return addr
         layout = rng.randrange(2)
         if layout == Layout.FREE:
@@ -53,44 +59,70 @@ class ReadsBench:
         partition = rng.randrange(config.n // config.row_words) * config.row_words
         return {"layout": layout, "addr": addr, "partition": partition}
 
-    def banks(self, name):
-        request = self.asked[name]
-        if name in ("x", "y"):
-            first = request["addr"] % self.config.bus_words
-            return {first, first + 1} if request["double"] else {first}
-        addr = request["addr"] if name == "store" else request
-        return {addr % self.config.bus_words}
+    def banks(self, request):
+        """Banks of a row or a pair."""
+        count = self.config.bus_words
+        if isinstance(request, int):
+            return {request % count}
+        first = request["addr"] % count
+        return {first, first + 1} if request.get("double") else {first}
 
-    def serve(self, moving):
-        """Ports served in this cycle, and the line read in each bank."""
-        asked, count = self.asked, self.config.bus_words
-        reads = {} if moving is None else {moving % count: moving // count}
-        granted = set()
+    def draw_operands(self):
+        """Rows of the tensor engine, never of one bank."""
+        rng, count = self.rng, self.config.bus_words
+        operands = {}
+        for name in ("moving", "stationary"):
+            if rng.random() < self.busy / (1 if name == "moving" else 2):
+                operands[name] = rng.randrange(3 * count)
+        if len({addr % count for addr in operands.values()}) < len(operands):
+            del operands["stationary"]
+        return operands
 
-        def take(name):
-            request, banks = asked[name], self.banks(name)
-            if banks & reads.keys():
-                return
+    def draw_pairs(self, taken):
+        """Requests of the vector engine that it may make: of no bank that is taken."""
+        pairs = {}
+        for name in ("x", "y"):
+            request = self.draw_pair()
+            if self.rng.random() < self.busy and not self.banks(request) & taken:
+                pairs[name] = request
+                taken = taken | self.banks(request)
+        return pairs
+
+    def serve(self):
+        """Ports served at the banks in this cycle, and the line read in each bank."""
+        count, reads, granted = self.config.bus_words, {}, {}
+
+        def read(name, request):
             addr = request if isinstance(request, int) else request["addr"]
-            reads.update(dict.fromkeys(banks, addr // count))
-            granted.add(name)
+            reads.update(dict.fromkeys(self.banks(request), addr // count))
+            granted[name] = request
 
-        for name in ("stationary", "x", "y"):
-            if asked[name] is not None:
-                take(name)
-        store = asked["store"]
-        if asked["stationary"] is None:
-            if asked["activation"] is not None:
-                take("activation")
-            elif store is not None and store["layout"] == Layout.PARTITION:
-                take("store")
-        if store is not None and store["layout"] == Layout.FREE:
+        for name, request in (self.operands[0] | self.pairs).items():
+            assert not self.banks(request) & reads.keys()
+            read(name, request)
+        rows = self.held["activation"]
+        if self.offered is None:
+            names = [name for name in ("load_read", "store_read") if self.held[name]]
+            self.offered = names[0] if names else None
+        offered = self.offered
+        chunk = self.held[offered][0] if offered else None
+        if "stationary" not in granted:
+            if rows:
+                if not self.banks(rows[0]) & reads.keys():
+                    read("activation", rows[0])
+            elif chunk and chunk["layout"] == Layout.PARTITION:
+                if not self.banks(chunk) & reads.keys():
+                    read(offered, chunk)
+        if chunk and chunk["layout"] == Layout.FREE:
             now = set(range(count)) - self.line_done - reads.keys()
-            reads.update(dict.fromkeys(now, store["addr"] // count))
+            reads.update(dict.fromkeys(now, chunk["addr"] // count))
             self.line_done |= now
+            self.served["lines that wait"] += len(self.line_done) < count
             if len(self.line_done) == count:
-                granted.add("store")
+                granted[offered] = chunk
                 self.line_done = set()
+        if offered in granted or offered == "load_read":
+            self.offered = None if offered in granted else offered
         return granted, reads
 
     def answer(self, name, request):
@@ -102,7 +134,7 @@ class ReadsBench:
             if not request["double"]:
                 return low, 0xFFFF
             return {p: low[p] | word(addr + 1, p) << 16 for p in low}, 0xFFFF_FFFF
-        if name != "store":
+        if isinstance(request, int):
             return {p: word(request, p) for p in range(config.n)}, 0xFFFF
         partition, addr = request["partition"], request["addr"]
         if request["layout"] == Layout.FREE:
@@ -112,44 +144,58 @@ class ReadsBench:
     async def run(self, ctx):
         rng, dut, config = self.rng, self.dut, self.config
         for cycle in range(CYCLES):
-            moving = rng.randrange(3 * config.bus_words) if rng.random() < self.busy else None
-            ctx.set(dut.moving.en, moving is not None)
-            ctx.set(dut.moving.addr, rng.randrange(config.sbuf_depth) if moving is None else moving)
-            for name in STREAMS:
+            early = self.operands[1]
+            taken = set().union(*map(self.banks, early.values()))
+            for port in (dut.x, dut.y):
+                assert ctx.get(port.taken) == sum(1 << bank for bank in taken), cycle
+            operands, pairs = self.draw_operands(), self.draw_pairs(taken)
+            for name in ("moving", "stationary"):
+                port = getattr(dut, name)
+                ctx.set(port.en, name in operands)
+                ctx.set(port.addr, operands.get(name, rng.randrange(config.sbuf_depth)))
+            for name in ("x", "y"):
+                port = getattr(dut, name)
+                ctx.set(port.en, name in pairs)
+                ctx.set(port.request, pairs.get(name, self.draw_pair()))
+            for name in BUFFERED:
                 if self.asked[name] is None and rng.random() < self.busy:
                     self.asked[name] = self.draw(name)
                 request = getattr(dut, name).request
                 ctx.set(request.valid, self.asked[name] is not None)
                 if self.asked[name] is not None:
                     ctx.set(request.payload, self.asked[name])
+                ready = bool(ctx.get(request.ready))
+                assert ready == (len(self.held[name]) < 2), f"{name} in cycle {cycle}"
             for bank, line in enumerate(self.bank_addr):
                 row = [word(line * config.bus_words + bank, p) for p in range(config.n)]
                 ctx.set(dut.banks[bank].data, row)
             self.check_answers(ctx, cycle)
-            granted, reads = self.serve(moving)
-            for name in STREAMS:
-                if self.asked[name] is not None:
-                    ready = bool(ctx.get(getattr(dut, name).request.ready))
-                    assert ready == (name in granted), f"{name} in cycle {cycle}"
+            granted, reads = self.serve()
             for bank, line in reads.items():
                 assert ctx.get(dut.banks[bank].addr) == line, f"bank {bank} in cycle {cycle}"
             self.bank_addr = [ctx.get(bank.addr) for bank in dut.banks]
-            if moving is not None:
-                self.due.append((cycle + READ_CYCLES, "moving", self.answer("moving", moving)))
-            for name in granted:
-                answer = self.answer(name, self.asked[name])
-                self.due.append((cycle + READ_CYCLES, name, answer))
-                self.asked[name] = None
+            for name, request in granted.items():
+                answer = self.answer(name, request)
+                self.due.append((cycle + BANK_READ_CYCLES, name, answer))
                 self.served[name] += 1
-            self.served["x and y at once"] += {"x", "y"} <= granted
-            self.served["x alone"] += self.asked["y"] is not None and "x" in granted
+            self.served["x and y at once"] += {"x", "y"} <= granted.keys()
+            for name in BUFFERED:
+                accepts = len(self.held[name]) < 2
+                if name in granted:
+                    self.held[name].popleft()
+                if self.asked[name] is not None and accepts:
+                    self.held[name].append(self.asked[name])
+                    self.asked[name] = None
+            self.operands.popleft()
+            self.operands.append(operands)
+            self.pairs = pairs
             await ctx.tick()
 
     def check_answers(self, ctx, cycle):
         dut = self.dut
         now = {name: answer for at, name, answer in self.due if at == cycle}
         self.due = [entry for entry in self.due if entry[0] > cycle]
-        for name in ("stationary", "activation", "store"):
+        for name in BUFFERED:
             assert ctx.get(getattr(dut, name).valid) == (name in now), (name, cycle)
         for name, (words, mask) in now.items():
             port = getattr(dut, name)
@@ -163,26 +209,30 @@ def test_readers_are_served_in_their_order_and_get_their_words(config, busy):
     bench = ReadsBench(config, busy)
     simulate(bench.dut, bench.run)
     assert bench.served["x and y at once"] > 5
-    assert bench.served["x alone"] > 5
-    assert min(bench.served[name] for name in ("stationary", "x", "y")) > 60
-    assert bench.served["store"] + bench.served["activation"] > (40 if busy < 0.5 else 6)
+    assert bench.served["lines that wait"] > 5
+    assert min(bench.served[name] for name in ("moving", "stationary", "x", "y")) > 30
+    chunks = bench.served["store_read"] + bench.served["load_read"]
+    assert chunks + bench.served["activation"] > (40 if busy < 0.5 else 6)
 
 
-def test_pairs_of_x_and_y_in_different_banks_come_in_every_cycle():
+def test_words_follow_requests_after_the_cycles_of_each_port():
     config = CONFIGS["tiny"]
-    dut = ScratchpadReads(config)
+    dut, came = ScratchpadReads(config), {}
 
     async def testbench(ctx):
-        x, y = dut.x.request, dut.y.request
-        for request in (x, y):
-            ctx.set(request.valid, 1)
-        for cycle in range(32):
-            ctx.set(x.payload, {"addr": 2 * cycle, "double": 1})
-            ctx.set(y.payload, {"addr": 2 * cycle + 2, "double": 1})
+        ctx.set(dut.moving.en, 1)
+        ctx.set(dut.moving.addr, 1)
+        ctx.set(dut.x.en, 1)
+        ctx.set(dut.x.request, {"addr": 2, "double": 1})
+        ctx.set(dut.activation.request.valid, 1)
+        for bank in dut.banks:
+            ctx.set(bank.data, [7] * config.n)
+        for cycle in range(8):
+            for name, port in (("moving", dut.moving), ("x", dut.x), ("row", dut.activation)):
+                valid = ctx.get(port.valid) if name == "row" else ctx.get(port.data[0])
+                if valid:
+                    came.setdefault(name, cycle)
             await ctx.tick()
-            assert ctx.get(x.ready) and ctx.get(y.ready)
-        ctx.set(y.payload, {"addr": 2 * 31 + config.bus_words, "double": 1})
-        await ctx.tick()
-        assert ctx.get(x.ready) and not ctx.get(y.ready)
 
     simulate(dut, testbench)
+    assert came == {"moving": TENSOR_READ_CYCLES, "x": PAIR_READ_CYCLES, "row": 3}

@@ -1,7 +1,7 @@
 """ScratchpadWrites cycle by cycle against the order of writers in plain Python."""
 
 import random
-from collections import Counter
+from collections import Counter, deque
 
 import pytest
 
@@ -20,12 +20,13 @@ CYCLES = 500
 
 
 class WritesBench:
-    """Writes at random on all ports; says what each bank must do a cycle later."""
+    """Writes at random on all ports; says what each bank must do in each cycle."""
 
     def __init__(self, config, busy):
         self.config, self.busy = config, busy
         self.dut, self.rng = ScratchpadWrites(config), random.Random(SEED)
-        self.row = self.load = None
+        self.row = self.load = self.result = None
+        self.row_held, self.loads_held = None, deque()
         self.line_done = set()
         self.count = Counter()
 
@@ -49,7 +50,8 @@ class WritesBench:
     def draw_row(self):
         addr = self.rng.randrange(4 * self.config.bus_words)
         enable = self.rng.getrandbits(self.config.n)
-        return {"addr": addr, "enable": enable, "words": self.words(self.config.n)}
+        row = {"addr": addr, "enable": enable, "words": self.words(self.config.n)}
+        return row | {"last": self.rng.randrange(2)}
 
     def draw_load(self):
         rng, config = self.rng, self.config
@@ -61,11 +63,11 @@ class WritesBench:
             partition = rng.randrange(config.n // config.row_words) * config.row_words
             mask = rng.getrandbits(config.row_words)
         common = {"layout": layout, "addr": addr, "partition": partition, "mask": mask}
-        return common | {"data": self.words(config.bus_words)}
+        return common | {"data": self.words(config.bus_words), "last": rng.randrange(2)}
 
-    def place(self, result):
-        """Words by (partition, address) of this cycle; whether row and load are accepted."""
-        config, count = self.config, self.config.bus_words
+    def place(self):
+        """Words by (partition, address) of this cycle; whether row and load are written."""
+        config, count, result = self.config, self.config.bus_words, self.result
         written = {}
         taken = set()
         line = result["line"] and result["enable"]
@@ -80,22 +82,20 @@ class WritesBench:
             written[p, result["addr"]] = low
             if result["double"]:
                 written[p, result["addr"] + 1] = high
-        if result["enable"]:
-            width = config.row_words if line else 1 + result["double"]
-            taken = {(result["addr"] + j) % count for j in range(width)}
-        parities = {bank % 2 for bank in taken}
-        row_taken, load_taken = False, False
-        if self.row is not None:
-            row_taken = not line and self.row["addr"] % 2 not in parities
-            if row_taken:
+        taken = {addr % count for _, addr in written}
+        parities = {0, 1} if line else {bank % 2 for bank in taken}
+        row, row_written, load_written = self.row_held, False, False
+        if row is not None:
+            row_written = row["addr"] % 2 not in parities
+            if row_written:
                 for p in range(config.n):
-                    if self.row["enable"] >> p & 1:
-                        written[p, self.row["addr"]] = self.row["words"][p]
-                taken.add(self.row["addr"] % count)
-        load = self.load
+                    if row["enable"] >> p & 1:
+                        written[p, row["addr"]] = row["words"][p]
+                taken.add(row["addr"] % count)
+        load = self.loads_held[0] if self.loads_held else None
         if load is not None and load["layout"] == Layout.PARTITION:
-            load_taken = self.row is None and not line and load["addr"] % 2 not in parities
-            for j in range(config.row_words) if load_taken else ():
+            load_written = row is None and load["addr"] % 2 not in parities
+            for j in range(config.row_words) if load_written else ():
                 if load["mask"] >> j & 1:
                     written[load["partition"] + j, load["addr"]] = load["data"][j]
         elif load is not None:
@@ -104,11 +104,11 @@ class WritesBench:
             for j in now:
                 written[load["partition"], load["addr"] + j] = load["data"][j]
             self.line_done |= now
-            load_taken = self.line_done >= wanted
-            self.count["lines that wait"] += not load_taken
-            if load_taken:
+            load_written = self.line_done >= wanted
+            self.count["lines that wait"] += not load_written
+            if load_written:
                 self.line_done = set()
-        return written, row_taken, load_taken
+        return written, row_written, load_written
 
     def seen(self, ctx):
         """Words by (partition, address) that the banks are told to take."""
@@ -122,6 +122,7 @@ class WritesBench:
 
     async def run(self, ctx):
         rng, dut = self.rng, self.dut
+        self.result = self.draw_result() | {"enable": 0}
         for cycle in range(CYCLES):
             result = self.draw_result()
             if self.row is None and rng.random() < self.busy / 2:
@@ -130,21 +131,40 @@ class WritesBench:
                 self.load = self.draw_load()
             ctx.set(dut.vector_write.payload, result)
             for port, item in ((dut.activation_write, self.row), (dut.load, self.load)):
-                ctx.set(port.valid, item is not None)
+                ctx.set(port.request.valid, item is not None)
                 if item is not None:
-                    ctx.set(port.payload, item)
-            written, row_taken, load_taken = self.place(result)
-            if self.row is not None:
-                assert ctx.get(dut.activation_write.ready) == row_taken, f"cycle {cycle}"
-                self.count["rows", row_taken] += 1
-            if self.load is not None:
-                assert ctx.get(dut.load.ready) == load_taken, f"cycle {cycle}"
-                self.count["loads", load_taken] += 1
-            await ctx.tick()
+                    ctx.set(port.request.payload, item)
+            written, row_written, load_written = self.place()
             assert self.seen(ctx) == written, f"cycle {cycle}"
             self.count["words"] += len(written)
-            self.row = None if row_taken else self.row
-            self.load = None if load_taken else self.load
+            self.accept(ctx, cycle, row_written, load_written)
+            self.result = result
+            await ctx.tick()
+
+    def accept(self, ctx, cycle, row_written, load_written):
+        """Reports of what is written, and acceptance of what is requested, in this cycle."""
+        for port, item, done in (
+            (self.dut.activation_write, self.row_held, row_written),
+            (self.dut.load, self.loads_held[0] if self.loads_held else None, load_written),
+        ):
+            assert ctx.get(port.written) == done, f"cycle {cycle}"
+            assert ctx.get(port.written_last) == (done and item["last"]), f"cycle {cycle}"
+            self.count["last"] += done and item["last"]
+        row_ready = self.row_held is None or row_written
+        load_ready = len(self.loads_held) < 2
+        assert ctx.get(self.dut.activation_write.request.ready) == row_ready, f"cycle {cycle}"
+        assert ctx.get(self.dut.load.request.ready) == load_ready, f"cycle {cycle}"
+        if self.row_held is not None:
+            self.count["rows", row_written] += 1
+        if self.loads_held:
+            self.count["loads", load_written] += 1
+        if row_ready:
+            self.row_held, self.row = self.row, None
+        if load_written:
+            self.loads_held.popleft()
+        if load_ready and self.load is not None:
+            self.loads_held.append(self.load)
+            self.load = None
 
 
 @pytest.mark.parametrize("busy", [0.4, 1.0])
@@ -157,3 +177,4 @@ def test_writers_get_their_banks_in_their_order_and_nothing_else_is_written(conf
         assert bench.count[what, True] > 30
         assert bench.count[what, False] > 5
     assert bench.count["lines that wait"] > 10
+    assert bench.count["last"] > 20
