@@ -20,6 +20,7 @@ from tegula.isa.instructions import (
 from tegula.isa.traps import CAUSE_BITS
 
 __all__ = [
+    "SIGNAL_TO_INSTRUCTION_CYCLES",
     "EngineInterface",
     "EngineSignature",
     "assign_update",
@@ -31,6 +32,12 @@ __all__ = [
     "traced",
     "trap_layout",
 ]
+
+SIGNAL_TO_INSTRUCTION_CYCLES = 4
+"""Cycles from the handshake of a signal to the first in which an instruction that waits for it can
+be in the `InstructionRegister` of an engine. So an engine whose completion is known ahead may offer
+its signal up to 3 cycles before the last cycle in which it writes: what the signal wakes requests
+nothing before the cycle after that."""
 
 _SIGNAL_FIELDS = {"signal": 1, "signal_sem": SEMAPHORE_BITS, "signal_value": SIGNAL_VALUE_BITS}
 """The synchronisation fields that an engine gets: what it sends when an instruction is complete."""
