@@ -22,9 +22,8 @@ class Activity(IntEnum):
     RESULT = 5
     REQUEST = 6
     MEMORY = 7
-    STATIONARY = 8
-    PSUM = 9
-    CLEARING = 10
+    PSUM = 8
+    CLEARING = 9
 
 
 ACTIVITY_DOCS = {
@@ -36,7 +35,6 @@ ACTIVITY_DOCS = {
     Activity.RESULT: "the scratchpad does not grant a write",
     Activity.REQUEST: "the bus does not take an address or a beat of data",
     Activity.MEMORY: "memory has not answered yet",
-    Activity.STATIONARY: "the array still uses the stationary operand before",
     Activity.PSUM: "the PSUM word to accumulate onto is still in the array",
     Activity.CLEARING: "the map of written PSUM words is cleared (start of a program)",
 }
