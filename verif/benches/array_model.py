@@ -7,7 +7,7 @@ from cocotb.triggers import ReadWrite, RisingEdge
 
 from tegula.config import TileConfig
 from tegula.formats import FloatFormat, format_by_code
-from tegula.tensor.systolic_array import WORD_IN_CYCLES, result_cycles, swap_cycles
+from tegula.tensor.systolic_array import WORD_IN_CYCLES, result_cycles
 from tegula_golden.numerics.accumulate import PartialSums, accumulate
 from tegula_golden.numerics.codes import code_dtype
 from verif.benches.testbench import split
@@ -18,11 +18,11 @@ __all__ = ["ArrayDriver", "ArrayMonitor", "Pass", "Segment", "shortest_pass"]
 def shortest_pass(config: TileConfig) -> int:
     """Fewest moving columns between two swaps.
 
-    The chain rests, then takes N columns; and a word must have left the array, and been observed,
-    before it enters again with the same column of the next pass.
+    The chain takes N columns; and a word must have left the array, and been observed, before it
+    enters again with the same column of the next pass.
     """
     observed = result_cycles(config) + 2
-    return max(swap_cycles(config) + config.n, observed - WORD_IN_CYCLES)
+    return max(config.n, observed - WORD_IN_CYCLES)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,14 +80,16 @@ class _Plan:
             self._fill(p, start, config.n)
             for f in range(p.moving.shape[1]):
                 for m in np.flatnonzero(p.accumulate[:, f]).tolist() if f in left else ():
-                    cycle = start + f + WORD_IN_CYCLES + m
-                    self.entries[cycle].append((m, left[f] + m))
-                    assert left[f] + m + 2 <= cycle, "the word would not have been observed yet"
+                    late = config.n - 1 - m
+                    cycle = start + f + WORD_IN_CYCLES + late
+                    self.entries[cycle].append((m, left[f] + late))
+                    assert left[f] + late + 2 <= cycle, "the word would not have been observed yet"
             left |= {f: start + f + result_cycles(config) for f in range(p.moving.shape[1])}
 
     def _fill(self, p: Pass, start: int, n: int) -> None:
         chain, stream = slice(start - n, start), slice(start, start + p.moving.shape[1])
         self.values["shift"][chain] = [1] * n
+        self.values["first"][chain] = [1] + [0] * (n - 1)
         self.values["swap"][start] = 1
         for side, place in (("stationary", chain), ("moving", stream)):
             words = getattr(p, side).astype("<u2")
@@ -104,7 +106,7 @@ class ArrayMonitor:
 
     INPUTS = (
         *("moving", "moving_rows", "moving_format", "swap"),
-        *("stationary", "stationary_rows", "stationary_format", "shift"),
+        *("stationary", "stationary_rows", "stationary_format", "shift", "first"),
         *("words_in", "accumulate"),
     )
 
@@ -131,10 +133,9 @@ class ArrayMonitor:
         shifts = [cycle for cycle, shift in enumerate(trace["shift"]) if shift]
         last = len(self._inputs) - result_cycles(self._config) - n + 1
         segments = []
-        for start, stop in zip(swaps, [*swaps[1:], last], strict=True):
-            chain = [cycle for cycle in shifts if cycle < start][-n:]
-            resting = range(start, start + swap_cycles(self._config))
-            assert len(chain) == n and not any(cycle in resting for cycle in shifts)
+        for before, start, stop in zip([0, *swaps], swaps, [*swaps[1:], last], strict=False):
+            chain = [cycle for cycle in shifts if before <= cycle < start]
+            assert len(chain) == n
             segments.append(self._segment(trace, chain, list(range(start, stop))))
         return segments
 
@@ -146,14 +147,14 @@ class ArrayMonitor:
         accumulated = 0
         for f, cycle in enumerate(stream):
             for m in range(n):
-                entry = cycle + WORD_IN_CYCLES + m
+                entry = cycle + WORD_IN_CYCLES + n - 1 - m
                 if trace["accumulate"][entry] >> m & 1:
                     words[m, f] = trace["words_in"][entry] >> (m * width) & ((1 << width) - 1)
                     accumulated += 1
         out = np.array(
             [
                 [
-                    split(self.words_out[c + result_cycles(self._config) + m], width, n)[m]
+                    split(self.words_out[c + result_cycles(self._config) + n - 1 - m], width, n)[m]
                     for c in stream
                 ]
                 for m in range(n)

@@ -72,11 +72,11 @@ class ArrayTop(_Top):
         Codes of a moving column, and of a column of the stationary operand.
     moving_rows, stationary_rows : In(6), moving_format, stationary_format : In(3)
         Rows that take part (the others are zero), and the codes' format.
-    swap, shift, words_in, accumulate, words_out
+    swap, shift, first, words_in, accumulate, words_out
         Of `SystolicArray`.
     """
 
-    _PASSED = ("swap", "shift", "words_in", "accumulate", "words_out")
+    _PASSED = ("swap", "shift", "first", "words_in", "accumulate", "words_out")
 
     def __init__(self, config: TileConfig):
         self._array = SystolicArray(config)

@@ -5,7 +5,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from tegula.config import TileConfig
-from tegula.lib.delay import delay
+from tegula.lib.delay import delayed, registered
 from tegula.tensor.pe import EXPONENT_CYCLE, FLAGS_CYCLE, SIGNIFICAND_CYCLE
 
 __all__ = ["EXIT_CYCLES", "ColumnEntry", "ColumnExit"]
@@ -56,8 +56,8 @@ class ColumnEntry(wiring.Component):
         m = Module()
         field = self.word[self._acc_width :]
         special = Signal()
-        exponent, flags = Signal(9), Signal(2)
-        significand = Signal(signed(self._acc_width))
+        exponent, flags = Signal(9, reset_less=True), Signal(2, reset_less=True)
+        significand = Signal(signed(self._acc_width), reset_less=True)
         m.d.comb += special.eq((field[2:] == _SPECIAL) & field[:2].any())
         with m.If(self.accumulate):
             m.d.sync += [
@@ -69,9 +69,9 @@ class ColumnEntry(wiring.Component):
             m.d.sync += [exponent.eq(0), flags.eq(0), significand.eq(0)]
         m.d.comb += [
             self.exponent.eq(exponent),
-            self.flags.eq(delay(m, flags, FLAGS_CYCLE - EXPONENT_CYCLE, "flags")),
+            self.flags.eq(delayed(m, flags, FLAGS_CYCLE - EXPONENT_CYCLE, name="flags")),
             self.significand.eq(
-                delay(m, significand, SIGNIFICAND_CYCLE - EXPONENT_CYCLE, "significand")
+                delayed(m, significand, SIGNIFICAND_CYCLE - EXPONENT_CYCLE, name="significand")
             ),
         ]
         return m
@@ -112,29 +112,23 @@ class ColumnExit(wiring.Component):
         """Alignment of the parts in time, the case, the word of that case."""
         m = Module()
         width = self._acc_width
-        exponent = delay(m, self.exponent, SIGNIFICAND_CYCLE - EXPONENT_CYCLE, "exponent")
-        flags = delay(m, self.flags, SIGNIFICAND_CYCLE - FLAGS_CYCLE, "flags")
+        exponent = delayed(m, self.exponent, SIGNIFICAND_CYCLE - EXPONENT_CYCLE, name="exponent")
+        flags = delayed(m, self.flags, SIGNIFICAND_CYCLE - FLAGS_CYCLE, name="flags")
         negative = self.significand[-1]
         full, overflow = Signal(), Signal()
         m.d.comb += [
             full.eq((self.significand[-7:-1] ^ negative.replicate(6)).all()),
             overflow.eq(~flags.any() & full & (exponent == _MAX_ANCHOR)),
         ]
-        halved, special = Signal(), Signal()
-        outcome = Signal(2)
-        significand = Signal(signed(width))
-        anchor = Signal(9)
+        halved = registered(m, full, name="halved")
+        special = registered(m, flags.any() | overflow, name="special")
+        outcome = registered(m, Mux(overflow, Cat(~negative, negative), flags), name="outcome")
+        significand = registered(m, self.significand, name="held_significand")
+        anchor = registered(m, exponent, name="anchor")
+        word = Signal(len(self.word), reset_less=True)
         m.d.sync += [
-            halved.eq(full),
-            special.eq(flags.any() | overflow),
-            outcome.eq(Mux(overflow, Cat(~negative, negative), flags)),
-            significand.eq(self.significand),
-            anchor.eq(exponent),
+            word[width:].eq(Mux(special, Cat(outcome, Const(_SPECIAL, 7)), anchor + halved)),
+            word[:width].eq(Mux(special, 0, Mux(halved, significand >> 1, significand))),
         ]
-        m.d.sync += self.word[width:].eq(
-            Mux(special, Cat(outcome, Const(_SPECIAL, 7)), anchor + halved)
-        )
-        m.d.sync += self.word[:width].eq(
-            Mux(special, 0, Mux(halved, significand >> 1, significand))
-        )
+        m.d.comb += self.word.eq(word)
         return m

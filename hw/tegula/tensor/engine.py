@@ -2,28 +2,33 @@
 
 from amaranth.hdl import Cat, Module, Mux, ResetInserter, Signal
 from amaranth.lib import data, wiring
-from amaranth.lib.wiring import Out
+from amaranth.lib.wiring import In, Out, connect, flipped
 
 from tegula.config import TileConfig
-from tegula.engine.interface import EngineSignature, assign_update, payload_layout, ticket_layout
+from tegula.engine.acceptance import InstructionRegister
+from tegula.engine.interface import (
+    SIGNAL_TO_INSTRUCTION_CYCLES,
+    EngineSignature,
+    assign_update,
+    payload_layout,
+    ticket_layout,
+)
 from tegula.engine.retirement import Retirement
 from tegula.engine.trace import Activity
-from tegula.isa.instructions import Engine, codes
+from tegula.isa.instructions import PARTITION_BITS, Engine, codes
 from tegula.isa.traps import Trap
-from tegula.lib.delay import delay
+from tegula.lib.delay import delay, delayed
 from tegula.lib.mux import prioritised
-from tegula.memory.ports import MovingReadSignature, RowReadSignature
-from tegula.memory.scratchpad import READ_CYCLES
+from tegula.memory.ports import TENSOR_READ_CYCLES, PsumReadSignature, TensorReadSignature
 from tegula.tensor.moving import MovingStreamer
 from tegula.tensor.operand import OperandDecode, operand_layout
-from tegula.tensor.psum import PsumArraySignature, step_cycles, write_cycles
+from tegula.tensor.psum import Psum, step_cycles, write_cycles
 from tegula.tensor.stationary import StationaryLoader
 from tegula.tensor.systolic_array import SystolicArray
-from tegula.tensor.written_map import MarkSignature
 
-__all__ = ["MOVING_CYCLES", "TensorEngine", "complete_cycles"]
+__all__ = ["MOVING_CYCLES", "TensorEngine", "load_period", "signal_cycles", "write_end_cycles"]
 
-MOVING_CYCLES = READ_CYCLES + 1
+MOVING_CYCLES = TENSOR_READ_CYCLES + 1
 """Cycles from a column's issue to the array: scratchpad, and the register behind the decoders."""
 
 _PENDING_SIGNALS = 8
@@ -32,16 +37,35 @@ _PENDING_SIGNALS = 8
 _Code = codes(Engine.TENSOR)
 
 
-def complete_cycles(config: TileConfig) -> int:
-    """Cycles from a matmul's last column to its signal: every partition has its word."""
-    return MOVING_CYCLES + step_cycles() + write_cycles(config) + config.n
+def write_end_cycles(config: TileConfig) -> int:
+    """Cycles from the issue of a column to the one in which its last word is written."""
+    return MOVING_CYCLES + step_cycles() + write_cycles(config) + config.n - 1
+
+
+def signal_cycles(config: TileConfig) -> int:
+    """Cycles from the issue of a matmul's last column to its signal, which runs ahead.
+
+    Nothing that a signal wakes finds the last word not written (`SIGNAL_TO_INSTRUCTION_CYCLES`).
+    """
+    return write_end_cycles(config) - (SIGNAL_TO_INSTRUCTION_CYCLES - 1)
+
+
+def load_period(config: TileConfig) -> int:
+    """Cycles from one pair of a load and a matmul to the next, if the matmul has fewer columns.
+
+    N for the columns of the operand, and three until the first of them is issued: the matmul has
+    begun, the load is in the `InstructionRegister`, it has been accepted.
+    """
+    return config.n + 3
 
 
 class TensorEngine(wiring.Component):
     """``psum[m, f] (+)= sum_k stationary[k, m] * moving[k, f]``, one moving column f a cycle.
 
-    Loads run beside the matmul before them; matmuls run back to back. Signals of loads go out on
-    port 1 when the operand has been read, all others on port 0 when the results are in PSUM.
+    Loads run beside the matmul before them; matmuls run back to back. A column of the operand waits
+    while it lies in the bank of the moving column that is read in its cycle. Signals of loads go
+    out on port 1 when the operand has been requested, all others on port 0, `signal_cycles` after
+    the last column. `busy` and `stall` are those of the cycle before; `stop` acts in the next.
 
     Parameters
     ----------
@@ -52,14 +76,12 @@ class TensorEngine(wiring.Component):
     -------
     engine : Out(EngineSignature(config, Engine.TENSOR, 2))
         Instructions, signals (two ports), trap, stop.
-    moving : Out(MovingReadSignature)
-        The moving operand, from the scratchpad.
-    stationary : Out(RowReadSignature)
-        The stationary operand, likewise.
-    psum : Out(PsumArraySignature)
-        Partial sums.
-    mark : Out(MarkSignature)
-        Addresses of PSUM that are written.
+    moving, stationary : Out(TensorReadSignature)
+        The operands, from the scratchpad.
+    psum_read : In(PsumReadSignature)
+        Partial sums, for the vector engine.
+    clear : In(1)
+        A program begins, which has written no address of PSUM; one cycle.
     """
 
     def __init__(self, config: TileConfig):
@@ -67,10 +89,10 @@ class TensorEngine(wiring.Component):
         super().__init__(
             {
                 "engine": Out(EngineSignature(config, Engine.TENSOR, 2)),
-                "moving": Out(MovingReadSignature(config)),
-                "stationary": Out(RowReadSignature(config)),
-                "psum": Out(PsumArraySignature(config)),
-                "mark": Out(MarkSignature(config)),
+                "moving": Out(TensorReadSignature(config)),
+                "stationary": Out(TensorReadSignature(config)),
+                "psum_read": In(PsumReadSignature(config)),
+                "clear": In(1),
             }
         )
 
@@ -80,13 +102,20 @@ class TensorEngine(wiring.Component):
         m.submodules.loader = self._loader = StationaryLoader(self.config)
         m.submodules.streamer = self._streamer = MovingStreamer(self.config)
         m.submodules.array = self._array = SystolicArray(self.config)
+        m.submodules.psum = self._psum = Psum(self.config)
+        m.submodules.instruction = instruction = InstructionRegister(Engine.TENSOR)
+        connect(m, flipped(self.engine.instr), instruction.i)
+        connect(m, flipped(self.psum_read), self._psum.read)
+        self._instr, self._stop, self._resting = instruction.o, Signal(), Signal()
+        m.d.sync += self._stop.eq(self.engine.stop)
+        m.d.comb += [instruction.flush.eq(self._stop), self._psum.clear.eq(self.clear)]
         # Only instructions with a signal are tickets: the others need none to retire.
         ticket = ticket_layout(self.config)
         matmuls = Retirement(
-            self.config, ticket, depth=_PENDING_SIGNALS, cycles=complete_cycles(self.config)
+            self.config, ticket, depth=_PENDING_SIGNALS, cycles=signal_cycles(self.config) - 1
         )
         loads = Retirement(self.config, ticket, depth=2, cycles=1)
-        dropped = ResetInserter(self.engine.stop)
+        dropped = ResetInserter(self._stop)
         m.submodules.matmuls = dropped(matmuls)
         m.submodules.loads = dropped(loads)
         self._connect_signals(m, matmuls, loads)
@@ -100,10 +129,17 @@ class TensorEngine(wiring.Component):
 
     def _accept(self, m, matmuls, loads):
         """Acceptance of the next instruction by its half of the engine."""
-        instr = self.engine.instr
+        instr, stop = self._instr, self._stop
         loader, streamer = self._loader, self._streamer
         fresh, halted = Signal(), Signal()
+        # Cycles until the last word of the columns issued so far is written.
+        until_written = Signal(range(write_end_cycles(self.config) + 1))
         self._in_array = Signal()
+        with m.If(streamer.issued):
+            m.d.sync += until_written.eq(write_end_cycles(self.config))
+        with m.Elif(self._in_array):
+            m.d.sync += until_written.eq(until_written - 1)
+        m.d.comb += self._in_array.eq(until_written != 0)
         m.d.comb += [
             loader.load.eq(data.View(payload_layout("tensor.load"), instr.p.payload)),
             streamer.matmul.eq(data.View(payload_layout("tensor.matmul"), instr.p.payload)),
@@ -117,18 +153,18 @@ class TensorEngine(wiring.Component):
         with m.Switch(instr.p.op):
             with m.Case(_Code.LOAD):
                 # A matmul that is held back before its first column still needs the operand.
-                needed = streamer.swap & ~streamer.idle & ~streamer.issued
+                needed = streamer.swap & streamer.active
                 m.d.comb += can_accept.eq(loader.idle & (loads.level == 0) & ~needed)
             with m.Case(_Code.MATMUL):
                 m.d.comb += can_accept.eq(streamer.ready & (loader.idle | ~fresh) & has_room)
             with m.Case(_Code.SYNC):
-                m.d.comb += can_accept.eq(self.engine.idle)
+                m.d.comb += can_accept.eq(self._resting)
         m.d.comb += [
-            instr.ready.eq(can_accept & ~halted & ~self.engine.stop),
+            instr.ready.eq(can_accept & ~halted & ~stop),
             loader.start.eq(instr.valid & instr.ready & (instr.p.op == _Code.LOAD)),
             streamer.start.eq(instr.valid & instr.ready & (instr.p.op == _Code.MATMUL)),
-            loader.stop.eq(self.engine.stop),
-            streamer.stop.eq(self.engine.stop | halted),
+            loader.stop.eq(stop),
+            streamer.stop.eq(stop | halted),
         ]
         with m.If(loader.start):
             m.d.sync += fresh.eq(1)
@@ -140,9 +176,9 @@ class TensorEngine(wiring.Component):
         trapped = at_fault & sent
         with m.If(trapped):
             m.d.sync += halted.eq(1)
-        with m.If(self.engine.stop):
+        with m.If(stop):
             m.d.sync += [halted.eq(0), fresh.eq(0)]
-        with m.If(~halted & trapped & ~self.engine.stop):
+        with m.If(~halted & trapped & ~stop):
             m.d.comb += self.engine.trap_valid.eq(1)
         with m.If(streamer.cause != Trap.NONE):
             m.d.comb += [
@@ -161,7 +197,11 @@ class TensorEngine(wiring.Component):
 
     def _decode_row(self, m, name, row, rows, fmt):
         """Registered row of operands: lanes below `rows` decoded, the others zero."""
-        operands = Signal(data.ArrayLayout(operand_layout, self.config.n), name=f"{name}_operands")
+        operands = Signal(
+            data.ArrayLayout(operand_layout, self.config.n),
+            name=f"{name}_operands",
+            reset_less=True,
+        )
         for lane in range(self.config.n):
             m.submodules[f"{name}_decode_{lane}"] = decode = OperandDecode(self.config)
             m.d.comb += [
@@ -174,53 +214,61 @@ class TensorEngine(wiring.Component):
 
     def _feed_stationary(self, m):
         """Request, decode and shift; columns of zeros stay in order with the columns read."""
-        loader = self._loader
-        wiring.connect(m, loader.read, wiring.flipped(self.stationary.request))
-        zero = delay(m, loader.issued_zero, READ_CYCLES, "zero_column")
-        shift = Signal()
+        loader, streamer = self._loader, self._streamer
+        bank_bits = (self.config.bus_words - 1).bit_length()
+        m.d.comb += [
+            loader.hold.eq(
+                streamer.active & (loader.addr[:bank_bits] == streamer.addr[:bank_bits])
+            ),
+            self.stationary.addr.eq(loader.addr),
+            self.stationary.en.eq(loader.reads),
+        ]
+        shift = delay(m, loader.issued | loader.issued_zero, TENSOR_READ_CYCLES + 1, "shift")
+        first = delayed(m, loader.first, TENSOR_READ_CYCLES + 1, name="first_column")
         # Rows in work can change only after the last column is requested: delay them with the
         # columns.
-        rows = delay(m, loader.rows, READ_CYCLES, "stationary_rows")
-        fmt = delay(m, loader.format, READ_CYCLES, "stationary_format")
-        enabled_rows = Signal(6)
-        m.d.comb += enabled_rows.eq(Mux(zero, 0, rows))
-        operands = self._decode_row(m, "stationary", self.stationary.data, enabled_rows, fmt)
-        m.d.sync += shift.eq(self.stationary.valid | zero)
-        m.d.comb += [self._array.stationary.eq(operands), self._array.shift.eq(shift)]
+        column = Cat(Mux(loader.issued_zero, 0, loader.rows), loader.format)
+        column = delayed(m, column, TENSOR_READ_CYCLES, name="stationary_column")
+        operands = self._decode_row(
+            m,
+            "stationary",
+            self.stationary.data,
+            column[:PARTITION_BITS],
+            column[PARTITION_BITS:],
+        )
+        m.d.comb += [
+            self._array.stationary.eq(operands),
+            self._array.shift.eq(shift),
+            self._array.first.eq(first),
+        ]
 
     def _feed_moving(self, m):
         """Read, decode and entry into the array, and the step of PSUM in time with it."""
-        streamer = self._streamer
-        wiring.connect(m, streamer.mark, wiring.flipped(self.mark))
-        m.d.comb += [
-            self.moving.addr.eq(streamer.addr),
-            self.moving.en.eq(streamer.issued),
-            self._loader.swap.eq(streamer.issued & streamer.swap),
-        ]
-        issued_rows = Mux(streamer.issued, streamer.rows, 0)
-        attributes = delay(m, Cat(issued_rows, streamer.format), READ_CYCLES, "moving_attributes")
-        operands = self._decode_row(m, "moving", self.moving.data, attributes[:6], attributes[6:])
+        streamer, array, psum = self._streamer, self._array, self._psum
+        connect(m, streamer.mark, psum.mark)
+        m.d.comb += [self.moving.addr.eq(streamer.addr), self.moving.en.eq(streamer.active)]
+        column = Cat(Mux(streamer.issued, streamer.rows, 0), streamer.format)
+        column = delayed(m, column, TENSOR_READ_CYCLES, name="moving_column")
+        operands = self._decode_row(
+            m, "moving", self.moving.data, column[:PARTITION_BITS], column[PARTITION_BITS:]
+        )
         swap = delay(m, streamer.issued & streamer.swap, MOVING_CYCLES, "swap")
-        step = Cat(streamer.issued, streamer.accumulate, self.mark.addr)
-        stepping = []
-        for cycle in range(MOVING_CYCLES + step_cycles()):
-            step = delay(m, step, 1, f"step_{cycle}")
-            stepping.append(step[0])
+        step_at = MOVING_CYCLES + step_cycles()
+        step = delayed(m, Cat(streamer.accumulate, psum.mark.addr), step_at, name="step")
         m.d.comb += [
-            self._array.moving.eq(operands),
-            self._array.swap.eq(swap),
-            self.psum.step_valid.eq(step[0]),
-            self.psum.step_accumulate.eq(step[1]),
-            self.psum.step_addr.eq(step[2:]),
-            self._array.words_in.eq(self.psum.words_in),
-            self._array.accumulate.eq(self.psum.accumulate),
-            self.psum.words_out.eq(self._array.words_out),
-            self._in_array.eq(Cat(stepping).any() | self.psum.pending),
+            array.moving.eq(operands),
+            array.swap.eq(swap),
+            psum.array.step_valid.eq(delay(m, streamer.issued, step_at, "step_valid")),
+            psum.array.step_accumulate.eq(step[0]),
+            psum.array.step_addr.eq(step[1:]),
+            array.words_in.eq(psum.array.words_in),
+            array.accumulate.eq(psum.array.accumulate),
+            psum.array.words_out.eq(array.words_out),
         ]
 
     def _connect_signals(self, m, matmuls, loads):
         """Matmuls and syncs signal on port 0, loads on port 1."""
-        instr, accepted = self.engine.instr.p, Signal()
+        instr, accepted = self._instr.p, Signal()
         matmul, load = matmuls.tickets, loads.tickets
 
         def held(start, name):
@@ -234,7 +282,7 @@ class TensorEngine(wiring.Component):
         streamer_signal, streamer_pending = held(self._streamer.start, "streamer")
         loader_signal, loader_pending = held(self._loader.start, "loader")
         is_sync = accepted & (instr.op == _Code.SYNC)
-        m.d.comb += accepted.eq(self.engine.instr.valid & self.engine.instr.ready)
+        m.d.comb += accepted.eq(self._instr.valid & self._instr.ready)
         with m.If(is_sync):
             m.d.comb += [
                 *assign_update(matmul.payload.update, instr),
@@ -249,8 +297,8 @@ class TensorEngine(wiring.Component):
             load.payload.update.eq(loader_signal),
             load.valid.eq(self._loader.complete & loader_pending),
         ]
-        wiring.connect(m, wiring.flipped(self.engine.signals[0]), matmuls.signals)
-        wiring.connect(m, wiring.flipped(self.engine.signals[1]), loads.signals)
+        connect(m, flipped(self.engine.signals[0]), matmuls.signals)
+        connect(m, flipped(self.engine.signals[1]), loads.signals)
 
     def _report(self, m, matmuls, loads):
         """Activity for the counters, and idleness for `halt`."""
@@ -258,24 +306,28 @@ class TensorEngine(wiring.Component):
         working = Signal()
         m.d.comb += [
             working.eq(streamer.issued | loader.issued | loader.issued_zero),
-            self.engine.idle.eq(
+            self._resting.eq(
                 loader.idle
                 & streamer.idle
                 & ~self._in_array
                 & (matmuls.level == 0)
                 & (loads.level == 0)
             ),
+            self.engine.idle.eq(self._resting & ~self._instr.valid),
+        ]
+        m.d.sync += [
             self.engine.busy.eq(working),
-            self.engine.stall.eq(~working & (~self.engine.idle | self.engine.instr.valid)),
+            self.engine.stall.eq(~working & ~self.engine.idle),
         ]
 
     def _trace(self, m):
         """The engine's part of the trace."""
         loader, streamer = self._loader, self._streamer
-        instr, trace = self.engine.instr, self.engine.trace
+        instr, trace = self._instr, self.engine.trace
         # A sync begins when the last matmul is complete, and is itself so a cycle later.
         begins, synced = Signal(), Signal()
-        ended = delay(m, streamer.issued & streamer.last, complete_cycles(self.config), "ended")
+        last = streamer.issued & streamer.last
+        ended = delay(m, last, signal_cycles(self.config) - 1, "ended")
         m.d.comb += [
             begins.eq(instr.valid & instr.ready),
             trace.begin.eq(begins),
@@ -287,9 +339,8 @@ class TensorEngine(wiring.Component):
             (loader.issued | loader.issued_zero, Activity.LOADING),
             (~streamer.idle & ~streamer.mark.ready, Activity.CLEARING),
             (~streamer.idle & (streamer.cause == Trap.NONE), Activity.PSUM),
-            (loader.read.valid, Activity.OPERAND),
-            (~loader.idle & ~loader.out_of_range, Activity.STATIONARY),
-            (~self.engine.idle, Activity.DRAINING),
+            (~loader.idle & ~loader.out_of_range, Activity.OPERAND),
+            (~self._resting, Activity.DRAINING),
             (instr.valid, Activity.STARTING),
         )
-        m.d.comb += trace.activity.eq(prioritised(reasons, Activity.WORK))
+        m.d.sync += trace.activity.eq(prioritised(reasons, Activity.WORK))

@@ -38,6 +38,8 @@ class MovingStreamer(wiring.Component):
         Drop the work.
     mark : Out(MarkSignature)
         The PSUM word of the column that is issued.
+    active : Out(1)
+        A column is left, and its operand is read in this cycle, whether it is issued or not.
     issued : Out(1)
         A column is issued in this cycle, with:
     addr : Out(CHECKED_ADDRESS_BITS), psum_addr : Out(PSUM_ADDRESS_BITS + 1)
@@ -61,6 +63,7 @@ class MovingStreamer(wiring.Component):
                 "fresh": In(1),
                 "stop": In(1),
                 "mark": Out(MarkSignature(config)),
+                "active": Out(1),
                 "issued": Out(1),
                 "addr": Out(CHECKED_ADDRESS_BITS),
                 "psum_addr": Out(PSUM_ADDRESS_BITS + 1),
@@ -83,7 +86,7 @@ class MovingStreamer(wiring.Component):
         stride = Signal(self.matmul.stride.shape())
         first_of_operand = Signal()
         hazard = self._find_hazard(m)
-        active = left != 0
+        active = self.active
         with m.If(active & self.mark.ready):
             with m.If(self.addr >= self.config.sbuf_depth):
                 m.d.comb += self.cause.eq(Trap.SBUF_RANGE)
@@ -106,10 +109,12 @@ class MovingStreamer(wiring.Component):
                 self.addr.eq(self.addr + stride),
                 self.psum_addr.eq(self.psum_addr + 1),
                 first_of_operand.eq(0),
+                active.eq(~self.last),
             ]
         with m.If(self.start):
             m.d.sync += [
                 left.eq(self.matmul.columns),
+                active.eq(1),
                 self.addr.eq(self.matmul.addr),
                 stride.eq(self.matmul.stride),
                 self.psum_addr.eq(self.matmul.psum_addr),
@@ -120,7 +125,7 @@ class MovingStreamer(wiring.Component):
                 self.trap_pc.eq(self.pc),
             ]
         with m.If(self.stop):
-            m.d.sync += left.eq(0)
+            m.d.sync += active.eq(0)
         return m
 
     def _find_hazard(self, m):

@@ -5,7 +5,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from tegula.config import TileConfig
-from tegula.lib.delay import delay
+from tegula.lib.delay import delayed, registered
 
 __all__ = [
     "EXPONENT_CYCLE",
@@ -76,8 +76,8 @@ class ProcessingElement(wiring.Component):
     swap_head_in, swap_tail_in : In(1), swap_head_out, swap_tail_out : Out(1)
         With the head (tail) of a moving vector: it and later ones are multiplied by the operand in
         the shift chain.
-    shift : In(1)
-        The chain of stationary operands moves on by one column.
+    shift_head, shift_tail : In(1)
+        The chain of stationary heads (tails) takes what is at its input.
     stationary_head_in : In(ArrayLayout(head_layout, 4))
     stationary_tail_in : In(ArrayLayout(tail_layout, 4))
     stationary_head_out : Out(ArrayLayout(head_layout, 4))
@@ -106,7 +106,8 @@ class ProcessingElement(wiring.Component):
                 "swap_head_out": Out(1),
                 "swap_tail_in": In(1),
                 "swap_tail_out": Out(1),
-                "shift": In(1),
+                "shift_head": In(1),
+                "shift_tail": In(1),
                 "stationary_head_in": In(heads),
                 "stationary_head_out": Out(heads),
                 "stationary_tail_in": In(tails),
@@ -134,31 +135,32 @@ class ProcessingElement(wiring.Component):
 
     def _hold_operands(self, m):
         """Registers of the moving operands, and swap of the stationary ones (cycle 0 to 1)."""
-        with m.If(self.shift):
-            m.d.sync += [
-                self.stationary_head_out.eq(self.stationary_head_in),
-                self.stationary_tail_out.eq(self.stationary_tail_in),
+        halves = []
+        for name in ("head", "tail"):
+            moving, shift, swap = (
+                getattr(self, port) for port in (f"{name}_in", f"shift_{name}", f"swap_{name}_in")
+            )
+            chain = Signal.like(moving, name=f"chain_{name}", reset_less=True)
+            stationary = Signal.like(moving, name=f"stationary_{name}", reset_less=True)
+            held = Signal.like(moving, name=f"moving_{name}", reset_less=True)
+            with m.If(shift):
+                m.d.sync += chain.eq(getattr(self, f"stationary_{name}_in"))
+            with m.If(swap):
+                m.d.sync += stationary.eq(chain)
+            m.d.sync += [held.eq(moving), getattr(self, f"swap_{name}_out").eq(swap)]
+            m.d.comb += [
+                getattr(self, f"stationary_{name}_out").eq(chain),
+                getattr(self, f"{name}_out").eq(held),
             ]
-        stationary_head = Signal.like(self.stationary_head_out)
-        stationary_tail = Signal.like(self.stationary_tail_out)
-        with m.If(self.swap_head_in):
-            m.d.sync += stationary_head.eq(self.stationary_head_out)
-        with m.If(self.swap_tail_in):
-            m.d.sync += stationary_tail.eq(self.stationary_tail_out)
-        m.d.sync += [
-            self.head_out.eq(self.head_in),
-            self.tail_out.eq(self.tail_in),
-            self.swap_head_out.eq(self.swap_head_in),
-            self.swap_tail_out.eq(self.swap_tail_in),
-        ]
-        return (self.head_out, stationary_head), (self.tail_out, stationary_tail)
+            halves.append((held, stationary))
+        return halves
 
     def _find_anchor(self, m, heads):
         """Product exponents and the new anchor: cycles 1 to 4."""
         moving, stationary = heads
         products = []
         for lane in range(LANES):
-            exponent = Signal(9, name=f"exponent_{lane}")
+            exponent = Signal(9, name=f"exponent_{lane}", reset_less=True)
             m.d.sync += exponent.eq(
                 Mux(
                     moving[lane].live & stationary[lane].live,
@@ -170,20 +172,21 @@ class ProcessingElement(wiring.Component):
         pairs = []
         for pair in range(LANES // 2):
             first, second = products[2 * pair : 2 * pair + 2]
-            larger = Signal(9, name=f"larger_{pair}")
+            larger = Signal(9, name=f"larger_{pair}", reset_less=True)
             m.d.sync += larger.eq(Mux(first > second, first, second))
             pairs.append(larger)
         # The last two comparisons share a cycle: the pair of pairs, then the passing sum.
         largest = Signal(9)
         m.d.comb += largest.eq(Mux(pairs[0] > pairs[1], *pairs))
-        anchor, entered = Signal(9), Signal(9)
+        anchor, entered = Signal(9, reset_less=True), Signal(9, reset_less=True)
         m.d.sync += [
             anchor.eq(Mux(largest > self.exponent_in, largest, self.exponent_in)),
             entered.eq(self.exponent_in),
         ]
-        m.d.comb += self.exponent_out.eq(delay(m, anchor, OUTPUT_CYCLES - 1, "anchor"))
+        m.d.comb += self.exponent_out.eq(delayed(m, anchor, OUTPUT_CYCLES - 1, name="anchor"))
         aligned = [
-            delay(m, exponent, 2, f"held_exponent_{lane}") for lane, exponent in enumerate(products)
+            delayed(m, exponent, 2, name=f"held_exponent_{lane}")
+            for lane, exponent in enumerate(products)
         ]
         return aligned, anchor, entered
 
@@ -192,7 +195,7 @@ class ProcessingElement(wiring.Component):
         shifts = []
         for lane, exponent in enumerate([*exponents, entered]):
             distance = Signal(9, name=f"distance_{lane}")
-            shift = Signal(_SHIFT_BITS, name=f"shift_{lane}")
+            shift = Signal(_SHIFT_BITS, name=f"shift_{lane}", reset_less=True)
             m.d.comb += distance.eq(anchor - exponent)
             m.d.sync += shift.eq(
                 distance[:_SHIFT_BITS] | distance[_SHIFT_BITS:].any().replicate(_SHIFT_BITS)
@@ -206,22 +209,20 @@ class ProcessingElement(wiring.Component):
         products, positive, negative = [], [], []
         for lane in range(LANES):
             x, w = moving[lane], stationary[lane]
-            product = Signal(signed(_PRODUCT_BITS), name=f"product_{lane}")
+            product = Signal(signed(_PRODUCT_BITS), name=f"product_{lane}", reset_less=True)
             m.d.sync += product.eq(x.sig * w.sig)
             products.append(product)
             special, zero = x.special | w.special, x.zero | w.zero
             sign = x.sig[-1] ^ w.sig[-1]
             positive.append(special & (zero | ~sign))
             negative.append(special & (zero | sign))
-        flags = Signal(2)
-        m.d.sync += flags.eq(Cat(Cat(positive).any(), Cat(negative).any()))
+        flags = registered(m, Cat(Cat(positive).any(), Cat(negative).any()), name="flags")
         return products, flags
 
     def _merge_flags(self, m, flags):
         """Sticky flags: cycle 5 to 6, then as late as the partial sum's other parts."""
-        merged = Signal(2)
-        m.d.sync += merged.eq(flags | self.flags_in)
-        m.d.comb += self.flags_out.eq(delay(m, merged, OUTPUT_CYCLES - 1, "merged"))
+        merged = delayed(m, flags | self.flags_in, OUTPUT_CYCLES, name="merged")
+        m.d.comb += self.flags_out.eq(merged)
 
     def _align_and_add(self, m, products, shifts):
         """Fine, then coarse shift of each product down its field, and their sum: cycle 5 to 9."""
@@ -231,9 +232,11 @@ class ProcessingElement(wiring.Component):
         fine_room = min((1 << _FINE_BITS) - 1, guard)
         aligned = []
         for lane in range(LANES):
-            fine = Signal(signed(_PRODUCT_BITS + fine_room), name=f"fine_{lane}")
-            coarse_shift = Signal(_SHIFT_BITS - _FINE_BITS, name=f"coarse_shift_{lane}")
-            coarse = Signal(signed(_PRODUCT_BITS + guard), name=f"coarse_{lane}")
+            fine = Signal(signed(_PRODUCT_BITS + fine_room), name=f"fine_{lane}", reset_less=True)
+            coarse_shift = Signal(
+                _SHIFT_BITS - _FINE_BITS, name=f"coarse_shift_{lane}", reset_less=True
+            )
+            coarse = Signal(signed(_PRODUCT_BITS + guard), name=f"coarse_{lane}", reset_less=True)
             widened = Cat(Const(0, fine_room), products[lane]).as_signed()
             m.d.sync += [
                 fine.eq(widened >> shifts[lane][:_FINE_BITS]),
@@ -244,22 +247,27 @@ class ProcessingElement(wiring.Component):
             aligned.append(coarse)
         sums = []
         for pair in range(LANES // 2):
-            total = Signal(signed(_PRODUCT_BITS + guard + 1), name=f"pair_sum_{pair}")
+            total = Signal(
+                signed(_PRODUCT_BITS + guard + 1), name=f"pair_sum_{pair}", reset_less=True
+            )
             m.d.sync += total.eq(aligned[2 * pair] + aligned[2 * pair + 1])
             sums.append(total)
-        total = Signal(signed(_PRODUCT_BITS + guard + 2))
+        total = Signal(signed(_PRODUCT_BITS + guard + 2), reset_less=True)
         m.d.sync += total.eq(sums[0] + sums[1])
         return total
 
     def _add_to_sum(self, m, total, shift):
         """Alignment of the passing significand, and its sum with the products: cycle 7 to 10."""
         width = self._acc_width
-        held = delay(m, shift, SIGNIFICAND_CYCLE - FLAGS_CYCLE, "held_shift")
-        coarse_shift = Signal(_SHIFT_BITS - _FINE_BITS)
-        fine, coarse = Signal(signed(width)), Signal(signed(width))
+        held = delayed(m, shift, SIGNIFICAND_CYCLE - FLAGS_CYCLE, name="held_shift")
+        coarse_shift = Signal(_SHIFT_BITS - _FINE_BITS, reset_less=True)
+        fine, coarse, total_out = (
+            Signal(signed(width), name=name, reset_less=True) for name in ("fine", "coarse", "sum")
+        )
         m.d.sync += [
             fine.eq(self.significand_in >> held[:_FINE_BITS]),
             coarse_shift.eq(held[_FINE_BITS:]),
             coarse.eq(fine >> Cat(Const(0, _FINE_BITS), coarse_shift)),
-            self.significand_out.eq(coarse + total),
+            total_out.eq(coarse + total),
         ]
+        m.d.comb += self.significand_out.eq(total_out)

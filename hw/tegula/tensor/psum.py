@@ -1,11 +1,11 @@
 """PSUM: the accumulators, one memory a partition, addressed in step with the array's skew."""
 
-from amaranth.hdl import Cat, Module
+from amaranth.hdl import Module, Value
 from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from tegula.config import TileConfig
-from tegula.lib.delay import delay
+from tegula.lib.delay import delay, registered
 from tegula.memory.bank import NO_RW_CHECK
 from tegula.memory.ports import PsumReadSignature
 from tegula.tensor.systolic_array import WORD_IN_CYCLES, result_cycles
@@ -27,7 +27,7 @@ def step_cycles() -> int:
 
 
 def write_cycles(config: TileConfig) -> int:
-    """Cycles from `step_valid` to the write of partition 0; partition p is p cycles later."""
+    """Cycles from `step_valid` to the write of the last partition; of that before one later."""
     return result_cycles(config) - step_cycles()
 
 
@@ -46,11 +46,9 @@ class PsumArraySignature(wiring.Signature):
     step_addr : Out(range(psum_depth))
     words_in : In(ArrayLayout(psum_width, n))
     accumulate : In(n)
-        Word p of a step, and whether it is accumulated onto, p + 1 cycles later.
+        Word p of a step, and whether it is accumulated onto, N - p cycles later.
     words_out : Out(ArrayLayout(psum_width, n))
-        Word p of a step, `write_cycles` + p cycles later.
-    pending : In(1)
-        A step has not written its last partition yet.
+        Word p of a step, `write_cycles` + N - 1 - p cycles later.
     """
 
     def __init__(self, config: TileConfig):
@@ -63,7 +61,6 @@ class PsumArraySignature(wiring.Signature):
                 "words_in": In(words),
                 "accumulate": In(config.n),
                 "words_out": Out(words),
-                "pending": In(1),
             }
         )
 
@@ -131,10 +128,10 @@ class PsumPartition(wiring.Component):
 class Psum(wiring.Component):
     """All partitions of PSUM, and the addresses that follow each column through the array.
 
-    A step (one moving column) reads, where it accumulates, partition p at cycle p and writes it at
-    cycle ``write_cycles + p``; addresses ripple from partition to partition as operands do from
-    column to column, so words need no skew registers. One step a cycle; a step that accumulates
-    may not follow one of the same address within `reuse_cycles`.
+    A step (one moving column) reads, where it accumulates, partition N - 1 - i at cycle i and
+    writes it at cycle ``write_cycles + i``; addresses ripple from the last partition to the first
+    as operands do from column to column, so words need no skew registers. One step a cycle; a step
+    that accumulates may not follow one of the same address within `reuse_cycles`.
 
     Parameters
     ----------
@@ -172,32 +169,35 @@ class Psum(wiring.Component):
         connect(m, flipped(self.mark), written.mark)
         m.d.comb += [
             written.clear.eq(self.clear),
-            written.query_addr.eq(self.read.addr),
+            written.query_addr.eq(self.read.query_addr),
             self.read.written.eq(written.query_written),
         ]
-        reading = Cat(array.step_valid, array.step_accumulate, array.step_addr)
-        writing = Cat(array.step_valid, array.step_addr)
-        valid = []
+        # Bits of a step that write or read a memory; the addresses need no reset.
+        reading = (array.step_valid & array.step_accumulate, array.step_addr)
+        writing = (array.step_valid, array.step_addr)
         for cycle in range(write_cycles(config)):
-            writing = delay(m, writing, 1, f"in_flight_{cycle}")
-            valid.append(writing[0])
-        for p in range(config.n):
+            writing = _next(m, writing, f"in_flight_{cycle}")
+        for p in reversed(range(config.n)):
             partition = PsumPartition(config)
             m.submodules[f"partition_{p}"] = partition
             m.d.comb += [
-                partition.array_en.eq(reading[0] & reading[1]),
-                partition.array_addr.eq(reading[2:]),
+                partition.array_en.eq(reading[0]),
+                partition.array_addr.eq(reading[1]),
                 array.words_in[p].eq(partition.array_word),
                 partition.write_en.eq(writing[0]),
-                partition.write_addr.eq(writing[1:]),
+                partition.write_addr.eq(writing[1]),
                 partition.write_word.eq(array.words_out[p]),
                 partition.read_en.eq(self.read.en),
                 partition.read_addr.eq(self.read.addr),
                 self.read.data[p].eq(partition.read_word),
             ]
-            reading = delay(m, reading, 1, f"reading_{p}")
-            m.d.comb += array.accumulate[p].eq(reading[0] & reading[1])
-            valid.append(writing[0])
-            writing = delay(m, writing, 1, f"writing_{p}")
-        m.d.comb += array.pending.eq(Cat(valid).any())
+            reading = _next(m, reading, f"reading_{p}")
+            m.d.comb += array.accumulate[p].eq(reading[0])
+            writing = _next(m, writing, f"writing_{p}")
         return m
+
+
+def _next(m: Module, step: tuple[Value, Value], name: str) -> tuple[Value, Value]:
+    """Enable and address of a step one cycle later."""
+    enable, addr = step
+    return delay(m, enable, 1, f"{name}_en"), registered(m, addr, name=f"{name}_addr")

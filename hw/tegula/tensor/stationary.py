@@ -1,7 +1,7 @@
 """Stationary side of the tensor engine: read of an operand and shift into the array."""
 
 from amaranth.hdl import Module, Signal
-from amaranth.lib import stream, wiring
+from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from tegula.config import TileConfig
@@ -9,7 +9,6 @@ from tegula.engine.interface import payload_layout
 from tegula.engine.sequencing import CHECKED_ADDRESS_BITS
 from tegula.formats import FORMAT_BITS
 from tegula.isa.instructions import PARTITION_BITS, PC_BITS
-from tegula.tensor.systolic_array import swap_cycles
 
 __all__ = ["StationaryLoader"]
 
@@ -17,9 +16,8 @@ __all__ = ["StationaryLoader"]
 class StationaryLoader(wiring.Component):
     """Loader of N columns into the chain: `columns` rows of the scratchpad, then zeros.
 
-    One column a cycle, less where the scratchpad's shared row port is taken. It starts once the
-    last PE holds the previous operand, `swap_cycles` after the matmul that uses it began;
-    so pairs of a load and a matmul follow each other every ``max(F, swap_cycles + N + 1)`` cycles.
+    One column a cycle, except those that are held back. It may start as soon as the matmul that
+    uses the operand before has begun.
 
     Parameters
     ----------
@@ -30,14 +28,15 @@ class StationaryLoader(wiring.Component):
     -------
     start : In(1), load : In(payload of tensor.load), pc : In(PC_BITS)
         Begin; only while `idle`.
-    swap : In(1)
-        The first column of a matmul that uses the operand in the chain is issued.
+    hold : In(1)
+        The moving column that is read in this cycle lies in the bank of `addr`.
     stop : In(1)
         Drop the work.
-    read : Out(stream of range(sbuf_depth))
-        Rows of the scratchpad.
-    issued, issued_zero : Out(1)
-        A column will arrive `READ_CYCLES` later, from the scratchpad or as zero.
+    reads : Out(1)
+        The row at `addr` is read.
+    issued, issued_zero, first : Out(1)
+        A column will arrive `TENSOR_READ_CYCLES` later, from the scratchpad or as zero; the first
+        of its operand.
     rows : Out(PARTITION_BITS), format : Out(FORMAT_BITS)
         Of the operand in work.
     idle, complete : Out(1)
@@ -53,11 +52,12 @@ class StationaryLoader(wiring.Component):
                 "start": In(1),
                 "load": In(payload_layout("tensor.load")),
                 "pc": In(PC_BITS),
-                "swap": In(1),
+                "hold": In(1),
                 "stop": In(1),
-                "read": Out(stream.Signature((config.sbuf_depth - 1).bit_length())),
+                "reads": Out(1),
                 "issued": Out(1),
                 "issued_zero": Out(1),
+                "first": Out(1),
                 "rows": Out(PARTITION_BITS),
                 "format": Out(FORMAT_BITS),
                 "idle": Out(1),
@@ -69,35 +69,30 @@ class StationaryLoader(wiring.Component):
         )
 
     def elaborate(self, platform):
-        """Counts of columns and addresses, and the wait for the chain."""
+        """Counts of columns and addresses."""
         m = Module()
         n = self.config.n
         left, to_read = Signal(range(n + 1)), Signal(range(n + 1))
         stride = Signal(self.load.stride.shape())
-        wait = Signal(range(swap_cycles(self.config) + 1))
         active, from_memory = Signal(), Signal()
         m.d.comb += [
-            self.idle.eq(left == 0),
-            active.eq((left != 0) & (wait == 0)),
+            self.idle.eq(~active),
             from_memory.eq(to_read != 0),
             self.out_of_range.eq(active & from_memory & (self.addr >= self.config.sbuf_depth)),
-            self.read.valid.eq(active & from_memory & ~self.out_of_range),
-            self.read.payload.eq(self.addr),
-            self.issued.eq(self.read.valid & self.read.ready),
+            self.reads.eq(active & from_memory & ~self.hold),
+            self.issued.eq(self.reads & ~self.out_of_range),
             self.issued_zero.eq(active & ~from_memory),
+            self.first.eq(left == n),
             self.complete.eq((self.issued | self.issued_zero) & (left == 1)),
         ]
-        with m.If(self.swap):
-            m.d.sync += wait.eq(swap_cycles(self.config))
-        with m.Elif(wait != 0):
-            m.d.sync += wait.eq(wait - 1)
         with m.If(self.issued | self.issued_zero):
-            m.d.sync += left.eq(left - 1)
+            m.d.sync += [left.eq(left - 1), active.eq(left != 1)]
         with m.If(self.issued):
             m.d.sync += [to_read.eq(to_read - 1), self.addr.eq(self.addr + stride)]
         with m.If(self.start):
             m.d.sync += [
                 left.eq(n),
+                active.eq(1),
                 to_read.eq(self.load.columns),
                 self.addr.eq(self.load.addr),
                 stride.eq(self.load.stride),
@@ -106,5 +101,5 @@ class StationaryLoader(wiring.Component):
                 self.trap_pc.eq(self.pc),
             ]
         with m.If(self.stop):
-            m.d.sync += left.eq(0)
+            m.d.sync += active.eq(0)
         return m

@@ -5,7 +5,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from tegula.config import TileConfig
-from tegula.lib.delay import delay
+from tegula.lib.delay import delay, delayed
 from tegula.tensor.column import EXIT_CYCLES, ColumnEntry, ColumnExit
 from tegula.tensor.operand import operand_layout
 from tegula.tensor.pe import (
@@ -19,20 +19,15 @@ from tegula.tensor.pe import (
     tail_layout,
 )
 
-__all__ = ["WORD_IN_CYCLES", "SystolicArray", "result_cycles", "swap_cycles"]
+__all__ = ["WORD_IN_CYCLES", "SystolicArray", "result_cycles"]
 
 WORD_IN_CYCLES = EXPONENT_CYCLE - 1
-"""Cycles from `moving` to column 0's `words_in`; each next column one later."""
+"""Cycles from `moving` to the last column's `words_in`; that of the column before one later."""
 
 
 def result_cycles(config: TileConfig) -> int:
-    """Cycles from `moving` to column 0's `words_out`; each next column one later."""
+    """Cycles from `moving` to the last column's `words_out`; of the column before one later."""
     return SIGNIFICAND_CYCLE + OUTPUT_CYCLES * config.groups + EXIT_CYCLES
-
-
-def swap_cycles(config: TileConfig) -> int:
-    """Cycles from a `swap` until the last PE holds its operand and the chain may shift."""
-    return TAIL_CYCLES + OUTPUT_CYCLES * (config.groups - 1) + config.n
 
 
 class SystolicArray(wiring.Component):
@@ -40,10 +35,17 @@ class SystolicArray(wiring.Component):
 
     ``words_out[c] = write_step(words_in[c] + sum_k stationary[k, c] * moving[k])``: the stored
     partial sum enters at the top of its column and is the only thing that the products are added
-    to, so that splitting K over passes changes no bit. Each group of four rows follows the one
-    above by `OUTPUT_CYCLES`, each column the one before by a cycle; both skews are inside for
-    `moving`, and outside (in PSUM's addresses, which are narrower) for the words. There is no flow
-    control: results follow after `result_cycles`.
+    to, so that splitting K over passes changes no bit. A moving column enters at the last column
+    of the array. Each group of four rows follows the one above by `OUTPUT_CYCLES`, each column the
+    one behind it by a cycle; both skews are inside for `moving`, and outside (in PSUM's addresses,
+    which are narrower) for the words. There is no flow control: results follow after
+    `result_cycles`.
+
+    The chain of stationary operands runs the same way, from the last column to the first, and with
+    the same skew of groups. The tag that swaps operands is in column N - 1 - i after i cycles, and
+    the chain's operands get there with the i-th shift after the first at the earliest: so the next
+    operand may enter from the cycle of the swap on, if a column does not shift before an operand
+    can have come to it.
 
     Parameters
     ----------
@@ -56,13 +58,15 @@ class SystolicArray(wiring.Component):
         A moving column; rows that take no part are zero.
     swap : In(1)
         With `moving`: from this column on, use the operand in the chain.
-    stationary : In(ArrayLayout(operand_layout, n)), shift : In(1)
-        The next column of the stationary operand, first column first; N shifts fill the chain,
-        which runs from the last column towards the first.
+    stationary : In(ArrayLayout(operand_layout, n)), shift : In(1), first : In(1)
+        The next column of the stationary operand, the first one marked: N shifts fill the chain.
+        The first comes no earlier than the swap that takes the operand before; the swap that takes
+        this operand after the last.
     words_in : In(ArrayLayout(psum_width, n)), accumulate : In(n)
-        Word c in cycle `WORD_IN_CYCLES` + c after its `moving`; ignored where `accumulate[c]` is 0.
+        Word c in cycle `WORD_IN_CYCLES` + N - 1 - c after its `moving`; ignored where
+        `accumulate[c]` is 0.
     words_out : Out(ArrayLayout(psum_width, n))
-        Word c in cycle `result_cycles` + c after its `moving`.
+        Word c in cycle `result_cycles` + N - 1 - c after its `moving`.
     """
 
     def __init__(self, config: TileConfig):
@@ -75,6 +79,7 @@ class SystolicArray(wiring.Component):
                 "swap": In(1),
                 "stationary": In(operands),
                 "shift": In(1),
+                "first": In(1),
                 "words_in": In(words),
                 "accumulate": In(config.n),
                 "words_out": Out(words),
@@ -86,10 +91,11 @@ class SystolicArray(wiring.Component):
         m = Module()
         n, groups = self.config.n, self.config.groups
         pes = [[ProcessingElement(self.config) for _ in range(n)] for _ in range(groups)]
+        shifts = self._choose_shifts(m)
         for group, row in enumerate(pes):
             for column, pe in enumerate(row):
                 m.submodules[f"pe_{group}_{column}"] = pe
-            self._feed_row(m, group, row)
+            self._feed_row(m, group, row, shifts)
         for column in range(n):
             m.submodules[f"entry_{column}"] = entry = ColumnEntry(self.config)
             m.submodules[f"exit_{column}"] = column_exit = ColumnExit(self.config)
@@ -114,7 +120,18 @@ class SystolicArray(wiring.Component):
             ]
         return m
 
-    def _feed_row(self, m, group, row):
+    def _choose_shifts(self, m):
+        """Columns that shift, counted from the end where operands enter: one more with each."""
+        reached, shifts = Signal(self.config.n), Signal(self.config.n)
+        m.d.comb += shifts.eq(
+            Cat(1, reached & ~self.first.replicate(self.config.n))
+            & self.shift.replicate(self.config.n)
+        )
+        with m.If(self.shift):
+            m.d.sync += reached.eq(shifts)
+        return shifts
+
+    def _feed_row(self, m, group, row, shifts):
         """Inputs of a row of PEs, its four lanes with their skew, and the chain of its columns."""
         lanes = range(LANES * group, LANES * (group + 1))
         head = Signal(data.ArrayLayout(head_layout, LANES), name=f"head_{group}")
@@ -125,24 +142,33 @@ class SystolicArray(wiring.Component):
             m.d.comb += _split(self.moving[k], head[lane], tail[lane])
             m.d.comb += _split(self.stationary[k], stationary_head[lane], stationary_tail[lane])
         skew = OUTPUT_CYCLES * group
-        early = delay(m, Cat(self.swap, head), skew, f"early_{group}")
-        late = delay(m, Cat(self.swap, tail), skew + TAIL_CYCLES, f"late_{group}")
-        feed = (early[1:], early[0], late[1:], late[0])
-        for pe in row:
+        late_skew = skew + TAIL_CYCLES
+        swap_head = delay(m, self.swap, skew, f"swap_head_{group}")
+        swap_tail = delay(m, self.swap, late_skew, f"swap_tail_{group}")
+        shift_heads = delay(m, shifts, skew, f"shift_heads_{group}")
+        shift_tails = delay(m, shifts, late_skew, f"shift_tails_{group}")
+        feed = (
+            delayed(m, head, skew, name=f"early_{group}"),
+            swap_head,
+            delayed(m, tail, late_skew, name=f"late_{group}"),
+            swap_tail,
+        )
+        chain = (
+            delayed(m, stationary_head, skew, name=f"early_stationary_{group}"),
+            delayed(m, stationary_tail, late_skew, name=f"late_stationary_{group}"),
+        )
+        for index, pe in enumerate(reversed(row)):
             m.d.comb += [
                 pe.head_in.eq(feed[0]),
                 pe.swap_head_in.eq(feed[1]),
                 pe.tail_in.eq(feed[2]),
                 pe.swap_tail_in.eq(feed[3]),
-                pe.shift.eq(self.shift),
-            ]
-            feed = (pe.head_out, pe.swap_head_out, pe.tail_out, pe.swap_tail_out)
-        chain = (stationary_head, stationary_tail)
-        for pe in reversed(row):
-            m.d.comb += [
+                pe.shift_head.eq(shift_heads[index]),
+                pe.shift_tail.eq(shift_tails[index]),
                 pe.stationary_head_in.eq(chain[0]),
                 pe.stationary_tail_in.eq(chain[1]),
             ]
+            feed = (pe.head_out, pe.swap_head_out, pe.tail_out, pe.swap_tail_out)
             chain = (pe.stationary_head_out, pe.stationary_tail_out)
 
 

@@ -5,6 +5,7 @@ from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
 from tegula.config import TileConfig
+from tegula.lib.delay import registered
 
 __all__ = ["MarkSignature", "WrittenMap"]
 
@@ -54,7 +55,7 @@ class WrittenMap(wiring.Component):
         Sets a bit, which is read as 1 from the next cycle on.
     query_addr : In(range(psum_depth))
     query_written : Out(1)
-        The bit at `query_addr`, in the same cycle.
+        The bit at the `query_addr` of the cycle before, as it was then.
     """
 
     _ROW_BITS = 16
@@ -86,8 +87,10 @@ class WrittenMap(wiring.Component):
             mark.addr.eq(self.mark.addr[bit_bits:]),
             query.addr.eq(self.query_addr[bit_bits:]),
             self.mark.written.eq(ready & mark.data.bit_select(marked, 1)),
-            self.query_written.eq(ready & query.data.bit_select(queried, 1)),
         ]
+        queried_row = registered(m, query.data, name="queried_row")
+        queried_bit = registered(m, queried, name="queried_bit")
+        m.d.comb += self.query_written.eq(ready & queried_row.bit_select(queried_bit, 1))
         with m.If(ready):
             m.d.comb += [
                 write.addr.eq(mark.addr),

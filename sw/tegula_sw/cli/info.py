@@ -69,19 +69,20 @@ def _latencies(config: TileConfig) -> dict[str, int]:
     from tegula.activation.lane import LaneCycles
     from tegula.activation.layouts import beats
     from tegula.arith.fp_add import FpAdd
-    from tegula.memory.scratchpad import READ_CYCLES
-    from tegula.tensor.engine import complete_cycles
+    from tegula.memory.ports import PAIR_READ_CYCLES, TENSOR_READ_CYCLES
+    from tegula.tensor.engine import load_period, signal_cycles
     from tegula.tensor.psum import reuse_cycles
-    from tegula.tensor.systolic_array import result_cycles, swap_cycles
+    from tegula.tensor.systolic_array import result_cycles
     from tegula.vector.lane import ENTRY_CYCLES, UNIT_CYCLES, VectorLane
 
     cast = VectorLane.CAST_CYCLES
     return {
-        "scratchpad_read": READ_CYCLES,
+        "scratchpad_read_of_tensor_engine": TENSOR_READ_CYCLES,
+        "scratchpad_read_of_vector_engine": PAIR_READ_CYCLES,
         "array_moving_to_result": result_cycles(config),
-        "matmul_last_column_to_signal": complete_cycles(config),
+        "matmul_last_column_to_signal": signal_cycles(config),
         "psum_word_reuse": reuse_cycles(config),
-        "stationary_load_and_matmul_period": swap_cycles(config) + config.n + 1,
+        "stationary_load_and_matmul_period": load_period(config),
         "vector_element_to_write": ENTRY_CYCLES + 1 + cast,
         "vector_more_for_each_step": UNIT_CYCLES,
         "vector_reduction_finish": _combine_cycles(UNIT_CYCLES) + cast,
@@ -99,9 +100,9 @@ def _rates(config: TileConfig) -> dict[str, int]:
     """
     from tegula.activation.layouts import beats
     from tegula.dma.accumulate import chunk_steps
-    from tegula.memory.scratchpad import READ_CYCLES
+    from tegula.memory.ports import BANK_READ_CYCLES
 
-    row, two_rows = READ_CYCLES + 1, READ_CYCLES + 2
+    row, two_rows = BANK_READ_CYCLES + 1, BANK_READ_CYCLES + 2
     return {
         "vector_element": 1,
         "vector_element_one_unit_twice": 2,

@@ -9,14 +9,14 @@ from amaranth.lib import wiring
 from amaranth.sim import Simulator
 
 from tegula.config import preset
+from tegula.engine.interface import SIGNAL_TO_INSTRUCTION_CYCLES
 from tegula.formats import BF16, E4M3FN
 from tegula.isa.codec import encode
 from tegula.isa.instructions import by_mnemonic
 from tegula.isa.traps import Trap
 from tegula.memory.scratchpad import Scratchpad
-from tegula.tensor.engine import TensorEngine, complete_cycles
-from tegula.tensor.psum import Psum, reuse_cycles
-from tegula.tensor.systolic_array import swap_cycles
+from tegula.tensor.engine import TensorEngine, load_period, signal_cycles, write_end_cycles
+from tegula.tensor.psum import reuse_cycles
 from tegula_golden.numerics.accumulate import PartialSums, accumulate
 from verif.stimuli.operands import operands
 
@@ -26,22 +26,19 @@ READ_PORT_CYCLES = 1
 
 
 class TensorTop(wiring.Component):
-    """The tensor engine, the scratchpad and PSUM, connected as in the tile."""
+    """The tensor engine and the scratchpad, connected as in the tile."""
 
     def __init__(self, config):
         self.engine_block = TensorEngine(config)
         self.scratchpad = Scratchpad(config)
-        self.psum = Psum(config)
         super().__init__({})
 
     def elaborate(self, platform):
         m = Module()
-        tensor, scratchpad, psum = self.engine_block, self.scratchpad, self.psum
-        m.submodules += [tensor, scratchpad, psum]
+        tensor, scratchpad = self.engine_block, self.scratchpad
+        m.submodules += [tensor, scratchpad]
         wiring.connect(m, tensor.moving, scratchpad.moving)
         wiring.connect(m, tensor.stationary, scratchpad.stationary)
-        wiring.connect(m, tensor.psum, psum.array)
-        wiring.connect(m, tensor.mark, psum.mark)
         return m
 
 
@@ -68,14 +65,14 @@ def simulation(config):
 class Run:
     """Execution of a list of (mnemonic, fields): cycles, signals, traps, and PSUM on request."""
 
-    def __init__(self, config, sbuf, program, psum_words=0, limit=4000, clears=False):
+    def __init__(self, config, sbuf, program, psum_words=0, limit=4000, clears=False, probe=None):
         self.config = config
         self.top, simulate = simulation(config)
         self.signals, self.traps = [], []
         self.psum = np.zeros((config.n, psum_words), dtype=object)
         self.cycles = 0
         self._sbuf, self._program, self._limit = sbuf, program, limit
-        self._clears = clears
+        self._clears, self._probe, self.probed = clears, probe, {}
         simulate(self._drive)
         assert self.cycles, "the testbench did not end"
 
@@ -90,14 +87,20 @@ class Run:
         ctx.set(top.scratchpad.vector_write.payload.enable, 0)
         await ctx.tick().repeat(self.config.psum_depth // 16 + 4)
         if self._clears:
-            ctx.set(top.psum.clear, 1)
+            ctx.set(top.engine_block.clear, 1)
             await ctx.tick()
-            ctx.set(top.psum.clear, 0)
+            ctx.set(top.engine_block.clear, 0)
         for port in engine.signals:
             ctx.set(port.ready, 1)
+        if self._probe is not None:
+            ctx.set(top.engine_block.psum_read.addr, self._probe)
+            ctx.set(top.engine_block.psum_read.en, 1)
         instructions = [instruction_item(pc, *item) for pc, item in enumerate(self._program)]
         cycle = 0
-        while (instructions or not ctx.get(engine.idle)) and not self.traps:
+        ends = SIGNAL_TO_INSTRUCTION_CYCLES if self._probe is not None else None
+        while (
+            instructions or not ctx.get(engine.idle) or ends not in (None, *self.probed)
+        ) and not self.traps:
             assert cycle < self._limit, "the engine did not come to rest"
             ctx.set(engine.instr.valid, bool(instructions))
             if instructions:
@@ -106,6 +109,10 @@ class Run:
             for index, port in enumerate(engine.signals):
                 if ctx.get(port.valid):
                     self.signals.append((cycle, index, ctx.get(port.p.sem)))
+            if self._probe is not None and self.signals:
+                read = top.engine_block.psum_read
+                words = [ctx.get(read.data[p]) for p in range(self.config.n)]
+                self.probed[cycle - self.signals[0][0] - READ_PORT_CYCLES] = words
             if ctx.get(engine.trap_valid):
                 trap = engine.trap
                 self.traps.append(
@@ -117,14 +124,15 @@ class Run:
                 instructions.pop(0)
         if self.traps:
             ctx.set(engine.stop, 1)
-            await ctx.tick().repeat(complete_cycles(self.config) + 2)
+            await ctx.tick().repeat(write_end_cycles(self.config) + 3)
             assert ctx.get(engine.idle)
+        read = top.engine_block.psum_read
         for addr in range(self.psum.shape[1]):
-            ctx.set(top.psum.read.addr, addr)
-            ctx.set(top.psum.read.en, 1)
+            ctx.set(read.addr, addr)
+            ctx.set(read.en, 1)
             await ctx.tick().repeat(READ_PORT_CYCLES)
             for p in range(self.config.n):
-                self.psum[p, addr] = ctx.get(top.psum.read.data[p])
+                self.psum[p, addr] = ctx.get(read.data[p])
         self.cycles = cycle
 
 
@@ -217,17 +225,40 @@ def test_matmuls_longer_than_a_load_follow_without_a_gap():
         item for turn in range(pairs) for item in (load(0, 8, 8), matmul(8, 8, f, 0, int(turn > 0)))
     ]
     run = Run(SMALL, sbuf, program)
-    start = SMALL.n + 2
-    assert run.cycles <= start + pairs * f + complete_cycles(SMALL) + 2
+    start = SMALL.n + 6
+    assert run.cycles <= start + pairs * f + write_end_cycles(SMALL) + 2
 
 
 def test_short_matmuls_follow_at_the_period_of_a_load():
-    sbuf = np.ones((SMALL.n, 64), dtype=np.uint16)
-    pairs = 8
-    program = [item for turn in range(pairs) for item in (load(0, 8, 8), matmul(8, 8, 4, 4 * turn))]
-    run = Run(SMALL, sbuf, program)
-    period = swap_cycles(SMALL) + SMALL.n + 2
-    assert run.cycles <= pairs * period + complete_cycles(SMALL) + 4
+    sbuf = operands(np.random.default_rng(7), (SMALL.n, 64), BF16, "normal")
+    pairs, program, sums = 8, [], []
+    for turn in range(pairs):
+        program += [load(turn, 8, 8), matmul(24 + turn, 8, 4, 4 * turn)]
+        empty = PartialSums.empty((SMALL.n, 4), SMALL.acc_width)
+        sums.append(golden_pass(SMALL, empty, sbuf, turn, 24 + turn, 8, 8, 4, (BF16, BF16)))
+    run = Run(SMALL, sbuf, program, psum_words=4 * pairs)
+    assert (run.psum == np.hstack([each.words() for each in sums])).all()
+    assert load_period(SMALL) <= SMALL.n + 4
+    assert run.cycles <= pairs * load_period(SMALL) + write_end_cycles(SMALL) + 9
+
+
+def test_operand_and_moving_columns_of_one_bank_are_read_one_after_the_other():
+    sbuf = operands(np.random.default_rng(8), (SMALL.n, 192), BF16, "normal")
+    banks = SMALL.bus_words
+    program = [
+        load(0, 8, 8),
+        matmul(64, 8, 12, 0, stride=banks),
+        load(128, 8, 8, stride=banks),
+        matmul(9, 8, 4, 12),
+    ]
+    run = Run(SMALL, sbuf, program, psum_words=16)
+    moved = np.concatenate([sbuf[:, 64 : 64 + 12 * banks : banks], sbuf[:, 9:13]], axis=1)
+    loaded = np.concatenate([sbuf[:, :8], sbuf[:, 128 : 128 + 8 * banks : banks]], axis=1)
+    words = np.concatenate([loaded, moved], axis=1)
+    for at, start, f, where in ((0, 16, 12, 0), (8, 28, 4, 12)):
+        empty = PartialSums.empty((SMALL.n, f), SMALL.acc_width)
+        want = golden_pass(SMALL, empty, words, at, start, 8, 8, f, (BF16, BF16))
+        assert (run.psum[:, where : where + f] == want.words()).all()
 
 
 def test_accumulating_onto_a_word_in_flight_waits_for_it():
@@ -239,7 +270,7 @@ def test_accumulating_onto_a_word_in_flight_waits_for_it():
         sums = golden_pass(TINY, sums, sbuf, 0, 8, 4, 4, 1, (BF16, BF16))
     assert (run.psum == sums.words()).all()
     assert run.cycles >= 5 * reuse_cycles(TINY)
-    assert run.cycles <= 6 * reuse_cycles(TINY) + TINY.n + complete_cycles(TINY) + 4
+    assert run.cycles <= 6 * reuse_cycles(TINY) + TINY.n + write_end_cycles(TINY) + 8
 
 
 def test_a_load_leaves_the_operand_of_a_matmul_that_has_not_begun():
@@ -264,8 +295,25 @@ def test_signals_come_after_the_results_and_in_order():
     run = Run(TINY, sbuf, program)
     assert [(port, sem) for _, port, sem in run.signals] == [(1, 1), (0, 2), (0, 3), (0, 4)]
     cycles = [cycle for cycle, _, _ in run.signals]
-    assert cycles[1] - cycles[0] >= 5 + complete_cycles(TINY) - 1
+    # The load's signal comes two cycles after its last column, as the first moving column does.
+    assert cycles[1] - cycles[0] == 4 + signal_cycles(TINY)
     assert cycles[2] - cycles[1] >= 3
+
+
+@pytest.mark.parametrize("config", [TINY, SMALL], ids=["tiny", "small"])
+def test_a_read_that_a_signal_wakes_finds_the_last_word_and_not_a_cycle_too_late(config):
+    sbuf = operands(np.random.default_rng(9), (config.n, 64), BF16, "normal")
+    program = [
+        load(0, config.n, config.n),
+        matmul(16, config.n, 3, 0),
+        matmul(24, config.n, 3, 0, signal=1, signal_sem=1, signal_value=1),
+    ]
+    empty = PartialSums.empty((config.n, 3), config.acc_width)
+    sums = golden_pass(config, empty, sbuf, 0, 24, config.n, config.n, 3, (BF16, BF16))
+    run = Run(config, sbuf, program, probe=2)
+    late, early = SIGNAL_TO_INSTRUCTION_CYCLES, SIGNAL_TO_INSTRUCTION_CYCLES - 1
+    assert run.probed[late] == list(sums.words()[:, 2])
+    assert run.probed[early][:1] != list(sums.words()[:1, 2])
 
 
 @pytest.mark.parametrize(

@@ -36,54 +36,63 @@ def join(values, width):
     return sum(int(value) << (index * width) for index, value in enumerate(values))
 
 
-def run_array(config, passes):
+def run_array(config, passes, *, after=None):
     """Drive passes of (stationary KxM codes, fmt, moving KxF codes, fmt, words MxF or None).
 
     Every pass loads its operand and streams its columns; all words that the array puts out come
-    back, one M x F object array a pass.
+    back, one M x F object array a pass. With `after`, the columns of a pass begin that many cycles
+    after its operand has entered, and the next operand enters from their first cycle on; without,
+    a pass begins when the last is over.
     """
     n = config.n
     dut = SystolicArray(config)
-    results = []
+    word = (1 << config.psum_width) - 1
+    loads, columns, results = {}, {}, []
+    begin = end = 0
+    for index, (stationary, stationary_fmt, moving, moving_fmt, words) in enumerate(passes):
+        packed = pack_operands(stationary, stationary_fmt)
+        for column in range(n):
+            loads[begin + column] = (join(packed[:, column], 19), column == 0)
+        start = begin + n + (after or 0)
+        packed = pack_operands(moving, moving_fmt)
+        for f in range(moving.shape[1]):
+            assert start + f not in columns
+            entering = None if words is None else words[:, f]
+            columns[start + f] = (join(packed[:, f], 19), f == 0, entering, (index, f))
+        results.append(np.zeros((n, moving.shape[1]), dtype=object))
+        end = start + moving.shape[1] + result_cycles(config) + n
+        begin = end if after is None else start
+    seen = 0
 
     async def testbench(ctx):
-        for stationary, stationary_fmt, moving, moving_fmt, words in passes:
-            packed = pack_operands(stationary, stationary_fmt)
-            for column in range(n):
-                ctx.set(dut.stationary.as_value(), join(packed[:, column], 19))
-                ctx.set(dut.shift, 1)
-                await ctx.tick()
-            ctx.set(dut.shift, 0)
-            packed = pack_operands(moving, moving_fmt)
-            columns = moving.shape[1]
-            out = np.zeros((n, columns), dtype=object)
-            seen = 0
-            for cycle in range(columns + result_cycles(config) + n):
-                column = min(cycle, columns - 1)
-                ctx.set(dut.moving.as_value(), join(packed[:, column], 19))
-                ctx.set(dut.swap, cycle == 0)
-                entering, enable = 0, 0
-                for m in range(n):
-                    f = cycle - WORD_IN_CYCLES - m
-                    if words is not None and 0 <= f < columns:
-                        entering |= int(words[m, f]) << (m * config.psum_width)
-                        enable |= 1 << m
-                ctx.set(dut.words_in.as_value(), entering)
-                ctx.set(dut.accumulate, enable)
-                leaving = ctx.get(dut.words_out.as_value())
-                for m in range(n):
-                    f = cycle - result_cycles(config) - m
-                    if 0 <= f < columns:
-                        out[m, f] = leaving >> (m * config.psum_width) & (
-                            (1 << config.psum_width) - 1
-                        )
-                        seen += 1
-                await ctx.tick()
-            assert seen == n * columns
-            results.append(out)
+        nonlocal seen
+        for cycle in range(end):
+            operand, first = loads.get(cycle, (None, 0))
+            ctx.set(dut.shift, operand is not None)
+            ctx.set(dut.first, first)
+            ctx.set(dut.stationary.as_value(), operand or 0)
+            codes, swap, _, _ = columns.get(cycle, (0, 0, None, None))
+            ctx.set(dut.moving.as_value(), codes)
+            ctx.set(dut.swap, swap)
+            leaving = ctx.get(dut.words_out.as_value())
+            inside, enable = 0, 0
+            for m in range(n):
+                late = n - 1 - m
+                _, _, words, _ = columns.get(cycle - WORD_IN_CYCLES - late, (0, 0, None, None))
+                if words is not None:
+                    inside |= int(words[m]) << (m * config.psum_width)
+                    enable |= 1 << m
+                column = columns.get(cycle - result_cycles(config) - late)
+                if column is not None:
+                    index, f = column[3]
+                    results[index][m, f] = leaving >> (m * config.psum_width) & word
+                    seen += 1
+            ctx.set(dut.words_in.as_value(), inside)
+            ctx.set(dut.accumulate, enable)
+            await ctx.tick()
 
     simulate(dut, testbench)
-    assert len(results) == len(passes)
+    assert seen == sum(result.size for result in results)
     return results
 
 
@@ -121,6 +130,26 @@ def test_passes_equal_golden_on_every_kind_of_data(preset_name, acc_width):
     for arguments, result in zip(passes, results, strict=True):
         want = expected(config, *arguments)
         assert (result == want).all(), (arguments, result, want)
+
+
+@pytest.mark.parametrize("preset_name", ["tiny", "small"])
+@pytest.mark.parametrize("after", [0, 1, 3])
+def test_an_operand_enters_behind_the_swap_of_the_one_before(preset_name, after):
+    config = preset(preset_name)
+    rng = np.random.default_rng(3)
+    passes = [
+        (
+            operands(rng, (config.n, config.n), BF16, "normal"),
+            BF16,
+            operands(rng, (config.n, config.n), BF16, "normal"),
+            BF16,
+            None,
+        )
+        for _ in range(6)
+    ]
+    results = run_array(config, passes, after=after)
+    for arguments, result in zip(passes, results, strict=True):
+        assert (result == expected(config, *arguments)).all()
 
 
 @pytest.mark.parametrize("acc_width", [63, 32])
