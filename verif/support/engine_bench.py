@@ -10,7 +10,7 @@ import numpy as np
 from tegula.isa.codec import decode, encode
 from tegula.isa.instructions import PAYLOAD_OFFSET
 from tegula.isa.traps import Trap
-from tegula.memory.scratchpad import READ_CYCLES
+from tegula.memory.ports import BANK_READ_CYCLES
 from tegula_golden.tile.state import EngineTrap, TileState
 from verif.support.compiled import compiled_model
 
@@ -99,6 +99,8 @@ class EnginePlayer:
 
     component = None
     golden: ClassVar[dict] = {}
+    stop_cycles: ClassVar[int] = 0
+    """Cycles of `stop` before it acts."""
 
     def __init__(self, ctx, dut, state, stall, budget):
         self.ctx, self.dut, self.stall, self.budget = ctx, dut, stall, budget
@@ -106,6 +108,7 @@ class EnginePlayer:
         self.config = state.config
         self.sbuf = Words(state.sbuf)
         self.seen = Observed()
+        self.was_idle = False
         self.prepare(state)
 
     def prepare(self, state: TileState):
@@ -118,7 +121,11 @@ class EnginePlayer:
     @staticmethod
     def later():
         """Answers of reads, by the cycles that they still take."""
-        return [None] * READ_CYCLES
+        return [None] * BANK_READ_CYCLES
+
+    def begun(self):
+        """Effects so far, as numbers."""
+        return len(self.seen.writes), len(self.seen.signals), len(self.seen.traps)
 
     def offer(self, item, pc):
         port, word = self.dut.engine, item.word
@@ -158,7 +165,9 @@ class EnginePlayer:
         seen.busy += busy
         seen.stalled += stalled
         assert not (busy and stalled)
-        assert not (idle and (busy or stalled or places))
+        assert not (idle and places)
+        assert not (idle and self.was_idle and (busy or stalled)), "they may be a cycle late"
+        self.was_idle = idle
         seen.cycles += 1
         assert seen.cycles < self.budget, "the engine hangs"
         await ctx.tick()
@@ -181,16 +190,17 @@ class EnginePlayer:
             _, idle = await self.cycle()
 
     async def stop(self):
-        """Hold `stop` until the engine is idle: nothing may happen meanwhile."""
-        seen = self.seen
-        happened = len(seen.writes), len(seen.signals), len(seen.traps)
+        """Hold `stop` until the engine is idle: once it acts, nothing may begin meanwhile."""
         self.ctx.set(self.dut.engine.stop, 1)
+        for _ in range(self.stop_cycles):
+            await self.cycle()
+        begun = self.begun()
         idle, waited = False, 0
         while not idle or waited < 3:
             taken, idle = await self.cycle()
             waited += 1
             assert not taken
-        assert (len(seen.writes), len(seen.signals), len(seen.traps)) == happened
+        assert self.begun() == begun
         self.ctx.set(self.dut.engine.stop, 0)
 
 
