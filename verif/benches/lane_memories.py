@@ -6,8 +6,12 @@ import numpy as np
 from cocotb.triggers import RisingEdge
 
 from tegula.config import TileConfig
-from tegula.memory.ports import pair_request_layout, row_write_layout, vector_write_layout
-from tegula.memory.scratchpad import READ_CYCLES
+from tegula.memory.ports import (
+    BANK_READ_CYCLES,
+    pair_request_layout,
+    row_write_layout,
+    vector_write_layout,
+)
 from tegula_golden.tile.state import TileState
 from verif.benches.testbench import join, split
 
@@ -76,32 +80,32 @@ class VectorMemories(_Memories):
         """Drive all ports, cycle by cycle."""
         dut, edge = self._dut, RisingEdge(self._dut.clk)
         ports = [
-            tuple(
-                getattr(dut, f"{name}__{part}")
-                for part in ("request__valid", "request__ready", "request__payload", "data")
-            )
+            tuple(getattr(dut, f"{name}__{part}") for part in ("en", "request", "taken", "data"))
             for name in ("x", "y")
         ]
-        flying = [deque([None] * (READ_CYCLES - 1)) for _ in ports]
-        for _, ready, _, answer in ports:
-            ready.value = answer.value = 0
+        # A request waits for a cycle, then its banks are read.
+        waiting, flying = [(0, 0)] * 2, [deque([None] * (BANK_READ_CYCLES - 1)) for _ in ports]
+        for _, _, taken, answer in ports:
+            taken.value = answer.value = 0
         dut.psum__data.value = 0
         while True:
             await edge
             self._take(int(dut.write__payload.value))
-            for (valid, ready, payload, answer), queue in zip(ports, flying, strict=True):
-                words = self._pair_words(payload) if self._count(valid, ready) else None
-                queue.append(words)
-                words = queue.popleft()
+            mask = 0 if self._grants() else int(self._rng.integers(1 << self._config.bus_words))
+            self.denied += mask != 0
+            for index, (en, request, taken, answer) in enumerate(ports):
+                pair, waiting[index] = waiting[index], (int(en.value), int(request.value))
+                flying[index].append(self._pair_words(pair[1]) if pair[0] else None)
+                words = flying[index].popleft()
                 if words is not None:
                     answer.value = words
-                ready.value = self._grants()
+                taken.value = mask
             if dut.psum__en.value:
                 dut.psum__data.value = self._psum[int(dut.psum__addr.value)]
             self._cycle += 1
 
-    def _pair_words(self, payload) -> int:
-        request = _fields(int(payload.value), self._pair)
+    def _pair_words(self, pair: int) -> int:
+        request = _fields(pair, self._pair)
         addr = request["addr"]
         if request["double"]:
             addr -= addr % 2  # an odd one traps, and its words mean nothing
@@ -141,7 +145,7 @@ class ActivationMemories(_Memories):
     async def run(self) -> None:
         """Drive both ports, cycle by cycle."""
         dut, edge = self._dut, RisingEdge(self._dut.clk)
-        flying = deque([None] * (READ_CYCLES - 1))
+        flying = deque([None] * (BANK_READ_CYCLES - 1))
         request = dut.row__request__valid, dut.row__request__ready
         dut.row__request__ready.value = dut.write__ready.value = dut.row__valid.value = 0
         while True:

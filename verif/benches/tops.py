@@ -260,8 +260,9 @@ class VectorTop(EngineTop):
             self.psum.addr.eq(psum.addr),
             self.psum.en.eq(psum.en),
             psum.data.eq(self.psum.data),
-            psum.written.eq(psum.addr < self.psum_limit),
+            self.psum.query_addr.eq(psum.query_addr),
         ]
+        m.d.sync += psum.written.eq(psum.query_addr < self.psum_limit)
         return m
 
 
