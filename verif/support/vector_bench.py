@@ -39,9 +39,10 @@ def compute(signal=None, **fields):
 
 
 class VectorPlayer(EnginePlayer):
-    """PSUM, which is always ready, and a scratchpad that grants x and y or not."""
+    """PSUM, which is always ready, and a scratchpad of which some banks are taken."""
 
     component = VectorEngine
+    stop_cycles = 2
     golden: ClassVar[dict] = {
         "vector.compute": vector_compute,
         "vector.generator": vector_generator,
@@ -54,30 +55,45 @@ class VectorPlayer(EnginePlayer):
     def prepare(self, state):
         words = state.psum(slice(None)).words()
         self.psum = [pack(column, self.config.psum_width) for column in words.T]
-        self.psum_word, self.written = 0, state.written
+        self.psum_word, self.written, self.queried = 0, state.written, 0
         self.answers = {"x": self.later(), "y": self.later()}
+        self.requests = {"x": None, "y": None}
+        self.taken = 0
 
     def drive(self):
         ctx, dut = self.ctx, self.dut
+        banks = self.config.bus_words
+        self.taken = 0 if self.grants() else self.rng.randrange(1 << banks)
         for name, queue in self.answers.items():
             port = getattr(dut, name)
             ctx.set(port.data.as_value(), queue.pop(0) or 0)
-            ctx.set(port.request.ready, self.grants())
+            ctx.set(port.taken, self.taken)
         ctx.set(dut.psum.data.as_value(), self.psum_word)
-        ctx.set(dut.psum.written, int(self.written[ctx.get(dut.psum.addr)]))
+        ctx.set(dut.psum.written, int(self.written[self.queried]))
 
     def observe(self):
         ctx, dut = self.ctx, self.dut
+        taken = self.taken
         for name, queue in self.answers.items():
-            request, answer = getattr(dut, name).request, None
-            if ctx.get(request.valid) and ctx.get(request.ready):
-                payload = ctx.get(request.payload)
-                low, high = self.sbuf.row(payload.addr), self.sbuf.row(payload.addr ^ 1)
-                answer = pack(low | high << 16 if payload.double else low, 32)
+            port, request, answer = getattr(dut, name), self.requests[name], None
+            if request is not None:  # of the cycle before: its bank is read in this one
+                low, high = self.sbuf.row(request.addr), self.sbuf.row(request.addr ^ 1)
+                answer = pack(low | high << 16 if request.double else low, 32)
             queue.append(answer)
+            self.requests[name] = ctx.get(port.request) if ctx.get(port.en) else None
+            if self.requests[name] is not None:
+                banks = self._banks(self.requests[name])
+                assert not banks & taken, f"{name} reads a bank that is taken"
+                taken |= banks
+        self.queried = ctx.get(dut.psum.query_addr)
         if ctx.get(dut.psum.en):
             self.psum_word = self.psum[ctx.get(dut.psum.addr)]
         return list(self._places(ctx.get(dut.write.payload)))
+
+    def _banks(self, request):
+        """Mask of the banks of a row or a pair."""
+        first = request.addr % self.config.bus_words
+        return 3 << first - first % 2 if request.double else 1 << first
 
     def _places(self, write):
         """(partition, address, word) of the results in the write port."""

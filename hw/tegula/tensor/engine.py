@@ -108,7 +108,11 @@ class TensorEngine(wiring.Component):
         connect(m, flipped(self.psum_read), self._psum.read)
         self._instr, self._stop, self._resting = instruction.o, Signal(), Signal()
         m.d.sync += self._stop.eq(self.engine.stop)
-        m.d.comb += [instruction.flush.eq(self._stop), self._psum.clear.eq(self.clear)]
+        m.d.comb += [
+            # Without delay, so that the first instruction after a stop is not dropped.
+            instruction.flush.eq(self.engine.stop),
+            self._psum.clear.eq(self.clear),
+        ]
         # Only instructions with a signal are tickets: the others need none to retire.
         ticket = ticket_layout(self.config)
         matmuls = Retirement(

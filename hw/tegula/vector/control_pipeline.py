@@ -1,6 +1,7 @@
 """Pipeline of the lanes' controls: each control in its cycle, and the writeback of results."""
 
 from itertools import pairwise
+from typing import NamedTuple
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
@@ -8,22 +9,35 @@ from amaranth.lib.wiring import In, Out
 
 from tegula.arith.combine import PARTIALS, Combiner, is_identity
 from tegula.config import TileConfig
+from tegula.engine.interface import SIGNAL_TO_INSTRUCTION_CYCLES
 from tegula.isa.operations import Operation, Reduction
-from tegula.memory.scratchpad import READ_CYCLES
+from tegula.lib.delay import delay
+from tegula.memory.ports import PAIR_READ_CYCLES
 from tegula.vector.lane import ENTRY_CYCLES, UNIT_CYCLES, VectorLane
 from tegula.vector.layouts import RANDOM_SLOTS, Kind, controls_layout, exit_layout, issue_layout
 
-__all__ = ["ElementPipeline"]
+__all__ = ["AHEAD_CYCLES", "ElementPipeline"]
+
+AHEAD_CYCLES = SIGNAL_TO_INSTRUCTION_CYCLES - 1
+"""Cycles by which an instruction's signal comes before the last of its results is written, which is
+in the cycle after that in which it leaves: a retirement offers it a cycle late as well."""
 
 _MAX_STEPS = 3
+
+
+class _Stage(NamedTuple):
+    """Stage of the pipeline."""
+
+    valid: Value
+    item: data.View
 
 
 class ElementPipeline(wiring.Component):
     """Registers beside the lanes, a stage a cycle; no flow control.
 
-    An item is at `arrival` READ_CYCLES after its issue and at `entry` ENTRY_CYCLES after it. From
-    the next cycle on an element is in the ring: at position ``UNIT_CYCLES * j`` it enters the unit
-    of step j or, after its last step, the cast; a reduced element ends with its last step. The
+    An item is at `arrival` PAIR_READ_CYCLES after its issue and at `entry` ENTRY_CYCLES after it.
+    From the next cycle on an element is in the ring: at position ``UNIT_CYCLES * j`` it enters the
+    unit of step j or, after its last step, the cast; a reduced element ends with its last step. The
     sequencer sees to it that no two elements need a unit, or the cast, in the same cycle.
 
     Parameters
@@ -45,6 +59,8 @@ class ElementPipeline(wiring.Component):
         To the lanes.
     output_valid : Out(1), output : Out(exit_layout)
         A result leaves the lanes in this cycle (or an element without one, whose `rows` is 0).
+    ends : Out(1), ends_with_line : Out(1)
+        The last result of an instruction leaves the lanes in `AHEAD_CYCLES`; as a line.
     drained : Out(1)
         Nothing is under way.
     """
@@ -63,6 +79,8 @@ class ElementPipeline(wiring.Component):
                 "controls": Out(controls_layout()),
                 "output_valid": Out(1),
                 "output": Out(exit_layout(config)),
+                "ends": Out(1),
+                "ends_with_line": Out(1),
                 "drained": Out(1),
             }
         )
@@ -79,32 +97,37 @@ class ElementPipeline(wiring.Component):
         self._reduce(m, ring, combiner)
         is_output, output = self._output(m, ring, combiner)
         exits = self._chain(m, "exit", is_output, output, VectorLane.CAST_CYCLES)
+        ahead = exits[-1 - AHEAD_CYCLES]
+        ends = ahead.valid & ahead.item.last & ~self.stop
         stages = [stage.valid for chain in (front, ring, exits) for stage in chain]
         m.d.comb += [
             self.output_valid.eq(exits[-1].valid & ~self.stop),
             self.output.eq(exits[-1].item),
+            self.ends.eq(ends & ~ahead.item.line),
+            self.ends_with_line.eq(ends & ahead.item.line),
             self.drained.eq(~(Cat(stages).any() | combiner.active)),
         ]
         return m
 
     def _chain(self, m: Module, name: str, valid: Value, item: data.View, length: int) -> list:
-        """Stages behind `item`, a cycle each."""
-        layout = data.StructLayout({"valid": 1, "item": item.shape()})
-        stages = [Signal(layout, name=f"{name}_{index}") for index in range(length)]
-        m.d.sync += [stages[0].valid.eq(valid), stages[0].item.eq(item)]
-        m.d.sync += [after.eq(before) for before, after in pairwise(stages)]
+        """Stages behind `item`, a cycle each; what they hold counts where it is valid."""
+        stages = [
+            _Stage(
+                valid=Signal(name=f"{name}_valid_{index}"),
+                item=Signal(item.shape(), name=f"{name}_{index}", reset_less=True),
+            )
+            for index in range(length)
+        ]
+        for before, after in pairwise([_Stage(valid, item), *stages]):
+            m.d.sync += [after.valid.eq(before.valid), after.item.eq(before.item)]
         with m.If(self.stop):
             m.d.sync += [stage.valid.eq(0) for stage in stages]
         return stages
 
     def _enter(self, m: Module, front: list) -> Value:
         """Controls of arrival and entry; 1 if an element enters the ring."""
-        early = self.x_early
-        for cycle in range(READ_CYCLES):
-            held = Signal(name=f"early_{cycle}")
-            m.d.sync += held.eq(early)
-            early = held
-        arriving, arrival = front[READ_CYCLES - 1].item, self.controls.arrival
+        early = delay(m, self.x_early, PAIR_READ_CYCLES, "early")
+        arriving, arrival = front[PAIR_READ_CYCLES - 1].item, self.controls.arrival
         item, entry = front[-1].item, self.controls.entry
         valid = front[-1].valid & ~self.stop
         is_scalar = (item.kind == Kind.SCALAR0) | (item.kind == Kind.SCALAR1)

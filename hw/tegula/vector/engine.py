@@ -1,13 +1,14 @@
 """The vector engine: PSUM and scratchpad, through arithmetic and casts, to the scratchpad."""
 
-from amaranth.hdl import Const, Module, Mux, ResetInserter, Signal, Value
+from amaranth.hdl import Module, ResetInserter, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import Out, connect, flipped
 
 from tegula.arith.codes import is_wide
 from tegula.arith.generator import Generator
 from tegula.config import TileConfig
-from tegula.engine.interface import EngineSignature
+from tegula.engine.acceptance import InstructionRegister
+from tegula.engine.interface import EngineInterface, EngineSignature
 from tegula.engine.retirement import Retirement
 from tegula.engine.sequencing import connect_sequencer
 from tegula.engine.trace import Activity
@@ -31,7 +32,9 @@ class VectorEngine(wiring.Component):
 
     Throughput: an element a lane a cycle, of whatever source and format, where the scratchpad
     grants its operands at once and no unit of a lane is needed twice (`plan_route`). Latency from
-    issue to write: that of `VectorLane`; a signal is offered one cycle after the last write.
+    issue to write: that of `VectorLane`. A signal is offered `AHEAD_CYCLES` before the scratchpad
+    writes the last result. `busy` and `stall` are those of the cycle before; `stop` acts in the
+    next.
 
     Reads run ahead of writes by up to that latency: an instruction whose results lie where it later
     reads its own operands has no defined effect. Instructions see the results of earlier ones,
@@ -69,23 +72,33 @@ class VectorEngine(wiring.Component):
     def elaborate(self, platform):
         """Sequencer, pipeline, lanes, write port, retirement."""
         m = Module()
+        port = self._register_port(m)
         m.submodules.sequencer = sequencer = ElementSequencer(self._config)
         m.submodules.pipeline = pipeline = ElementPipeline(self._config)
         retirement = Retirement(self._config, sequencer.entry.shape())
-        m.submodules.retirement = ResetInserter(self.engine.stop)(retirement)
-        connect(m, sequencer.x, flipped(self.x.request))
-        connect(m, sequencer.y, flipped(self.y.request))
+        m.submodules.retirement = ResetInserter(port.stop)(retirement)
         lanes = self._connect_lanes(m, pipeline)
-        done, writing = self._write(m, pipeline, lanes)
+        beats = self._config.n // self._config.row_words
+        writing = self._write(m, pipeline, lanes, port.stop, beats)
+        line_ends = pipeline.ends_with_line
+        for beat in range(1, beats):
+            before, line_ends = line_ends, Signal(name=f"line_ends_{beat}")
+            m.d.sync += line_ends.eq(before & ~port.stop)
         connect_sequencer(
             m,
-            self.engine,
+            port,
             sequencer,
             retirement,
             drained=pipeline.drained & ~writing,
-            done=done,
+            done=pipeline.ends | line_ends,
         )
         m.d.comb += [
+            sequencer.taken.eq(self.x.taken),
+            self.x.request.eq(sequencer.x),
+            self.x.en.eq(sequencer.x_en),
+            self.y.request.eq(sequencer.y),
+            self.y.en.eq(sequencer.y_en),
+            self.psum.query_addr.eq(sequencer.psum_next),
             self.psum.addr.eq(sequencer.psum_addr),
             self.psum.en.eq(sequencer.psum_en),
             sequencer.psum_written.eq(self.psum.written),
@@ -95,7 +108,9 @@ class VectorEngine(wiring.Component):
             pipeline.finish.eq(sequencer.finish),
             pipeline.finish_max.eq(sequencer.finish_max),
             pipeline.result.eq(sequencer.result),
-            pipeline.stop.eq(self.engine.stop),
+            pipeline.stop.eq(port.stop),
+        ]
+        m.d.sync += [
             self.engine.stall.eq(sequencer.denied),
             self.engine.busy.eq(~self.engine.idle & ~sequencer.denied),
         ]
@@ -103,14 +118,33 @@ class VectorEngine(wiring.Component):
             self._trace(m, sequencer, retirement)
         return m
 
+    def _register_port(self, m: Module) -> EngineInterface:
+        """The engine's port behind registers of the instruction and of `stop`."""
+        outer = self.engine
+        port = EngineSignature(self._config, Engine.VECTOR).create(path=("port",))
+        m.submodules.entry = entry = InstructionRegister(Engine.VECTOR)
+        connect(m, flipped(outer.instr), entry.i)
+        connect(m, entry.o, port.instr)
+        connect(m, port.signals[0], flipped(outer.signals[0]))
+        m.d.sync += port.stop.eq(outer.stop)
+        m.d.comb += [
+            # Without delay, so that the first instruction after a stop is not dropped.
+            entry.flush.eq(outer.stop),
+            outer.trap.eq(port.trap),
+            outer.trap_valid.eq(port.trap_valid),
+            outer.idle.eq(port.idle & ~entry.o.valid),
+        ]
+        return port
+
     def _trace(self, m: Module, sequencer: ElementSequencer, retirement: Retirement) -> None:
         """Outputs of a traced tile."""
         trace = self.engine.trace
         m.d.comb += [trace.begin.eq(sequencer.start), trace.complete.eq(retirement.retired)]
+        m.d.sync += trace.activity.eq(Activity.WORK)
         with m.If(sequencer.denied):
-            m.d.comb += trace.activity.eq(Activity.OPERAND)
+            m.d.sync += trace.activity.eq(Activity.OPERAND)
         with m.Elif(sequencer.idle & ~self.engine.idle):
-            m.d.comb += trace.activity.eq(Activity.DRAINING)
+            m.d.sync += trace.activity.eq(Activity.DRAINING)
 
     def _connect_lanes(self, m: Module, pipeline: ElementPipeline) -> list[VectorLane]:
         """Lanes and generators: the same controls, but generators start in states of their own."""
@@ -131,8 +165,10 @@ class VectorEngine(wiring.Component):
             lanes.append(lane)
         return lanes
 
-    def _write(self, m: Module, pipeline: ElementPipeline, lanes: list) -> tuple[Value, Value]:
-        """The write port; 1 if an instruction is complete, and 1 if a write is not over."""
+    def _write(
+        self, m: Module, pipeline: ElementPipeline, lanes: list, stop: Value, beats: int
+    ) -> Value:
+        """The write port, where a line takes so many cycles; 1 if a write is not over."""
         results, output = Signal(vector_write_layout(self._config)), pipeline.output
         m.d.comb += [
             self.write.payload.eq(results),
@@ -144,21 +180,21 @@ class VectorEngine(wiring.Component):
         for p, lane in enumerate(lanes):
             enabled = pipeline.output_valid & (p < output.rows) & ~lane.kept
             m.d.comb += [results.words[p].eq(lane.word), results.enable[p].eq(enabled)]
-        complete = pipeline.output_valid & output.last
-        beats = self._config.n // self._config.row_words
+        following = Signal()
         if beats == 1:
-            return complete, Const(0)
+            return following
 
         # Of results that are more than a line holds, those of the upper lanes follow.
         words = self._config.row_words
-        rest, left, last = Signal.like(results), Signal(range(beats)), Signal()
-        following = (left != 0) & ~self.engine.stop
+        rest = Signal.like(results, reset_less=True)
+        left = Signal(range(beats))
         begins = pipeline.output_valid & output.line
+        m.d.comb += following.eq((left != 0) & ~stop)
         with m.If(following):
             m.d.comb += self.write.payload.eq(rest)
             m.d.sync += left.eq(left - 1)
         with m.If(begins):
-            m.d.sync += [left.eq(beats - 1), rest.eq(results), last.eq(complete)]
+            m.d.sync += [left.eq(beats - 1), rest.eq(results)]
         with m.If(begins | following):
             now = self.write.payload
             m.d.sync += [
@@ -166,6 +202,6 @@ class VectorEngine(wiring.Component):
                 rest.words.eq(now.words.as_value() >> 32 * words),
                 rest.enable.eq(now.enable >> words),
             ]
-        with m.If(self.engine.stop):
+        with m.If(stop):
             m.d.sync += left.eq(0)
-        return Mux(begins, 0, complete | ((left == 1) & last)), following
+        return following

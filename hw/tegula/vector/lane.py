@@ -13,7 +13,7 @@ from tegula.formats import FP32
 from tegula.lib.delay import delayed, registered
 from tegula.lib.mux import select
 from tegula.lib.storage import add_lut_memory
-from tegula.memory.scratchpad import READ_CYCLES
+from tegula.memory.ports import PAIR_READ_CYCLES
 from tegula.vector.layouts import RANDOM_SLOTS, controls_layout
 
 __all__ = ["ENTRY_CYCLES", "UNIT_CYCLES", "VectorLane"]
@@ -35,7 +35,7 @@ class VectorLane(wiring.Component):
 
     An element passes `steps` units, the adder or the multiplier, one after the other; each also
     does the operations that are neither. `controls` drives every part in its own cycle after the
-    issue of the element: `arrival` READ_CYCLES, `entry` ENTRY_CYCLES; the units
+    issue of the element: `arrival` PAIR_READ_CYCLES, `entry` ENTRY_CYCLES; the units
     1 + UNIT_CYCLES * step after that; `to_cast` 1 + UNIT_CYCLES * steps. The state of the lane is
     scalars and partial results, and no more.
 
@@ -53,7 +53,7 @@ class VectorLane(wiring.Component):
     psum_word : In(psum_width)
         A PSUM word, PSUM_READ_CYCLES after the issue of its element.
     x_word, y_word : In(32)
-        Words of the scratchpad, READ_CYCLES after their acceptance.
+        Words of the scratchpad, PAIR_READ_CYCLES after their request.
     number : In(32), state_word : Out(32)
         The generator beside the lane: what it draws (or shows) at entry, and what it may load.
     word : Out(32), kept : Out(1)
@@ -123,7 +123,7 @@ class VectorLane(wiring.Component):
             y_decode.word.eq(self.y_word),
             y_decode.format.eq(arrival.y_format),
         ]
-        cycles = ENTRY_CYCLES - READ_CYCLES
+        cycles = ENTRY_CYCLES - PAIR_READ_CYCLES
         return (
             delayed(m, x_decode.pattern, cycles, name="x"),
             delayed(m, y_decode.pattern, cycles, name="y"),

@@ -1,19 +1,19 @@
 """Vector instructions, element by element: operand requests, address checks, issue to the lanes."""
 
 from amaranth.hdl import Module, Mux, Signal, Value
-from amaranth.lib import stream
 from amaranth.lib.wiring import In, Out
 
 from tegula.arith.codes import is_wide
 from tegula.config import TileConfig
 from tegula.engine.sequencing import Sequencer
-from tegula.formats import FP32
 from tegula.isa.instructions import Engine
-from tegula.isa.operations import Operand, Reduction, Rounding, Source
+from tegula.isa.operations import Operand, Reduction, Source
 from tegula.isa.traps import Trap
+from tegula.lib.mux import prioritised
 from tegula.memory.ports import pair_request_layout
-from tegula.vector.layouts import Kind, exit_layout, issue_layout
-from tegula.vector.work import Item, VectorCode, plan_work, state_layout
+from tegula.vector.grants import is_taken, meet
+from tegula.vector.layouts import exit_layout, issue_layout
+from tegula.vector.work import Item, VectorCode, describe_item, plan_work, state_layout
 
 __all__ = ["ElementSequencer"]
 
@@ -22,10 +22,11 @@ class ElementSequencer(Sequencer):
     """Issue of the elements of vector instructions that pass their checks.
 
     An item is issued in the cycle in which the last of its operands is granted: a PSUM word always,
-    x and y of the scratchpad when their banks are free. Where x is granted and y is not, x waits in
-    the lanes (`late`). Scalars come first, an item each; then elements, every one, two or three
-    cycles (`plan_route`; transposed ones at least ``n / bus_words``); an instruction follows the
-    one before after one cycle, unless it has to wait until the lanes are `drained`:
+    x of the scratchpad when its banks are not taken, y when they are also none of x's. Where x is
+    granted and y is not, x waits in the lanes (`late`). Scalars come first, an item each; then
+    elements, every one, two or three cycles (`plan_route`; transposed ones at least
+    ``n / bus_words``); an instruction follows the one before after one cycle, unless it has to wait
+    until the lanes are `drained`:
 
     - it reads the scratchpad, and does not have `overlap` set;
     - its route is another, or it goes on with a reduction;
@@ -42,10 +43,12 @@ class ElementSequencer(Sequencer):
 
     Members
     -------
-    psum_addr : Out(range(psum_depth)), psum_en : Out(1), psum_written : In(1)
-        PSUM read; the answer, in the same cycle, whether the word was written.
-    x, y : Out(stream of `pair_request_layout`)
-        Scratchpad reads; their answers come a fixed time after acceptance.
+    psum_addr, psum_next : Out(range(psum_depth)), psum_en : Out(1), psum_written : In(1)
+        PSUM read, and its address in the next cycle; whether the word at `psum_addr` was written.
+    taken : In(bus_words)
+        Banks of the scratchpad that others take.
+    x, y : Out(`pair_request_layout`), x_en, y_en : Out(1)
+        Scratchpad reads that are granted; their words come a fixed time later.
     x_early : Out(1)
         The x that is granted in this cycle waits for its y.
     issue_valid : Out(1), issue : Out(issue_layout)
@@ -63,10 +66,14 @@ class ElementSequencer(Sequencer):
             Engine.VECTOR,
             {
                 "psum_addr": Out(range(config.psum_depth)),
+                "psum_next": Out(range(config.psum_depth)),
                 "psum_en": Out(1),
                 "psum_written": In(1),
-                "x": Out(stream.Signature(pair)),
-                "y": Out(stream.Signature(pair)),
+                "taken": In(config.bus_words),
+                "x": Out(pair),
+                "x_en": Out(1),
+                "y": Out(pair),
+                "y_en": Out(1),
                 "x_early": Out(1),
                 "issue_valid": Out(1),
                 "issue": Out(issue_layout(config)),
@@ -85,14 +92,15 @@ class ElementSequencer(Sequencer):
         fault = self._check(m, item, granted)
         m.d.comb += self.issue_valid.eq(granted & ~fault)
         self._advance(m)
-        self._describe(m, item)
+        describe_item(m, self._state, item, self.issue, self.result)
+        m.d.comb += self.finish_max.eq(self._state.work.fields.reduction != Reduction.SUM)
         self._end(m, fault=fault, left=self._state.running)
         return m
 
     def _accept(self, m: Module) -> None:
         """Acceptance of the next instruction once nothing of the last can interfere with it."""
         state, instr = self._state, self.instr.payload
-        offered = plan_work(m, self._config, instr.op, instr.payload)
+        self._offered = offered = plan_work(m, self._config, instr.op, instr.payload)
         busy = state.scalar0 | state.scalar1 | state.running | state.finishing | state.trapped
         waits = (
             (offered.reads & ~offered.fields.overlap)
@@ -144,6 +152,7 @@ class ElementSequencer(Sequencer):
         """Requests for the operands of the item; 1 if it has them all."""
         state, fields = self._state, self._state.work.fields
         due, x_requested, y_requested = Signal(), Signal(), Signal()
+        x_due, x_free, y_free = Signal(), Signal(), Signal()
         m.d.sync += [
             state.second.eq(~state.second),
             state.third.eq(Mux(state.third == 2, 0, state.third + 1)),
@@ -163,15 +172,20 @@ class ElementSequencer(Sequencer):
                 Mux(item.is_scalar, item.from_partition, fields.x_source == Source.SBUF)
             ),
             y_requested.eq(item.is_element & state.work.y_used),
-            self.x.valid.eq(due & x_requested & ~state.x_held),
-            self.x.payload.addr.eq(Mux(item.is_scalar, item.value, state.x_at)),
-            self.x.payload.double.eq(item.is_scalar | is_wide(fields.x_format)),
-            self.y.valid.eq(due & y_requested),
-            self.y.payload.addr.eq(state.y_at),
-            self.y.payload.double.eq(is_wide(fields.y_format)),
-            x_has.eq(~x_requested | state.x_held | self.x.ready),
-            y_has.eq(~y_requested | self.y.ready),
-            self.x_early.eq(self.x.valid & self.x.ready & ~y_has),
+            self.x.addr.eq(Mux(item.is_scalar, item.value, state.x_at)),
+            self.x.double.eq(item.is_scalar | is_wide(fields.x_format)),
+            self.y.addr.eq(state.y_at),
+            self.y.double.eq(is_wide(fields.y_format)),
+            x_due.eq(x_requested & ~state.x_held),
+            x_free.eq(~is_taken(self.taken, self.x)),
+            y_free.eq(
+                ~(is_taken(self.taken, self.y) | (x_due & meet(self.x, self.y, len(self.taken))))
+            ),
+            self.x_en.eq(due & x_due & x_free),
+            self.y_en.eq(due & y_requested & y_free),
+            x_has.eq(~x_due | x_free),
+            y_has.eq(~y_requested | y_free),
+            self.x_early.eq(self.x_en & ~y_has),
             self.denied.eq(due & ~(x_has & y_has)),
             self.psum_addr.eq(state.x_at),
             self.psum_en.eq(item.is_element & (fields.x_source == Source.PSUM)),
@@ -226,6 +240,19 @@ class ElementSequencer(Sequencer):
         with m.If(state.pause != 0):
             m.d.sync += state.pause.eq(state.pause - 1)
         wraps = state.partition == config.n - 1
+        # An element, not a scalar, moves the address on.
+        m.d.comb += self.psum_next.eq(
+            prioritised(
+                [
+                    (self.start, self._offered.fields.x_addr),
+                    (
+                        self.issue_valid & ~(state.scalar0 | state.scalar1),
+                        state.x_at + fields.x_stride,
+                    ),
+                ],
+                state.x_at,
+            )
+        )
         with m.If(self.issue_valid):
             with self._advance_element(m, state.scalar0, state.scalar1, fields.x_stride):
                 m.d.sync += [
@@ -239,60 +266,3 @@ class ElementSequencer(Sequencer):
                 if beats > 1:
                     with m.If(fields.transpose):
                         m.d.sync += state.pause.eq(beats - 1)
-
-    def _describe(self, m: Module, item: Item) -> None:
-        """Controls of the lanes for the item, and for a reduction's result."""
-        state, issue = self._state, self.issue
-        fields, work, ring = state.work.fields, state.work, issue.ring
-        loads_state = work.state & (fields.x_source == Source.SBUF)
-        with m.If(state.scalar0):
-            m.d.comb += issue.kind.eq(Kind.SCALAR0)
-        with m.Elif(state.scalar1):
-            m.d.comb += issue.kind.eq(Kind.SCALAR1)
-        with m.Elif(work.state):
-            m.d.comb += issue.kind.eq(Mux(loads_state, Kind.STATE_LOAD, Kind.STATE_SAVE))
-        m.d.comb += [
-            issue.x_format.eq(fields.x_format),
-            issue.y_format.eq(fields.y_format),
-            issue.source.eq(fields.x_source),
-            issue.value.eq(state.x_at[:16] | FP32.unit_spaced),
-            issue.y0.eq(fields.s0_kind == Operand.Y),
-            issue.self0.eq(fields.s0_kind == Operand.SELF),
-            issue.y1.eq(fields.s1_kind == Operand.Y),
-            issue.draw.eq(
-                item.is_element
-                & ~work.state
-                & ((fields.x_source == Source.RANDOM) | (fields.rounding == Rounding.STOCHASTIC))
-            ),
-            issue.given.eq(fields.rounding == Rounding.GIVEN),
-            ring.route.eq(work.route),
-            ring.op0.eq(fields.op0),
-            ring.op1.eq(fields.op1),
-            ring.self1.eq(fields.s1_kind == Operand.SELF),
-            ring.reduction.eq(fields.reduction),
-            ring.begin.eq(state.first & ~fields.proceed),
-            ring.partial.eq(state.partial),
-        ]
-        # A scalar of the scratchpad is read as fp32, an immediate is a value like an index.
-        with m.If(item.is_scalar):
-            m.d.comb += [
-                issue.x_format.eq(FP32.code),
-                issue.source.eq(Mux(item.from_partition, Source.SBUF, Source.INDEX)),
-                issue.value.eq(item.value),
-            ]
-        for output in (ring.exit, self.result):
-            m.d.comb += [
-                output.format.eq(fields.format),
-                output.saturate.eq(fields.saturate),
-                output.addr.eq(state.dst_at),
-                output.line.eq(fields.transpose),
-                output.partition.eq(state.partition),
-            ]
-        m.d.comb += [
-            ring.exit.rows.eq(Mux(work.writes, fields.rows, 0)),
-            ring.exit.stochastic.eq(work.writes & (fields.rounding != Rounding.NEAREST)),
-            ring.exit.last.eq((state.left == 1) & ~state.finishing),
-            self.result.rows.eq(fields.rows),
-            self.result.last.eq(1),
-            self.finish_max.eq(fields.reduction != Reduction.SUM),
-        ]

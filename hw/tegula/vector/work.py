@@ -9,15 +9,16 @@ from tegula.arith.combine import PARTIALS
 from tegula.config import TileConfig
 from tegula.engine.interface import payload_layout
 from tegula.engine.sequencing import CHECKED_ADDRESS, SEQUENCER_STATE
-from tegula.formats import RAW32
+from tegula.formats import FP32, RAW32
 from tegula.isa.instructions import Engine, codes
 from tegula.isa.operations import Operand, Operation, Reduction, Rounding, Source
-from tegula.vector.layouts import route_layout
+from tegula.vector.layouts import Kind, route_layout
 
 __all__ = [
     "INTERVAL_BITS",
     "Item",
     "VectorCode",
+    "describe_item",
     "is_unary",
     "plan_route",
     "plan_work",
@@ -217,3 +218,61 @@ def plan_work(m: Module, config: TileConfig, op: Value, payload: Value) -> data.
         work.writes.eq(Mux(work.state, state.save, ~reduces)),
     ]
     return work
+
+
+def describe_item(
+    m: Module, state: data.View, item: Item, issue: data.View, result: data.View
+) -> None:
+    """Controls of the lanes for the item (`issue_layout`), and for a reduction's result."""
+    fields, work, ring = state.work.fields, state.work, issue.ring
+    loads_state = work.state & (fields.x_source == Source.SBUF)
+    with m.If(state.scalar0):
+        m.d.comb += issue.kind.eq(Kind.SCALAR0)
+    with m.Elif(state.scalar1):
+        m.d.comb += issue.kind.eq(Kind.SCALAR1)
+    with m.Elif(work.state):
+        m.d.comb += issue.kind.eq(Mux(loads_state, Kind.STATE_LOAD, Kind.STATE_SAVE))
+    m.d.comb += [
+        issue.x_format.eq(fields.x_format),
+        issue.y_format.eq(fields.y_format),
+        issue.source.eq(fields.x_source),
+        issue.value.eq(state.x_at[:16] | FP32.unit_spaced),
+        issue.y0.eq(fields.s0_kind == Operand.Y),
+        issue.self0.eq(fields.s0_kind == Operand.SELF),
+        issue.y1.eq(fields.s1_kind == Operand.Y),
+        issue.draw.eq(
+            item.is_element
+            & ~work.state
+            & ((fields.x_source == Source.RANDOM) | (fields.rounding == Rounding.STOCHASTIC))
+        ),
+        issue.given.eq(fields.rounding == Rounding.GIVEN),
+        ring.route.eq(work.route),
+        ring.op0.eq(fields.op0),
+        ring.op1.eq(fields.op1),
+        ring.self1.eq(fields.s1_kind == Operand.SELF),
+        ring.reduction.eq(fields.reduction),
+        ring.begin.eq(state.first & ~fields.proceed),
+        ring.partial.eq(state.partial),
+    ]
+    # A scalar of the scratchpad is read as fp32, an immediate is a value like an index.
+    with m.If(item.is_scalar):
+        m.d.comb += [
+            issue.x_format.eq(FP32.code),
+            issue.source.eq(Mux(item.from_partition, Source.SBUF, Source.INDEX)),
+            issue.value.eq(item.value),
+        ]
+    for output in (ring.exit, result):
+        m.d.comb += [
+            output.format.eq(fields.format),
+            output.saturate.eq(fields.saturate),
+            output.addr.eq(state.dst_at),
+            output.line.eq(fields.transpose),
+            output.partition.eq(state.partition),
+        ]
+    m.d.comb += [
+        ring.exit.rows.eq(Mux(work.writes, fields.rows, 0)),
+        ring.exit.stochastic.eq(work.writes & (fields.rounding != Rounding.NEAREST)),
+        ring.exit.last.eq((state.left == 1) & ~state.finishing),
+        result.rows.eq(fields.rows),
+        result.last.eq(1),
+    ]

@@ -7,7 +7,7 @@ import pytest
 
 from tegula.config import preset
 from tegula.isa.operations import Operation, Reduction, Source
-from tegula.memory.scratchpad import READ_CYCLES
+from tegula.memory.ports import PAIR_READ_CYCLES
 from tegula.vector.control_pipeline import ElementPipeline
 from tegula.vector.lane import ENTRY_CYCLES, UNIT_CYCLES, VectorLane
 from tegula.vector.layouts import RANDOM_SLOTS, Kind
@@ -83,7 +83,7 @@ class Timetable:
 
     def plan(self, cycle, issue):
         """Enter what follows from an issue into the timetable."""
-        self.due[cycle + READ_CYCLES]["arrival"] = issue
+        self.due[cycle + PAIR_READ_CYCLES]["arrival"] = issue
         entry = cycle + ENTRY_CYCLES
         self.due[entry]["entry"] = issue
         if issue["kind"] in SCALARS:
@@ -191,8 +191,8 @@ class Timetable:
                 self.plan(cycle, issue)
             ctx.set(dut.x_early, rng.randrange(2))
             early.append(ctx.get(dut.x_early))
-            if cycle >= READ_CYCLES:
-                assert ctx.get(dut.controls.arrival.hold) == early[cycle - READ_CYCLES]
+            if cycle >= PAIR_READ_CYCLES:
+                assert ctx.get(dut.controls.arrival.hold) == early[cycle - PAIR_READ_CYCLES]
             self.check(ctx, cycle)
             write, at = self.writes
             assert ctx.get(dut.controls.partial.write) == write
