@@ -1,7 +1,8 @@
 """Peers that drive a DMA engine, and what a program must have done.
 
-The peers check the stream and AXI rules in every cycle: valid never drops, payloads are stable,
-bursts are aligned and within bounds, no more are outstanding than the configuration says.
+The peers check the stream and AXI rules in every cycle: valid never drops and payloads are stable
+until a stop, a trap or an error, bursts are aligned and within bounds, no more are outstanding than
+the configuration says.
 """
 
 from collections import deque
@@ -78,6 +79,8 @@ class Bench:
         self.stop_at = stop_at
         self.outcome = Outcome()
         self.held = {}
+        self.cut_short = False
+        """Offers may be withdrawn: an error was answered, or the engine trapped or is stopped."""
         self._model = compiled_model(self.engine, config)
         self.dut = self._model.component
         self.prepare()
@@ -96,8 +99,8 @@ class Bench:
         return self.bad_reads and self.is_bad(addr)
 
     def hold(self, name: str, valid: int, ready: int, payload: int) -> bool:
-        """Check that an offer is never withdrawn or changed; whether it is taken."""
-        if name in self.held:
+        """Check that an offer is not withdrawn or changed; whether it is taken."""
+        if name in self.held and not self.cut_short:
             assert valid, f"{name}.valid dropped"
             assert payload == self.held[name], f"{name}.payload changed"
         self.held.pop(name, None)
@@ -155,7 +158,7 @@ class Bench:
             ctx.set(engine.instr.valid, offered)
             ready = int(self.lucky())
             ctx.set(engine.signals[0].ready, ready)
-            ctx.set(engine.stop, stop)
+            ctx.set(engine.stop, stop > 0)
             _, _, taken, signal, trapped, state, *rest = await ctx.tick().sample(*probes)
             outcome = self.outcome
             idle, busy, stalled = state & 1, state >> 1 & 1, state >> 2 & 1
@@ -165,8 +168,9 @@ class Bench:
             assert not (busy and stalled)
             assert outcome.cycles < budget, "the engine is not idle in time"
             self.settle(rest)
-            if offered and taken:
-                assert not stop
+            accepted = offered and taken
+            if accepted:
+                assert stop < 2
                 offered = 0
                 queue.popleft()
             if not stop and self.hold("signals", signal & 1, ready, signal):
@@ -179,14 +183,17 @@ class Bench:
                 outcome.trap = tuple(split(trapped, [1, 4, PC_BITS, MEMORY_ADDRESS_BITS])[1:])
             if trapped & 1 or outcome.cycles == self.stop_at:
                 # Control flushes its queues when it stops the engines.
-                stop, offered, self.stop_at = 1, 0, None
+                stop, offered, self.stop_at, self.cut_short = 1, 0, None, True
                 queue.clear()
                 self.held.pop("signals", None)
+            elif stop == 1:
+                # The engine looks at `stop` in a register.
+                stop = 2
             elif stop and idle:
                 assert self.quiet(), "idle with a transaction pending"
-                stop = 0
+                stop, self.cut_short = 0, False
                 queue.extend(self.after_stop())
-            elif idle and not queue and not offered:
+            elif idle and not queue and not offered and not accepted:
                 assert self.quiet(), "idle with a transaction pending"
                 quiet_cycles += 1
                 if quiet_cycles > gap:

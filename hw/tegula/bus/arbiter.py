@@ -16,6 +16,7 @@ from tegula.bus.axi import (
     axi_write_data_layout,
 )
 from tegula.config import TileConfig
+from tegula.lib.stream import StreamBuffer
 
 __all__ = ["AxiMaster", "ReadArbiter"]
 
@@ -28,19 +29,23 @@ _READERS = {"fetch": READ_ID_FETCH, "store": READ_ID_STORE, "load": READ_ID_LOAD
 """Readers in falling priority: `store`, which has one burst at a time, before `load`."""
 
 
-def _reader_ports(config: TileConfig) -> dict[str, wiring.Member]:
-    """A request port and a data port for each reader."""
-    request = In(stream.Signature(axi_request_layout(config)))
-    beats = Out(stream.Signature(axi_read_data_layout(config)))
-    return {f"{name}_ar": request for name in _READERS} | {f"{name}_r": beats for name in _READERS}
+def _request_ports(config: TileConfig) -> dict[str, wiring.Member]:
+    """A request port for each reader."""
+    return {f"{name}_ar": In(stream.Signature(axi_request_layout(config))) for name in _READERS}
+
+
+def _beat_ports(config: TileConfig) -> dict[str, wiring.Member]:
+    """A data port for each reader."""
+    return {f"{name}_r": Out(stream.Signature(axi_read_data_layout(config))) for name in _READERS}
 
 
 class ReadArbiter(wiring.Component):
-    """Arbiter of a read channel pair for `fetch`, `store` and `load`; beats are routed by their ID.
+    """Arbiter of the read requests of `fetch`, `store` and `load`.
 
-    A request that is offered is never withdrawn or changed, so the others wait for one that is
-    already on the bus. No latency; one request and one beat a cycle. A client that does not
-    take its beats holds up the other's: only the load engine does, and only for the scratchpad.
+    Each reader has a register, in front of the arbitration: `ready` is a register too. A request
+    that is offered is never withdrawn or changed, so the others wait for one that is already on the
+    bus. Latency: 1 cycle. Throughput: a request a cycle of `load`, which has a `StreamBuffer`; the
+    others have at most one in two cycles.
 
     Parameters
     ----------
@@ -48,61 +53,77 @@ class ReadArbiter(wiring.Component):
 
     Members
     -------
-    load_ar, store_ar, fetch_ar : In(stream of `axi_request_layout`)
-    load_r, store_r, fetch_r : Out(stream of `axi_read_data_layout`)
+    fetch_ar, store_ar, load_ar : In(stream of `axi_request_layout`)
+        An offer may be withdrawn.
     ar : Out(stream of `axi_request_layout`), ar_id : Out(2)
         `ar_id` is as stable as `ar.payload`.
-    r : In(stream of `axi_read_data_layout`), r_id : In(2)
     """
 
     def __init__(self, config: TileConfig):
+        self._config = config
         super().__init__(
             {
-                **_reader_ports(config),
+                **_request_ports(config),
                 "ar": Out(stream.Signature(axi_request_layout(config))),
                 "ar_id": Out(2),
-                "r": In(stream.Signature(axi_read_data_layout(config))),
-                "r_id": In(2),
             }
         )
 
     def elaborate(self, platform):
-        """Arbitration of requests, routing of beats."""
+        """A register for each reader, then arbitration."""
         m = Module()
-        readers = [
-            (index, identifier, getattr(self, f"{name}_ar"), getattr(self, f"{name}_r"))
-            for index, (name, identifier) in enumerate(_READERS.items())
-        ]
+        m.submodules.load = buffer = StreamBuffer(axi_request_layout(self._config))
+        wiring.connect(m, wiring.flipped(self.load_ar), buffer.i)
+        held = {name: self._hold(m, name) for name in ("fetch", "store")}
+        held["load"] = (buffer.o.valid, buffer.o.payload, buffer.o.ready)
+        readers = [(*held[name], number) for name, number in _READERS.items()]
+
         choice, chosen, waits = Signal(2), Signal(2), Signal()
         m.d.sync += [waits.eq(self.ar.valid & ~self.ar.ready), chosen.eq(choice)]
-        *before, (first, number, last, _) = readers
-        payload = last.payload.as_value()
-        for index, identifier, request, _ in reversed(before):
-            first = Mux(request.valid, index, first)
-            number = Mux(choice == index, identifier, number)
-            payload = Mux(choice == index, request.payload.as_value(), payload)
+        first = Const(len(readers) - 1)
+        _, last, _, identifier = readers[-1]
+        payload, identifier = last.as_value(), Const(identifier, 2)
+        for index, (valid, request, _, number) in reversed(list(enumerate(readers[:-1]))):
+            first = Mux(valid, index, first)
+            identifier = Mux(choice == index, number, identifier)
+            payload = Mux(choice == index, request.as_value(), payload)
         m.d.comb += [
             choice.eq(Mux(waits, chosen, first)),
-            self.ar.valid.eq(Cat(request.valid for _, _, request, _ in readers).any()),
+            self.ar.valid.eq(Cat(valid for valid, *_ in readers).any()),
             self.ar.payload.as_value().eq(payload),
-            self.ar_id.eq(number),
+            self.ar_id.eq(identifier),
+            *(
+                taken.eq(self.ar.ready & (choice == index))
+                for index, (_, _, taken, _) in enumerate(readers)
+            ),
         ]
-        for index, identifier, request, beats in readers:
-            m.d.comb += [
-                request.ready.eq(self.ar.ready & (choice == index)),
-                beats.payload.eq(self.r.payload),
-                beats.valid.eq(self.r.valid & (self.r_id == identifier)),
-            ]
-            with m.If(self.r_id == identifier):
-                m.d.comb += self.r.ready.eq(beats.ready)
         return m
+
+    def _hold(self, m: Module, name: str) -> tuple:
+        """One request of a reader; returns (valid, payload, flag that it is taken)."""
+        port = getattr(self, f"{name}_ar")
+        valid, taken = Signal(name=f"{name}_valid"), Signal(name=f"{name}_taken")
+        request = Signal(port.payload.shape(), reset_less=True, name=f"{name}_request")
+        m.d.comb += port.ready.eq(~valid)
+        with m.If(~valid):
+            m.d.sync += [valid.eq(port.valid), request.eq(port.payload)]
+        with m.Elif(taken):
+            m.d.sync += valid.eq(0)
+        return valid, request, taken
 
 
 class AxiMaster(wiring.Component):
     """AXI4 manager port, driven by the streams of the fetch, the load and the store engine.
 
     Bursts are INCR, of full-width beats, bufferable and non-cacheable, with an ID of
-    `READ_ID_LOAD`, `READ_ID_FETCH` or `READ_ID_STORE` on reads and 0 on writes. No latency.
+    `READ_ID_LOAD`, `READ_ID_FETCH` or `READ_ID_STORE` on reads and 0 on writes.
+
+    Every channel has registers here: no output of `m_axi` or of a client depends on an input
+    combinationally. Latency: 1 cycle on each channel. Throughput: a transfer a cycle, but for the
+    read requests of fetch and store (`ReadArbiter`).
+
+    `rready` is a register: the load engine's `room` a cycle before. Fetch and store request a burst
+    only with room for all of it. A beat with an ID that no client has is dropped.
 
     Parameters
     ----------
@@ -112,9 +133,19 @@ class AxiMaster(wiring.Component):
     -------
     m_axi : Out(Axi4Signature)
     beats : Out(BeatsSignature)
+        Registered: of the cycle before.
     load_ar, store_ar, fetch_ar : In(stream of `axi_request_layout`)
+        An offer may be withdrawn.
     load_r, store_r, fetch_r : Out(stream of `axi_read_data_layout`)
+        For one cycle each, in which the client takes the beat: `ready` is high.
+    load_room : In(1)
+        The load engine has room for three beats: the one that is registered here, the one on the
+        bus, and one more before `rready` falls.
     aw : In(stream of `axi_request_layout`), w : In(stream of `axi_write_data_layout`)
+        An offer may be withdrawn or changed. A burst's data are not offered to memory before its
+        address is.
+    aw_waits : Out(1)
+        A request from `aw` waits for memory.
     b : Out(stream of 2)
         Responses.
     """
@@ -123,8 +154,11 @@ class AxiMaster(wiring.Component):
         self._config = config
         super().__init__(
             {
-                **_reader_ports(config),
+                **_request_ports(config),
+                **_beat_ports(config),
+                "load_room": In(1),
                 "aw": In(stream.Signature(axi_request_layout(config))),
+                "aw_waits": Out(1),
                 "w": In(stream.Signature(axi_write_data_layout(config))),
                 "b": Out(stream.Signature(2)),
                 "beats": Out(BeatsSignature()),
@@ -137,32 +171,65 @@ class AxiMaster(wiring.Component):
         m = Module()
         axi = self.m_axi
         m.submodules.arbiter = arbiter = ReadArbiter(self._config)
-        for name in _reader_ports(self._config):
+        for name in _request_ports(self._config):
             wiring.connect(m, wiring.flipped(getattr(self, name)), getattr(arbiter, name))
-
         self._drive_request(m, "ar", arbiter.ar, arbiter.ar_id)
+        self._receive_beats(m)
+
+        m.submodules.address = address = StreamBuffer(axi_request_layout(self._config))
+        wiring.connect(m, wiring.flipped(self.aw), address.i)
+        self._drive_request(m, "aw", address.o, Const(0, 1))
+        m.d.comb += self.aw_waits.eq(~address.empty)
+        self._send_beats(m, address)
+
+        m.submodules.response = response = StreamBuffer(2)
+        wiring.connect(m, response.o, wiring.flipped(self.b))
         m.d.comb += [
-            arbiter.r.valid.eq(axi.rvalid),
-            arbiter.r.payload.data.eq(axi.rdata),
-            arbiter.r.payload.resp.eq(axi.rresp),
-            arbiter.r.payload.last.eq(axi.rlast),
-            arbiter.r_id.eq(axi.rid),
-            axi.rready.eq(arbiter.r.ready),
+            response.i.valid.eq(axi.bvalid),
+            response.i.payload.eq(axi.bresp),
+            axi.bready.eq(response.i.ready),
         ]
-        self._drive_request(m, "aw", self.aw, Const(0, 1))
-        m.d.comb += [
-            axi.wdata.eq(self.w.payload.data),
-            axi.wstrb.eq(self.w.payload.strb),
-            axi.wlast.eq(self.w.payload.last),
-            axi.wvalid.eq(self.w.valid),
-            self.w.ready.eq(axi.wready),
-            self.b.valid.eq(axi.bvalid),
-            self.b.payload.eq(axi.bresp),
-            axi.bready.eq(self.b.ready),
-            self.beats.read.eq(axi.rvalid & axi.rready),
-            self.beats.write.eq(axi.wvalid & axi.wready),
-        ]
+        m.d.sync += self.beats.write.eq(axi.wvalid & axi.wready)
         return m
+
+    def _receive_beats(self, m):
+        """A register for a beat, and its client by its ID."""
+        axi = self.m_axi
+        valid, identifier = Signal(), Signal.like(axi.rid, reset_less=True)
+        beat = Signal(axi_read_data_layout(self._config), reset_less=True)
+        m.d.sync += [
+            axi.rready.eq(self.load_room),
+            valid.eq(axi.rvalid & axi.rready),
+            identifier.eq(axi.rid),
+            beat.data.eq(axi.rdata),
+            beat.resp.eq(axi.rresp),
+            beat.last.eq(axi.rlast),
+        ]
+        m.d.comb += self.beats.read.eq(valid)
+        for name, number in _READERS.items():
+            port = getattr(self, f"{name}_r")
+            m.d.comb += [
+                port.valid.eq(valid & (identifier == number)),
+                port.payload.eq(beat),
+            ]
+
+    def _send_beats(self, m, address):
+        """A buffer for a beat, which waits until the address of its burst is offered."""
+        axi = self.m_axi
+        m.submodules.data = buffer = StreamBuffer(axi_write_data_layout(self._config))
+        wiring.connect(m, wiring.flipped(self.w), buffer.i)
+        beat, addressed = buffer.o.payload, Signal(range(self._config.max_writes + 1))
+        """Bursts whose address is or was offered, and whose last beat is not yet taken."""
+        is_next = (address.i.valid | ~address.i.ready) & (address.empty | address.o.ready)
+        ends = axi.wvalid & axi.wready & axi.wlast
+        m.d.sync += addressed.eq(addressed + is_next - ends)
+        m.d.comb += [
+            axi.wdata.eq(beat.data),
+            axi.wstrb.eq(beat.strb),
+            axi.wlast.eq(beat.last),
+            axi.wvalid.eq(buffer.o.valid & (addressed != 0)),
+            buffer.o.ready.eq(axi.wready & (addressed != 0)),
+        ]
 
     def _drive_request(self, m, channel, request, burst_id):
         """Signals of an address channel, constant where the tile never varies them."""

@@ -1,6 +1,6 @@
 """Sums of DMA data and what its destination holds: one adder, a word a cycle."""
 
-from amaranth.hdl import Cat, EnableInserter, Module, Mux, ResetInserter, Signal
+from amaranth.hdl import Cat, Module, Mux, ResetInserter, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -8,20 +8,20 @@ from tegula.arith.fp_add import FpAdd
 from tegula.config import TileConfig
 from tegula.dma.layouts import write_layout
 from tegula.isa.operations import Accumulate
+from tegula.lib.delay import delay, delayed
 from tegula.lib.mux import select
-from tegula.lib.stream import StreamStage
-from tegula.memory.ports import ChunkReadSignature, sbuf_read_layout
+from tegula.memory.ports import ChunkReadSignature, ChunkWriteSignature
 
 __all__ = ["ChunkAdder", "LoadAccumulator", "StoreAccumulator", "chunk_steps"]
 
 
-_DESTINATION = ("layout", "partition", "addr", "mask")
+_DESTINATION = ("layout", "partition", "addr", "mask", "last")
 
 
 def chunk_steps(config: TileConfig) -> int:
     """Cycles from one chunk of `bus_words` words in an adder to the next.
 
-    A chunk is out of the adder before the chunk after the next enters it: see `LoadAccumulator`.
+    The sums of a chunk are taken before the last step of the next: see `ChunkAdder`.
     """
     return max(config.bus_words, (config.bus_words + FpAdd.LATENCY + 3) // 2)
 
@@ -31,7 +31,11 @@ class ChunkAdder(wiring.Component):
 
     Addition and cast are those of sections 5.2 and 4 of the contract, to nearest even. A chunk
     enters word by word and is taken after `chunk_steps` cycles; its sums are output `bus_words` +
-    `FpAdd.LATENCY` cycles after its first word. While they are not taken, everything waits.
+    `FpAdd.LATENCY` cycles after its first word.
+
+    The adder never waits: a chunk waits in its last step until the sums of the one before are
+    taken. So while one chunk's sums are output, at most one more is in the adder, for which the
+    register that collects sums has room.
 
     Parameters
     ----------
@@ -40,40 +44,53 @@ class ChunkAdder(wiring.Component):
     Members
     -------
     i : In(stream of {held, incoming, fp32})
-        Words of bf16 numbers or, if `fp32`, halves of fp32 numbers.
+        Words of bf16 numbers or, if `fp32`, halves of fp32 numbers. `ready` depends on registers
+        alone.
     o : Out(stream of ArrayLayout(16, bus_words))
+    summing : Out(1)
+        A chunk was taken from `i` whose sums are not taken from `o`.
     """
 
     def __init__(self, config: TileConfig):
         self._config = config
         words = data.ArrayLayout(16, config.bus_words)
         chunks = data.StructLayout({"held": words, "incoming": words, "fp32": 1})
-        super().__init__({"i": In(stream.Signature(chunks)), "o": Out(stream.Signature(words))})
+        super().__init__(
+            {
+                "i": In(stream.Signature(chunks)),
+                "o": Out(stream.Signature(words)),
+                "summing": Out(1),
+            }
+        )
 
     def elaborate(self, platform):
         """Word selection, pairs of halves, addition, rounding, collection."""
         m = Module()
         count, steps = self._config.bus_words, chunk_steps(self._config)
         chunk = self.i.payload
-        advance = Signal()
-        m.submodules.add = add = EnableInserter(advance)(FpAdd())
+        m.submodules.add = add = FpAdd()
 
-        step = Signal(range(steps))
+        step, moves = Signal(range(steps)), Signal()
         last = step == steps - 1
         m.d.comb += [
-            advance.eq(~self.o.valid | self.o.ready),
-            self.i.ready.eq(advance & last),
+            self.i.ready.eq(last & ~self.summing),
+            moves.eq(self.i.valid & (~last | self.i.ready)),
         ]
-        with m.If(self.i.valid & advance):
+        with m.If(moves):
             m.d.sync += step.eq(Mux(last, 0, step + 1))
+        with m.If(moves & last):
+            m.d.sync += self.summing.eq(1)
+        with m.Elif(self.o.valid & self.o.ready):
+            m.d.sync += self.summing.eq(0)
 
-        word, low = (Signal(data.StructLayout({"held": 16, "incoming": 16})) for _ in range(2))
+        halves = data.StructLayout({"held": 16, "incoming": 16})
+        word, low = Signal(halves), Signal(halves, reset_less=True)
         index = step[: (count - 1).bit_length()]
         m.d.comb += [
             word[name].eq(select(list(chunk[name]), index)) for name in ("held", "incoming")
         ]
-        enters = self.i.valid & (step < count)
-        with m.If(advance):
+        enters = moves & (step < count)
+        with m.If(moves):
             # It is zero whenever a number of one word enters.
             m.d.sync += low.eq(0)
             with m.If(enters & chunk.fp32 & ~step[0]):
@@ -82,39 +99,54 @@ class ChunkAdder(wiring.Component):
             add.a.eq(Cat(low.held, word.held)),
             add.b.eq(Cat(low.incoming, word.incoming)),
         ]
-
-        token = Cat(enters & (step[0] | ~chunk.fp32), chunk.fp32)
-        for stage in range(FpAdd.LATENCY):
-            before, token = token, Signal(2, name=f"token_{stage}")
-            with m.If(advance):
-                m.d.sync += token.eq(before)
-        self._collect(m, add.result, token[0] & advance, token[1])
+        lands = delay(m, enters & (step[0] | ~chunk.fp32), FpAdd.LATENCY, "lands")
+        fp32 = delayed(m, chunk.fp32, FpAdd.LATENCY, name="fp32")
+        self._collect(m, add.result, lands, fp32)
         return m
 
     def _collect(self, m, total, lands, fp32):
-        """Sums, rounded to bf16 if that is their format, as words side by side."""
+        """Sums, rounded to bf16 if that is their format, as words side by side, and output."""
         count = self._config.bus_words
         bf16 = total[16:] + (total[15] & (total[:15].any() | total[16]))
         position = Signal(range(count))
-        full = position >= Mux(fp32, count - 2, count - 1)
+        sums = Signal(self.o.payload.shape(), reset_less=True)
+        output = Signal(self.o.payload.shape(), reset_less=True)
+        whole, waiting, moves = Signal(), Signal(), Signal()
+        """The last sum of a chunk lands; all have, while `output` was not free."""
         with m.If(lands):
             m.d.sync += position.eq(position + Mux(fp32, 2, 1))
-        with m.If(lands | self.o.ready):
-            m.d.sync += self.o.valid.eq(lands & full)
+        m.d.comb += [
+            whole.eq(lands & (position >= Mux(fp32, count - 2, count - 1))),
+            moves.eq((whole | waiting) & ~self.o.valid),
+            self.o.payload.eq(output),
+        ]
+        m.d.sync += [
+            waiting.eq((whole | waiting) & self.o.valid),
+            self.o.valid.eq(moves | (self.o.valid & ~self.o.ready)),
+        ]
         for word in range(count):
             half = total[16:] if word % 2 else total[:16]
+            landing = Mux(fp32, half, bf16[:16])
             here = Mux(fp32, position[1:] == word >> 1, position == word)
             with m.If(lands & here):
-                m.d.sync += self.o.payload[word].eq(Mux(fp32, half, bf16[:16]))
+                m.d.sync += sums[word].eq(landing)
+            landed = sums[word]
+            if word == count - 1:
+                landed = Mux(waiting, sums[word], landing)
+            elif word == count - 2:
+                landed = Mux(waiting | ~fp32, sums[word], half)
+            with m.If(moves):
+                m.d.sync += output[word].eq(landed)
 
 
 class LoadAccumulator(wiring.Component):
     """Writes, in order; the words of those that accumulate become ``scratchpad + word``.
 
     While the words of a chunk are added, the scratchpad is read for the next: a chunk every
-    `chunk_steps` cycles. A chunk waits while one before it is still to be written to the same
-    destination; the first of an instruction waits for all before it. Writes that do not accumulate
-    wait for those that do, and pass without latency.
+    `chunk_steps` cycles, if the scratchpad answers within `chunk_steps` - 2 cycles. A chunk waits
+    while one before it is still to be written to the same destination, or while more than one is
+    accepted and not written; the first of an instruction waits for all before it. Writes that do
+    not accumulate wait for those that do, and pass without latency.
 
     Parameters
     ----------
@@ -122,18 +154,21 @@ class LoadAccumulator(wiring.Component):
 
     Members
     -------
-    i : In(stream of `write_layout`), o : Out(stream of `write_layout`)
-    drained : In(1)
-        Every write from `o` is accepted by the scratchpad.
+    i : In(stream of `write_layout`)
+    write : Out(ChunkWriteSignature)
+        At most `MAX_UNWRITTEN` requests may be accepted and not written. An offer may be withdrawn
+        at `flush`.
     read : Out(ChunkReadSignature)
-        Answers, at any latency.
+        Answers, at any latency. An offer may be withdrawn at `flush`.
     flush : In(1)
         Drop all writes.
-    empty : Out(1)
-        It holds no write.
+    drained : Out(1)
+        It holds no write, and all are written.
     quiet : Out(1)
-        No read is pending.
+        No read and no write is pending in the scratchpad.
     """
+
+    MAX_UNWRITTEN = 15
 
     def __init__(self, config: TileConfig):
         self._config = config
@@ -141,10 +176,10 @@ class LoadAccumulator(wiring.Component):
         super().__init__(
             {
                 "i": In(stream.Signature(write_layout(config))),
-                "o": Out(stream.Signature(write_layout(config))),
-                **dict.fromkeys(("drained", "flush"), In(1)),
+                "write": Out(ChunkWriteSignature(config)),
                 "read": Out(ChunkReadSignature(config)),
-                **dict.fromkeys(("empty", "quiet"), Out(1)),
+                "flush": In(1),
+                **dict.fromkeys(("drained", "quiet"), Out(1)),
             }
         )
 
@@ -152,17 +187,27 @@ class LoadAccumulator(wiring.Component):
         """A read for the next chunk, sums of the one before, the write of the one before that."""
         m = Module()
         m.submodules.adder = adder = ResetInserter(self.flush)(ChunkAdder(self._config))
-        write = self.i.payload.write
+        write, request = self.i.payload.write, self.write.request
         accumulates = Signal()
         m.d.comb += accumulates.eq(self.i.payload.accumulate != Accumulate.NONE)
 
         # `adding`: its words enter the adder. `summed`: they have, and its sums are not yet output.
-        adding, summed = Signal(write_layout(self._config)), Signal(write_layout(self._config))
-        is_adding, is_summed = Signal(), Signal()
+        # `leaving`: the last that the scratchpad accepted.
+        layout = write_layout(self._config)
+        adding = Signal(layout, reset_less=True)
+        summed = Signal(layout, reset_less=True)
+        leaving = Signal(layout, reset_less=True)
+        is_adding, unwritten = Signal(), Signal(range(self.MAX_UNWRITTEN + 1))
         answer, held = Signal(self._words, reset_less=True), Signal(self._words, reset_less=True)
-        answered = self._request(m, ((is_adding, adding), (is_summed, summed)), accumulates, answer)
+        pending = (
+            (is_adding, adding.write),
+            (adder.summing, summed.write),
+            (unwritten != 0, leaving.write),
+        )
+        clear = ~self._clash(write, pending) & (unwritten <= 1)
+        reading, answered = self._request(m, accumulates & clear, answer)
 
-        entered, begin = Signal(), Signal()
+        entered, begin, passes = Signal(), Signal(), Signal()
         m.d.comb += [
             adder.i.valid.eq(is_adding),
             adder.i.payload.held.eq(held),
@@ -172,65 +217,62 @@ class LoadAccumulator(wiring.Component):
             begin.eq(answered & (~is_adding | entered)),
         ]
         with m.If(begin):
-            m.d.sync += [adding.eq(self.i.payload), held.eq(answer)]
+            m.d.sync += adding.eq(self.i.payload)
+        with m.If(~is_adding | entered):
+            m.d.sync += held.eq(answer)
         with m.If(entered):
             m.d.sync += summed.eq(adding)
+        with m.If(request.valid & request.ready):
+            m.d.sync += leaving.write.eq(request.payload)
+        accepted = request.valid & request.ready
         m.d.sync += [
             is_adding.eq((begin | (is_adding & ~entered)) & ~self.flush),
-            is_summed.eq((entered | (is_summed & ~(adder.o.valid & self.o.ready))) & ~self.flush),
+            unwritten.eq(unwritten + accepted - self.write.written),
         ]
 
         words = {"data": adder.o.payload, **{n: summed.write[n] for n in _DESTINATION}}
         m.d.comb += [
-            self.empty.eq(~is_adding & ~is_summed),
-            self.i.ready.eq(Mux(accumulates, begin, self.empty & self.o.ready)),
-            self.o.valid.eq(adder.o.valid | (self.i.valid & ~accumulates & self.empty)),
-            adder.o.ready.eq(self.o.ready),
-            self.o.payload.last.eq(Mux(is_summed, summed.last, self.i.payload.last)),
+            passes.eq(~accumulates & ~is_adding & ~adder.summing),
+            self.i.ready.eq(Mux(accumulates, begin, passes & request.ready)),
+            request.valid.eq((adder.o.valid | (self.i.valid & passes)) & ~self.flush),
+            adder.o.ready.eq(request.ready),
             *(
-                self.o.payload.write[name].eq(Mux(is_summed, value, write[name]))
+                request.payload[name].eq(Mux(adder.summing, value, write[name]))
                 for name, value in words.items()
             ),
+            self.drained.eq(~is_adding & ~adder.summing & (unwritten == 0)),
+            self.quiet.eq(~reading & (unwritten == 0)),
         ]
         return m
 
-    def _request(self, m, pending, accumulates, answer):
-        """A read of the next chunk's destination; returns a flag that its words have arrived."""
-        m.submodules.stage = stage = StreamStage(sbuf_read_layout(self._config))
-        wiring.connect(m, stage.o, wiring.flipped(self.read.request))
-        write = self.i.payload.write
-        clash = Cat(
+    def _clash(self, write, pending):
+        """A flag that a pending write has the destination of the next, or ends its instruction."""
+        return Cat(
             valid
-            & (
-                before.last
-                | ((before.write.addr == write.addr) & (before.write.partition == write.partition))
-            )
+            & (before.last | ((before.addr == write.addr) & (before.partition == write.partition)))
             for valid, before in pending
         ).any()
-        # A read sees every write that was accepted two cycles before (`Scratchpad`).
-        drained_before = Signal()
-        requested, reading, answered = Signal(), Signal(), Signal()
-        request = Signal()
-        m.d.sync += drained_before.eq(self.drained)
+
+    def _request(self, m, clear, answer):
+        """A read of the next chunk's destination; returns flags: is pending, has arrived."""
+        request, write = self.read.request, self.i.payload.write
+        offered, requested, reading, answered = Signal(), Signal(), Signal(), Signal()
         m.d.comb += [
-            request.eq(
-                (self.i.valid & accumulates & ~requested & ~clash & ~self.flush)
-                & (self.drained & drained_before)
-            ),
-            stage.i.valid.eq(request),
-            stage.i.payload.layout.eq(write.layout),
-            stage.i.payload.partition.eq(write.partition),
-            stage.i.payload.addr.eq(write.addr),
-            self.quiet.eq(~reading),
+            request.valid.eq(self.i.valid & (clear | offered) & ~requested & ~self.flush),
+            request.payload.layout.eq(write.layout),
+            request.payload.partition.eq(write.partition),
+            request.payload.addr.eq(write.addr),
         ]
+        accepted = request.valid & request.ready
         with m.If(self.read.valid):
             m.d.sync += answer.eq(self.read.data)
         m.d.sync += [
-            reading.eq(request | (reading & ~self.read.valid)),
+            offered.eq(request.valid & ~request.ready),
+            reading.eq(accepted | (reading & ~self.read.valid)),
             answered.eq((self.read.valid | (answered & ~self.i.ready)) & ~self.flush),
-            requested.eq((request | (requested & ~self.i.ready)) & ~self.flush),
+            requested.eq((accepted | (requested & ~self.i.ready)) & ~self.flush),
         ]
-        return answered
+        return reading, answered
 
 
 class StoreAccumulator(wiring.Component):
@@ -268,7 +310,7 @@ class StoreAccumulator(wiring.Component):
         m = Module()
         m.submodules.adder = adder = ChunkAdder(self._config)
         beat = self.i.payload
-        strobes, is_summed = Signal.like(beat.strb), Signal()
+        strobes = Signal.like(beat.strb, reset_less=True)
         accumulates, entered, passes = Signal(), Signal(), Signal()
         m.d.comb += [
             accumulates.eq(beat.accumulate != Accumulate.NONE),
@@ -280,16 +322,14 @@ class StoreAccumulator(wiring.Component):
             self.held.ready.eq(entered),
         ]
         with m.If(entered):
-            m.d.sync += [strobes.eq(beat.strb), is_summed.eq(1)]
-        with m.Elif(adder.o.valid & self.o.ready):
-            m.d.sync += is_summed.eq(0)
+            m.d.sync += strobes.eq(beat.strb)
 
         m.d.comb += [
-            passes.eq(~accumulates & ~is_summed),
+            passes.eq(~accumulates & ~adder.summing),
             self.i.ready.eq(entered | (passes & self.o.ready)),
             self.o.valid.eq(adder.o.valid | (self.i.valid & passes)),
             adder.o.ready.eq(self.o.ready),
-            self.o.payload.data.eq(Mux(is_summed, adder.o.payload, beat.data)),
-            self.o.payload.strb.eq(Mux(is_summed, strobes, beat.strb)),
+            self.o.payload.data.eq(Mux(adder.summing, adder.o.payload, beat.data)),
+            self.o.payload.strb.eq(Mux(adder.summing, strobes, beat.strb)),
         ]
         return m

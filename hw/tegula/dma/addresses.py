@@ -15,7 +15,7 @@ class ChunkAddresses(wiring.Component):
 
     Layout `free`: `sbuf_addr += bus_words`. Layout `partition`: `partition += row_words`, and from
     the last partition to partition 0 with `sbuf_addr += sbuf_stride0`. Latency 1 cycle, a chunk a
-    cycle.
+    cycle. A reset drops the run.
 
     Parameters
     ----------
@@ -48,16 +48,17 @@ class ChunkAddresses(wiring.Component):
         config = self._config
         free_bits = chunk_words_log2(config, False)
         row_bits = chunk_words_log2(config, True)
-        chunk = self.chunk.payload
+        chunk = Signal(sbuf_run_layout(config), reset_less=True)
 
         def chunks_m1(run):
             return Mux(run.layout, run.elements_m1 >> row_bits, run.elements_m1 >> free_bits)
 
-        at_end = Signal()
+        at_end = Signal(reset_less=True)
         wraps = Const(1) if config.row_words == config.n else chunk.partition[row_bits:].all()
         at_end_next = chunks_m1(chunk) == 1
         run = self.runs.payload
         m.d.comb += [
+            self.chunk.payload.eq(chunk),
             self.final.eq(at_end | (chunk.kind != ItemKind.RUN)),
             self.runs.ready.eq(~self.chunk.valid | (self.chunk.ready & self.final)),
         ]

@@ -1,11 +1,12 @@
 """Byte alignment between the lanes of the bus and the lanes of a run.
 
-A beat is rotated once, by the run's byte lane, into a register; two rotated beats are then merged
-lane by lane. So the wide rotator and the merge are in different cycles.
+A beat is rotated once, by the run's byte lane, into a memory or a register; two rotated beats are
+then merged lane by lane. So the wide rotator and the merge are in different cycles.
 """
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Module, Mux, Shape, Signal, Value
 from amaranth.lib import data, stream, wiring
+from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
@@ -42,8 +43,10 @@ def _bytes_layout(config: TileConfig) -> data.ArrayLayout:
 class ReadAligner(wiring.Component):
     """Aligned chunks of runs: ``chunk[k][j] = beats[offset + j + k * bus_bytes]``, in bytes.
 
-    A run of b beats gives b chunks, or b - 1 if its last beat `spill`s; a beat a cycle, latency 2
-    cycles. A chunk is output as soon as the bytes of the run that it holds have arrived.
+    Rotated beats enter a queue in distributed RAM. A run of b beats gives b chunks, or b - 1 if its
+    last beat `spill`s; a beat a cycle. A chunk is output as soon as the bytes of the run that it
+    holds have arrived: a run on lane 0 has a latency of 1 cycle, any other 2 cycles from the beat
+    with the chunk's first byte, and 1 from the beat with its last. A reset drops all.
 
     Parameters
     ----------
@@ -52,66 +55,80 @@ class ReadAligner(wiring.Component):
     Members
     -------
     beats : In(stream of {data, context: {offset, last, spill}})
-        `last`: the last beat of a run; `offset`, `spill` as in `burst_layout`.
+        `last`: the last beat of a run; `offset`, `spill` as in `burst_layout`. `ready` is that of
+        the queue, which holds `DEPTH`.
+    room : Out(1)
+        It has room for `ARRIVING` beats.
     chunks : Out(stream of ArrayLayout(8, bus_bytes))
         Bytes past the run's end are undefined.
     starved : Out(1)
         No chunk can be output before another beat arrives.
     """
 
+    DEPTH = 16
+    """Beats that the queue holds: as many as one distributed RAM has words."""
+
+    ARRIVING = 3
+    """Beats that may arrive after `room` fell: `AxiMaster` registers it, and each beat."""
+
     def __init__(self, config: TileConfig):
         self._config = config
         self._context = data.StructLayout(
             {"offset": range(config.bus_bytes), "last": 1, "spill": 1}
         )
-        beat = data.StructLayout({"data": _bytes_layout(config), "context": self._context})
+        self._beat = data.StructLayout({"data": _bytes_layout(config), "context": self._context})
         super().__init__(
             {
-                "beats": In(stream.Signature(beat)),
+                "beats": In(stream.Signature(self._beat)),
+                "room": Out(1),
                 "chunks": Out(stream.Signature(_bytes_layout(config))),
                 "starved": Out(1),
             }
         )
 
     def elaborate(self, platform):
-        """Rotation into a register, one held beat, merge."""
+        """Rotation into the queue, one held beat, merge."""
         m = Module()
         count = self._config.bus_bytes
-        layout = _bytes_layout(self._config)
         beat = self.beats.payload
-
-        rotated = _rotate(m, beat.data, beat.context.offset, up=False)
-        next_valid, held_valid = Signal(), Signal()
-        next_data = Signal(layout, reset_less=True)
-        held_data = Signal(layout, reset_less=True)
-        next_context, held = Signal(self._context), Signal(self._context)
-        from_next = Signal(count)
-        """Lanes of the held chunk that the next beat completes."""
-
-        skip, held_taken, next_taken = Signal(), Signal(), Signal()
+        rotated, following = Signal(self._beat), Signal(self._beat)
+        """A beat that arrives, and the oldest in the queue: the one behind `held`."""
+        arrived, aligned = Signal(), Signal()
+        m.submodules.queue = queue = SyncFIFO(width=Shape.cast(self._beat).width, depth=self.DEPTH)
         m.d.comb += [
-            skip.eq(held.last & held.spill),
-            self.chunks.valid.eq(
-                held_valid & ~skip & (next_valid | held.last | ~from_next[count - 1])
-            ),
-            held_taken.eq(held_valid & (skip | (self.chunks.valid & self.chunks.ready))),
-            next_taken.eq(~held_valid | held_taken),
-            self.beats.ready.eq(~next_valid | next_taken),
-            self.starved.eq(~next_valid & ~self.chunks.valid),
-            self.chunks.payload.eq(_merge(from_next, next_data, held_data)),
+            rotated.data.eq(_rotate(m, beat.data, beat.context.offset, up=False)),
+            rotated.context.eq(beat.context),
+            queue.w_data.eq(rotated),
+            queue.w_en.eq(self.beats.valid),
+            self.beats.ready.eq(queue.w_rdy),
+            self.room.eq(queue.level <= self.DEPTH - self.ARRIVING),
+            following.eq(queue.r_data),
+            arrived.eq(queue.r_rdy),
         ]
-        with m.If(self.beats.ready):
+        held_valid, held_taken = Signal(), Signal()
+        held = Signal(self._beat, reset_less=True)
+        from_following = Signal(count, reset_less=True)
+        """Lanes of the held beat's chunk that the following beat completes."""
+        skip, whole, direct = Signal(), Signal(), Signal()
+        m.d.comb += [
+            aligned.eq(following.context.offset == 0),
+            direct.eq(~held_valid & aligned),
+            skip.eq(held.context.last & held.context.spill),
+            whole.eq(held_valid & (arrived | held.context.last) & ~skip),
+            self.chunks.valid.eq(whole | (direct & arrived)),
+            self.chunks.payload.eq(
+                _merge(from_following | direct.replicate(count), following.data, held.data)
+            ),
+            held_taken.eq(~held_valid | skip | (whole & self.chunks.ready)),
+            queue.r_en.eq(Mux(aligned, ~held_valid & self.chunks.ready, held_taken)),
+            self.starved.eq(~arrived & ~self.chunks.valid),
+        ]
+        with m.If(held_taken):
+            offset = following.context.offset
             m.d.sync += [
-                next_valid.eq(self.beats.valid),
-                next_context.eq(beat.context),
-                next_data.eq(rotated),
-            ]
-        with m.If(next_taken):
-            m.d.sync += [
-                held_valid.eq(next_valid),
-                held.eq(next_context),
-                held_data.eq(next_data),
-                from_next.eq(Cat(lane + next_context.offset >= count for lane in range(count))),
+                held_valid.eq(arrived & ~aligned),
+                held.eq(following),
+                from_following.eq(Cat(lane + offset >= count for lane in range(count))),
             ]
         return m
 
@@ -120,7 +137,7 @@ class WriteAligner(wiring.Component):
     """Bus beats of runs: ``beats[offset + j + k * bus_bytes] = chunk[k][j]``, in bytes.
 
     A run of c chunks gives c beats, or c + 1 if it `spill`s; a beat a cycle, latency 1 cycle to the
-    rotated chunk, from which the beat is merged.
+    rotated chunk, from which the beat is merged. A reset drops all.
 
     Parameters
     ----------
@@ -159,9 +176,10 @@ class WriteAligner(wiring.Component):
         valid = Signal()
         rotated_data = Signal(layout, reset_less=True)
         before_data = Signal(layout, reset_less=True)
-        context = Signal(self._context)
+        context = Signal(self._context, reset_less=True)
         first, spilling = Signal(init=1), Signal()
-        from_before, up_to_end = Signal(count), Signal(count)
+        from_before = Signal(count, reset_less=True)
+        up_to_end = Signal(count, reset_less=True)
 
         ends = Signal()
         """This beat is the run's last one."""

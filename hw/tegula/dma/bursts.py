@@ -48,7 +48,7 @@ class BurstSplitter(wiring.Component):
 
     4 KiB is a multiple of that (AMBA AXI, IHI 0022H, A3.4.1: a burst must not cross a 4 KiB
     boundary). The beats of a run are the aligned bus words that it touches. Latency 1 cycle, one
-    burst a cycle. Items that are not runs pass in order as one item.
+    burst a cycle. Items that are not runs pass in order as one item. A reset drops the run.
 
     Parameters
     ----------
@@ -77,15 +77,15 @@ class BurstSplitter(wiring.Component):
         offset, end, spill = lanes_of_run(config, self.runs.payload)
 
         valid = Signal()
-        kind, last = Signal(ItemKind), Signal()
-        beat = Signal(config.axi_addr_width - lane_bits)
-        lane, run_lane = Signal(lane_bits), Signal(lane_bits)
-        left_m1 = Signal(len(end) - lane_bits)
-        spills, first = Signal(), Signal()
-        accumulate = Signal(ACCUMULATE_BITS)
+        kind, last = Signal(ItemKind, reset_less=True), Signal(reset_less=True)
+        beat = Signal(config.axi_addr_width - lane_bits, reset_less=True)
+        lane, run_lane = Signal(lane_bits, reset_less=True), Signal(lane_bits, reset_less=True)
+        left_m1 = Signal(len(end) - lane_bits, reset_less=True)
+        spills, first = Signal(reset_less=True), Signal(reset_less=True)
+        accumulate = Signal(ACCUMULATE_BITS, reset_less=True)
 
         room_m1 = Signal(burst_bits)
-        final = Signal()
+        final = Signal(reset_less=True)
         """Registered, because the run generator's stages wait on it."""
         left_after = Signal.like(left_m1)
         burst = self.bursts.payload

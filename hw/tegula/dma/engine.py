@@ -15,7 +15,7 @@ from tegula.engine.trace import Activity
 from tegula.isa.instructions import Engine
 from tegula.isa.traps import CAUSE_BITS, Trap
 from tegula.lib.mux import prioritised
-from tegula.lib.stream import StreamQueue, StreamStage
+from tegula.lib.stream import StreamQueue
 
 __all__ = ["DmaControl"]
 
@@ -24,8 +24,11 @@ class DmaControl(wiring.Component):
     """Control of a DMA engine: instructions in; runs, bus requests, signals and traps out.
 
     A trap is precise: it waits for the data path to report it in order, and then for the signals of
-    all earlier instructions. From a trap or `engine.stop` on, `flush` is high until no transaction
-    is pending and a `stop` is over.
+    all earlier instructions. From the cycle after a trap or `engine.stop` on, `flush` is high until
+    no transaction is pending and a `stop` is over.
+
+    What enters ends at registers, and what leaves comes from registers, but for `ready` of
+    `admitted`, which follows that of `request`.
 
     Parameters
     ----------
@@ -50,7 +53,7 @@ class DmaControl(wiring.Component):
     issued : Out(1)
         `admitted` is a burst, and is requested in this cycle.
     request : Out(stream of `axi_request_layout`)
-        The bus's requests, registered.
+        The bus's requests. An offer may be withdrawn at `flush` or `failed`.
     outstanding : Out(stream of `outstanding_layout(config, engine)`)
         The oldest burst, or item that is not a run, that is not complete; taken when it is.
     in_flight : Out(1)
@@ -73,7 +76,7 @@ class DmaControl(wiring.Component):
     moves : In(1)
         Data move in this cycle.
     flush : Out(1)
-        Drop all work; bus transactions that have begun are completed.
+        Drop all work; bus transactions that have begun are completed. A register.
     stalled_by : In(Activity)
         In a traced tile: what the data path waits for; WORK if nothing.
     """
@@ -109,8 +112,8 @@ class DmaControl(wiring.Component):
             }
         )
 
-    REQUEST_LATENCY = RunGenerator.LATENCY + 2
-    """Cycles from `instr.valid` to `request.valid` of an idle engine: burst 1, register 1."""
+    REQUEST_LATENCY = RunGenerator.LATENCY + 1
+    """Cycles from `instr.valid` to `request.valid` of an idle engine: burst 1."""
 
     def elaborate(self, platform):
         """Runs, bursts, requests, responses, retirement or trap."""
@@ -163,22 +166,21 @@ class DmaControl(wiring.Component):
 
     def _issue_bursts(self, m):
         """Bus requests, at most `max_outstanding` in flight."""
-        config = self._config
         m.submodules.outstanding = outstanding = StreamQueue(
             self.outstanding.payload.shape(), self._max_outstanding
         )
-        m.submodules.request_stage = stage = StreamStage(axi_request_layout(config))
         wiring.connect(m, outstanding.o, wiring.flipped(self.outstanding))
-        wiring.connect(m, stage.o, wiring.flipped(self.request))
-        burst = self.admitted.payload
-        room, hold = Signal(), self.flush | self.failed
+        burst, request = self.admitted.payload, self.request
+        room, accepted, is_run = Signal(), Signal(), Signal()
         m.d.comb += [
-            room.eq(stage.i.ready & outstanding.i.ready & ~hold),
-            self.admitted.ready.eq(room),
-            self.issued.eq(self.admitted.valid & room & (burst.kind == ItemKind.RUN)),
-            stage.i.valid.eq(self.issued),
-            *request_burst(config, stage.i.payload, burst),
-            outstanding.i.valid.eq(self.admitted.valid & room),
+            is_run.eq(burst.kind == ItemKind.RUN),
+            room.eq(outstanding.i.ready & ~self.flush & ~self.failed),
+            request.valid.eq(self.admitted.valid & is_run & room),
+            *request_burst(self._config, request.payload, burst),
+            accepted.eq(room & (request.ready | ~is_run)),
+            self.admitted.ready.eq(accepted),
+            self.issued.eq(request.valid & request.ready),
+            outstanding.i.valid.eq(self.admitted.valid & accepted),
             *copy_fields(outstanding.i.payload, burst),
             self.in_flight.eq(~outstanding.empty),
         ]
@@ -186,7 +188,8 @@ class DmaControl(wiring.Component):
     def _check_responses(self, m, generator):
         """The first error, held until the flush; returns cause and address of the fault."""
         oldest = self.outstanding.payload
-        cause, address = Signal(CAUSE_BITS), Signal(self._config.axi_addr_width)
+        cause = Signal(CAUSE_BITS, reset_less=True)
+        address = Signal(self._config.axi_addr_width, reset_less=True)
         with m.If(self.flush):
             m.d.sync += self.failed.eq(0)
         with m.Elif(self.response_valid & self.response[1] & ~self.failed):
@@ -204,20 +207,20 @@ class DmaControl(wiring.Component):
     def _hold_trap(self, m, retirement):
         """The trap in order, and the flush until the bus is quiet and a `stop` is over."""
         engine = self.engine
-        halted, draining, quiet = Signal(), Signal(), Signal()
+        halted, stays_halted = Signal(), Signal()
+        draining, stays_draining, quiet = Signal(), Signal(), Signal()
         m.d.comb += [
-            quiet.eq(self.quiet & ~self.in_flight & ~self.request.valid),
+            quiet.eq(self.quiet & ~self.in_flight),
             engine.trap_valid.eq(self.fault & ~retirement.unsent & ~self.flush),
-            self.flush.eq(engine.stop | halted | draining),
-            engine.idle.eq(
-                (quiet & (retirement.level == 0) & ~halted) & (self.flush | ~engine.instr.valid)
-            ),
+            engine.idle.eq(quiet & (retirement.level == 0) & ~halted),
+            stays_halted.eq((halted | engine.trap_valid) & ~engine.stop),
+            stays_draining.eq(engine.stop | engine.trap_valid | (draining & ~quiet)),
         ]
-        with m.If(engine.stop):
-            m.d.sync += halted.eq(0)
-        with m.Elif(engine.trap_valid):
-            m.d.sync += halted.eq(1)
-        m.d.sync += draining.eq(engine.stop | engine.trap_valid | (draining & ~quiet))
+        m.d.sync += [
+            halted.eq(stays_halted),
+            draining.eq(stays_draining),
+            self.flush.eq(stays_halted | stays_draining),
+        ]
 
     def _trace(self, m, generator, retirement, starting):
         """Trace: an instruction begins with its ticket, and is taken with its last run."""

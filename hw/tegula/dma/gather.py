@@ -16,8 +16,8 @@ from tegula.dma.layouts import (
     tag_layout,
 )
 from tegula.isa.instructions import Layout
-from tegula.lib.stream import StreamQueue, StreamStage
-from tegula.memory.ports import ChunkReadSignature, sbuf_read_layout
+from tegula.lib.stream import StreamQueue
+from tegula.memory.ports import ChunkReadSignature
 
 __all__ = ["Gather", "Packer"]
 
@@ -25,20 +25,22 @@ __all__ = ["Gather", "Packer"]
 class Gather(wiring.Component):
     """Reads of each run's words from the scratchpad, in order, as fast as they are granted.
 
-    Latency 2 cycles from a run to its first request, then one request a cycle. Every request has
+    Latency 1 cycle from a run to its first request, then one request a cycle. Every request has
     room reserved for its answer, so the scratchpad's answers need no back-pressure.
 
     Parameters
     ----------
     config : TileConfig
     depth : int
-        Reads in flight or waiting; at least the scratchpad's latency + 3 for the full rate.
+        Reads in flight or waiting; at least the scratchpad's latency + 3 for the full rate: a
+        request is held from its acceptance until its words are taken.
 
     Members
     -------
     runs : In(stream of `run_layout`)
         Items of kind RUN only.
     read : Out(ChunkReadSignature)
+        An offer may be withdrawn at `flush`.
     words : Out(stream of {data, tag: `tag_layout`})
     flush : In(1)
         Drop all runs and all answers.
@@ -70,12 +72,10 @@ class Gather(wiring.Component):
         m.submodules.answers = answers = StreamQueue(
             data.ArrayLayout(16, config.bus_words), self._depth
         )
-        m.submodules.stage = stage = StreamStage(sbuf_read_layout(config))
-        wiring.connect(m, stage.o, wiring.flipped(self.read.request))
 
         run = self.runs.payload
         offset, end, spill = lanes_of_run(config, run)
-        lanes = Signal(tag_layout(config))
+        lanes = Signal(tag_layout(config), reset_less=True)
         m.d.comb += [
             addresses.runs.valid.eq(self.runs.valid),
             self.runs.ready.eq(addresses.runs.ready),
@@ -91,14 +91,14 @@ class Gather(wiring.Component):
                 lanes.accumulate.eq(run.accumulate),
             ]
 
-        chunk = addresses.chunk
+        chunk, request = addresses.chunk, self.read.request
         m.d.comb += [
-            stage.i.valid.eq(chunk.valid & tags.i.ready & ~self.flush),
-            tags.i.valid.eq(chunk.valid & stage.i.ready & ~self.flush),
-            chunk.ready.eq(tags.i.ready & stage.i.ready),
-            stage.i.payload.layout.eq(chunk.payload.layout),
-            stage.i.payload.partition.eq(chunk.payload.partition),
-            stage.i.payload.addr.eq(chunk.payload.sbuf_addr),
+            request.valid.eq(chunk.valid & tags.i.ready & ~self.flush),
+            tags.i.valid.eq(chunk.valid & request.ready & ~self.flush),
+            chunk.ready.eq(tags.i.ready & request.ready),
+            request.payload.layout.eq(chunk.payload.layout),
+            request.payload.partition.eq(chunk.payload.partition),
+            request.payload.addr.eq(chunk.payload.sbuf_addr),
             tags.i.payload.eq(lanes),
             tags.i.payload.last.eq(addresses.final),
         ]
@@ -154,8 +154,9 @@ class Packer(wiring.Component):
         tag = self.words.payload.tag
         part = Signal(range(max(max(counts.values()), 2)))
         take, fills = Signal(), Signal()
-        out = self.chunks.payload
+        out = Signal(self.chunks.payload.shape(), reset_less=True)
         m.d.comb += [
+            self.chunks.payload.eq(out),
             self.words.ready.eq(~self.chunks.valid | self.chunks.ready),
             take.eq(self.words.valid & self.words.ready),
         ]

@@ -85,10 +85,8 @@ def run_layout(config: TileConfig) -> data.StructLayout:
 
 
 def write_layout(config: TileConfig) -> data.StructLayout:
-    """A write into the scratchpad; `last`: it ends its instruction; `accumulate`: it is added."""
-    return data.StructLayout(
-        {"write": sbuf_write_layout(config), "last": 1, "accumulate": ACCUMULATE_BITS}
-    )
+    """A write into the scratchpad, whose `last` ends its instruction; `accumulate`: it is added."""
+    return data.StructLayout({"write": sbuf_write_layout(config), "accumulate": ACCUMULATE_BITS})
 
 
 def burst_layout(config: TileConfig) -> data.StructLayout:

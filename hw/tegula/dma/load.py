@@ -1,7 +1,7 @@
 """The load engine: memory to scratchpad."""
 
-from amaranth.hdl import Module, ResetInserter
-from amaranth.lib import stream, wiring
+from amaranth.hdl import Module, ResetInserter, Signal
+from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from tegula.bus.axi import WindowSignature
@@ -10,14 +10,14 @@ from tegula.dma.accumulate import LoadAccumulator
 from tegula.dma.align import ReadAligner
 from tegula.dma.bursts import read_channels
 from tegula.dma.engine import DmaControl
-from tegula.dma.layouts import copy_fields, sbuf_run_layout, write_layout
+from tegula.dma.layouts import copy_fields, sbuf_run_layout
 from tegula.dma.scatter import Scatter
 from tegula.engine.interface import EngineSignature
 from tegula.engine.trace import Activity
 from tegula.isa.instructions import Engine
 from tegula.lib.mux import prioritised
-from tegula.lib.stream import StreamQueue, StreamStage
-from tegula.memory.ports import ChunkReadSignature, sbuf_write_layout
+from tegula.lib.stream import StreamQueue
+from tegula.memory.ports import ChunkReadSignature, ChunkWriteSignature
 
 __all__ = ["LoadEngine"]
 
@@ -29,8 +29,12 @@ class LoadEngine(wiring.Component):
     cycle out; with `bytes1` half a beat a cycle. With `accumulate` a chunk every `chunk_steps`
     cycles. At most `max_reads` bursts are outstanding. Consecutive instructions overlap: an
     instruction issues its first burst while the data of those before it arrive. From `instr.valid`
-    to `ar.valid` 5 cycles; from a beat to its write 4 cycles, one more where the chunk also needs
-    the next beat.
+    to `ar.valid` 4 cycles; from a beat to its write 2 cycles, or 3 where the run does not begin on
+    lane 0, and one more where the chunk also needs the next beat. An instruction is complete when
+    its last write is in the scratchpad.
+
+    Every output depends on registers alone. Offers of `ar`, `read` and `write` may be withdrawn
+    from the cycle after `stop`, a trap or a failed beat on: what takes them has a register.
 
     A bus error traps when the chunks whose beats all arrived before the bad one are written;
     nothing else of its run is, nor any later run (docs/traps.md).
@@ -46,8 +50,11 @@ class LoadEngine(wiring.Component):
     window : In(WindowSignature)
         Bytes that may be read.
     ar : Out(stream of `axi_request_layout`), r : In(stream of `axi_read_data_layout`)
-        Answers in the order of the requests.
-    write : Out(stream of `sbuf_write_layout`)
+        Answers in the order of the requests. `r.ready` is high if `room` was when memory was asked
+        for the beat. A beat that was not requested is taken and dropped.
+    room : Out(1)
+        `ReadAligner.ARRIVING` more beats have room.
+    write : Out(ChunkWriteSignature)
     read : Out(ChunkReadSignature)
         Reads of the destination of `accumulate`, one at a time. Answers at any latency.
     """
@@ -59,7 +66,8 @@ class LoadEngine(wiring.Component):
                 "engine": Out(EngineSignature(config, Engine.LOAD)),
                 "window": In(WindowSignature()),
                 **read_channels(config),
-                "write": Out(stream.Signature(sbuf_write_layout(config))),
+                "room": Out(1),
+                "write": Out(ChunkWriteSignature(config)),
                 "read": Out(ChunkReadSignature(config)),
             }
         )
@@ -90,19 +98,21 @@ class LoadEngine(wiring.Component):
         wiring.connect(m, aligner.chunks, scatter.chunks)
         wiring.connect(m, scatter.write, accumulator.i)
         wiring.connect(m, accumulator.read, wiring.flipped(self.read))
-        m.d.comb += accumulator.flush.eq(control.flush)
-        written = self._write(m, scatter, accumulator, control.flush)
+        wiring.connect(m, accumulator.write, wiring.flipped(self.write))
 
+        request = self.write.request
         starved = scatter.starved & aligner.starved
         m.d.comb += [
-            control.done.eq(written | scatter.synced),
+            accumulator.flush.eq(control.flush),
+            scatter.drained.eq(accumulator.drained),
+            control.done.eq(self.write.written_last | scatter.synced),
             control.fault.eq(scatter.trapped | (control.failed & starved)),
-            control.quiet.eq(~self.write.valid & accumulator.quiet),
-            control.moves.eq((self.r.valid & self.r.ready) | (self.write.valid & self.write.ready)),
+            control.quiet.eq(accumulator.quiet),
+            control.moves.eq(self.r.valid | (request.valid & request.ready)),
         ]
         if config.trace:
             reasons = (
-                (self.write.valid, Activity.RESULT),
+                (request.valid, Activity.RESULT),
                 (self.ar.valid & ~self.ar.ready, Activity.REQUEST),
                 (control.in_flight & ~self.r.valid, Activity.MEMORY),
             )
@@ -113,30 +123,17 @@ class LoadEngine(wiring.Component):
         """Good beats to the aligner; from the first bad one on, all are dropped."""
         beat, burst = self.r.payload, control.outstanding.payload
         flush, failed = control.flush, control.failed
-        bad = beat.resp[1]
+        taken, bad = Signal(), beat.resp[1]
         m.d.comb += [
-            self.r.ready.eq(aligner.beats.ready | flush | failed),
-            aligner.beats.valid.eq(self.r.valid & ~bad & ~failed & ~flush),
+            taken.eq(self.r.valid & control.outstanding.valid),
+            self.r.ready.eq(aligner.beats.ready),
+            self.room.eq(aligner.room),
+            aligner.beats.valid.eq(taken & ~bad & ~failed & ~flush),
             aligner.beats.payload.data.eq(beat.data),
             aligner.beats.payload.context.offset.eq(burst.offset),
             aligner.beats.payload.context.last.eq(beat.last & burst.run_last),
             aligner.beats.payload.context.spill.eq(burst.spill),
             control.response.eq(beat.resp),
-            control.response_valid.eq(self.r.valid & self.r.ready),
-            control.outstanding.ready.eq(control.response_valid & beat.last),
+            control.response_valid.eq(taken),
+            control.outstanding.ready.eq(self.r.valid & beat.last),
         ]
-
-    def _write(self, m, scatter, accumulator, flush):
-        """Registered writes; returns a flag that an instruction's last one is accepted."""
-        m.submodules.write_stage = stage = StreamStage(write_layout(self._config))
-        m.d.comb += [
-            stage.i.valid.eq(accumulator.o.valid & ~flush),
-            stage.i.payload.eq(accumulator.o.payload),
-            accumulator.o.ready.eq(stage.i.ready),
-            accumulator.drained.eq(~stage.o.valid),
-            scatter.drained.eq(~stage.o.valid & accumulator.empty),
-            self.write.valid.eq(stage.o.valid),
-            self.write.payload.eq(stage.o.payload.write),
-            stage.o.ready.eq(self.write.ready),
-        ]
-        return stage.o.valid & stage.o.ready & stage.o.payload.last

@@ -7,13 +7,12 @@ from amaranth.lib import enum, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
-from tegula.bus.axi import axi_request_layout
 from tegula.config import TileConfig
 from tegula.dma.bursts import read_channels, request_burst
 from tegula.dma.layouts import ItemKind, burst_layout
 from tegula.isa.operations import Accumulate
 from tegula.isa.traps import CAUSE_BITS, Trap
-from tegula.lib.stream import StreamQueue, StreamStage
+from tegula.lib.stream import StreamQueue
 
 __all__ = ["ReadBack"]
 
@@ -49,7 +48,8 @@ class ReadBack(wiring.Component):
     addressed : In(1)
         No burst from `o` waits for memory to accept its address.
     ar : Out(stream of `axi_request_layout`), r : In(stream of `axi_read_data_layout`)
-        `r.ready` is always high.
+        `r.ready` is always high; a beat that was not requested is dropped. An offer of `ar` may be
+        withdrawn at `flush`.
     beats : Out(stream of axi_data_width)
         Beats of the bursts that accumulate, in order.
     cause : Out(CAUSE_BITS)
@@ -80,23 +80,19 @@ class ReadBack(wiring.Component):
         """Read requests, beats, bursts that have theirs."""
         m = Module()
         config = self._config
-        m.submodules.stage = stage = StreamStage(axi_request_layout(config))
-        wiring.connect(m, stage.o, wiring.flipped(self.ar))
-
         burst, state = self.i.payload, Signal(_State)
         clear = self._watch_order(m)
-        room = self._hold_beats(m)
-        reads, request, taken = Signal(), Signal(), Signal()
+        reads, taken = Signal(), Signal()
+        room = self._hold_beats(m, taken)
         m.d.comb += [
             reads.eq((burst.accumulate != Accumulate.NONE) & (burst.kind == ItemKind.RUN)),
-            request.eq(
+            self.ar.valid.eq(
                 (self.i.valid & reads & (state == _State.REQUEST) & ~self.failed & ~self.flush)
                 & (self.addressed & clear & room)
             ),
-            stage.i.valid.eq(request),
-            *request_burst(config, stage.i.payload, burst),
+            *request_burst(config, self.ar.payload, burst),
             self.r.ready.eq(1),
-            taken.eq(self.r.valid),
+            taken.eq(self.r.valid & (state == _State.READ)),
         ]
         passes = Signal()
         m.d.comb += [
@@ -113,7 +109,7 @@ class ReadBack(wiring.Component):
             m.d.sync += self.cause.eq(Mux(self.r.payload.resp[0], Trap.BUS_DECERR, Trap.BUS_SLVERR))
         with m.Switch(state):
             with m.Case(_State.REQUEST):
-                with m.If(request):
+                with m.If(self.ar.valid & self.ar.ready):
                     m.d.sync += state.eq(_State.READ)
             with m.Case(_State.READ):
                 with m.If(taken & self.r.payload.last):
@@ -125,7 +121,7 @@ class ReadBack(wiring.Component):
             m.d.sync += self.failed.eq(0)
         return m
 
-    def _hold_beats(self, m):
+    def _hold_beats(self, m, taken):
         """Two queues of beats, one behind the other; returns a flag that another burst has room.
 
         One queue of both depths would take twice the distributed RAM of the first.
@@ -141,7 +137,7 @@ class ReadBack(wiring.Component):
         first, last = queues[0].i, queues[-1].o
         wiring.connect(m, last, wiring.flipped(self.beats))
         m.d.comb += [
-            first.valid.eq(self.r.valid & ~self.flush & ~self.failed),
+            first.valid.eq(taken & ~self.flush & ~self.failed),
             first.payload.eq(self.r.payload.data),
         ]
         held = Signal(range(sum(depths) + 1))
@@ -154,7 +150,7 @@ class ReadBack(wiring.Component):
         """A flag that no write in flight can lie in the next burst."""
         burst = self.i.payload
         beat = burst.addr[exact_log2(self._config.bus_bytes) :]
-        top = Signal.like(beat)
+        top = Signal(beat.shape(), reset_less=True)
         """Last beat of the last burst that was output."""
         ascending = Signal()
         """No burst that is not acknowledged reaches above `top`."""

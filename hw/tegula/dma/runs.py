@@ -12,6 +12,8 @@ from tegula.engine.interface import assign_update, instruction_layout, payload_l
 from tegula.isa.instructions import MEMORY_ADDRESS_BITS, Engine
 from tegula.isa.operations import Accumulate
 from tegula.isa.traps import CAUSE_BITS, Trap
+from tegula.lib.mux import prioritised, select
+from tegula.lib.stream import StreamBuffer
 
 __all__ = ["RunGenerator"]
 
@@ -38,7 +40,11 @@ class RunGenerator(wiring.Component):
     instruction becomes one item of kind SYNC.
 
     Latency from `instr.valid` to `runs.valid` is `LATENCY` cycles; then one run a cycle, and one
-    cycle between instructions. An instruction is taken from `instr` with its last run.
+    cycle between instructions. An instruction is copied into a register when it is taken from
+    `instr`, and its counters and addresses are set in the same cycle.
+
+    A reset ends all work. Only the flags of what is valid are reset, and neither addresses nor
+    counters.
 
     Parameters
     ----------
@@ -49,7 +55,7 @@ class RunGenerator(wiring.Component):
     Members
     -------
     instr : In(stream of `instruction_layout(engine)`)
-        Held until its last run, so that its strides need no registers of their own.
+        `ready` depends on registers alone: no instruction is in work, and a ticket has room.
     window : In(WindowSignature)
         Bytes that may be accessed. Bytes that `axi_addr_width` cannot express are
         never inside.
@@ -57,7 +63,7 @@ class RunGenerator(wiring.Component):
         One for each instruction, when it is begun.
     runs : Out(stream of `run_layout`)
     trap_cause : Out(CAUSE_BITS), trap_address : Out(MEMORY_ADDRESS_BITS)
-        Of the item of kind TRAP; valid from the cycle after it was taken.
+        Of the item of kind TRAP; valid from when that is offered until the reset.
     empty : Out(1)
         No instruction is in work, and no run waits.
     """
@@ -83,33 +89,32 @@ class RunGenerator(wiring.Component):
     def elaborate(self, platform):
         """Counters and addresses, last addresses, checks."""
         m = Module()
-        fields = data.View(payload_layout("load.dma"), self.instr.payload.payload)
+        offered = data.View(payload_layout("load.dma"), self.instr.payload.payload)
+        held = Signal(instruction_layout(self._engine), reset_less=True)
+        fields = data.View(payload_layout("load.dma"), held.payload)
 
         advance = Signal()
-        """All stages move together."""
-        trapped = Signal()
+        """The stages move, all together: a register, for it enables all of them."""
         active = Signal()
         begin = Signal()
         step = Signal()
-        extents_valid, checked_valid = Signal(), Signal()
+        extents_valid = Signal()
         m.d.comb += [
-            advance.eq((~checked_valid | self.runs.ready) & ~trapped),
-            begin.eq(self.instr.valid & self.tickets.ready & advance & ~active),
+            self.instr.ready.eq(~active & self.tickets.ready),
+            begin.eq(self.instr.valid & self.instr.ready),
             step.eq(active & advance),
-            self.tickets.valid.eq(self.instr.valid & advance & ~active),
+            self.tickets.valid.eq(self.instr.valid & ~active),
             self.tickets.payload.pc.eq(self.instr.payload.pc),
             self.tickets.payload.signal.eq(self.instr.payload.signal),
             *assign_update(self.tickets.payload.update, self.instr.payload),
-            self.empty.eq(~(active | extents_valid | checked_valid)),
         ]
+        with m.If(~active):
+            m.d.sync += held.eq(self.instr.payload)
 
-        ends = self._count_runs(m, fields, begin, step)
-        sync = self.instr.payload.op == 0
+        ends = self._count_runs(m, offered, fields, active, begin, step)
+        sync = held.op == 0
         last = Signal()
-        m.d.comb += [
-            last.eq(sync | (ends[0] & ends[1] & ends[2])),
-            self.instr.ready.eq(step & last),
-        ]
+        m.d.comb += last.eq(sync | (ends[0] & ends[1] & ends[2]))
         with m.If(begin):
             m.d.sync += active.eq(1)
         with m.Elif(step & last):
@@ -117,13 +122,16 @@ class RunGenerator(wiring.Component):
 
         def strided(name, shape, start, prefix):
             strides = [fields[f"{prefix}{axis}"] for axis in (1, 2, 3)]
-            return self._add_strides(m, name, shape, start, strides, ends, begin, step)
+            return self._add_strides(m, name, shape, start, strides, ends, active, begin, step)
 
-        partition_start = Mux(fields.layout, 0, fields.partition)
-        address = strided("mem", _MEMORY_SHAPE, fields.mem_addr, "mem_stride")
-        sbuf = strided("sbuf", signed(_SBUF_BITS), fields.sbuf_addr, "sbuf_stride")
+        partition_start = Mux(offered.layout, 0, offered.partition)
+        address = strided("mem", _MEMORY_SHAPE, offered.mem_addr, "mem_stride")
+        sbuf = strided("sbuf", signed(_SBUF_BITS), offered.sbuf_addr, "sbuf_stride")
         partition = strided("partition", _PARTITION_BITS, partition_start, "partition_stride")
-        row_span = self._multiply_span(m, fields, begin, advance)
+        elements_m1 = Signal(16, reset_less=True)
+        with m.If(~active):
+            m.d.sync += elements_m1.eq(offered.run - 1)
+        row_span = self._multiply_span(m, fields, elements_m1, advance)
 
         extents = Signal(
             data.StructLayout(
@@ -140,10 +148,10 @@ class RunGenerator(wiring.Component):
                     "accumulate": ACCUMULATE_BITS,
                     "sbuf_stride0": 16,
                 }
-            )
+            ),
+            reset_less=True,
         )
-        elements_m1 = fields.run - 1
-        bytes_m1 = Mux(fields.bytes1, elements_m1[:16], Cat(Const(1, 1), elements_m1[:16]))
+        bytes_m1 = Mux(fields.bytes1, elements_m1, Cat(Const(1, 1), elements_m1))
         with m.If(advance):
             m.d.sync += [
                 extents_valid.eq(active),
@@ -159,62 +167,83 @@ class RunGenerator(wiring.Component):
                 extents.accumulate.eq(fields.accumulate),
                 extents.sbuf_stride0.eq(fields.sbuf_stride0),
             ]
-        self._check(m, extents, extents_valid, checked_valid, row_span, advance, trapped)
+        m.submodules.checked = checked = StreamBuffer(self._checked_layout())
+        m.d.comb += [
+            advance.eq(checked.i.ready),
+            checked.i.valid.eq(extents_valid),
+            self.empty.eq(~(active | extents_valid) & checked.empty),
+        ]
+        self._check(m, extents, row_span, checked.i.payload)
+        self._output(m, checked.o)
         return m
 
-    def _count_runs(self, m, fields, begin, step):
-        """Down-counters of the runs of each axis; `ends[a]`: axis a + 1 is at its end."""
+    def _count_runs(self, m, offered, fields, active, begin, step):
+        """Counters of the runs of each axis; `ends[a]`: axis a + 1 is at its end."""
         ends = []
         carry = step
         for axis in (1, 2, 3):
-            count = fields[f"count{axis}"]
-            left = Signal(16, name=f"left{axis}")
-            end = Signal(name=f"end{axis}")
+            count, first = fields[f"count{axis}"], 2
+            following = Signal(16, init=first, reset_less=True, name=f"following{axis}")
+            """Number of the run behind the next, from 0."""
+            one = offered[f"count{axis}"] == 1
+            only = Signal(reset_less=True, name=f"only{axis}")
+            end = Signal(reset_less=True, name=f"end{axis}")
+            with m.If(begin):
+                m.d.sync += only.eq(one)
             with m.If(begin | (carry & end)):
-                m.d.sync += [left.eq(count), end.eq(count == 1)]
+                m.d.sync += [following.eq(first), end.eq(Mux(active, only, one))]
             with m.Elif(carry):
-                m.d.sync += [left.eq(left - 1), end.eq(left == 2)]
+                m.d.sync += [following.eq(following + 1), end.eq(following == count)]
             ends.append(end)
             carry = carry & end
         return ends
 
-    def _add_strides(self, m, name, shape, start, strides, ends, begin, step):
-        """Start addresses of runs: a stride is added for the axis that advances, by one adder."""
-        at = [Signal(shape, name=f"{name}_at{axis}") for axis in (1, 2, 3)]
+    def _add_strides(self, m, name, shape, start, strides, ends, active, begin, step):
+        """Start addresses of runs: a stride is added for the axis that advances, by one adder.
+
+        The first run's passes the adder too, which saves a multiplexer in front of each register.
+        """
+        at = [Signal(shape, reset_less=True, name=f"{name}_at{axis}") for axis in (1, 2, 3)]
         moved = Signal(shape, name=f"{name}_moved")
         inner, middle = ends[0], ends[1]
-        base = Mux(inner, Mux(middle, at[2], at[1]), at[0])
-        stride = Mux(inner, Mux(middle, strides[2], strides[1]), strides[0])
+        choice = Signal(2, name=f"{name}_choice")
+        m.d.comb += choice.eq(Cat(active & (~inner | middle), active & inner))
+        base = select([start, *at], choice)
+        stride = select([Const(0), *strides], choice)
         m.d.comb += moved.eq(base + stride)
-        with m.If(begin):
-            m.d.sync += [position.eq(start) for position in at]
-        with m.Elif(step):
+        with m.If(begin | step):
             m.d.sync += at[0].eq(moved)
-            with m.If(inner):
-                m.d.sync += at[1].eq(moved)
-            with m.If(inner & middle):
-                m.d.sync += at[2].eq(moved)
+        with m.If(begin | (step & inner)):
+            m.d.sync += at[1].eq(moved)
+        with m.If(begin | (step & inner & middle)):
+            m.d.sync += at[2].eq(moved)
         return at[0]
 
-    def _multiply_span(self, m, fields, begin, advance):
-        """Distance to the last address of a run in layout `partition`, two cycles after `begin`.
+    def _multiply_span(self, m, fields, elements_m1, advance):
+        """Distance to the last address of a run in layout `partition`, with its last addresses.
 
-        An instruction's runs share it. Its registers are free for the next instruction when that
-        begins: the last run of the one before is then at its checks, or past them.
+        An instruction's runs share it. It is computed for the next instruction when the last run of
+        the one before leaves the stage that needs it.
         """
         partition_bits = exact_log2(self._config.n)
-        steps, stride = Signal(16 - partition_bits), Signal(signed(16))
-        elements_m1 = Signal(16)
-        span = Signal(signed(len(steps) + 16))
-        m.d.comb += elements_m1.eq(fields.run - 1)
-        with m.If(begin):
-            m.d.sync += [steps.eq(elements_m1 >> partition_bits), stride.eq(fields.sbuf_stride0)]
+        steps, stride = elements_m1[partition_bits:], fields.sbuf_stride0
+        span = Signal(signed(len(steps) + 16), reset_less=True)
         with m.If(advance):
             m.d.sync += span.eq(steps * stride)
         return span
 
-    def _check(self, m, extents, extents_valid, checked_valid, row_span, advance, trapped):
-        """Checks of the first and last addresses of each run; the trap of the first bad one."""
+    def _checked_layout(self) -> data.StructLayout:
+        """A run, and which checks it failed; of what is in range, the bits that it needs."""
+        fields = dict(run_layout(self._config).members)
+        kind = {"sync": 1, **{f"bad_{what}": 1 for what in ("window", "range", "line", "memory")}}
+        if self._engine != Engine.STORE:
+            del kind["bad_memory"]
+        del fields["kind"]
+        wide = {"addr": MEMORY_ADDRESS_BITS, "sbuf_addr": _SBUF_BITS}
+        return data.StructLayout(kind | fields | wide)
+
+    def _check(self, m, extents, row_span, checked):
+        """Checks of the first and last addresses of a run."""
         config = self._config
         address_bits = exact_log2(config.sbuf_depth)
         span, sbuf_end = Signal(signed(_SPAN_BITS)), Signal(signed(_SBUF_BITS))
@@ -226,55 +255,59 @@ class RunGenerator(wiring.Component):
 
         halves = (extents.accumulate == Accumulate.FP32) & ~extents.elements_m1[0]
         off_line = extents.sbuf_addr[: exact_log2(config.bus_words)].any()
-        checked = Signal.like(extents)
-        bad_window, bad_range, bad_line, bad_memory = (
-            Signal(name=f"bad_{what}") for what in ("window", "range", "line", "memory")
-        )
-        with m.If(advance):
-            m.d.sync += [
-                checked_valid.eq(extents_valid),
-                checked.eq(extents),
-                bad_window.eq(
-                    (extents.addr < self.window.base)
-                    | (extents.mem_end > self.window.last)
-                    | (extents.mem_end >> config.axi_addr_width).any()
-                ),
-                bad_range.eq(
-                    (extents.partition >= config.n)
-                    | (extents.sbuf_addr >> address_bits).any()
-                    | (sbuf_end >> address_bits).any()
-                    | span_huge
-                ),
-                bad_line.eq(~extents.layout & (off_line | halves)),
-            ]
-            if self._engine == Engine.STORE:
-                m.d.sync += bad_memory.eq(
-                    ((extents.accumulate != Accumulate.NONE) & extents.addr[0])
-                    | ((extents.accumulate == Accumulate.FP32) & extents.addr[1])
-                )
-
-        bad = Signal()
-        run = self.runs.payload
+        flags = {"bad_window", "bad_range", "bad_line", "bad_memory"}
         m.d.comb += [
-            bad.eq((bad_window | bad_range | bad_line | bad_memory) & ~checked.sync),
-            self.runs.valid.eq(checked_valid & ~trapped),
-            run.kind.eq(Mux(checked.sync, ItemKind.SYNC, Mux(bad, ItemKind.TRAP, ItemKind.RUN))),
-            *(run[name].eq(checked[name]) for name in run.shape().members if name != "kind"),
+            *(
+                checked[name].eq(extents[name].as_unsigned())
+                if name in ("addr", "sbuf_addr")
+                else checked[name].eq(extents[name])
+                for name in checked.shape().members
+                if name not in flags
+            ),
+            checked.bad_window.eq(
+                (extents.addr < self.window.base)
+                | (extents.mem_end > self.window.last)
+                | (extents.mem_end >> config.axi_addr_width).any()
+            ),
+            checked.bad_range.eq(
+                (extents.partition >= config.n)
+                | (extents.sbuf_addr >> address_bits).any()
+                | (sbuf_end >> address_bits).any()
+                | span_huge
+            ),
+            checked.bad_line.eq(~extents.layout & (off_line | halves)),
+        ]
+        if self._engine == Engine.STORE:
+            m.d.comb += checked.bad_memory.eq(
+                ((extents.accumulate != Accumulate.NONE) & extents.addr[0])
+                | ((extents.accumulate == Accumulate.FP32) & extents.addr[1])
+            )
+
+    def _output(self, m, checked):
+        """Runs; a bad one is output as a trap, and kept: nothing follows it."""
+        item, run = checked.payload, self.runs.payload
+        bad, trapped = Signal(), Signal()
+        bad_memory = item.bad_memory if self._engine == Engine.STORE else Const(0)
+        m.d.comb += [
+            bad.eq((item.bad_window | item.bad_range | item.bad_line | bad_memory) & ~item.sync),
+            self.runs.valid.eq(checked.valid & ~trapped),
+            checked.ready.eq(self.runs.ready & ~bad),
+            run.kind.eq(Mux(item.sync, ItemKind.SYNC, Mux(bad, ItemKind.TRAP, ItemKind.RUN))),
+            *(run[name].eq(item[name]) for name in run.shape().members if name != "kind"),
         ]
         with m.If(self.runs.valid & self.runs.ready & bad):
             m.d.sync += trapped.eq(1)
-            with m.If(bad_window):
-                m.d.sync += [
-                    self.trap_cause.eq(Trap.MEMORY_WINDOW),
-                    self.trap_address.eq(checked.addr),
-                ]
-            with m.Elif(bad_range | bad_line):
-                m.d.sync += [
-                    self.trap_cause.eq(Mux(bad_range, Trap.SBUF_RANGE, Trap.SBUF_ALIGNMENT)),
-                    self.trap_address.eq(checked.sbuf_addr.as_unsigned()),
-                ]
-            with m.Else():
-                m.d.sync += [
-                    self.trap_cause.eq(Trap.MEMORY_ALIGNMENT),
-                    self.trap_address.eq(checked.addr),
-                ]
+        at_sbuf = ~item.bad_window & (item.bad_range | item.bad_line)
+        m.d.comb += [
+            self.trap_address.eq(Mux(at_sbuf, item.sbuf_addr, item.addr)),
+            self.trap_cause.eq(
+                prioritised(
+                    (
+                        (item.bad_window, Trap.MEMORY_WINDOW),
+                        (item.bad_range, Trap.SBUF_RANGE),
+                        (item.bad_line, Trap.SBUF_ALIGNMENT),
+                    ),
+                    Const(Trap.MEMORY_ALIGNMENT, CAUSE_BITS),
+                )
+            ),
+        ]

@@ -1,8 +1,9 @@
 """Writes of a run's aligned bytes into the scratchpad."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
 
 from tegula.config import TileConfig
 from tegula.dma.addresses import ChunkAddresses
@@ -14,6 +15,7 @@ from tegula.dma.layouts import (
     write_layout,
 )
 from tegula.isa.instructions import Layout
+from tegula.lib.mux import select
 
 __all__ = ["Scatter"]
 
@@ -22,7 +24,7 @@ class Scatter(wiring.Component):
     """Writes of each run's aligned bytes to its addresses; with `bytes1` bytes become words.
 
     A chunk of aligned bytes takes 1 cycle to be registered, then makes `subchunks` writes, one a
-    cycle, fewer at the end of a run. Words past the end are masked.
+    cycle, fewer at the end of a run. Words past the end are masked. A reset drops all.
 
     Parameters
     ----------
@@ -33,17 +35,15 @@ class Scatter(wiring.Component):
     runs : In(stream of `sbuf_run_layout`), chunks : In(stream of ArrayLayout(8, bus_bytes))
         Runs and items that are not runs, in order; the runs' bytes, from `ReadAligner`.
     write : Out(stream of `write_layout`)
-        Combinational from registers. Register it outside.
+        Words behind a register of bytes.
     drained : In(1)
-        Every write that was output is accepted by the scratchpad.
+        Every write that was output is in the scratchpad.
     synced : Out(1)
         An instruction without effects is complete, in order (for one cycle).
     trapped : Out(1)
         The oldest item is a trap, and all before it is written.
     starved : Out(1)
         The oldest item is a run that waits for bytes, and all before them is written.
-    empty : Out(1)
-        It holds no item and no bytes.
     """
 
     def __init__(self, config: TileConfig):
@@ -54,7 +54,7 @@ class Scatter(wiring.Component):
                 "chunks": In(stream.Signature(data.ArrayLayout(8, config.bus_bytes))),
                 "write": Out(stream.Signature(write_layout(config))),
                 "drained": In(1),
-                **dict.fromkeys(("synced", "trapped", "starved", "empty"), Out(1)),
+                **dict.fromkeys(("synced", "trapped", "starved"), Out(1)),
             }
         )
 
@@ -81,17 +81,15 @@ class Scatter(wiring.Component):
             self.starved.eq(drained_item & (current.kind == ItemKind.RUN)),
             addresses.chunk.ready.eq(step | self.synced),
             self.chunks.ready.eq(~full | (step & used_up)),
-            self.empty.eq(~addresses.chunk.valid & ~full),
         ]
-        self._take_chunk(m, current, addresses.final, lanes, full, step, used_up)
-        self._form_write(m, current, addresses.final, lanes)
+        part = self._take_chunk(m, current, addresses.final, lanes, full, step, used_up)
+        self._form_write(m, current, addresses.final, lanes, part)
         return m
 
     def _take_chunk(self, m, current, final, lanes, full, step, used_up):
-        """Load of a chunk of bytes, or its shift to the next subchunk."""
-        config = self._config
-        counts = subchunks(config)
-        part = Signal(range(max(max(counts.values()), 2)))
+        """Load of a chunk of bytes; returns the number of its subchunk that is written."""
+        counts = subchunks(self._config)
+        part = Signal(range(max(max(counts.values()), 2)), reset_less=True)
         with m.If(self.chunks.ready):
             m.d.sync += [full.eq(self.chunks.valid), lanes.eq(self.chunks.payload), part.eq(0)]
         with m.Elif(step):
@@ -100,25 +98,23 @@ class Scatter(wiring.Component):
             for (layout, bytes1), count in counts.items():
                 with m.Case(layout << 1 | bytes1):
                     m.d.comb += used_up.eq(final | (part == count - 1))
-                    if count > 1:
-                        with m.If(step & ~used_up):
-                            size = config.bus_bytes // count
-                            m.d.sync += lanes.eq(lanes.as_value() >> 8 * size)
+        return part
 
-    def _form_write(self, m, current, final, lanes):
+    def _form_write(self, m, current, final, lanes, part):
         """The subchunk's words, widened and masked, and their address."""
         config = self._config
         write = self.write.payload.write
         m.d.comb += [
-            self.write.payload.last.eq(current.last & final),
             self.write.payload.accumulate.eq(current.accumulate),
+            write.last.eq(current.last & final),
             write.layout.eq(current.layout),
             write.partition.eq(current.partition),
             write.addr.eq(current.sbuf_addr),
         ]
         for word in range(config.bus_words):
-            pair = Cat(lanes[2 * word], lanes[2 * word + 1])
-            m.d.comb += write.data[word].eq(Mux(current.bytes1, lanes[word], pair))
+            m.d.comb += write.data[word].eq(
+                Cat(self._byte(current, lanes, part, word, half) for half in (0, 1))
+            )
             for layout in Layout:
                 partition = layout == Layout.PARTITION
                 bits = chunk_words_log2(config, partition)
@@ -127,3 +123,23 @@ class Scatter(wiring.Component):
                         m.d.comb += write.mask[word].eq(
                             ~final | (word <= current.elements_m1[:bits])
                         )
+
+    def _byte(self, current, lanes, part, word, half):
+        """The low (0) or high (1) byte of a word of the subchunk."""
+        config = self._config
+
+        def of(layout, bytes1):
+            if bytes1 and half:
+                return Const(0, 8)
+            count, width = subchunks(config)[layout, bytes1], 1 if bytes1 else 2
+            first = word * width + half
+            size = config.bus_bytes // count
+            choices = [lanes[subchunk * size + first] for subchunk in range(count)]
+            return select(choices, part[: exact_log2(count)])
+
+        def chosen(layout):
+            return Mux(current.bytes1, of(layout, 1), of(layout, 0))
+
+        if config.row_words == config.bus_words or word >= config.row_words:
+            return chosen(Layout.FREE)
+        return Mux(current.layout, chosen(Layout.PARTITION), chosen(Layout.FREE))

@@ -17,7 +17,7 @@ from tegula.engine.interface import EngineSignature
 from tegula.engine.trace import Activity
 from tegula.isa.instructions import Engine
 from tegula.lib.mux import prioritised
-from tegula.lib.stream import StreamQueue, StreamStage
+from tegula.lib.stream import StreamQueue
 from tegula.memory.ports import ChunkReadSignature
 
 __all__ = ["StoreEngine"]
@@ -30,8 +30,12 @@ class StoreEngine(wiring.Component):
     `accumulate` a beat every `chunk_steps` cycles, and the latency of `ReadBack`. At most
     `max_writes` bursts are outstanding. W beats follow the order of the AW requests, each offered
     after its request; every requested burst gets its beats, with zero strobes after a trap or
-    `stop`. From `instr.valid` to `aw.valid` 5 cycles. An instruction is complete when memory has
+    `stop`. From `instr.valid` to `aw.valid` 4 cycles. An instruction is complete when memory has
     answered each of its bursts.
+
+    Every output depends on registers alone. Offers of `aw`, `ar` and `read` may be withdrawn, and
+    an offer of `w` may lose its strobes, from the cycle after `stop`, a trap or a failed answer on:
+    what takes them has a register.
 
     A bus error traps when the bursts before it are answered. After a burst whose write failed, no
     more than `max_writes` - 1 have been requested (docs/traps.md).
@@ -50,8 +54,10 @@ class StoreEngine(wiring.Component):
     read : Out(ChunkReadSignature)
         Answers in the order of the requests, at any latency. At most 16 are outstanding.
     aw : Out(stream of `axi_request_layout`), w : Out(stream of `axi_write_data_layout`)
+    aw_waits : In(1)
+        A request from `aw` is not yet accepted by memory; from the cycle after `aw` took it.
     b : In(stream of 2)
-        Responses, in the order of the requests.
+        Responses, in the order of the requests. One that no burst waits for is dropped.
     ar : Out(stream of `axi_request_layout`), r : In(stream of `axi_read_data_layout`)
         Reads of the destination of `accumulate`; one burst at a time.
     """
@@ -64,6 +70,7 @@ class StoreEngine(wiring.Component):
                 "window": In(WindowSignature()),
                 "read": Out(ChunkReadSignature(config)),
                 "aw": Out(stream.Signature(axi_request_layout(config))),
+                "aw_waits": In(1),
                 "w": Out(stream.Signature(axi_write_data_layout(config))),
                 "b": In(stream.Signature(2)),
                 **read_channels(config),
@@ -100,10 +107,12 @@ class StoreEngine(wiring.Component):
         wiring.connect(m, wiring.flipped(self.r), readback.r)
         wiring.connect(m, readback.o, control.admitted)
         wiring.connect(m, control.request, wiring.flipped(self.aw))
+        waits = Signal()
+        m.d.sync += waits.eq(control.issued | (waits & self.aw_waits))
         m.d.comb += [
             readback.flush.eq(flush),
             readback.acknowledged.eq(~control.in_flight),
-            readback.addressed.eq(~self.aw.valid),
+            readback.addressed.eq(~waits),
         ]
         # It never holds more than `control.outstanding`, so it has room where that has.
         m.submodules.lengths = lengths = StreamQueue(8, config.max_writes)
@@ -118,7 +127,7 @@ class StoreEngine(wiring.Component):
         m.d.comb += [
             control.read_failed.eq(readback.failed),
             control.read_cause.eq(readback.cause),
-            control.quiet.eq(lengths.empty & ~self.w.valid & gather.drained & readback.quiet),
+            control.quiet.eq(lengths.empty & gather.drained & readback.quiet),
             control.moves.eq((read.valid & read.ready) | (self.w.valid & self.w.ready)),
         ]
         if config.trace:
@@ -133,19 +142,18 @@ class StoreEngine(wiring.Component):
 
     def _send_beats(self, m, beats, lengths, flush):
         """Beats of the bursts that were requested, and no others."""
-        m.submodules.w_stage = stage = StreamStage(axi_write_data_layout(self._config))
-        wiring.connect(m, stage.o, wiring.flipped(self.w))
+        beat = self.w.payload
         sent = Signal(8)
         """Beats of the current burst that were sent."""
         send, last = Signal(), Signal()
         m.d.comb += [
-            stage.i.valid.eq(lengths.o.valid & (beats.valid | flush)),
-            beats.ready.eq(lengths.o.valid & stage.i.ready),
+            self.w.valid.eq(lengths.o.valid & (beats.valid | flush)),
+            beats.ready.eq(lengths.o.valid & self.w.ready),
             last.eq(sent == lengths.o.payload),
-            stage.i.payload.data.eq(beats.payload.data),
-            stage.i.payload.strb.eq(Mux(flush, 0, beats.payload.strb)),
-            stage.i.payload.last.eq(last),
-            send.eq(stage.i.valid & stage.i.ready),
+            beat.data.eq(beats.payload.data),
+            beat.strb.eq(Mux(flush, 0, beats.payload.strb)),
+            beat.last.eq(last),
+            send.eq(self.w.valid & self.w.ready),
             lengths.o.ready.eq(send & last),
         ]
         with m.If(send):
@@ -158,9 +166,9 @@ class StoreEngine(wiring.Component):
         is_trap = oldest.payload.kind == ItemKind.TRAP
         bad = Signal()
         m.d.comb += [
-            self.b.ready.eq(oldest.valid & is_run),
+            self.b.ready.eq(is_run | ~oldest.valid),
             control.response.eq(self.b.payload),
-            control.response_valid.eq(self.b.valid & self.b.ready),
+            control.response_valid.eq(self.b.valid & oldest.valid & is_run),
             bad.eq(control.response_valid & control.response[1]),
             oldest.ready.eq(Mux(is_run, control.response_valid, ~is_trap | control.flush)),
             control.done.eq(

@@ -11,7 +11,7 @@ from tegula.isa.instructions import Engine
 from verif.support.dma_bench import check, expect
 from verif.support.dma_errors import run_and_restart
 from verif.support.dma_models import BASE, Command
-from verif.support.dma_peers import LoadBench, StoreBench
+from verif.support.dma_peers import BUS_CYCLES, LoadBench, StoreBench
 from verif.support.dma_programs import (
     SHAPES,
     TRAPS,
@@ -122,7 +122,35 @@ def test_the_first_request_comes_after_the_request_latency(engine):
     command = Command(line_of_runs(config, runs=1, beats=1, layout=0))
     outcome, _ = run_checked(engine, config, [command], budget=100)
     # Cycles are counted from 1, and the instruction is offered in the first.
-    assert outcome.burst_cycles == [1 + DmaControl.REQUEST_LATENCY]
+    assert outcome.burst_cycles == [1 + DmaControl.REQUEST_LATENCY + BUS_CYCLES]
+
+
+@both
+@pytest.mark.parametrize("stall", [0.0, 0.4])
+def test_answers_that_were_not_requested_are_dropped(engine, stall):
+    """They come whenever none of the engine's own is awaited, before, between and after those."""
+    config = preset(**SHAPES["tiny"])
+    commands = random_commands(Random(f"stray {engine.name} {stall}"), config, 8)
+    bench = BENCHES[engine](config, stall=stall, latency=3)
+    bench.stray = True
+    expected = expect(bench, engine, commands)
+    bench.run(commands, budget=6000)
+    check(bench, engine, expected)
+    assert bench.strays > 10
+
+
+@pytest.mark.parametrize("latency", [1, 3, 14])
+def test_a_load_is_complete_when_its_last_write_is_in_the_scratchpad(latency):
+    config = preset("tiny")
+    fields = {"mem_addr": BASE + 1, "run": 9, "sbuf_addr": 0, "layout": 0}
+    commands = [Command(fields, signal=(1, number)) for number in range(4)]
+    bench = LoadBench(config)
+    bench.write_latency = latency
+    expected = expect(bench, Engine.LOAD, commands)
+    outcome = bench.run(commands, budget=400)
+    check(bench, Engine.LOAD, expected)
+    assert len(outcome.progress) == 4
+    assert all(done >= 9 * (number + 1) for number, done in enumerate(outcome.progress))
 
 
 @both
