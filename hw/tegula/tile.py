@@ -13,7 +13,6 @@ from tegula.control.registers import ADDRESS_BITS
 from tegula.dma.load import LoadEngine
 from tegula.dma.store import StoreEngine
 from tegula.engine.interface import trace_signature
-from tegula.memory.read_share import ReadShare
 from tegula.memory.scratchpad import Scratchpad
 from tegula.tensor.engine import TensorEngine
 from tegula.tensor.psum import Psum
@@ -26,19 +25,18 @@ def connect_dma(
     m: Module,
     load: LoadEngine,
     store: StoreEngine,
-    share: ReadShare,
     scratchpad: Scratchpad,
     bus: AxiMaster,
 ) -> None:
-    """Connections of the DMA engines to the bus, and to the scratchpad, whose reads they share."""
+    """Connections of the DMA engines to the bus and to the scratchpad."""
     for name, engine in (("load", load), ("store", store)):
         connect(m, engine.ar, getattr(bus, f"{name}_ar"))
         connect(m, engine.r, getattr(bus, f"{name}_r"))
-        connect(m, engine.read, getattr(share, name))
+        connect(m, engine.read, getattr(scratchpad, f"{name}_read"))
     for channel in ("aw", "w", "b"):
         connect(m, getattr(store, channel), getattr(bus, channel))
+    m.d.comb += [bus.load_room.eq(load.room), store.aw_waits.eq(bus.aw_waits)]
     connect(m, load.write, scratchpad.load)
-    connect(m, share.read, scratchpad.store)
 
 
 class Tile(wiring.Component):
@@ -85,7 +83,6 @@ class Tile(wiring.Component):
         m.submodules.activation = activation = ActivationEngine(config)
         m.submodules.load = load = LoadEngine(config)
         m.submodules.store = store = StoreEngine(config)
-        m.submodules.read_share = share = ReadShare(config)
         m.submodules.scratchpad = scratchpad = Scratchpad(config)
         m.submodules.psum = psum = Psum(config)
         m.submodules.bus = bus = AxiMaster(config)
@@ -118,5 +115,5 @@ class Tile(wiring.Component):
         connect(m, control.load, load.engine)
         connect(m, control.store, store.engine)
         connect(m, control.window, load.window, store.window)
-        connect_dma(m, load, store, share, scratchpad, bus)
+        connect_dma(m, load, store, scratchpad, bus)
         return m

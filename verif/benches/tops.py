@@ -15,7 +15,6 @@ from tegula.dma.load import LoadEngine
 from tegula.dma.store import StoreEngine
 from tegula.engine.interface import EngineSignature
 from tegula.isa.instructions import ENGINES, Engine
-from tegula.memory.read_share import ReadShare
 from tegula.memory.scratchpad import Scratchpad
 from tegula.tensor.operand import OperandDecode
 from tegula.tensor.systolic_array import SystolicArray
@@ -137,13 +136,12 @@ class DmaTop(_Top):
         m.submodules.load_engine = load = LoadEngine(self._config)
         m.submodules.store_engine = store = StoreEngine(self._config)
         m.submodules.scratchpad = scratchpad = Scratchpad(self._config)
-        m.submodules.share = share = ReadShare(self._config)
         m.submodules.bus = bus = AxiMaster(self._config)
         for port, engine in ((self.load, load), (self.store, store)):
             connect(m, flipped(port), engine.engine)
         connect(m, flipped(self.window), load.window, store.window)
         connect(m, flipped(self.m_axi), bus.m_axi)
-        connect_dma(m, load, store, share, scratchpad, bus)
+        connect_dma(m, load, store, scratchpad, bus)
         return m
 
 
