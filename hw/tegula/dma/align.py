@@ -1,10 +1,9 @@
 """Byte alignment between the lanes of the bus and the lanes of a run.
 
-A beat is rotated once, by the run's byte lane, into a memory or a register; two rotated beats are
-then merged lane by lane. So the wide rotator and the merge are in different cycles.
+A beat is rotated once, by the run's byte lane; two rotated beats are then merged lane by lane.
 """
 
-from amaranth.hdl import Cat, Module, Mux, Shape, Signal, Value
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
@@ -43,10 +42,11 @@ def _bytes_layout(config: TileConfig) -> data.ArrayLayout:
 class ReadAligner(wiring.Component):
     """Aligned chunks of runs: ``chunk[k][j] = beats[offset + j + k * bus_bytes]``, in bytes.
 
-    Rotated beats enter a queue in distributed RAM. A run of b beats gives b chunks, or b - 1 if its
-    last beat `spill`s; a beat a cycle. A chunk is output as soon as the bytes of the run that it
-    holds have arrived: a run on lane 0 has a latency of 1 cycle, any other 2 cycles from the beat
-    with the chunk's first byte, and 1 from the beat with its last. A reset drops all.
+    A run of b beats gives b chunks, or b - 1 if its last beat `spill`s. Beats are taken whenever
+    they come, and wait for nothing: a beat is rotated into a register, merged with the next beat,
+    and enters a queue in distributed RAM. So each beat makes at most one chunk, which is output 2
+    cycles after the last beat that holds bytes of it; 1 cycle where that is not the first. A reset
+    drops all.
 
     Parameters
     ----------
@@ -55,10 +55,10 @@ class ReadAligner(wiring.Component):
     Members
     -------
     beats : In(stream of {data, context: {offset, last, spill}})
-        `last`: the last beat of a run; `offset`, `spill` as in `burst_layout`. `ready` is that of
-        the queue, which holds `DEPTH`.
+        `last`: the last beat of a run; `offset`, `spill` as in `burst_layout`. `ready` is always
+        high: see `room`.
     room : Out(1)
-        It has room for `ARRIVING` beats.
+        The queue has room for `ARRIVING` chunks.
     chunks : Out(stream of ArrayLayout(8, bus_bytes))
         Bytes past the run's end are undefined.
     starved : Out(1)
@@ -66,20 +66,21 @@ class ReadAligner(wiring.Component):
     """
 
     DEPTH = 16
-    """Beats that the queue holds: as many as one distributed RAM has words."""
+    """Chunks that the queue holds: as many as one distributed RAM has words."""
 
-    ARRIVING = 3
-    """Beats that may arrive after `room` fell: `AxiMaster` registers it, and each beat."""
+    ARRIVING = 4
+    """Chunks that may enter after `room` fell: of the beat that is held, and of three that
+    `AxiMaster` accepts, as it registers `room` and each beat."""
 
     def __init__(self, config: TileConfig):
         self._config = config
         self._context = data.StructLayout(
             {"offset": range(config.bus_bytes), "last": 1, "spill": 1}
         )
-        self._beat = data.StructLayout({"data": _bytes_layout(config), "context": self._context})
+        beat = data.StructLayout({"data": _bytes_layout(config), "context": self._context})
         super().__init__(
             {
-                "beats": In(stream.Signature(self._beat)),
+                "beats": In(stream.Signature(beat)),
                 "room": Out(1),
                 "chunks": Out(stream.Signature(_bytes_layout(config))),
                 "starved": Out(1),
@@ -87,49 +88,47 @@ class ReadAligner(wiring.Component):
         )
 
     def elaborate(self, platform):
-        """Rotation into the queue, one held beat, merge."""
+        """Rotation, one held beat, merge, queue."""
         m = Module()
         count = self._config.bus_bytes
+        layout = _bytes_layout(self._config)
         beat = self.beats.payload
-        rotated, following = Signal(self._beat), Signal(self._beat)
-        """A beat that arrives, and the oldest in the queue: the one behind `held`."""
-        arrived, aligned = Signal(), Signal()
-        m.submodules.queue = queue = SyncFIFO(width=Shape.cast(self._beat).width, depth=self.DEPTH)
+        rotated, chunk = Signal(layout), Signal(layout)
         m.d.comb += [
-            rotated.data.eq(_rotate(m, beat.data, beat.context.offset, up=False)),
-            rotated.context.eq(beat.context),
-            queue.w_data.eq(rotated),
-            queue.w_en.eq(self.beats.valid),
-            self.beats.ready.eq(queue.w_rdy),
-            self.room.eq(queue.level <= self.DEPTH - self.ARRIVING),
-            following.eq(queue.r_data),
-            arrived.eq(queue.r_rdy),
+            self.beats.ready.eq(1),
+            rotated.eq(_rotate(m, beat.data, beat.context.offset, up=False)),
         ]
-        held_valid, held_taken = Signal(), Signal()
-        held = Signal(self._beat, reset_less=True)
-        from_following = Signal(count, reset_less=True)
-        """Lanes of the held beat's chunk that the following beat completes."""
-        skip, whole, direct = Signal(), Signal(), Signal()
+
+        held_valid, held_data = Signal(), Signal(layout, reset_less=True)
+        alone, skip = Signal(reset_less=True), Signal(reset_less=True)
+        """The held beat needs no other for its chunk; it makes none."""
+        from_next = Signal(count, reset_less=True)
+        """Lanes of the held beat's chunk that the next beat completes."""
+        complete = Signal()
         m.d.comb += [
-            aligned.eq(following.context.offset == 0),
-            direct.eq(~held_valid & aligned),
-            skip.eq(held.context.last & held.context.spill),
-            whole.eq(held_valid & (arrived | held.context.last) & ~skip),
-            self.chunks.valid.eq(whole | (direct & arrived)),
-            self.chunks.payload.eq(
-                _merge(from_following | direct.replicate(count), following.data, held.data)
-            ),
-            held_taken.eq(~held_valid | skip | (whole & self.chunks.ready)),
-            queue.r_en.eq(Mux(aligned, ~held_valid & self.chunks.ready, held_taken)),
-            self.starved.eq(~arrived & ~self.chunks.valid),
+            complete.eq(held_valid & (alone | self.beats.valid)),
+            chunk.eq(_merge(from_next, rotated, held_data)),
         ]
-        with m.If(held_taken):
-            offset = following.context.offset
+        m.d.sync += held_valid.eq(self.beats.valid | (held_valid & ~alone))
+        with m.If(self.beats.valid):
+            context = beat.context
             m.d.sync += [
-                held_valid.eq(arrived & ~aligned),
-                held.eq(following),
-                from_following.eq(Cat(lane + offset >= count for lane in range(count))),
+                held_data.eq(rotated),
+                alone.eq((context.offset == 0) | context.last),
+                skip.eq(context.last & context.spill),
+                from_next.eq(Cat(lane + context.offset >= count for lane in range(count))),
             ]
+
+        m.submodules.queue = queue = SyncFIFO(width=8 * count, depth=self.DEPTH)
+        m.d.comb += [
+            queue.w_data.eq(chunk),
+            queue.w_en.eq(complete & ~skip),
+            self.room.eq(queue.level <= self.DEPTH - self.ARRIVING),
+            self.chunks.payload.eq(queue.r_data),
+            self.chunks.valid.eq(queue.r_rdy),
+            queue.r_en.eq(self.chunks.ready),
+            self.starved.eq(~queue.r_rdy & ~(held_valid & alone & ~skip)),
+        ]
         return m
 
 

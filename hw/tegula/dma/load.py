@@ -29,9 +29,8 @@ class LoadEngine(wiring.Component):
     cycle out; with `bytes1` half a beat a cycle. With `accumulate` a chunk every `chunk_steps`
     cycles. At most `max_reads` bursts are outstanding. Consecutive instructions overlap: an
     instruction issues its first burst while the data of those before it arrive. From `instr.valid`
-    to `ar.valid` 4 cycles; from a beat to its write 2 cycles, or 3 where the run does not begin on
-    lane 0, and one more where the chunk also needs the next beat. An instruction is complete when
-    its last write is in the scratchpad.
+    to `ar.valid` 4 cycles; from a beat to its write 2 cycles, or 1 from the second beat of a chunk.
+    An instruction is complete when its last write is in the scratchpad.
 
     Every output depends on registers alone. Offers of `ar`, `read` and `write` may be withdrawn
     from the cycle after `stop`, a trap or a failed beat on: what takes them has a register.
@@ -50,10 +49,10 @@ class LoadEngine(wiring.Component):
     window : In(WindowSignature)
         Bytes that may be read.
     ar : Out(stream of `axi_request_layout`), r : In(stream of `axi_read_data_layout`)
-        Answers in the order of the requests. `r.ready` is high if `room` was when memory was asked
-        for the beat. A beat that was not requested is taken and dropped.
+        Answers in the order of the requests. `r.ready` is always high: see `room`. A beat that was
+        not requested is dropped.
     room : Out(1)
-        `ReadAligner.ARRIVING` more beats have room.
+        Three more beats have room. A beat that comes without is lost.
     write : Out(ChunkWriteSignature)
     read : Out(ChunkReadSignature)
         Reads of the destination of `accumulate`, one at a time. Answers at any latency.
@@ -126,7 +125,7 @@ class LoadEngine(wiring.Component):
         taken, bad = Signal(), beat.resp[1]
         m.d.comb += [
             taken.eq(self.r.valid & control.outstanding.valid),
-            self.r.ready.eq(aligner.beats.ready),
+            self.r.ready.eq(1),
             self.room.eq(aligner.room),
             aligner.beats.valid.eq(taken & ~bad & ~failed & ~flush),
             aligner.beats.payload.data.eq(beat.data),

@@ -12,7 +12,7 @@ from tegula.engine.interface import assign_update, instruction_layout, payload_l
 from tegula.isa.instructions import MEMORY_ADDRESS_BITS, Engine
 from tegula.isa.operations import Accumulate
 from tegula.isa.traps import CAUSE_BITS, Trap
-from tegula.lib.mux import prioritised, select
+from tegula.lib.mux import prioritised
 from tegula.lib.stream import StreamBuffer
 
 __all__ = ["RunGenerator"]
@@ -206,10 +206,8 @@ class RunGenerator(wiring.Component):
         at = [Signal(shape, reset_less=True, name=f"{name}_at{axis}") for axis in (1, 2, 3)]
         moved = Signal(shape, name=f"{name}_moved")
         inner, middle = ends[0], ends[1]
-        choice = Signal(2, name=f"{name}_choice")
-        m.d.comb += choice.eq(Cat(active & (~inner | middle), active & inner))
-        base = select([start, *at], choice)
-        stride = select([Const(0), *strides], choice)
+        base = Mux(active, Mux(inner, Mux(middle, at[2], at[1]), at[0]), start)
+        stride = Mux(active, Mux(inner, Mux(middle, strides[2], strides[1]), strides[0]), 0)
         m.d.comb += moved.eq(base + stride)
         with m.If(begin | step):
             m.d.sync += at[0].eq(moved)

@@ -23,8 +23,8 @@ __all__ = ["Scatter"]
 class Scatter(wiring.Component):
     """Writes of each run's aligned bytes to its addresses; with `bytes1` bytes become words.
 
-    A chunk of aligned bytes takes 1 cycle to be registered, then makes `subchunks` writes, one a
-    cycle, fewer at the end of a run. Words past the end are masked. A reset drops all.
+    A chunk of aligned bytes makes `subchunks` writes, one a cycle, fewer at the end of a run. Words
+    past the end are masked. No latency. A reset drops all.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ class Scatter(wiring.Component):
     runs : In(stream of `sbuf_run_layout`), chunks : In(stream of ArrayLayout(8, bus_bytes))
         Runs and items that are not runs, in order; the runs' bytes, from `ReadAligner`.
     write : Out(stream of `write_layout`)
-        Words behind a register of bytes.
+        Combinational.
     drained : In(1)
         Every write that was output is in the scratchpad.
     synced : Out(1)
@@ -65,35 +65,29 @@ class Scatter(wiring.Component):
         m.submodules.addresses = addresses = ChunkAddresses(config)
         wiring.connect(m, wiring.flipped(self.runs), addresses.runs)
         current = addresses.chunk.payload
-        is_run = Signal()
-        full = Signal()
-        """`lanes` holds bytes of the current run."""
-        lanes = Signal(data.ArrayLayout(8, config.bus_bytes), reset_less=True)
-
-        step, used_up = Signal(), Signal()
-        drained_item = addresses.chunk.valid & self.drained & ~full
+        chunks = self.chunks
+        is_run, step, used_up = Signal(), Signal(), Signal()
+        drained_item = addresses.chunk.valid & self.drained
         m.d.comb += [
             is_run.eq(addresses.chunk.valid & (current.kind == ItemKind.RUN)),
-            self.write.valid.eq(full & is_run),
+            self.write.valid.eq(chunks.valid & is_run),
             step.eq(self.write.valid & self.write.ready),
-            self.synced.eq(addresses.chunk.valid & self.drained & (current.kind == ItemKind.SYNC)),
+            self.synced.eq(drained_item & (current.kind == ItemKind.SYNC)),
             self.trapped.eq(drained_item & (current.kind == ItemKind.TRAP)),
-            self.starved.eq(drained_item & (current.kind == ItemKind.RUN)),
+            self.starved.eq(drained_item & (current.kind == ItemKind.RUN) & ~chunks.valid),
             addresses.chunk.ready.eq(step | self.synced),
-            self.chunks.ready.eq(~full | (step & used_up)),
+            chunks.ready.eq(step & used_up),
         ]
-        part = self._take_chunk(m, current, addresses.final, lanes, full, step, used_up)
-        self._form_write(m, current, addresses.final, lanes, part)
+        part = self._count_parts(m, current, addresses.final, step, used_up)
+        self._form_write(m, current, addresses.final, chunks.payload, part)
         return m
 
-    def _take_chunk(self, m, current, final, lanes, full, step, used_up):
-        """Load of a chunk of bytes; returns the number of its subchunk that is written."""
+    def _count_parts(self, m, current, final, step, used_up):
+        """Number of the subchunk of the current chunk that is written."""
         counts = subchunks(self._config)
-        part = Signal(range(max(max(counts.values()), 2)), reset_less=True)
-        with m.If(self.chunks.ready):
-            m.d.sync += [full.eq(self.chunks.valid), lanes.eq(self.chunks.payload), part.eq(0)]
-        with m.Elif(step):
-            m.d.sync += part.eq(part + 1)
+        part = Signal(range(max(max(counts.values()), 2)))
+        with m.If(step):
+            m.d.sync += part.eq(Mux(used_up, 0, part + 1))
         with m.Switch(Cat(current.bytes1, current.layout)):
             for (layout, bytes1), count in counts.items():
                 with m.Case(layout << 1 | bytes1):
