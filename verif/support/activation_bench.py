@@ -9,6 +9,7 @@ import numpy as np
 from tegula.activation.engine import ActivationEngine
 from tegula.activation.layouts import beats
 from tegula.config import preset
+from tegula.memory.ports import BANK_READ_CYCLES
 from tegula_golden.tile.activation import activation_apply, activation_table
 from tegula_golden.tile.state import TileState
 from verif.stimuli.functions import arguments, random_words
@@ -54,7 +55,11 @@ def apply(signal=None, **fields):
 
 
 class ActivationPlayer(EnginePlayer):
-    """Scratchpad that grants rows and takes results, or not."""
+    """Scratchpad with buffers of two rows at its entries, which reads and writes rows, or not.
+
+    A row is read a cycle after its acceptance at the earliest, and there `BANK_READ_CYCLES` later;
+    it is written, and reported, a cycle after its acceptance at the earliest.
+    """
 
     component = ActivationEngine
     golden: ClassVar[dict] = {
@@ -69,31 +74,46 @@ class ActivationPlayer(EnginePlayer):
             return 100 + 8 * full["count"]
         return 350 + (6 + 2 * beats(config)) * full.get("columns", 1)
 
+    stop_cycles = 1
+    buffered: ClassVar[dict] = {"row": 2, "write": 2}
+    """Rows that each entry of the scratchpad holds."""
+
     def prepare(self, state):
-        self.rows = self.later()
+        self.requests, self.rows = [], [None] * BANK_READ_CYCLES
+        self.accepted, self.writes, self.written = 0, [], None
+
+    def begun(self):
+        """Rows accepted, since they are written whatever happens, signals and traps."""
+        return self.accepted, *super().begun()[1:]
 
     def drive(self):
         ctx, dut = self.ctx, self.dut
+        granted = self.requests and self.grants()
+        row = pack(self.sbuf.row(self.requests.pop(0)), 16) if granted else None
+        self.rows.append(row)
         row = self.rows.pop(0)
         ctx.set(dut.row.data.as_value(), 0 if row is None else row)
         ctx.set(dut.row.valid, row is not None)
-        ctx.set(dut.row.request.ready, self.grants())
-        ctx.set(dut.write.ready, self.grants())
+        ctx.set(dut.row.request.ready, len(self.requests) < self.buffered["row"])
+        ctx.set(dut.write.request.ready, len(self.writes) < self.buffered["write"])
+        ctx.set(dut.write.written, self.written is not None)
+        ctx.set(dut.write.written_last, self.written is not None and self.written.last)
 
     def observe(self):
         ctx, dut = self.ctx, self.dut
-        row = None
-        request = dut.row.request
-        if ctx.get(request.valid) and ctx.get(request.ready):
-            row = pack(self.sbuf.row(ctx.get(request.payload)), 16)
-        self.rows.append(row)
-        if not (ctx.get(dut.write.valid) and ctx.get(dut.write.ready)):
+        row, write = dut.row.request, dut.write.request
+        if ctx.get(row.valid) and ctx.get(row.ready):
+            self.requests.append(ctx.get(row.payload))
+        if ctx.get(write.valid) and ctx.get(write.ready):
+            self.accepted += 1
+            self.writes.append(ctx.get(write.payload))
+        self.written = self.writes.pop(0) if self.writes and self.grants() else None
+        if self.written is None:
             return []
-        write = ctx.get(dut.write.payload)
         return [
-            (p, int(write.addr), int(write.words[p]))
+            (p, int(self.written.addr), int(self.written.words[p]))
             for p in range(self.config.n)
-            if int(write.enable) >> p & 1
+            if int(self.written.enable) >> p & 1
         ]
 
 
@@ -104,18 +124,18 @@ run_activation = partial(run, ActivationPlayer)
 """Run a state and a program on hardware only."""
 
 
-def random_state(seed=SEED):
+def random_state(seed=SEED, config=CONFIG):
     """A scratchpad with arguments (words 0 .. 127), scalars (128 .. 255) and records (512 ..)."""
     rng = np.random.default_rng(seed)
-    state = TileState(CONFIG)
+    state = TileState(config)
     state.sbuf[:] = rng.integers(0, 1 << 16, state.sbuf.shape)
     entries, descriptors = random_words(rng, _ENTRIES, _DESCRIPTORS)
     rows = entries.view(np.uint16).reshape(2 * _ENTRIES, 4)
     state.sbuf[:4, 512 : 512 + len(rows)] = rows.T
     state.sbuf[:2, 600 : 600 + _DESCRIPTORS] = descriptors.view(np.uint16).reshape(-1, 2).T
-    hard = arguments(rng, 4 * CONFIG.n * 64)
-    state.sbuf[:, 0:128] = rng.permutation(hard)[: CONFIG.n * 64].view(np.uint16).reshape(-1, 128)
-    scalars = (4 * rng.standard_normal((CONFIG.n, 64))).astype(np.float32)
+    hard = arguments(rng, 4 * config.n * 64)
+    state.sbuf[:, 0:128] = rng.permutation(hard)[: config.n * 64].view(np.uint16).reshape(-1, 128)
+    scalars = (4 * rng.standard_normal((config.n, 64))).astype(np.float32)
     state.sbuf[:, 128:256] = scalars.view(np.uint16)
     return state
 

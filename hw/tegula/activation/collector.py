@@ -1,22 +1,37 @@
 """Writeback of the activation engine: results of the lanes become rows of the scratchpad."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal
-from amaranth.lib import data, stream, wiring
+from amaranth.hdl import Module, Mux, ResetInserter, Signal, Value
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from tegula.activation.layouts import output_layout
+from tegula.activation.lane import LaneCycles
+from tegula.activation.layouts import beats, exit_layout
+from tegula.activation.ram_queue import RamQueue
 from tegula.config import TileConfig
-from tegula.formats import FP32
-from tegula.memory.ports import row_write_layout
+from tegula.memory.ports import RowWriteSignature
 
-__all__ = ["ResultCollector"]
+__all__ = ["ResultCollector", "columns_under_way"]
+
+_PIPELINES = 2
+"""Beats that may be under way, in those that fill the lanes: as many keep them busy, and as many
+wait for the scratchpad."""
+
+_UNWRITTEN = 7
+"""Rows that the scratchpad may have accepted and not written: more than it holds."""
+
+
+def columns_under_way(config: TileConfig) -> int:
+    """Columns that may have entered the lanes and not been written: a power of two, at least 4."""
+    enough = -(-_PIPELINES * LaneCycles.WORD // beats(config))
+    return max(4, 1 << (enough - 1).bit_length())
 
 
 class ResultCollector(wiring.Component):
-    """Columns of beats side by side, written as a row, or as two of fp32.
+    """Beats side by side, a column of them written as a row, or as two of fp32.
 
-    A column is written while the next is collected; where that is not fast enough, `advance` holds
-    the lanes back.
+    Beats that come while the column before is written wait in a queue, whose room is reserved when
+    their column enters the lanes. Latency: 1 cycle from a column's last beat to its row.
+    Throughput: a beat a cycle and a row a cycle, whichever takes longer.
 
     Parameters
     ----------
@@ -25,88 +40,122 @@ class ResultCollector(wiring.Component):
 
     Members
     -------
-    output : In(output_layout), results : In(ArrayLayout(32, activation_lanes))
-        What leaves the lanes in this cycle, if they advance.
-    advance : Out(1)
-        There is room for what leaves.
-    write : Out(stream of `row_write_layout`)
+    enters : In(1), exit : In(exit_layout)
+        A column enters the lanes, or its sums will come; its destination. Only if there is `room`,
+        or if it is `empty`.
+    room : Out(1)
+        A column may enter. A register.
+    results : In(ArrayLayout(32, activation_lanes)), valid : In(1)
+        A beat leaves the lanes.
+    write : Out(RowWriteSignature)
         Rows.
-    done : Out(1)
-        An instruction has had its last effect in this cycle.
     stop : In(1)
-        Drop everything.
+        Drop everything but what the scratchpad has accepted.
     empty : Out(1)
-        Nothing is held.
+        All columns that have entered are written.
     """
 
     def __init__(self, config: TileConfig):
         self._config = config
         super().__init__(
             {
-                "output": In(output_layout(config)),
+                "enters": In(1),
+                "exit": In(exit_layout(config)),
+                "room": Out(1, init=1),
                 "results": In(data.ArrayLayout(32, config.activation_lanes)),
-                "advance": Out(1),
-                "write": Out(stream.Signature(row_write_layout(config))),
-                "done": Out(1),
+                "valid": In(1),
+                "write": Out(RowWriteSignature(config)),
                 "stop": In(1),
                 "empty": Out(1),
             }
         )
 
     def elaborate(self, platform):
-        """Shift beats in; move whole columns on; write their rows."""
+        """Destinations, beats, column, rows."""
         m = Module()
-        n, lanes = self._config.n, self._config.activation_lanes
-        output = self.output.exit
-        held = data.StructLayout(
-            {
-                "addr": output.addr.shape(),
-                "rows": output.rows.shape(),
-                "wide": 1,
-                "last": 1,
-                "words": 32 * n,
-            }
-        )
-        collected, writing = Signal(held), Signal(held)
-        complete, busy, second, moves, ends = Signal(), Signal(), Signal(), Signal(), Signal()
-        arrives = self.output.valid & self.advance
+        request = self.write.request
+        second, accepted, ends = Signal(), Signal(), Signal()
+        destination = self._hold_destinations(m, ends)
         m.d.comb += [
-            ends.eq(busy & self.write.ready & (second | ~writing.wide)),
-            moves.eq(complete & (~busy | ends)),
-            self.advance.eq(~complete | moves),
-            self.empty.eq(~complete & ~busy),
-            self.done.eq(ends & writing.last & ~self.stop),
+            accepted.eq(request.valid & request.ready),
+            ends.eq(accepted & (second | ~destination.wide)),
+            request.payload.addr.eq(destination.addr | second),
+            request.payload.last.eq(destination.last & (second | ~destination.wide)),
+            *(request.payload.enable[p].eq(p < destination.rows) for p in range(self._config.n)),
         ]
-        with m.If(moves):
-            m.d.sync += complete.eq(0)
-        with m.If(arrives):
-            words = Cat(collected.words[32 * lanes :], self.results.as_value())
-            m.d.sync += [
-                collected.words.eq(words),
-                collected.addr.eq(output.addr),
-                collected.rows.eq(output.rows),
-                collected.wide.eq(output.format == FP32.code),
-                collected.last.eq(output.last),
-                complete.eq(self.output.end),
-            ]
-        with m.If(ends):
-            m.d.sync += [busy.eq(0), second.eq(0)]
-        with m.Elif(busy & self.write.ready):
-            m.d.sync += second.eq(1)
-        with m.If(moves):
-            m.d.sync += [writing.eq(collected), busy.eq(1)]
+        with m.If(accepted):
+            m.d.sync += second.eq(~second & destination.wide)
         with m.If(self.stop):
-            m.d.sync += [complete.eq(0), busy.eq(0), second.eq(0)]
-
-        row = self.write.payload
-        m.d.comb += [
-            self.write.valid.eq(busy & ~self.stop),
-            row.addr.eq(writing.addr | second),
-        ]
-        for p in range(n):
-            word = writing.words.word_select(p, 32)
-            m.d.comb += [
-                row.enable[p].eq(p < writing.rows),
-                row.words[p].eq(Mux(second, word[16:], word[:16])),
-            ]
+            m.d.sync += second.eq(0)
+        self._collect(m, second, accepted)
         return m
+
+    def _hold_destinations(self, m: Module, ends: Value) -> data.View:
+        """Destination of the oldest column, until it `ends`; room, and whether all is written."""
+        limit = columns_under_way(self._config)
+        queue = RamQueue(exit_layout(self._config), limit)
+        m.submodules.destinations = ResetInserter(self.stop)(queue)
+        columns, unwritten = Signal(range(limit + 1)), Signal(range(_UNWRITTEN + 1))
+        request = self.write.request
+        m.d.comb += [
+            queue.item.eq(self.exit),
+            queue.valid.eq(self.enters),
+            queue.take.eq(ends),
+            self.empty.eq((columns == 0) & (unwritten == 0)),
+        ]
+        m.d.sync += [
+            columns.eq(columns + self.enters - ends),
+            # The count knows neither of the column of this cycle nor of that of the next.
+            self.room.eq(columns <= limit - 2),
+            unwritten.eq(unwritten + (request.valid & request.ready) - self.write.written),
+        ]
+        with m.If(self.stop):
+            m.d.sync += columns.eq(0)
+        return queue.oldest
+
+    def _hold_beats(self, m: Module, takes: Value) -> tuple[Value, data.View]:
+        """Whether there is a beat, and the oldest: out of the queue or, if that is empty, new."""
+        beat = self.results.shape()
+        limit = columns_under_way(self._config) * beats(self._config)
+        queue = RamQueue(beat, limit)
+        m.submodules.queue = ResetInserter(self.stop)(queue)
+        m.d.comb += [
+            queue.item.eq(self.results),
+            queue.valid.eq(self.valid & ~(queue.empty & takes)),
+            queue.take.eq(takes),
+        ]
+        oldest = Mux(queue.oldest_valid, queue.oldest, self.results)
+        return queue.oldest_valid | (queue.empty & self.valid), data.View(beat, oldest)
+
+    def _collect(self, m: Module, second: Value, accepted: Value) -> None:
+        """Beats in their places of the column, and its words, low halves first.
+
+        The first beat of the next column takes its place while the high halves are still to be
+        written: those that were there are put aside.
+        """
+        config, lanes = self._config, self._config.activation_lanes
+        words = Signal(data.ArrayLayout(32, config.n), reset_less=True)
+        aside = Signal(data.ArrayLayout(16, lanes), reset_less=True)
+        index, whole = Signal(range(beats(config))), Signal()
+        first_written, takes = Signal(), Signal()
+        comes, beat = self._hold_beats(m, takes)
+        m.d.comb += [
+            first_written.eq(accepted & ~second),
+            takes.eq(comes & (~whole | first_written) & (~second | accepted | (index == 0))),
+            self.write.request.valid.eq((whole | second) & ~self.stop),
+        ]
+        with m.If(first_written):
+            m.d.sync += whole.eq(0)
+            m.d.sync += [aside[lane].eq(words[lane][16:]) for lane in range(lanes)]
+        with m.If(takes):
+            m.d.sync += index.eq(index + 1)
+            with m.If(index == beats(config) - 1):
+                m.d.sync += whole.eq(1)
+        for p in range(config.n):
+            at, lane = divmod(p, lanes)
+            with m.If(takes & (index == at)):
+                m.d.sync += words[p].eq(beat[lane])
+            high = aside[p] if at == 0 else words[p][16:]
+            m.d.comb += self.write.request.payload.words[p].eq(Mux(second, high, words[p][:16]))
+        with m.If(self.stop):
+            m.d.sync += [index.eq(0), whole.eq(0)]

@@ -1,26 +1,17 @@
 """Pipeline of the controls of the activation engine's lanes: each control in its cycle."""
 
-from itertools import pairwise
-
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from tegula.activation.lane import LaneCycles
-from tegula.activation.layouts import (
-    Kind,
-    beats,
-    controls_layout,
-    exit_layout,
-    item_layout,
-    output_layout,
-    travel_layout,
-)
+from tegula.activation.layouts import Kind, beats, controls_layout, item_layout, travel_layout
 from tegula.activation.table import function_layout
 from tegula.arith.combine import PARTIALS, SLOTS, Combiner, is_identity
 from tegula.arith.fp_add import FpAdd
 from tegula.config import TileConfig
-from tegula.lib.delay import delay, delayed
+from tegula.formats import FP32
+from tegula.lib.delay import delay, delayed, registered
 
 __all__ = ["ItemPipeline"]
 
@@ -29,7 +20,9 @@ _READ_CYCLES = LaneCycles.SUM - LaneCycles.SUM_READ
 
 
 class ItemPipeline(wiring.Component):
-    """Registers beside the lanes, a stage a cycle. It moves with the lanes, and only then.
+    """Registers beside the lanes, a stage a cycle; like the lanes it never stands still.
+
+    Reset drops everything: only what says that an item is there, or is written, has one.
 
     Parameters
     ----------
@@ -40,17 +33,12 @@ class ItemPipeline(wiring.Component):
     -------
     item : In(item_layout)
         What enters the lanes in this cycle, if it is `valid`.
-    finish : In(1), total : In(exit_layout), unused : In(PARTIALS)
-        Combine the partial sums, for one cycle; what becomes of their sums, and which partial
-        sums have not been written. Both stay.
-    stop : In(1)
-        Drop everything.
+    finish : In(1), unused : In(PARTIALS)
+        Combine the partial sums, for one cycle; which of them have not been written, which stays.
     controls : Out(controls_layout)
         To the lanes.
-    output : Out(output_layout)
-        What leaves the lanes in this cycle.
-    drained : Out(1)
-        Nothing is under way.
+    valid : Out(1)
+        A beat of results, or of sums, leaves the lanes in this cycle.
     """
 
     def __init__(self, config: TileConfig):
@@ -59,60 +47,42 @@ class ItemPipeline(wiring.Component):
             {
                 "item": In(item_layout(config)),
                 "finish": In(1),
-                "total": In(exit_layout(config)),
                 "unused": In(PARTIALS),
-                "stop": In(1),
                 "controls": Out(controls_layout(config)),
-                "output": Out(output_layout(config)),
-                "drained": Out(1),
+                "valid": Out(1),
             }
         )
 
     def elaborate(self, platform):
-        """Items in their cycles, controls, sums, the output."""
+        """Items in their cycles, controls, sums, results."""
         m = Module()
         combiner = Combiner(_READ_CYCLES + FpAdd.LATENCY, beats(self._config))
         m.submodules.combiner = combiner
-        m.d.comb += [combiner.start.eq(self.finish), combiner.stop.eq(self.stop)]
-        items = self._carry(m, "item", self._enter(m), LaneCycles.SUM_OUT)
+        m.d.comb += combiner.start.eq(self.finish)
+        items = self._carry(m)
         self._tap(m, items)
         self._sum(m, items, combiner)
-        exits = self._output(m, items[LaneCycles.RESULT], combiner)
-        stages = [*items[1:], *exits[1:]]
-        m.d.comb += self.drained.eq(~(Cat(item.valid for item in stages).any() | combiner.active))
+        self._cast(m, items[LaneCycles.RESULT], combiner)
         return m
 
-    def _enter(self, m: Module) -> data.View:
-        """Part of an item that later stages need; the rest acts at once, or is the function's."""
-        item = Signal(
-            data.StructLayout(
-                {
-                    "valid": 1,
-                    "beat": range(beats(self._config)),
-                    "end": 1,
-                    "travel": travel_layout(self._config),
-                }
-            )
-        )
-        m.d.comb += [
-            item.valid.eq(self.item.valid),
-            item.beat.eq(self.item.beat),
-            item.end.eq(self.item.end),
-            item.travel.eq(self.item.column.travel),
-        ]
-        return item
+    def _carry(self, m: Module) -> list[data.View]:
+        """Items by the cycles since they entered, without what acts at once or is the function's.
 
-    def _carry(self, m: Module, name: str, item: data.View, cycles: int) -> list[data.View]:
-        """`item`, and the same 1, 2 ... cycles later."""
-        items = [item]
-        items += [Signal(item.shape(), name=f"{name}_{cycle + 1}") for cycle in range(cycles)]
-        m.d.sync += [after.eq(before) for before, after in pairwise(items)]
-        with m.If(self.stop):
-            m.d.sync += [after.valid.eq(0) for after in items[1:]]
+        Of an item that is not valid nothing is used but `travel.kind`, which then does no harm.
+        """
+        layout = data.StructLayout(
+            {"valid": 1, "beat": range(beats(self._config)), "travel": travel_layout()}
+        )
+        valid, rest = self.item.valid, Cat(self.item.beat, self.item.column.travel)
+        items = [data.View(layout, Cat(valid, rest))]
+        for cycle in range(1, LaneCycles.SUM_OUT + 1):
+            valid = delay(m, valid, 1, f"valid_{cycle}")
+            rest = registered(m, rest, name=f"item_{cycle}")
+            items.append(data.View(layout, Cat(valid, rest)))
         return items
 
     def _tap(self, m: Module, items: list[data.View]) -> None:
-        """Controls of everything but sums."""
+        """Controls of everything but sums and the cast."""
         controls = self.controls
         for name, kind, cycle in (
             ("scale", Kind.SCALE, LaneCycles.SCALE),
@@ -146,47 +116,28 @@ class ItemPipeline(wiring.Component):
         )
         slot = combiner.read_addr[: (SLOTS - 1).bit_length()]
         read = Cat(combiner.hold, combiner.enter, is_identity(slot, self.unused))
-        held, entered, fresh = delay(m, read, _READ_CYCLES, "read")
+        held, entered, fresh = delayed(m, read, _READ_CYCLES, name="read")
         m.d.comb += [
             control.read.eq(Mux(combiner.active, combiner.read_addr, _slot(reads))),
             control.hold.eq(held),
             control.held.eq(entered),
             control.fresh.eq(Mux(held | entered, fresh, enters.travel.fresh)),
             control.enter.eq(entered | (enters.valid & enters.travel.sums)),
-            control.write.eq(
-                (combiner.write | (finished.valid & finished.travel.sums)) & ~self.stop
-            ),
+            control.write.eq(combiner.write | (finished.valid & finished.travel.sums)),
             control.write_addr.eq(Mux(combiner.active, combiner.write_addr, _slot(finished))),
         ]
 
-    def _output(self, m: Module, item: data.View, combiner: Combiner) -> list[data.View]:
-        """Controls of the cast; results, and the sums of the combiner, for the writeback."""
-        output = Signal(output_layout(self._config))
-        beat = Signal(range(beats(self._config)))
-        with m.If(combiner.is_output):
-            m.d.sync += beat.eq(beat + 1)
-        with m.If(self.finish):
-            m.d.sync += beat.eq(0)
-        m.d.comb += [
-            output.valid.eq(item.valid & (item.travel.kind == Kind.ELEMENT)),
-            output.end.eq(item.end),
-            output.exit.eq(item.travel.exit),
-        ]
-        with m.If(combiner.is_output):
-            m.d.comb += [
-                output.valid.eq(1),
-                output.end.eq(beat == beats(self._config) - 1),
-                output.exit.eq(self.total),
-            ]
+    def _cast(self, m: Module, item: data.View, combiner: Combiner) -> None:
+        """Controls of the cast, for results and for the sums of the combiner; what comes of it."""
         to_cast = self.controls.to_cast
+        enters = Signal()
         m.d.comb += [
+            enters.eq(combiner.is_output | (item.valid & (item.travel.kind == Kind.ELEMENT))),
             to_cast.total.eq(combiner.is_output),
-            to_cast.format.eq(output.exit.format),
-            to_cast.saturate.eq(output.exit.saturate),
+            to_cast.format.eq(Mux(combiner.is_output, FP32.code, item.travel.format)),
+            to_cast.saturate.eq(item.travel.saturate),
+            self.valid.eq(delay(m, enters, LaneCycles.WORD - LaneCycles.RESULT, "result")),
         ]
-        exits = self._carry(m, "exit", output, LaneCycles.WORD - LaneCycles.RESULT)
-        m.d.comb += self.output.eq(exits[-1])
-        return exits
 
 
 def _slot(item: data.View) -> Value:

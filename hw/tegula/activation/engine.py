@@ -1,21 +1,22 @@
 """The activation engine: scratchpad, through a function, to the scratchpad."""
 
-from amaranth.hdl import Cat, EnableInserter, Module, Mux, ResetInserter, Signal, Value
-from amaranth.lib import stream, wiring
+from amaranth.hdl import Module, Mux, ResetInserter, Signal
+from amaranth.lib import wiring
 from amaranth.lib.wiring import Out, connect, flipped
 
 from tegula.activation.collector import ResultCollector
 from tegula.activation.control_pipeline import ItemPipeline
+from tegula.activation.issue import ColumnIssue
 from tegula.activation.lane import ActivationLane
-from tegula.activation.layouts import beats, item_layout
 from tegula.activation.sequencer import ColumnSequencer
 from tegula.config import TileConfig
-from tegula.engine.interface import EngineSignature
+from tegula.engine.acceptance import InstructionRegister
+from tegula.engine.interface import EngineInterface, EngineSignature
 from tegula.engine.retirement import Retirement
 from tegula.engine.sequencing import connect_sequencer
 from tegula.engine.trace import Activity
 from tegula.isa.instructions import Engine
-from tegula.memory.ports import RowReadSignature, row_write_layout
+from tegula.memory.ports import RowReadSignature, RowWriteSignature
 
 __all__ = ["ActivationEngine"]
 
@@ -23,13 +24,17 @@ __all__ = ["ActivationEngine"]
 class ActivationEngine(wiring.Component):
     """Execute activation instructions: ``sbuf[p, dst + i] = cast(f(x[p, i] * scale + bias))``.
 
-    Throughput: `activation_lanes` elements a cycle, half as many with a sum, at most a column every
-    three cycles. Latency: `LaneCycles.WORD` and the way to the scratchpad and back. The lanes stand
-    still where a result finds no room.
+    Throughput: `activation_lanes` elements a cycle, half as many with a sum; a column of one row
+    takes at least 2.5 cycles, one of two rows 3. Latency: `LaneCycles.WORD` and the way to the
+    scratchpad and back. The lanes never stand still: a column enters them when there is room for
+    its results.
 
     Reads run ahead of writes: an instruction whose results lie where it later reads its own
     operands has no defined effect. Instructions see the results of earlier ones, unless they say
     that they need not (`overlap`).
+
+    All outputs are functions of registers alone. `stop` acts a cycle later; rows that the
+    scratchpad has accepted are still written.
 
     Parameters
     ----------
@@ -39,10 +44,10 @@ class ActivationEngine(wiring.Component):
     Members
     -------
     engine : Out(EngineSignature(config, Engine.ACTIVATION))
-        Control.
+        Control. `busy` and `stall` are those of the cycle before.
     row : Out(RowReadSignature)
         Operands, from the scratchpad.
-    write : Out(stream of `row_write_layout`)
+    write : Out(RowWriteSignature)
         Results.
     """
 
@@ -52,28 +57,29 @@ class ActivationEngine(wiring.Component):
             {
                 "engine": Out(EngineSignature(config, Engine.ACTIVATION)),
                 "row": Out(RowReadSignature(config)),
-                "write": Out(stream.Signature(row_write_layout(config))),
+                "write": Out(RowWriteSignature(config)),
             }
         )
 
     def elaborate(self, platform):
-        """Sequencer, beats, pipeline and lanes, collector, retirement."""
+        """Sequencer, issue, pipeline and lanes, collector, retirement."""
         m = Module()
-        m.submodules.sequencer = sequencer = ColumnSequencer(self._config)
-        m.submodules.collector = collector = ResultCollector(self._config)
+        port = self._register_port(m)
+        sequencer, issue = ColumnSequencer(self._config), ColumnIssue(self._config)
+        pipeline, collector = ItemPipeline(self._config), ResultCollector(self._config)
         retirement = Retirement(self._config, sequencer.entry.shape())
-        m.submodules.retirement = ResetInserter(self.engine.stop)(retirement)
-        pipeline = ItemPipeline(self._config)
-        moving = EnableInserter(collector.advance)
-        m.submodules.pipeline = moving(pipeline)
+        stopped = ResetInserter(port.stop)
+        m.submodules.sequencer = sequencer
+        m.submodules.issue = stopped(issue)
+        m.submodules.pipeline = stopped(pipeline)
+        m.submodules.collector = collector
+        m.submodules.retirement = stopped(retirement)
         connect(m, sequencer.row, flipped(self.row.request))
         connect(m, collector.write, flipped(self.write))
-        issuing, words = self._issue(m, sequencer, pipeline, collector.advance)
         for index in range(self._config.activation_lanes):
-            lane = ActivationLane(self._config)
-            m.submodules[f"lane_{index}"] = moving(lane)
+            m.submodules[f"lane_{index}"] = lane = ActivationLane(self._config)
             m.d.comb += [
-                lane.word.eq(words[index]),
+                lane.word.eq(issue.words[index]),
                 lane.controls.eq(pipeline.controls),
                 lane.write_en.eq(sequencer.write_en),
                 lane.write.eq(sequencer.write),
@@ -81,81 +87,69 @@ class ActivationEngine(wiring.Component):
             ]
         connect_sequencer(
             m,
-            self.engine,
+            port,
             sequencer,
             retirement,
-            drained=~issuing & pipeline.drained & collector.empty,
-            done=collector.done | sequencer.table_done,
+            drained=collector.empty,
+            done=self.write.written_last | sequencer.table_done,
         )
         m.d.comb += [
             sequencer.row_data.eq(self.row.data),
             sequencer.row_valid.eq(self.row.valid),
+            sequencer.free.eq(issue.free),
+            sequencer.pending.eq(issue.pending),
+            issue.row_data.eq(self.row.data),
+            issue.row_valid.eq(self.row.valid),
+            issue.ordered.eq(sequencer.ordered),
+            issue.order.eq(sequencer.order),
+            issue.fields.eq(sequencer.fields),
+            issue.room.eq(collector.room),
+            pipeline.item.eq(issue.item),
             pipeline.finish.eq(sequencer.finish),
-            pipeline.total.eq(sequencer.total),
             pipeline.unused.eq(sequencer.unused),
-            pipeline.stop.eq(self.engine.stop),
-            collector.output.eq(pipeline.output),
-            collector.stop.eq(self.engine.stop),
-            self.engine.stall.eq(sequencer.denied | ~collector.advance),
-            self.engine.busy.eq(~self.engine.idle & ~self.engine.stall),
+            collector.enters.eq(issue.enters | sequencer.finish),
+            collector.exit.eq(Mux(sequencer.finish, sequencer.total, issue.exit)),
+            collector.valid.eq(pipeline.valid),
+            collector.stop.eq(port.stop),
+        ]
+        stalled = sequencer.denied | issue.blocked
+        m.d.sync += [
+            self.engine.stall.eq(stalled),
+            self.engine.busy.eq(~self.engine.idle & ~stalled),
         ]
         if self._config.trace:
-            self._trace(m, sequencer, collector, retirement, issuing)
+            self._trace(m, sequencer, issue, retirement)
         return m
 
+    def _register_port(self, m: Module) -> EngineInterface:
+        """The engine's port behind registers of the instruction and of `stop`."""
+        outer = self.engine
+        port = EngineSignature(self._config, Engine.ACTIVATION).create(path=("port",))
+        m.submodules.entry = entry = InstructionRegister(Engine.ACTIVATION)
+        connect(m, flipped(outer.instr), entry.i)
+        connect(m, entry.o, port.instr)
+        connect(m, port.signals[0], flipped(outer.signals[0]))
+        m.d.sync += port.stop.eq(outer.stop)
+        m.d.comb += [
+            # Without delay, so that the first instruction after a stop is not dropped.
+            entry.flush.eq(outer.stop),
+            outer.trap.eq(port.trap),
+            outer.trap_valid.eq(port.trap_valid),
+            outer.idle.eq(port.idle & ~entry.o.valid),
+        ]
+        return port
+
     def _trace(
-        self,
-        m: Module,
-        sequencer: ColumnSequencer,
-        collector: ResultCollector,
-        retirement: Retirement,
-        issuing: Value,
+        self, m: Module, sequencer: ColumnSequencer, issue: ColumnIssue, retirement: Retirement
     ) -> None:
         """Outputs of a traced tile."""
         trace = self.engine.trace
         m.d.comb += [trace.begin.eq(sequencer.start), trace.complete.eq(retirement.retired)]
-        with m.If(~collector.advance):
-            m.d.comb += trace.activity.eq(Activity.RESULT)
+        activity = Signal(Activity)
+        with m.If(issue.blocked):
+            m.d.comb += activity.eq(Activity.RESULT)
         with m.Elif(sequencer.denied):
-            m.d.comb += trace.activity.eq(Activity.OPERAND)
-        with m.Elif(sequencer.idle & ~issuing & ~self.engine.idle):
-            m.d.comb += trace.activity.eq(Activity.DRAINING)
-
-    def _issue(
-        self, m: Module, sequencer: ColumnSequencer, pipeline: ItemPipeline, advance: Value
-    ) -> tuple[Value, list[Value]]:
-        """Columns, beat by beat; beats whose results are summed up in even cycles only.
-
-        Then no result meets a later bias in the adder (`LaneCycles.SUM`). Returns whether a column
-        is here, and the words of the beat.
-        """
-        config = self._config
-        lanes, count = config.activation_lanes, beats(config)
-        here, odd = Signal(), Signal()
-        words = Signal(32 * config.n)
-        item = Signal(item_layout(config))
-        goes, ends = Signal(), Signal()
-        m.d.comb += [
-            goes.eq(here & advance & ~(item.column.travel.sums & odd) & ~self.engine.stop),
-            item.end.eq(item.beat == count - 1),
-            ends.eq(goes & item.end),
-            pipeline.item.eq(item),
-            pipeline.item.valid.eq(goes),
-            sequencer.column.ready.eq(~here | ends),
-        ]
-        with m.If(goes):
-            m.d.sync += [
-                item.beat.eq(Mux(item.end, 0, item.beat + 1)),
-                words.eq(words >> 32 * lanes),
-            ]
-        with m.If(advance):
-            m.d.sync += odd.eq(~odd)
-        with m.If(sequencer.column.ready):
-            m.d.sync += [
-                here.eq(sequencer.column.valid),
-                item.column.eq(sequencer.column.payload.column),
-                words.eq(Cat(sequencer.column.payload.words)),
-            ]
-        with m.If(self.engine.stop):
-            m.d.sync += [here.eq(0), item.beat.eq(0)]
-        return here, [words.word_select(index, 32) for index in range(lanes)]
+            m.d.comb += activity.eq(Activity.OPERAND)
+        with m.Elif(sequencer.idle & ~self.engine.idle):
+            m.d.comb += activity.eq(Activity.DRAINING)
+        m.d.sync += trace.activity.eq(activity)

@@ -15,7 +15,7 @@ __all__ = [
     "controls_layout",
     "exit_layout",
     "item_layout",
-    "output_layout",
+    "order_layout",
     "travel_layout",
 ]
 
@@ -33,26 +33,41 @@ def beats(config: TileConfig) -> int:
     return config.n // config.activation_lanes
 
 
-def exit_layout(config: TileConfig) -> data.StructLayout:
-    """Cast and destination of the results of a column.
+def order_layout(config: TileConfig) -> data.StructLayout:
+    """A column that has been requested; what its instruction says is the same for all of them.
 
-    `last`: with it its instruction is complete.
+    `constant`: all elements are the instruction's scale or bias, and no row is read; `double`: two
+    rows are. `partial`, `fresh`: see `travel_layout`. `addr`: destination of its results; `last`:
+    with them the instruction is complete.
     """
     return data.StructLayout(
         {
-            "format": FORMAT_BITS,
-            "saturate": 1,
+            "kind": Kind,
+            "constant": 1,
+            "double": 1,
+            "fresh": 1,
+            "partial": range(PARTIALS),
             "addr": range(config.sbuf_depth),
-            "rows": PARTITION_BITS,
             "last": 1,
         }
     )
 
 
-def travel_layout(config: TileConfig) -> data.StructLayout:
-    """Controls of a column until its results, or their sums, are written.
+def exit_layout(config: TileConfig) -> data.StructLayout:
+    """Destination of the results of a column: a row, or if they are `wide` (fp32) two.
+
+    `last`: with it its instruction is complete.
+    """
+    return data.StructLayout(
+        {"wide": 1, "addr": range(config.sbuf_depth), "rows": PARTITION_BITS, "last": 1}
+    )
+
+
+def travel_layout() -> data.StructLayout:
+    """Controls of a column from the lanes' entry to their cast.
 
     `sums`: results are added to the partial sum number `partial`, or to +0 if that is `fresh`.
+    `format`, `saturate`: the cast.
     """
     return data.StructLayout(
         {
@@ -60,12 +75,13 @@ def travel_layout(config: TileConfig) -> data.StructLayout:
             "sums": 1,
             "fresh": 1,
             "partial": range(PARTIALS),
-            "exit": exit_layout(config),
+            "format": FORMAT_BITS,
+            "saturate": 1,
         }
     )
 
 
-def column_layout(config: TileConfig) -> data.StructLayout:
+def column_layout() -> data.StructLayout:
     """A column: an element of every partition.
 
     `constant`: all elements are `value`, and none was read.
@@ -76,21 +92,14 @@ def column_layout(config: TileConfig) -> data.StructLayout:
             "value": 32,
             "x_format": FORMAT_BITS,
             "function": function_layout(),
-            "travel": travel_layout(config),
+            "travel": travel_layout(),
         }
     )
 
 
 def item_layout(config: TileConfig) -> data.StructLayout:
-    """A beat of a column: `activation_lanes` elements; `end`: the column's last."""
-    return data.StructLayout(
-        {"valid": 1, "beat": range(beats(config)), "end": 1, "column": column_layout(config)}
-    )
-
-
-def output_layout(config: TileConfig) -> data.StructLayout:
-    """A beat of results; `end`: the column's last."""
-    return data.StructLayout({"valid": 1, "end": 1, "exit": exit_layout(config)})
+    """A beat of a column: `activation_lanes` elements."""
+    return data.StructLayout({"valid": 1, "beat": range(beats(config)), "column": column_layout()})
 
 
 def controls_layout(config: TileConfig) -> data.StructLayout:

@@ -4,9 +4,10 @@ from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out
 
-from tegula.activation.layouts import Kind, column_layout, exit_layout
+from tegula.activation.issue import ROW_CYCLES
+from tegula.activation.layouts import Kind, exit_layout, order_layout
 from tegula.activation.table import table_write_layout
-from tegula.activation.work import APPLY, TABLE, ActivationCode, Request, Scalar, state_layout
+from tegula.activation.work import APPLY, TABLE, ActivationCode, Request, Scalar, make_state
 from tegula.arith.combine import PARTIALS
 from tegula.config import TileConfig
 from tegula.engine.sequencing import CHECKED_ADDRESS, Sequencer
@@ -14,19 +15,24 @@ from tegula.formats import FP32
 from tegula.isa.instructions import Engine
 from tegula.isa.operations import TableKind
 from tegula.isa.traps import Trap
+from tegula.lib.delay import delay
 
 __all__ = ["ColumnSequencer"]
+
+_UNANSWERED = 8
+"""Rows that may be requested and not be here: more than the scratchpad holds back."""
 
 
 class ColumnSequencer(Sequencer):
     """Columns of activation instructions, of those that pass their checks.
 
-    A column is one row of the scratchpad, or two of a 32-bit format; it is requested when the one
-    before has been passed on, and checked before. Scale and bias come first, a column each. An
+    A column is one row of the scratchpad, or two of a 32-bit format; it is checked, and then
+    requested, when there are words `free` for it. Scale and bias come first, a column each. An
     instruction follows the one before after one cycle, unless it has to wait until the lanes are
     `drained`: it does not have `overlap` set, or goes on with a sum, or sums up where the one
     before did not (or the other way round), or loads the table. A sum that finishes holds the
-    engine until it has been written. The ports below are those that not every `Sequencer` has.
+    engine until it has been written. Rows for the table are requested one a cycle, and written as
+    they come. The ports below are those that not every `Sequencer` has.
 
     Parameters
     ----------
@@ -36,22 +42,20 @@ class ColumnSequencer(Sequencer):
     Members
     -------
     row : Out(stream of range(sbuf_depth)), row_valid : In(1), row_data : In(ArrayLayout(16, n))
-        Scratchpad rows; answers in order, a fixed time after acceptance.
-    column : Out(stream of {column, words})
-        A column with its words, the low row in the low halves.
+        Scratchpad rows; answers in order, at least `ROW_CYCLES` after acceptance.
+    ordered : Out(1), order : Out(order_layout), free : In(1), pending : In(1), fields : Out(APPLY)
+        See `ColumnIssue`.
     table_done : Out(1)
         An instruction that loads the table is complete.
     write_en : Out(1), write : Out(table_write_layout)
         To the tables.
     total : Out(exit_layout), unused : Out(PARTIALS)
-        See `ItemPipeline`.
+        Destination of the sums; which partial sums have not been written.
     """
 
     _TO_COME = ("scale", "bias", "running", "finishing", "loading")
 
     def __init__(self, config: TileConfig):
-        words = data.ArrayLayout(32, config.n)
-        column = data.StructLayout({"column": column_layout(config), "words": words})
         super().__init__(
             config,
             Engine.ACTIVATION,
@@ -59,7 +63,11 @@ class ColumnSequencer(Sequencer):
                 "row": Out(stream.Signature((config.sbuf_depth - 1).bit_length())),
                 "row_valid": In(1),
                 "row_data": In(data.ArrayLayout(16, config.n)),
-                "column": Out(stream.Signature(column)),
+                "ordered": Out(1),
+                "order": Out(order_layout(config)),
+                "free": In(1),
+                "pending": In(1),
+                "fields": Out(APPLY),
                 "table_done": Out(1),
                 "write_en": Out(1),
                 "write": Out(table_write_layout()),
@@ -69,22 +77,38 @@ class ColumnSequencer(Sequencer):
         )
 
     def elaborate(self, platform):
-        """Acceptance, checks, requests, reception, the next column, the end."""
+        """Acceptance, checks, requests, the table, the next column, the end."""
         m = Module()
-        self._state = state = Signal(state_layout(), name="state")
-        self._accept(m)
+        self._state = state = make_state()
+        unanswered = self._count_rows(m)
+        self._accept(m, unanswered)
         scalar = self._next_scalar(m)
         request = Request(*(Signal(name=name) for name in Request._fields))
         fault = self._check(m, scalar, request.granted)
-        self._request(m, scalar, request, fault)
-        self._receive(m, request)
+        self._request(m, scalar, request, fault, unanswered)
+        self._load(m, unanswered)
         unused = self._advance(m, request)
-        self._describe(m, scalar, request, unused)
-        left = state.scale | state.bias | state.running | state.in_flight | self.column.valid
+        self._describe(m, scalar, unused)
+        left = state.scale | state.bias | state.running | self.pending | (unanswered != 0)
         self._end(m, fault=fault, left=left)
         return m
 
-    def _accept(self, m: Module) -> None:
+    def _count_rows(self, m: Module) -> Signal:
+        """Rows that are requested and not here; whether one is late, which was `denied`."""
+        accepted = Signal()
+        unanswered, late = Signal(range(_UNANSWERED + 1)), Signal(range(_UNANSWERED + 1))
+        due = delay(m, accepted, ROW_CYCLES, "due")
+        m.d.comb += [
+            accepted.eq(self.row.valid & self.row.ready),
+            self.denied.eq(late != 0),
+        ]
+        m.d.sync += [
+            unanswered.eq(unanswered + accepted - self.row_valid),
+            late.eq(late + due - self.row_valid),
+        ]
+        return unanswered
+
+    def _accept(self, m: Module, unanswered: Value) -> None:
         """Acceptance of the next instruction once nothing of the last can interfere with it."""
         state, instr = self._state, self.instr.payload
         fields, table = data.View(APPLY, instr.payload), data.View(TABLE, instr.payload)
@@ -94,9 +118,9 @@ class ColumnSequencer(Sequencer):
         waits = loads | (applies & (~fields.overlap | fields.proceed | other_rhythm))
         working = (
             *(state[name] for name in self._TO_COME),
-            *(state.trapped, state.in_flight, self.column.valid),
+            *(state.trapped, self.pending, unanswered != 0),
         )
-        m.d.comb += busy.eq(Cat(working).any())
+        m.d.comb += [busy.eq(Cat(working).any()), self.fields.eq(state.fields)]
         self._take(m, busy=busy, waits=waits, has_work=applies | loads)
         with m.If(self.start):
             m.d.sync += [state.pc.eq(instr.pc), state.second.eq(0)]
@@ -107,6 +131,7 @@ class ColumnSequencer(Sequencer):
                 state.bias.eq(1),
                 state.running.eq(1),
                 state.finishing.eq(fields.sum & fields.finish),
+                state.table.eq(0),
                 state.x_at.eq(fields.x_addr),
                 state.dst_at.eq(fields.dst),
                 state.left.eq(fields.columns),
@@ -116,6 +141,8 @@ class ColumnSequencer(Sequencer):
         with m.If(self.start & loads):
             m.d.sync += [
                 state.loading.eq(1),
+                state.table.eq(1),
+                state.low_here.eq(0),
                 state.entries.eq(table.kind == TableKind.ENTRIES),
                 state.index.eq(table.first),
                 state.x_at.eq(table.addr),
@@ -155,16 +182,21 @@ class ColumnSequencer(Sequencer):
         )
         return self._find_fault(m, granted, checks)
 
-    def _request(self, m: Module, scalar: Scalar, request: Request, fault: Value) -> None:
-        """Requests for the rows of the next column, when there is room for it."""
+    def _request(
+        self, m: Module, scalar: Scalar, request: Request, fault: Value, unanswered: Value
+    ) -> None:
+        """Requests of rows: of the next column when there is room for it, or of the table."""
         state, fields = self._state, self._state.fields
-        due, needs_rows, two = Signal(), Signal(), Signal()
+        due, needs_rows, two, reads = Signal(), Signal(), Signal(), Signal()
         at = Signal(CHECKED_ADDRESS)
+        sbuf_bits = (self._config.sbuf_depth - 1).bit_length()
         m.d.comb += [
             due.eq(
-                (scalar.is_next | state.running | (state.loading & (state.left != 0)))
-                & ~state.in_flight
-                & (~self.column.valid | self.column.ready)
+                (
+                    ((scalar.is_next | state.running) & (self.free | state.second))
+                    | (state.loading & (state.left != 0))
+                )
+                & (unanswered != _UNANSWERED)
                 & ~self.stop
             ),
             needs_rows.eq(~scalar.is_next | scalar.from_partition),
@@ -176,69 +208,68 @@ class ColumnSequencer(Sequencer):
                 )
                 & needs_rows
             ),
+            # A row that comes is the table's, unless it is not there; other rows need an order.
+            reads.eq(needs_rows & ~(state.loading & state.x_at[sbuf_bits:].any())),
             at.eq(Mux(scalar.is_next, scalar.value[:16], state.x_at)),
             # The table's rows are counted one by one; a pair begins at an even address.
             self.row.payload.eq(at | (state.second & ~state.loading)),
-            self.row.valid.eq(due & needs_rows),
-            self.denied.eq(self.row.valid & ~self.row.ready),
+            self.row.valid.eq(due & reads),
             request.granted.eq(due & (~needs_rows | self.row.ready)),
+            request.first.eq(request.granted & ~fault & ~state.second),
             request.last.eq(request.granted & ~fault & (state.second | ~two)),
-            request.constant.eq(request.last & ~needs_rows),
+            self.ordered.eq(request.first & ~state.loading),
+            self.order.constant.eq(~needs_rows),
+            self.order.double.eq(two),
         ]
         with m.If(request.granted & ~fault):
             m.d.sync += state.second.eq(two & ~state.second)
-        with m.If(request.last):
-            m.d.sync += [state.in_flight.eq(needs_rows), state.two.eq(two)]
 
-    def _receive(self, m: Module, request: Request) -> None:
-        """A column made of rows, or rows written to the table."""
-        state, words = self._state, self.column.payload.words
-        complete = Signal()
-        # The second row may come before it is known that the first was not the last.
-        m.d.comb += complete.eq(self.row_valid & state.in_flight & (state.got_low | ~state.two))
-        with m.If(self.row_valid):
-            m.d.sync += state.got_low.eq(~complete)
-            for p in range(self._config.n):
-                with m.If(state.got_low):
-                    m.d.sync += words[p][16:].eq(self.row_data[p])
-                with m.Else():
-                    m.d.sync += words[p][:16].eq(self.row_data[p])
-        with m.If(self.column.ready):
-            m.d.sync += self.column.valid.eq(0)
-        with m.If(request.constant):
-            m.d.sync += self.column.valid.eq(1)
-        with m.If(complete):
-            m.d.sync += [state.in_flight.eq(0), self.column.valid.eq(~state.loading)]
+    def _load(self, m: Module, unanswered: Value) -> None:
+        """Rows that come, written to the table, whatever has become of the request of later ones.
+
+        After the last one its instruction is complete.
+        """
+        state = self._state
         row = Cat(self.row_data[p] for p in range(4))
-        low = Cat(words[p][:16] for p in range(4))
-        loaded = Signal()
+        low, comes = Signal(len(row), reset_less=True), Signal()
         m.d.comb += [
-            self.write_en.eq(complete & state.loading),
+            comes.eq(self.row_valid & state.table),
+            self.write_en.eq(comes & (state.low_here | ~state.entries)),
             self.write.entry.eq(state.entries),
             self.write.index.eq(state.index),
-            self.write.words.eq(Mux(state.entries, Cat(low, row), row)),
-            loaded.eq(self.write_en & (state.left == 0)),
-            self.table_done.eq(loaded),
+            # A descriptor is half a row, and nothing behind it is used.
+            self.write.words.eq(Cat(Mux(state.entries, low[:32], row[:32]), low[32:], row)),
+            self.table_done.eq(
+                self.write_en & state.loading & (state.left == 0) & (unanswered == 1)
+            ),
         ]
+        with m.If(~state.low_here):
+            m.d.sync += low.eq(row)
+        with m.If(comes):
+            m.d.sync += state.low_here.eq(state.entries & ~state.low_here)
         with m.If(self.write_en):
             m.d.sync += state.index.eq(state.index + 1)
-        with m.If(loaded):
+        with m.If(self.table_done):
             m.d.sync += state.loading.eq(0)
         with m.If(self.stop):
-            m.d.sync += [state.got_low.eq(0), state.in_flight.eq(0), self.column.valid.eq(0)]
+            m.d.sync += state.table.eq(0)
 
     def _advance(self, m: Module, request: Request) -> Signal:
         """State of the next column or row of the table; partial sums unused before this column."""
         state, fields = self._state, self._state.fields
         unused = Signal(PARTIALS, name="unused_before")
-        m.d.comb += unused.eq(self.unused | state.begins.replicate(PARTIALS))
+        x_step = Signal(fields.x_stride.shape())
+        m.d.comb += [
+            unused.eq(self.unused | state.begins.replicate(PARTIALS)),
+            x_step.eq(Mux(state.loading, 1, fields.x_stride)),
+        ]
         with m.If(state.loading):
             with m.If(request.granted):
-                m.d.sync += state.x_at.eq(state.x_at + 1)
+                m.d.sync += state.x_at.eq(state.x_at + x_step)
             with m.If(request.last):
                 m.d.sync += state.left.eq(state.left - 1)
         with m.Elif(request.last):
-            with self._advance_element(m, state.scale, state.bias, fields.x_stride):
+            with self._advance_element(m, state.scale, state.bias, x_step):
                 m.d.sync += [
                     state.dst_at.eq(state.dst_at + fields.dst_stride),
                     state.begins.eq(0),
@@ -247,33 +278,17 @@ class ColumnSequencer(Sequencer):
                     m.d.sync += self.unused.eq(unused & ~(1 << state.partial))
         return unused
 
-    def _describe(self, m: Module, scalar: Scalar, request: Request, unused: Value) -> None:
-        """Controls of the lanes for the column that is requested, and for the sum."""
+    def _describe(self, m: Module, scalar: Scalar, unused: Value) -> None:
+        """The column that is requested, and the destination of the sums."""
         state, fields = self._state, self._state.fields
-        column, total = self.column.payload.column, self.total
-        function, travel = column.function, column.travel
-        with m.If(request.last):
-            m.d.sync += [
-                travel.kind.eq(
-                    Mux(state.scale, Kind.SCALE, Mux(state.bias, Kind.BIAS, Kind.ELEMENT))
-                ),
-                column.constant.eq(request.constant),
-                column.value.eq(scalar.value),
-                column.x_format.eq(Mux(scalar.is_next, FP32.code, fields.x_format)),
-                function.descriptor.eq(fields.function),
-                *(function[name].eq(fields[name]) for name in ("low", "exp", "parity")),
-                *(function[name].eq(fields[name]) for name in ("odd", "log")),
-                travel.sums.eq(fields.sum & ~scalar.is_next),
-                travel.fresh.eq(unused.bit_select(state.partial, 1)),
-                travel.partial.eq(state.partial),
-                travel.exit.format.eq(fields.format),
-                travel.exit.saturate.eq(fields.saturate),
-                travel.exit.addr.eq(state.dst_at),
-                travel.exit.rows.eq(fields.rows),
-                travel.exit.last.eq((state.left == 1) & ~state.finishing & ~scalar.is_next),
-            ]
+        order, total = self.order, self.total
         m.d.comb += [
-            total.format.eq(FP32.code),
+            order.kind.eq(Mux(state.scale, Kind.SCALE, Mux(state.bias, Kind.BIAS, Kind.ELEMENT))),
+            order.fresh.eq(unused.bit_select(state.partial, 1)),
+            order.partial.eq(state.partial),
+            order.addr.eq(state.dst_at),
+            order.last.eq((state.left == 1) & ~state.finishing & ~scalar.is_next),
+            total.wide.eq(1),
             total.addr.eq(fields.sum_dst),
             total.rows.eq(fields.rows),
             total.last.eq(1),

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from amaranth.hdl import Signal, Value
+from amaranth.hdl import Cat, Signal, Value
 from amaranth.lib import data
 
 from tegula.arith.combine import PARTIALS
@@ -10,7 +10,7 @@ from tegula.engine.interface import payload_layout
 from tegula.engine.sequencing import CHECKED_ADDRESS, SEQUENCER_STATE
 from tegula.isa.instructions import Engine, codes
 
-__all__ = ["APPLY", "TABLE", "ActivationCode", "Request", "Scalar", "state_layout"]
+__all__ = ["APPLY", "TABLE", "ActivationCode", "Request", "Scalar", "make_state"]
 
 ActivationCode = codes(Engine.ACTIVATION)
 
@@ -18,49 +18,57 @@ APPLY = payload_layout("activation.apply")
 TABLE = payload_layout("activation.table")
 
 
-def state_layout() -> data.StructLayout:
+_CONTROL = {
+    **SEQUENCER_STATE,
+    "scale": 1,
+    "bias": 1,
+    "running": 1,
+    "loading": 1,
+    "table": 1,
+    "low_here": 1,
+    "second": 1,
+}
+
+_DATA = {
+    "fields": APPLY,
+    "entries": 1,
+    "index": TABLE["first"].shape,
+    "x_at": CHECKED_ADDRESS,
+    "dst_at": CHECKED_ADDRESS,
+    "left": APPLY["columns"].shape,
+    "partial": range(PARTIALS),
+    "begins": 1,
+}
+
+
+def make_state() -> data.View:
     """State of the `ColumnSequencer`: `SEQUENCER_STATE`, and what it adds to that.
 
+    scale, bias, running
+        Scale and bias are still to be requested; columns are.
+    loading, table
+        Rows for the table are still to be requested or to come; rows that come are for the table.
+    low_here
+        The first row of an entry is here.
+    second
+        The second row of a column, or of an entry, is due.
     fields
         The `activation.apply` in work.
-    scale, bias, running
-        Scale and bias are still to come; columns are.
-    loading, entries, index
-        The table is loaded; with entries; the next index.
+    entries, index
+        The table is loaded with entries; the next index.
     x_at, dst_at
         Addresses of the next column; `x_at` also of the table's next row.
     left
         Columns, or indices of the table, that are left.
     partial, begins
         Partial sum of the next column; no partial sum counts, since that column begins a sum.
-    second
-        The second row of a column is due.
-    in_flight, two
-        A column has been requested and is not here; it has two rows.
-    got_low
-        The first row of a column is here.
+
+    Those from `fields` on are meaningful only while others say so, and have no reset.
     """
-    return data.StructLayout(
-        {
-            **SEQUENCER_STATE,
-            "fields": APPLY,
-            "scale": 1,
-            "bias": 1,
-            "running": 1,
-            "loading": 1,
-            "entries": 1,
-            "index": TABLE["first"].shape,
-            "x_at": CHECKED_ADDRESS,
-            "dst_at": CHECKED_ADDRESS,
-            "left": APPLY["columns"].shape,
-            "partial": range(PARTIALS),
-            "begins": 1,
-            "second": 1,
-            "in_flight": 1,
-            "two": 1,
-            "got_low": 1,
-        }
-    )
+    control = Signal(data.StructLayout(_CONTROL), name="control")
+    work = Signal(data.StructLayout(_DATA), name="work", reset_less=True)
+    layout = data.StructLayout(_CONTROL | _DATA)
+    return data.View(layout, Cat(control.as_value(), work.as_value()))
 
 
 class Scalar(NamedTuple):
@@ -72,11 +80,11 @@ class Scalar(NamedTuple):
 
 
 class Request(NamedTuple):
-    """The request of a column's row: `granted` in this cycle, or no row is needed (`constant`).
+    """The request of a row: `granted` in this cycle, or a column that needs none is.
 
-    `last`: it is the column's last.
+    `first`, `last`: it is the first or the last of its column or entry, and passes its checks.
     """
 
     granted: Signal
+    first: Signal
     last: Signal
-    constant: Signal

@@ -4,88 +4,96 @@ import random
 
 import pytest
 
-from tegula.activation.collector import ResultCollector
+from tegula.activation.collector import ResultCollector, columns_under_way
+from tegula.activation.lane import LaneCycles
 from tegula.activation.layouts import beats
 from tegula.config import preset
-from tegula.formats import BF16, FP32
 from verif.support.unit_bench import simulate
 
 CONFIGS = {
     "one lane": preset("tiny", sbuf_depth=256, activation_lanes=1),
     "two lanes": preset("tiny", sbuf_depth=256, activation_lanes=2),
     "as many lanes as partitions": preset("tiny", sbuf_depth=256, activation_lanes=4),
+    "many beats": preset("tiny", n=32, axi_data_width=512, sbuf_depth=1024, activation_lanes=1),
 }
 SEED = 41
 
+FLIGHT = LaneCycles.WORD
+"""Cycles from a column's entry into the lanes to its first beat."""
+
 
 class CollectorBench:
-    """Lanes that stand still when they are told to, and a scratchpad that takes rows or not."""
+    """Lanes that never stand still, and a scratchpad that takes rows or not, and writes later."""
 
     def __init__(self, config, *, gap=0.0, deny=0.0, wide=0.5):
         self.config, self.gap, self.deny, self.wide = config, gap, deny, wide
         self.dut, self.rng = ResultCollector(config), random.Random(SEED)
-        self.rows, self.done, self.expected, self.expected_done = [], [], [], []
-        self.held_back = 0
+        self.rows, self.expected = [], []
+        self.entering, self.flying, self.landing = [], [None] * FLIGHT, [None]
+        self.cycles, self.held_back = 0, 0
 
     def draw(self, count):
-        """Columns as their beats, and the rows that they have to become."""
+        """Columns to enter, and the rows that they have to become: (addr, enable, words, last)."""
         rng, config = self.rng, self.config
-        items = []
         for _ in range(count):
             wide = rng.random() < self.wide
             words = [rng.getrandbits(32) for _ in range(config.n)]
             addr = rng.randrange(config.sbuf_depth // 2) * 2 if wide else rng.randrange(256)
             rows, last = rng.randint(1, config.n), rng.randrange(2)
-            column = {"addr": addr, "rows": rows, "last": last}
-            column["format"] = FP32.code if wide else BF16.code
-            for beat in range(beats(config)):
-                end = beat == beats(config) - 1
-                results = words[beat * config.activation_lanes :][: config.activation_lanes]
-                items.append(({"valid": 1, "end": end, "exit": column}, results))
-            halves = ([w & 0xFFFF for w in words], [w >> 16 for w in words])
+            self.entering.append(({"wide": wide, "addr": addr, "rows": rows, "last": last}, words))
+            halves = [[w & 0xFFFF for w in words], [w >> 16 for w in words]][: 1 + wide]
             self.expected += [
-                (addr + half, (1 << rows) - 1, halves[half][:rows]) for half in range(1 + wide)
+                (addr + half, (1 << rows) - 1, code[:rows], last & (half == wide))
+                for half, code in enumerate(halves)
             ]
-            self.expected_done += [0] * wide + [last]
-        return items
 
-    async def cycle(self, ctx, item):
-        """Offer an item, or none; whether the lanes advanced."""
-        dut, rng = self.dut, self.rng
-        output, results = item or ({"valid": 0}, None)
-        for name in ("valid", "end"):
-            ctx.set(getattr(dut.output, name), output.get(name, rng.randrange(2)))
-        for name, value in output.get("exit", {"last": 1, "rows": 1}).items():
-            ctx.set(getattr(dut.output.exit, name), value)
+    def enter(self, ctx):
+        """Enter a column if there is room, and if its beats meet none of the one before."""
+        dut, lanes = self.dut, self.config.activation_lanes
+        free = all(beat is None for beat in self.flying[len(self.flying) - beats(self.config) :])
+        wanted = bool(self.entering) and free and self.rng.random() >= self.gap
+        enters = wanted and ctx.get(dut.room)
+        self.held_back += bool(wanted and not enters)
+        ctx.set(dut.enters, enters)
+        self.flying.append(None)
+        if enters:
+            destination, words = self.entering.pop(0)
+            ctx.set(dut.exit, destination)
+            self.flying += [None] * (FLIGHT + beats(self.config) - len(self.flying))
+            for beat in range(beats(self.config)):
+                self.flying[FLIGHT + beat - 1] = words[beat * lanes :][:lanes]
+
+    async def cycle(self, ctx):
+        dut = self.dut
+        self.enter(ctx)
+        results = self.flying.pop(0)
+        ctx.set(dut.valid, results is not None)
         if results is not None:
             ctx.set(dut.results, results)
-        ctx.set(dut.write.ready, rng.random() >= self.deny)
-        advance = ctx.get(dut.advance)
-        done = ctx.get(dut.done)
-        if ctx.get(dut.write.valid) and ctx.get(dut.write.ready):
-            row = ctx.get(dut.write.payload)
+        write = dut.write
+        written = self.landing.pop(0)
+        ctx.set(write.written, written is not None)
+        ctx.set(write.request.ready, self.rng.random() >= self.deny)
+        assert written is None or not ctx.get(dut.empty)
+        if ctx.get(write.request.valid) and ctx.get(write.request.ready):
+            row = ctx.get(write.request.payload)
             enabled = int(row.enable)
             words = [int(row.words[p]) for p in range(enabled.bit_length())]
-            self.rows.append((int(row.addr), enabled, words))
-            self.done.append(done)
+            self.rows.append((int(row.addr), enabled, words, row.last))
         else:
-            assert not done
-        self.held_back += not advance
+            row = None
+        self.landing.append(row)
+        self.cycles += 1
         await ctx.tick()
-        return advance
-
-    async def play(self, ctx, items):
-        for item in items:
-            while self.rng.random() < self.gap:
-                await self.cycle(ctx, None)
-            while not await self.cycle(ctx, item):
-                pass
 
     async def drain(self, ctx):
-        for _ in range(100):
-            if ctx.get(self.dut.empty):
+        """Let all columns enter and be written; nothing is under way once it is empty."""
+        budget = 4 * FLIGHT + 8 * beats(self.config) * (len(self.entering) + 4)
+        for _ in range(round(budget / (1 - self.deny) / (1 - self.gap))):
+            if not self.entering and ctx.get(self.dut.empty):
+                assert self.landing == [None] * len(self.landing)
                 return
-            await self.cycle(ctx, None)
+            await self.cycle(ctx)
         raise AssertionError("never empty")
 
 
@@ -95,45 +103,79 @@ def test_every_column_is_written_once_in_order_however_late_rows_are_taken(confi
     bench = CollectorBench(config, gap=0.3, deny=deny)
 
     async def testbench(ctx):
-        await bench.play(ctx, bench.draw(120))
+        bench.draw(120)
         await bench.drain(ctx)
 
     simulate(bench.dut, testbench)
+    assert len(bench.rows) == len(bench.expected)
     assert bench.rows == bench.expected
-    assert bench.done == bench.expected_done
 
 
 @pytest.mark.parametrize("wide", [0, 1])
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
-def test_lanes_are_held_back_only_where_rows_are_more_than_beats(config, wide):
-    bench, columns = CollectorBench(config, wide=wide), 30
-    cycles = max(beats(config), 1 + wide)
+def test_columns_take_as_long_as_their_beats_or_their_rows(config, wide):
+    bench, columns = CollectorBench(config, wide=wide), 400 // beats(config)
 
     async def testbench(ctx):
-        await bench.play(ctx, bench.draw(columns))
+        bench.draw(columns)
         await bench.drain(ctx)
 
     simulate(bench.dut, testbench)
     assert len(bench.rows) == columns * (1 + wide)
-    assert bench.held_back <= columns * (cycles - beats(config))
-    assert (bench.held_back > 0) == (cycles > beats(config))
+    assert bench.cycles <= columns * max(beats(config), 1 + wide) + FLIGHT + 10
+    assert (bench.held_back > 0) == (1 + wide > beats(config))
 
 
-def test_stop_drops_what_is_held():
-    config = CONFIGS["two lanes"]
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+def test_columns_enter_until_the_queue_is_full_and_no_more(config):
+    bench = CollectorBench(config, deny=1.0)
+    columns = columns_under_way(config)
+    assert columns * beats(config) >= FLIGHT + 2 * beats(config), "else the lanes would idle"
+
+    async def testbench(ctx):
+        bench.draw(2 * columns)
+        for _ in range(FLIGHT + (columns + 2) * beats(config)):
+            await bench.cycle(ctx)
+        assert columns - 1 <= 2 * columns - len(bench.entering) <= columns
+        bench.deny = 0.0
+        await bench.drain(ctx)
+
+    simulate(bench.dut, testbench)
+    assert bench.rows == bench.expected
+
+
+def test_it_is_not_empty_before_the_last_row_is_written():
+    bench = CollectorBench(CONFIGS["two lanes"], wide=1)
+    bench.landing = [None] * 5
+
+    async def testbench(ctx):
+        bench.draw(1)
+        await bench.drain(ctx)
+
+    simulate(bench.dut, testbench)
+    assert bench.rows == bench.expected
+
+
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+def test_stop_drops_what_is_held_and_waits_for_what_is_accepted(config):
     bench = CollectorBench(config, deny=0.7, wide=1)
 
     async def testbench(ctx):
-        for length in range(1, 12):
-            await bench.play(ctx, bench.draw(6)[:length])
+        for length in range(0, 60, 3):
+            bench.draw(6)
+            for _ in range(FLIGHT + length):
+                await bench.cycle(ctx)
+            bench.entering, bench.flying = [], [None] * FLIGHT
             ctx.set(bench.dut.stop, 1)
-            taken = len(bench.rows)
-            await bench.cycle(ctx, None)
-            assert len(bench.rows) == taken, "a row while stopped"
+            await bench.cycle(ctx)
             ctx.set(bench.dut.stop, 0)
+            taken = len(bench.rows)
+            for _ in range(len(bench.landing)):
+                await bench.cycle(ctx)
+            assert len(bench.rows) == taken, "a row after the stop"
             assert ctx.get(bench.dut.empty)
             bench.rows.clear(), bench.expected.clear()
-            await bench.play(ctx, bench.draw(3))
+            bench.draw(3)
             await bench.drain(ctx)
             assert bench.rows == bench.expected
             bench.rows.clear(), bench.expected.clear()

@@ -2,10 +2,14 @@
 
 import random
 from copy import deepcopy
+from math import ceil
+from typing import ClassVar
 
 import numpy as np
 import pytest
 
+from tegula.activation.issue import ROW_CYCLES
+from tegula.activation.lane import LaneCycles
 from tegula.activation.layouts import beats
 from tegula.config import preset
 from tegula.isa.traps import Trap
@@ -14,14 +18,16 @@ from tegula_sw.functions import NAMES, pack, records
 from verif.stimuli.functions import SPECIALS, arguments
 from verif.support.activation_bench import (
     CONFIG,
+    SEED,
     TABLE,
+    ActivationPlayer,
     apply,
     check_activation,
     random_program,
     random_state,
     run_activation,
 )
-from verif.support.engine_bench import Item
+from verif.support.engine_bench import Item, check
 
 LARGE = preset("tiny", sbuf_depth=2048)
 N, DEPTH = CONFIG.n, CONFIG.sbuf_depth
@@ -98,18 +104,56 @@ def test_a_sum_that_does_not_go_on_begins_at_zero(columns):
     assert (changed.sbuf[:, 400:402] != alone.sbuf[:, 400:402]).any()
 
 
-def test_columns_follow_each_other_at_the_documented_rate():
+@pytest.mark.parametrize("lanes", [1, 2, 4])
+def test_any_number_of_lanes(lanes):
+    config = preset("tiny", sbuf_depth=DEPTH, activation_entries=256, activation_lanes=lanes)
+    for seed in range(3):
+        program = random_program(random.Random(seed), 10)
+        check_activation(program, random_state(seed, config), stall=0.3 * seed)
+
+
+@pytest.mark.parametrize("sums", [0, 1])
+@pytest.mark.parametrize("lanes", [1, 2, 4])
+def test_columns_follow_each_other_at_the_documented_rate(lanes, sums):
+    config = preset("tiny", sbuf_depth=DEPTH, activation_entries=256, activation_lanes=lanes)
     columns = 40
-    for sums, per_beat in ((0, 1), (1, 2)):
-        item = apply(columns=columns, dst=300, x_format="bf16", x_stride=1, sum=sums)
-        seen = check_activation([*TABLE, item], random_state())
-        cycles = np.diff([cycle for cycle, _ in seen.writes])
-        assert len(cycles) == columns - 1
-        assert cycles.mean() <= max(beats(CONFIG) * per_beat, READ_ROUND_TRIP)
+    for x_rows, rows in ((1, 1), (1, 2), (2, 1), (2, 2)):
+        formats = {"x_format": FORMATS[x_rows], "x_stride": x_rows}
+        formats |= {"format": FORMATS[rows], "dst_stride": rows}
+        item = apply(columns=columns, dst=300, sum=sums, **formats)
+        seen = check_activation([*TABLE, item], random_state(SEED, config))
+        cycles = [cycle for cycle, _ in seen.writes][::rows]
+        assert len(cycles) == columns
+        documented = max(beats(config) * (1 + sums), (ROW_CYCLES + 1 + x_rows) / 2, rows)
+        if sums:
+            documented = 2 * ceil(documented / 2)
+        assert cycles[-1] - cycles[3] <= documented * (columns - 4) + 1
 
 
-READ_ROUND_TRIP = 6
-"""Cycles from a row's grant to the next one's: a column is asked for when the last has come."""
+FORMATS = {1: "bf16", 2: "fp32"}
+"""A format by the rows of a column."""
+
+
+def test_a_table_takes_a_cycle_a_row():
+    for item, rows in zip(TABLE, (2, 1), strict=True):
+        assert check_activation([item], random_state()).cycles <= rows * item.full["count"] + 10
+
+
+class DeepPlayer(ActivationPlayer):
+    """Scratchpad that accepts many requests before it answers the first."""
+
+    buffered: ClassVar[dict] = {"row": 40, "write": 2}
+
+
+def test_requests_of_a_table_stop_where_rows_do_not_come():
+    item = apply(columns=9, dst=300)
+    check(DeepPlayer, [*TABLE, item], random_state(), stall=0.9)
+
+
+def test_a_sum_is_in_its_memory_before_its_last_row_is_written():
+    """Rows that are written are all that the end of a sum waits for."""
+    taken, written, begun = 1, 1, 2
+    assert LaneCycles.SUM_OUT < LaneCycles.WORD + taken + written + begun
 
 
 def test_signals_wait_for_all_writes_before_them():
@@ -123,7 +167,7 @@ def test_signals_wait_for_all_writes_before_them():
     seen = check_activation(program, random_state())
     last = seen.writes[-1][0]
     assert seen.signals[0][0] < seen.writes[0][0], "that of the table"
-    assert [cycle - last for cycle, _, _ in seen.signals[1:]] == [1, 2, 4]
+    assert [cycle - last for cycle, _, _ in seen.signals[1:]] == [2, 3, 5]
 
 
 def test_a_denied_row_counts_as_a_stall():
@@ -186,6 +230,23 @@ def test_a_sum_that_traps_has_begun_only_if_a_column_was_added(bad):
     goes_on = apply(**total, proceed=1, finish=1, sum_dst=420)
     seen = check_activation(program, random_state(), after=[goes_on])
     assert len(seen.traps) == 1
+
+
+@pytest.mark.parametrize("kind", ["entries", "descriptors"])
+def test_a_table_that_traps_has_loaded_what_passes_and_no_more(kind):
+    state = random_state()
+    uses = apply(columns=20, dst=300, exp=1, low=-20, **FP32)
+    kept = check_activation([*TABLE, uses], state).sbuf[:, 300:340]
+    changed = 0
+    for first in range(0, 64, 7):
+        first += 250 if kind == "entries" else 3
+        fields = {"kind": kind, "first": first % 256, "count": 8}
+        for addr in (DEPTH - 3, DEPTH):
+            bad = Item("activation.table", fields | {"addr": addr})
+            seen = check_activation([*TABLE, bad], state, after=[uses])
+            assert [trap[0] for trap in seen.traps] == [Trap.SBUF_RANGE]
+            changed += (seen.sbuf[:, 300:340] != kept).any()
+    assert changed, "else nothing is seen of what was loaded"
 
 
 @pytest.mark.parametrize("stop_at", [1, 4, 30, 45, 60, 75, 100, 150, 200, 260])

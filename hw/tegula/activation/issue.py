@@ -1,0 +1,222 @@
+"""Columns of the activation engine on their way into the lanes: reception and issue."""
+
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from tegula.activation.layouts import Kind, beats, exit_layout, item_layout, order_layout
+from tegula.activation.work import APPLY
+from tegula.config import TileConfig
+from tegula.formats import FP32
+from tegula.lib.delay import delay, registered
+from tegula.memory.ports import BANK_READ_CYCLES
+
+__all__ = ["ROW_CYCLES", "ColumnIssue"]
+
+ROW_CYCLES = 1 + BANK_READ_CYCLES
+"""Cycles from the acceptance of a row's request to the row, at least."""
+
+
+class ColumnIssue(wiring.Component):
+    """Words of two columns, filled as their rows come, and issued beat by beat.
+
+    Beats whose results are summed up enter the lanes in every second cycle. Then no result meets a
+    later bias in the adder (`LaneCycles.SUM`). A column that has begun goes on to its end, so that
+    the next but one is requested before that: its rows come no earlier than `ROW_CYCLES` later.
+    Latency: 2 cycles from a column's last row to its first beat.
+
+    Reset drops everything, and takes no row that comes after that for a column's.
+
+    Parameters
+    ----------
+    config
+        The tile.
+
+    Members
+    -------
+    ordered : In(1), order : In(order_layout)
+        A column is requested, only if `free`: its first row in this cycle, or none.
+    free : Out(1)
+        There are words for another column.
+    row_data : In(ArrayLayout(16, n)), row_valid : In(1)
+        Rows, in the order of requests. Those that are no column's are ignored.
+    fields : In(APPLY)
+        Instruction of the columns that are `pending`.
+    pending : Out(1)
+        A column is ordered that has not begun.
+    room : In(1)
+        A column may begin.
+    blocked : Out(1)
+        A column could begin, but for `room`.
+    enters : Out(1), exit : Out(exit_layout)
+        A column begins whose results are written, to there.
+    item : Out(item_layout), words : Out(ArrayLayout(32, activation_lanes))
+        The beat for the lanes, and its words. Registers.
+    """
+
+    def __init__(self, config: TileConfig):
+        self._config = config
+        super().__init__(
+            {
+                "ordered": In(1),
+                "order": In(order_layout(config)),
+                "free": Out(1),
+                "row_data": In(data.ArrayLayout(16, config.n)),
+                "row_valid": In(1),
+                "fields": In(APPLY),
+                "pending": Out(1),
+                "room": In(1),
+                "blocked": Out(1),
+                "enters": Out(1),
+                "exit": Out(exit_layout(config)),
+                "item": Out(item_layout(config)),
+                "words": Out(data.ArrayLayout(32, config.activation_lanes)),
+            }
+        )
+
+    def elaborate(self, platform):
+        """Two slots, each ordered, filled, begun, and released in turn."""
+        m = Module()
+        order = order_layout(self._config)
+        self._orders = [Signal(order, name=f"order_{s}", reset_less=True) for s in range(2)]
+        # Per slot: it must not be ordered; its column has not begun; its rows have not all come.
+        self._taken, self._waiting, self._awaited = Signal(2), Signal(2), Signal(2)
+        ordering, issuing = Signal(), Signal()
+        self._accept(m, ordering)
+        words = self._receive(m, ordering)
+        self._issue(m, issuing, words)
+        return m
+
+    def _accept(self, m: Module, ordering: Signal) -> None:
+        """Orders, into the two slots in turn; `ordering` is the next."""
+        m.d.comb += [
+            self.free.eq(~self._taken.bit_select(ordering, 1)),
+            self.pending.eq(self._waiting.any()),
+        ]
+        with m.If(self.ordered):
+            m.d.sync += ordering.eq(~ordering)
+        for slot, order in enumerate(self._orders):
+            with m.If(self.ordered & (ordering == slot)):
+                m.d.sync += [
+                    order.eq(self.order),
+                    self._taken[slot].eq(1),
+                    self._waiting[slot].eq(1),
+                    self._awaited[slot].eq(~self.order.constant),
+                ]
+
+    def _receive(self, m: Module, ordering: Value) -> list[Signal]:
+        """Words of the slots, the low row in the low halves; rows are the oldest column's."""
+        low_here = Signal()
+        slots = []
+        for slot, order in enumerate(self._orders):
+            # If rows are awaited for both, the next to be ordered is the older.
+            comes = Signal(name=f"comes_{slot}")
+            words = Signal(
+                data.ArrayLayout(32, self._config.n), name=f"words_{slot}", reset_less=True
+            )
+            m.d.comb += comes.eq(
+                self.row_valid
+                & self._awaited[slot]
+                & (~self._awaited[1 - slot] | (ordering == slot))
+            )
+            with m.If(comes):
+                m.d.sync += low_here.eq(order.double & ~low_here)
+            with m.If(comes & (low_here | ~order.double)):
+                m.d.sync += self._awaited[slot].eq(0)
+            for high in (0, 1):
+                with m.If(comes & (low_here == high)):
+                    m.d.sync += [
+                        words[p][16 * high :][:16].eq(self.row_data[p])
+                        for p in range(self._config.n)
+                    ]
+            slots.append(words)
+        return slots
+
+    def _issue(self, m: Module, issuing: Signal, words: list[Signal]) -> None:
+        """Beats of slot `issuing`, whose order is needed for the first only; its release."""
+        count, lanes = beats(self._config), self._config.activation_lanes
+        beat, odd = Signal(range(count)), Signal()
+        ready, begins, goes, ends, releases = (
+            Signal(name=name) for name in ("ready", "begins", "goes", "ends", "releases")
+        )
+        order, column = Signal(order_layout(self._config)), self.item.column
+        sums = Signal()
+        m.d.sync += odd.eq(~odd)
+        m.d.comb += [
+            order.eq(Mux(issuing, *reversed(self._orders))),
+            ready.eq((self._waiting & ~self._awaited).bit_select(issuing, 1) & (beat == 0)),
+            self.blocked.eq(ready & ~self.room),
+            sums.eq(self.fields.sum & (order.kind == Kind.ELEMENT)),
+            begins.eq(ready & self.room & ~(sums & odd)),
+            goes.eq(begins | ((beat != 0) & ~(column.travel.sums & odd))),
+            ends.eq(goes & (beat == count - 1)),
+        ]
+        # The column that takes the words next writes them once those of this one have gone.
+        early, late = (max(0, count - 1 - (ROW_CYCLES + 1) // step) for step in (1, 2))
+        in_sum = Mux(beat == 0, sums, column.travel.sums)
+        m.d.comb += releases.eq(goes & (beat == Mux(in_sum, late, early)))
+        with m.If(goes):
+            m.d.sync += beat.eq(beat + 1)
+        with m.If(ends):
+            m.d.sync += issuing.eq(~issuing)
+        for slot in range(2):
+            with m.If(begins & (issuing == slot)):
+                m.d.sync += self._waiting[slot].eq(0)
+            with m.If(releases & (issuing == slot)):
+                m.d.sync += self._taken[slot].eq(0)
+        self._describe(m, begins, order, sums)
+        m.d.comb += [
+            self.item.valid.eq(delay(m, goes, 1, "valid")),
+            self.item.beat.eq(registered(m, beat, name="beat_now")),
+        ]
+        for lane in range(lanes):
+            choice = [slot[p] for slot in words for p in range(lane, self._config.n, lanes)]
+            word = _choose(choice, Cat(beat, issuing))
+            m.d.comb += self.words[lane].eq(registered(m, word, name=f"word_{lane}"))
+
+    def _describe(self, m: Module, begins: Value, order: data.View, sums: Value) -> None:
+        """Controls of the column that begins, and the destination of its results."""
+        fields = self.fields
+        column = Signal(self.item.column.shape(), name="column", reset_less=True)
+        function, travel = column.function, column.travel
+        m.d.comb += [
+            self.item.column.eq(column),
+            self.enters.eq(begins & (order.kind == Kind.ELEMENT)),
+            self.exit.wide.eq(fields.format == FP32.code),
+            self.exit.addr.eq(order.addr),
+            self.exit.rows.eq(fields.rows),
+            self.exit.last.eq(order.last),
+        ]
+        with m.If(begins):
+            m.d.sync += [
+                column.constant.eq(order.constant),
+                column.value.eq(Mux(order.kind == Kind.SCALE, fields.scale, fields.bias)),
+                column.x_format.eq(Mux(order.kind == Kind.ELEMENT, fields.x_format, FP32.code)),
+                function.descriptor.eq(fields.function),
+                *(
+                    function[name].eq(fields[name])
+                    for name in ("low", "exp", "parity", "odd", "log")
+                ),
+                travel.kind.eq(order.kind),
+                travel.sums.eq(sums),
+                travel.fresh.eq(order.fresh),
+                travel.partial.eq(order.partial),
+                travel.format.eq(fields.format),
+                travel.saturate.eq(fields.saturate),
+            ]
+
+
+def _choose(words: list[Value], index: Value) -> Value:
+    """``words[index]``, half a LUT4 a word: each takes two words, or passes a bit on.
+
+    The bit that comes to the LUT4 of the two words that are chosen says which; it is the result
+    of those before, which give the low bit of `index` where they hold no word that is chosen.
+    """
+    low, pair = index[0].replicate(len(words[0])), index[1:]
+    result = Mux(pair == 0, Mux(index[0], words[1], words[0]), low)
+    for number in range(1, len(words) // 2):
+        zero, one = words[2 * number : 2 * number + 2]
+        chosen = (pair == number).replicate(len(zero))
+        either = (result & one) | (~result & zero)
+        result = (chosen & either) | (~chosen & result)
+    return result
