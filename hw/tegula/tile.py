@@ -15,7 +15,6 @@ from tegula.dma.store import StoreEngine
 from tegula.engine.interface import trace_signature
 from tegula.memory.scratchpad import Scratchpad
 from tegula.tensor.engine import TensorEngine
-from tegula.tensor.psum import Psum
 from tegula.vector.engine import VectorEngine
 
 __all__ = ["Tile", "connect_dma"]
@@ -84,7 +83,6 @@ class Tile(wiring.Component):
         m.submodules.load = load = LoadEngine(config)
         m.submodules.store = store = StoreEngine(config)
         m.submodules.scratchpad = scratchpad = Scratchpad(config)
-        m.submodules.psum = psum = Psum(config)
         m.submodules.bus = bus = AxiMaster(config)
 
         connect(m, flipped(self.s_axil), control.s_axil)
@@ -92,18 +90,16 @@ class Tile(wiring.Component):
         connect(m, bus.beats, control.beats)
         connect(m, control.ar, bus.fetch_ar)
         connect(m, control.r, bus.fetch_r)
-        m.d.comb += [self.irq.eq(control.irq), psum.clear.eq(control.start)]
+        m.d.comb += [self.irq.eq(control.irq), tensor.clear.eq(control.start)]
         for name in trace_signature(config):
             m.d.comb += getattr(self, name).eq(getattr(control, name))
 
         connect(m, control.tensor, tensor.engine)
         connect(m, tensor.moving, scratchpad.moving)
         connect(m, tensor.stationary, scratchpad.stationary)
-        connect(m, tensor.psum, psum.array)
-        connect(m, tensor.mark, psum.mark)
 
         connect(m, control.vector, vector.engine)
-        connect(m, vector.psum, psum.read)
+        connect(m, vector.psum, tensor.psum_read)
         connect(m, vector.x, scratchpad.x)
         connect(m, vector.y, scratchpad.y)
         connect(m, vector.write, scratchpad.vector_write)
