@@ -5,12 +5,14 @@ COUNT ?= 1000
 TEST ?=
 WAVES ?= 0
 ERRORS ?= 0
+SEEDS ?= 3
+SPEED ?= 6
 
 PY := .venv/bin/python
 export PATH := $(CURDIR)/scripts/shims:$(CURDIR)/.venv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test test-all sim lint format verilog synth bench train accuracy step mutants fuzz docs functions \
+.PHONY: help venv test test-all sim lint format verilog synth pnr bench train accuracy step mutants fuzz docs functions \
     wheel-check clean
 
 help: ## list the targets
@@ -44,8 +46,11 @@ format: .venv/.ready ## format the Python sources
 verilog: .venv/.ready ## build/verilog/tegula_PRESET.v
 	@$(PY) -m scripts.verilog --preset $(PRESET)
 
-synth: .venv/.ready ## ECP5 resources by block, and place and route of parts; PRESET
+synth: .venv/.ready ## ECP5 and Xilinx 7 resources by block, and place and route of parts; PRESET
 	@$(PY) -m scripts.synth --preset $(PRESET) --pnr
+
+pnr: .venv/.ready ## the whole tile on ECP5-85K: fit, fmax, worst paths (40 minutes); PRESET, SEEDS, SPEED
+	@$(PY) -m scripts.pnr --preset $(PRESET) --seeds $(SEEDS) --speed $(SPEED) --record
 
 bench: .venv/.ready ## utilisation and speed of GEMMs on the RTL device; PRESET
 	@$(PY) -m scripts.bench --preset $(PRESET) --readme

