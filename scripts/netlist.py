@@ -15,6 +15,11 @@ _BLOCK = re.compile(r"tile\\?\.\\?(\w+)\\?\.")
 
 _CLOCK_PORT = re.compile(r"(CLK|WCK|CK)[A-Z0-9]*")
 
+_PINS = {"CE": "enable", "LSR": "reset"}
+
+_LOGIC = "logic"
+"""Kinds of inputs: of registers, and all others."""
+
 OTHER = "other"
 """What tables call cells of no block: a few between blocks."""
 
@@ -27,12 +32,13 @@ def block_of(cell: str) -> str:
 
 
 class FanOut(TypedDict):
-    """A net, how many inputs it drives, and these by block, most first."""
+    """A net, how many inputs it drives, and these by block and by kind, most first."""
 
     net: str
     block: str
     fan_out: int
     sinks: dict[str, int]
+    pins: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -89,6 +95,7 @@ class Netlist:
         """
         drivers: dict[int, str] = {}
         sinks: dict[int, Counter[str]] = {}
+        pins: dict[int, Counter[str]] = {}
         for name, cell in self.cells.items():
             for port, bits in cell["connections"].items():
                 output = cell["port_directions"][port] == "output"
@@ -99,6 +106,7 @@ class Netlist:
                         drivers[bit] = name
                     elif isinstance(bit, int):
                         sinks.setdefault(bit, Counter())[block_of(name) or OTHER] += 1
+                        pins.setdefault(bit, Counter())[_PINS.get(port, _LOGIC)] += 1
         largest = sorted(
             (bit for bit in sinks if bit in drivers), key=lambda bit: -sinks[bit].total()
         )
@@ -108,6 +116,7 @@ class Netlist:
                 "block": block_of(drivers[bit]) or OTHER,
                 "fan_out": sinks[bit].total(),
                 "sinks": dict(sinks[bit].most_common()),
+                "pins": dict(pins[bit].most_common()),
             }
             for bit in largest[:count]
         ]

@@ -193,8 +193,11 @@ def text_of(report: Report) -> str:
         lines += [f"    from {path['from_cell']}", f"    to   {path['to_cell']}"]
     lines.append("nets with the largest fan-out:")
     for net in report["fan_out"]:
-        sinks = ", ".join(f"{block} {count}" for block, count in net["sinks"].items())
-        lines.append(f"  {net['fan_out']:>6}  {net['block']}: {net['net']} (to {sinks})")
+        sinks, pins = (
+            ", ".join(f"{name} {count}" for name, count in counts.items())
+            for counts in (net["sinks"], net["pins"])
+        )
+        lines.append(f"  {net['fan_out']:>6}  {net['block']}: {net['net']} (to {sinks}; {pins})")
     return "\n".join(lines)
 
 

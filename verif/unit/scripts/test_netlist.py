@@ -36,7 +36,8 @@ def cell(kind, **ports):
 NETLIST = {
     "cells": {
         "tile.a.x_FF": cell("TRELLIS_FF", CLK=[2], DI=[3], Q=[4]),
-        "tile.a.y_LUT": cell("LUT4", A=[4], B=[4], C=["0"], D=[5], Z=[6]),
+        "tile.a.w_FF": cell("TRELLIS_FF", CLK=[2], DI=["0"], CE=[4], LSR=[3], Q=[9]),
+        "tile.a.y_LUT": cell("LUT4", A=[4], C=["0"], D=[5], Z=[6]),
         "tile.b.z_LUT": cell("LUT4", A=[4], B=[6], Z=[7]),
         "$auto$scope": cell("$scopeinfo"),
         "lone": cell("LUT4", A=[3], B=[5], C=[5], D=[5], Z=[8]),
@@ -53,8 +54,14 @@ NETLIST = {
 def test_fan_out_counts_inputs_that_a_cell_drives():
     netlist = Netlist.read(json.dumps({"modules": {"harness": NETLIST}}))
     assert netlist.largest_fan_out(9) == [
-        {"net": "tile.a.x[0]", "block": "a", "fan_out": 3, "sinks": {"a": 2, "b": 1}},
-        {"net": "tile.a.x[1]", "block": "a", "fan_out": 1, "sinks": {"b": 1}},
+        {
+            "net": "tile.a.x[0]",
+            "block": "a",
+            "fan_out": 3,
+            "sinks": {"a": 2, "b": 1},
+            "pins": {"logic": 2, "enable": 1},
+        },
+        {"net": "tile.a.x[1]", "block": "a", "fan_out": 1, "sinks": {"b": 1}, "pins": {"logic": 1}},
     ]
     assert len(netlist.largest_fan_out(1)) == 1
 
@@ -62,7 +69,7 @@ def test_fan_out_counts_inputs_that_a_cell_drives():
 def test_cells_are_counted_by_block():
     netlist = Netlist.read(json.dumps({"modules": {"harness": NETLIST}}))
     assert netlist.by_block() == {
-        "a": {"TRELLIS_FF": 1, "LUT4": 1},
+        "a": {"TRELLIS_FF": 2, "LUT4": 1},
         "b": {"LUT4": 1},
         "other": {"LUT4": 1},
     }

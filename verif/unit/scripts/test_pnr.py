@@ -102,14 +102,26 @@ def test_the_clock_rate_is_the_median_and_the_paths_are_of_that_seed(run, tmp_pa
     ]
     assert len(report["paths"]) == 3
     assert report["fan_out"] == [
-        {"net": "tile.vector.x", "block": "vector", "fan_out": 2, "sinks": {"vector": 2}},
-        {"net": "tile.vector.y_LUT", "block": "vector", "fan_out": 1, "sinks": {"vector": 1}},
+        {
+            "net": "tile.vector.x",
+            "block": "vector",
+            "fan_out": 2,
+            "sinks": {"vector": 2},
+            "pins": {"logic": 2},
+        },
+        {
+            "net": "tile.vector.y_LUT",
+            "block": "vector",
+            "fan_out": 1,
+            "sinks": {"vector": 1},
+            "pins": {"logic": 1},
+        },
     ]
     text = capsys.readouterr().out
     assert "tiny on ECP5-85K, speed grade 6: sites 836 (1.0 %), FF 12" in text
     assert "70.3 MHz (median of seeds 1: 60.0, 2: 90.0, 3: 70.3)" in text
     assert "elements, 1 carry bits: counter > parity" in text
-    assert "2  vector: tile.vector.x (to vector 2)" in text
+    assert "2  vector: tile.vector.x (to vector 2; logic 2)" in text
 
 
 def test_what_has_been_computed_is_not_computed_again(run):
