@@ -9,11 +9,11 @@ from typing import Any, TypedDict
 
 from scripts.flows import HARNESS
 
-__all__ = ["FanOut", "Netlist", "block_of"]
+__all__ = ["CLOCK_PORT", "FanOut", "Netlist", "block_of"]
 
 _BLOCK = re.compile(r"tile\\?\.\\?(\w+)\\?\.")
 
-_CLOCK_PORT = re.compile(r"(CLK|WCK|CK)[A-Z0-9]*")
+CLOCK_PORT = re.compile(r"(CLK|WCK|CK)[A-Z0-9]*")
 
 _PINS = {"CE": "enable", "LSR": "reset"}
 
@@ -99,7 +99,7 @@ class Netlist:
         for name, cell in self.cells.items():
             for port, bits in cell["connections"].items():
                 output = cell["port_directions"][port] == "output"
-                if not output and _CLOCK_PORT.fullmatch(port):
+                if not output and CLOCK_PORT.fullmatch(port):
                     continue
                 for bit in bits:
                     if output:

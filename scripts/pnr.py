@@ -1,25 +1,34 @@
 """Place and route a whole tile on an ECP5-85K: utilisation, clock rate, worst paths by block.
 
 The tile is flattened, its ports are registered (`scripts.flows.registered`), its clock has a global
-net, and nothing else helps nextpnr. Each seed of the placer is a run of its own; the clock rate is
-their median. Whatever has been computed is kept by its content in the cache (`build`): a run that
-was interrupted or has failed goes on where it was.
+net, and nothing else helps nextpnr. What the netlist tells comes first: resources by block, paths
+with estimated delays (`scripts.estimate`), fan-out. Then each seed of the placer is a run of its
+own; the clock rate is their median. Whatever has been computed is kept by its content in the cache
+(`build`): a run that was interrupted or has failed goes on where it was.
 """
 
 import inspect
 import json
 import shutil
-import statistics
 import sys
 import tempfile
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 from scripts import flows, nextpnr, sdf
 from scripts.budgets import BUDGETS, read_budgets, write_budgets
-from scripts.netlist import FanOut, Netlist, block_of
+from scripts.netlist import block_of
+from scripts.pnr_report import (
+    PATHS,
+    Routed,
+    add_routed,
+    netlist_text,
+    readme_tables,
+    report_of,
+    routed_text,
+)
 from scripts.progress import Progress
 from scripts.readme import README, put_into
 from tegula.backend.cache import cache_root, digest, write_if_new
@@ -32,12 +41,6 @@ from tegula_sw.files.inputs import read_text
 from tegula_sw.files.outputs import STDOUT, Outputs, check_outputs, print_text, write_json
 
 BEGIN, END = "<!-- place and route: written by `make pnr` -->", "<!-- end of place and route -->"
-
-PATHS = 3
-"""Worst paths that are reported, of different pairs of blocks."""
-
-NETS = 5
-"""Nets with the largest fan-out that are reported."""
 
 CELLS = {
     "sites": ("TRELLIS_COMB",),
@@ -55,32 +58,6 @@ ROUTE = ("--lpf-allow-unconstrained", "--sdf", "out.sdf")
 """Options of nextpnr: pins where it likes; delays to analyse."""
 
 _ANALYSIS = inspect.getsource(sdf) + inspect.getsource(block_of)
-
-
-class Routed(TypedDict):
-    """One seed's result; resources of the tile and its harness as packed."""
-
-    seed: int
-    fmax_mhz: float
-    seconds: float
-    resources: dict[str, int]
-    paths: list[sdf.RoutedPath]
-
-
-class Report(TypedDict):
-    """Content of the JSON file; `paths` are those of the seed whose clock rate is the median."""
-
-    preset: str
-    device: str
-    speed: int
-    netlist: str
-    fmax_mhz: float
-    seeds: dict[str, float]
-    resources: dict[str, int]
-    percent: dict[str, float]
-    blocks: dict[str, dict[str, int]]
-    paths: list[sdf.RoutedPath]
-    fan_out: list[FanOut]
 
 
 def netlist_of(config: TileConfig, folder: Path, progress: Progress) -> Path:
@@ -146,94 +123,15 @@ def route(netlist: Path, seed: int, speed: int, progress: Progress) -> Routed:
     return result
 
 
-def report_of(config: TileConfig, speed: int, netlist: Path, routed: list[Routed]) -> Report:
-    """Results of all seeds, and what the netlist alone tells."""
-    cells = Netlist.read(netlist.read_text())
-    blocks = {block: flows.ECP5.resources(counts) for block, counts in cells.by_block().items()}
-    fmax = {str(result["seed"]): result["fmax_mhz"] for result in routed}
-    middle = statistics.median_low(fmax.values())
-    typical = next(result for result in routed if result["fmax_mhz"] == middle)
-    return {
-        "preset": config.name,
-        "device": "ECP5-85K",
-        "speed": speed,
-        "netlist": netlist.stem.partition("_")[2],
-        "fmax_mhz": round(statistics.median(fmax.values()), 1),
-        "seeds": fmax,
-        "resources": typical["resources"],
-        "percent": {
-            name: round(100 * typical["resources"][name] / limit, 1)
-            for name, limit in flows.ECP5_85K.items()
-        },
-        "blocks": dict(sorted(blocks.items(), key=lambda block: -block[1]["sites"])),
-        "paths": typical["paths"],
-        "fan_out": cells.largest_fan_out(NETS),
-    }
-
-
-def text_of(report: Report) -> str:
-    """The report for a terminal."""
-    used = ", ".join(
-        f"{name} {report['resources'][name]} ({report['percent'][name]} %)"
-        for name in flows.ECP5_85K
-    )
-    seeds = ", ".join(f"{seed}: {mhz}" for seed, mhz in report["seeds"].items())
-    lines = [
-        flows.table(report["blocks"]),
-        f"{report['preset']} on {report['device']}, speed grade {report['speed']}: {used}",
-        f"{report['fmax_mhz']} MHz (median of seeds {seeds})",
-        "worst paths, of different pairs of blocks:",
-    ]
-    for path in report["paths"]:
-        lines.append(
-            f"  {path['delay_ns']} ns = {path['logic_ns']} logic + {path['routing_ns']} routing,"
-            f" {path['elements']} elements, {path['carries']} carry bits:"
-            f" {' > '.join(path['blocks'])}"
-        )
-        lines += [f"    from {path['from_cell']}", f"    to   {path['to_cell']}"]
-    lines.append("nets with the largest fan-out:")
-    for net in report["fan_out"]:
-        sinks, pins = (
-            ", ".join(f"{name} {count}" for name, count in counts.items())
-            for counts in (net["sinks"], net["pins"])
-        )
-        lines.append(f"  {net['fan_out']:>6}  {net['block']}: {net['net']} (to {sinks}; {pins})")
-    return "\n".join(lines)
-
-
-def readme_tables(tiles: Mapping[str, Report]) -> str:
-    """Tables for the README: whole tiles, and the worst paths of each."""
-    lines = [
-        "| preset | LUT4 sites | FF | DSP | BRAM | fmax | seeds |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for name, tile in tiles.items():
-        cells = [
-            f"{tile['resources'][column]} ({tile['percent'][column]:.0f} %)"
-            for column in flows.ECP5_85K
-        ]
-        count = len(tile["seeds"])
-        lines.append(f"| `{name}` | {' | '.join(cells)} | {tile['fmax_mhz']} MHz | {count} |")
-    lines += [
-        "",
-        "| preset | slowest paths, by blocks passed | ns | of which routing | LUTs | carry bits |",
-        "|---|---|---|---|---|---|",
-    ]
-    lines += [
-        f"| `{name}` | {', '.join(path['blocks'])} | {path['delay_ns']} | {path['routing_ns']}"
-        f" | {path['elements']} | {path['carries']} |"
-        for name, tile in tiles.items()
-        for path in tile["paths"]
-    ]
-    return "\n".join(lines)
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Entry point; 1 if a seed has failed."""
     parser = ScriptParser("pnr", __doc__)
     parser.add_argument("--preset", choices=PRESETS, default="tiny", help="default: tiny")
     parser.add_argument(
-        "--seeds", type=integer(1, 99), default=3, help="how many, from 1 on; default: 3"
+        "--seeds",
+        type=integer(0, 99),
+        default=3,
+        help="how many, from 1 on; 0: no place and route, only the netlist; default: 3",
     )
     parser.add_argument(
         "--speed", type=int, choices=(6, 7, 8), default=6, help="grade of the device; default: 6"
@@ -255,6 +153,10 @@ def main(arguments: list[str] | None = None) -> int:
 
     progress = Progress("pnr", quiet=options.quiet)
     netlist = netlist_of(config, folder, progress)
+    progress.say("estimated paths")
+    report = report_of(config, options.speed, netlist)
+    if out != STDOUT:
+        print_text(netlist_text(report) + "\n")
     routed, failures = [], []
     for seed in range(1, options.seeds + 1):
         try:
@@ -262,18 +164,19 @@ def main(arguments: list[str] | None = None) -> int:
         except nextpnr.NextpnrError as error:
             failures.append(f"seed {seed}: {error}")
             progress.say(failures[-1])
-    if not routed:
+    if routed:
+        add_routed(report, routed)
+    elif failures:
         raise nextpnr.NextpnrError("; ".join(failures))
-    report = report_of(config, options.speed, netlist, routed)
-    budgets = read_budgets()
-    budgets["tiles"][config.name] = report
     with Outputs() as outputs:
-        if out != STDOUT:
+        if routed and out != STDOUT:
             with outputs.writing(STDOUT):
-                print_text(text_of(report) + "\n")
+                print_text(routed_text(report) + "\n")
         with outputs.writing(out):
             write_json(out, report, indent=1)
-        if options.record:
+        if routed and options.record:
+            budgets = read_budgets()
+            budgets["tiles"][config.name] = report
             with outputs.writing(BUDGETS):
                 write_budgets(budgets)
             with outputs.writing(README):

@@ -28,6 +28,9 @@ _IOPATH = re.compile(rf"\(IOPATH (?:\(\w+ (\w+)\)|(\w+)) (\w+) {_LARGEST} {_LARG
 _SETUP = re.compile(rf"\(SETUPHOLD \(\w+ (\w+)\) \(\w+ \w+\) {_LARGEST} {_LARGEST}\)")
 _INSTANCE = re.compile(r"\(INSTANCE (\S+)\)")
 
+_CARRY_OUTPUTS = ("FCO", "COUT")
+"""Of a bit of a carry chain, as nextpnr calls it, and of two, as Yosys does."""
+
 Pin = tuple[str, str]
 """Cell and port."""
 
@@ -196,7 +199,7 @@ def _described(
     for ((before, _), _), ((cell, port), delay) in pairwise(path):
         if cell != before:
             routing += delay
-        elif port == "FCO":
+        elif port in _CARRY_OUTPUTS:
             carries += 1
         else:
             elements += 1

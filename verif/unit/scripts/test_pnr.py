@@ -120,8 +120,17 @@ def test_the_clock_rate_is_the_median_and_the_paths_are_of_that_seed(run, tmp_pa
     text = capsys.readouterr().out
     assert "tiny on ECP5-85K, speed grade 6: sites 836 (1.0 %), FF 12" in text
     assert "70.3 MHz (median of seeds 1: 60.0, 2: 90.0, 3: 70.3)" in text
-    assert "elements, 1 carry bits: counter > parity" in text
+    assert "elements, 1 of carry chains: counter > parity" in text
     assert "2  vector: tile.vector.x (to vector 2; logic 2)" in text
+
+
+def test_without_a_seed_the_netlist_is_reported(run, tmp_path, capsys):
+    assert run({}, "--seeds", "0", "--record") == (0, [])
+    report = report_in(tmp_path)
+    assert report["resources"] == {"sites": 1, "FF": 1, "DSP": 0, "BRAM": 0}
+    assert [path["blocks"] for path in report["estimated_paths"]] == [["vector"]]
+    assert "fmax_mhz" not in report and not (tmp_path / "area.json").exists()
+    assert "estimated before placement:\n  1.76 ns = " in capsys.readouterr().out
 
 
 def test_what_has_been_computed_is_not_computed_again(run):
@@ -148,19 +157,19 @@ def test_a_seed_that_fails_keeps_no_other_back(run, tmp_path, capsys):
 
 def test_if_all_fail_there_is_no_report(run, tmp_path, capsys):
     assert run({1: NextpnrError("no place")}, "--seeds", "1") == (FAILED, [1])
-    assert capsys.readouterr() == ("", "pnr: seed 1: no place\n")
+    assert capsys.readouterr().err == "pnr: seed 1: no place\n"
     assert not (tmp_path / "cache" / "pnr" / "tiny" / "report.json").exists()
 
 
 def test_an_interrupted_run_goes_on_where_it_was(run, tmp_path, capsys):
     assert run({1: 60.0, 2: KeyboardInterrupt()}) == (INTERRUPTED, [1, 2])
-    assert capsys.readouterr() == ("", "pnr: interrupted\n")
+    assert capsys.readouterr().err == "pnr: interrupted\n"
     assert run({2: 61.0, 3: 62.0}) == (0, [2, 3])
 
 
 def test_a_missing_tool_is_one_line(run, capsys):
     assert run({1: ImportError("nextpnr is not installed")}) == (FAILED, [1])
-    assert capsys.readouterr() == ("", "pnr: nextpnr is not installed\n")
+    assert capsys.readouterr().err == "pnr: nextpnr is not installed\n"
 
 
 def test_records_of_other_presets_stay(run, tmp_path):
