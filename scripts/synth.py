@@ -31,7 +31,7 @@ from tegula_sw.files.outputs import STDOUT, Outputs, check_outputs, print_text, 
 BEGIN, END = "<!-- synthesis: written by `make synth` -->", "<!-- end of synthesis -->"
 BLOCKS_BEGIN, BLOCKS_END = "<!-- blocks: written by `make synth` -->", "<!-- end of blocks -->"
 
-MUST_FIT = ("small",)
+MUST_FIT = ("small", "ecp5")
 """Presets that an ECP5-85K has to hold."""
 
 Rows = dict[str, dict[str, int]]

@@ -9,7 +9,7 @@ Configurations and formats
 
 >>> import tegula_sw as tsw
 >>> sorted(tsw.PRESETS)
-['medium', 'small', 'tiny']
+['ecp5', 'medium', 'small', 'tiny']
 >>> tsw.preset("tiny", sbuf_depth=4096).sbuf_bytes
 32768
 >>> tsw.TileConfig(n=16).peak_macs_per_cycle

@@ -83,7 +83,7 @@ def test_a_configuration_is_frozen_and_keyword_only():
 
 def test_unknown_presets_fields_and_formats_are_named():
     with pytest.raises(
-        ValueError, match="'huge' is unknown: it must be one of tiny, small, medium"
+        ValueError, match="'huge' is unknown: it must be one of tiny, small, medium, ecp5"
     ):
         preset("huge")
     with pytest.raises(ValueError, match="no field colour"):
