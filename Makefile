@@ -7,17 +7,18 @@ WAVES ?= 0
 ERRORS ?= 0
 SEEDS ?= 3
 SPEED ?= 6
+UPDATE ?= 0
 
 PY := .venv/bin/python
 export PATH := $(CURDIR)/scripts/shims:$(CURDIR)/.venv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test test-all sim lint format verilog synth pnr bench train accuracy step mutants fuzz docs functions \
+.PHONY: help venv test test-all sim lint format verilog synth area pnr bench train accuracy step mutants fuzz docs functions \
     wheel-check clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 13
-	@echo "variables: PRESET=tiny|small|medium SEED=n TEST=name WAVES=1"
+	@echo "variables: PRESET=tiny|small|medium|ecp5 SEED=n TEST=name WAVES=1"
 
 venv: .venv/.ready ## create .venv with the pinned packages (the others do so by themselves)
 
@@ -49,7 +50,10 @@ verilog: .venv/.ready ## build/verilog/tegula_PRESET.v
 synth: .venv/.ready ## ECP5 and Xilinx 7 resources by block, and place and route of parts; PRESET
 	@$(PY) -m scripts.synth --preset $(PRESET) --pnr
 
-pnr: .venv/.ready ## the whole tile on ECP5-85K: fit, fmax, worst paths (40 minutes); PRESET, SEEDS, SPEED
+area: .venv/.ready ## ECP5 resources of parts against verif/budgets/area.json; UPDATE=1 writes it
+	@$(PY) -m scripts.area $(if $(filter 1,$(UPDATE)),--update)
+
+pnr: .venv/.ready ## the whole tile on ECP5-85K: fit, fmax, worst paths; PRESET, SEEDS (0: estimate), SPEED
 	@$(PY) -m scripts.pnr --preset $(PRESET) --seeds $(SEEDS) --speed $(SPEED) --record
 
 bench: .venv/.ready ## utilisation and speed of GEMMs on the RTL device; PRESET
