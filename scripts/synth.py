@@ -101,6 +101,8 @@ def block_table(config: TileConfig, ecp5: Rows, xilinx_7: Rows) -> str:
     heads = ["LUT4 sites", "FF", "DSP", "BRAM", "LUT6 sites", "FF", "DSP48", "CARRY4", "LUTRAM"]
     heads += ["RAMB36", "RAMB18"]
     lines = [
+        "Resources by block, on ECP5 and on Xilinx 7 (`make synth`):",
+        "",
         f"| `{config.name}` | ECP5: {' | '.join(heads[:4])} | Xilinx 7: {' | '.join(heads[4:])} |",
         "|---" * (len(heads) + 1) + "|",
     ]
