@@ -36,7 +36,15 @@ def multiplied(m: Module, a: Value, b: Value, *, name: str) -> Value:
         middle.append(product(a_high, b_low, "middle_a"))
     if len(middle) == 2:
         outer = Cat(bottom, product(a_high, b_high, "top"))
-    total = Cat(bottom[:limb], sum(middle, outer >> limb))[: len(a) + len(b)]
+    upper = outer >> limb
+    if len(middle) == 2:
+        inner = middle[0] + middle[1]
+        # Yosys makes one addition of three operands out of two, of three LUTs a bit instead of two;
+        # not where a bit of the inner sum has another reader.
+        upper = Cat(upper[0] ^ inner[0], (upper + inner)[1:])
+    else:
+        upper = sum(middle, upper)
+    total = Cat(bottom[:limb], upper)[: len(a) + len(b)]
     return registered(m, total.as_signed() if signed else total, name=name)
 
 
