@@ -6,22 +6,23 @@ from amaranth.lib.wiring import In, Out
 
 from tegula.arith.fp32 import FRACTION_BITS, SIGN, Fp32Fields
 from tegula.arith.multiply import multiplied
-from tegula.formats import FP32
-from tegula.lib.delay import delayed, registered
+from tegula.arith.normalise import four_shifts
+from tegula.lib.delay import chosen, delayed, gated, registered
+from tegula.lib.mux import prioritised
 
 __all__ = ["Argument", "argument_layout"]
 
-_LOG2_E = 0xB_8AA3_B296
-"""log2(e) in units of 2**-35."""
+_LOG2_E = 0xB_8AA3_B296 >> 1
+"""log2(e) in units of 2**-34: the contract has it in units of 2**-35, and even."""
 
 _UNIT = 30
 """Fraction bits of an argument times log2(e)."""
 
-_FAR = 8
-"""From this exponent on the result of `exp` is decided."""
+_OCTAVE = 16
+"""The largest exponent field, in eights, whose `exp` is not decided. It is, from 135 (n = 8) on."""
 
-_PRODUCT_DROPPED = 28 - (_FAR - 1)
-"""Bits of the product that every argument's shift moves below the unit."""
+_DROPPED = 26
+"""Bits of such an exponent's product that are below the unit: ``155 - 8 * 16``, less one."""
 
 
 def argument_layout() -> data.StructLayout:
@@ -48,8 +49,7 @@ class Argument(wiring.Component):
     """
 
     LATENCY = 6
-    """Registers: input; product, and shift by 16 and 8; sums, and shift by 4 to 1; two for the
-    shift of the product; its sign."""
+    """Registers: input; factors; product, twice; shift by eights; sum with the sign."""
 
     def __init__(self):
         super().__init__(
@@ -57,85 +57,103 @@ class Argument(wiring.Component):
         )
 
     def elaborate(self, platform):
-        """Both reductions side by side, and the choice at the end."""
+        """One product: by log2(e), or by the power of two that normalises a subnormal.
+
+        The exponent modulo 8 shifts the factor, the rest of it the product. The last addition
+        negates; what is `float`, or far, enters it as the other addend.
+        """
         m = Module()
         z = registered(m, self.z, name="z")
         exp = registered(m, self.exp, name="exp")
         below = z[SIGN] & ~registered(m, self.odd, name="odd")
         fields = Fp32Fields.of(z)
-        n, t = self._normalise(m, fields)
-        integer, part = self._multiply(m, fields, below)
+        some, power, n = self._normalise(m, fields, exp)
+        product = multiplied(m, self._preshift(m, fields, exp), power, name="product")
+        window = self._shift(m, product[_DROPPED:], fields.field, exp)
 
-        left = self.LATENCY - 1
-        by_exp = delayed(m, exp, left, name="by_exp")
-        argument = self.argument
-        finite = ~(argument.zero | argument.infinite)
+        zero = ~fields.normal & ~some
+        infinite = fields.special & ~some
+        float_only = delayed(m, ~exp & ~zero & ~infinite, 2, name="float")
+        n = gated(m, n, float_only, name="n")
+        float_only = registered(m, float_only, name="float_2")
+        fraction = gated(m, product[:FRACTION_BITS], float_only, name="f")
+        n = registered(m, n, name="n_or_far")
+        far = exp & fields.field[-1] & (fields.field[3:-1].any() | fields.field[:3].all())
+        for sign, limit in ((below, -512), (~below, 511)):
+            with m.If(delayed(m, far & ~infinite & sign, 3, name="far")):
+                m.d.sync += n.eq(limit)
+        negative = delayed(m, exp & below, 4, name="below")
+        addend = Cat(Const(0, _UNIT - FRACTION_BITS), fraction, n)
+        total = Cat(1, window ^ negative.replicate(len(window))) + Cat(negative, addend)
+        units = registered(m, total[1 : 1 + len(addend)], name="units")
         m.d.comb += [
-            argument.n.eq(Mux(by_exp, integer, n) & finite.replicate(10)),
-            argument.t.eq(
-                Mux(by_exp, Cat(Const(0, 2), part), Cat(Const(0, 9), t)) & finite.replicate(32)
-            ),
+            self.argument.n.eq(units[_UNIT:].as_signed()),
+            self.argument.t.eq(Cat(Const(0, 2), units[:_UNIT])),
         ]
-        some = fields.fraction.any()
         for name, value in (
             ("negative", fields.sign),
-            ("zero", ~fields.normal & ~some),
-            ("infinite", fields.special & ~some),
-            ("nan", fields.nan),
+            ("zero", zero),
+            ("infinite", infinite),
+            ("nan", fields.special & some),
         ):
-            m.d.comb += argument[name].eq(delayed(m, value, left, name=name))
+            m.d.comb += self.argument[name].eq(delayed(m, value, self.LATENCY - 1, name=name))
         return m
 
-    def _normalise(self, m: Module, fields: Fp32Fields) -> tuple[Value, Value]:
-        """Exponent and fraction; a subnormal is shifted up until its leading one is hidden."""
-        subnormal = ~fields.normal
-        # One bit for the hidden bit: the leading one of a subnormal ends there.
-        window = Cat(fields.fraction, Const(0, 1))
-        shift = []
-        for cycle, steps in enumerate(((16, 8), (4, 2, 1))):
-            for step in steps:
-                take = Signal(name=f"normalise_{step}")
-                # Zeros above the leading one, the hidden bit included.
-                m.d.comb += take.eq(subnormal & ~window[-step:].any())
-                window = Mux(take, (window << step)[: FRACTION_BITS + 1], window)
-                shift.append(take)
-            window = registered(m, window, name=f"normal_{cycle}")
-            subnormal = registered(m, subnormal, name=f"subnormal_{cycle}")
-            shift = [registered(m, bit, name=f"places_{cycle}_{i}") for i, bit in enumerate(shift)]
-        exponent = delayed(m, fields.exponent, 2, name="exponent")
-        places = Cat(*reversed(shift))
-        n = registered(m, (exponent - places - FP32.bias)[:10], name="n").as_signed()
-        later = self.LATENCY - 4
-        return (
-            delayed(m, n, later, name="n").as_signed(),
-            delayed(m, window[:FRACTION_BITS], later + 1, name="f"),
+    def _normalise(self, m: Module, fields: Fp32Fields, exp: Value) -> tuple[Value, Value, Value]:
+        """1 if the fraction is not 0; log2(e) or a power of two, a cycle later; n after another.
+
+        The leading one of a subnormal fraction at bit p makes n = p - 149. With q = p + 11 that is
+        -160 + q: q needs no addition, but a counting of positions that begins at 11.
+        """
+        above = fields.normal
+        leading: list[Value] = [fields.normal]
+        groups: list[tuple[Value, Value]] = []
+        for group in reversed(range(2, 9)):
+            found: Value = Const(0, 1)
+            for position in reversed(range(FRACTION_BITS)):
+                if (position + 11) >> 2 == group:
+                    bit = fields.fraction[position]
+                    leading.append(bit & ~found & ~above)
+                    found = found | bit
+            above = above | found
+            groups.append((found, Const(group, 4)))
+        power = Signal(_LOG2_E.bit_length(), reset_less=True)
+        m.d.sync += power.eq(Cat(leading))
+        with m.If(exp):
+            m.d.sync += power.eq(_LOG2_E)
+
+        normal = registered(m, fields.normal, name="normal")
+        field = registered(m, (fields.field + 1)[:8], name="field")
+        upper = registered(m, prioritised(groups[:-1], groups[-1][1]), name="upper")
+        lower = [
+            Cat(
+                power[FRACTION_BITS - position]
+                for position in range(FRACTION_BITS)
+                if (position + 11) >> bit & 1
+            ).any()
+            for bit in range(2)
+        ]
+        subnormal = Cat(*lower, upper[:3], ~upper[3].replicate(2), upper[3], Const(0b11, 2))
+        n = Mux(normal, Cat(field[:7], (~field[7]).replicate(3)), subnormal)
+        return Cat(found for found, _ in groups).any(), power, registered(m, n, name="n_float")
+
+    def _preshift(self, m: Module, fields: Fp32Fields, exp: Value) -> Value:
+        """Significand, shifted left by the exponent field modulo 8 if it is `exp`'s; one cycle."""
+        by_1, by_2, by_4 = fields.field[:3] & exp.replicate(3)
+        once = Mux(by_1, fields.significand << 1, fields.significand)
+        return chosen(
+            m,
+            [(take, once << 2 * k) for k, take in enumerate(four_shifts(by_4, by_2))],
+            name="factor",
         )
 
-    def _multiply(self, m: Module, fields: Fp32Fields, negative: Value) -> tuple[Value, Value]:
-        """Integer (10 bits) and fraction (30 bits) of the argument times log2(e)."""
-        # A subnormal's product is far below the unit, whatever its hidden bit.
-        product = multiplied(
-            m, Cat(fields.fraction, Const(1, 1)), Const(_LOG2_E, 36), name="product"
-        )
-        window = product[_PRODUCT_DROPPED:]
-        # The window is shifted right by _FAR - 1 - n = _FAR - 1 + FP32.bias - field places.
-        far = Signal()
-        distance = Signal(9)
-        m.d.comb += [
-            far.eq(fields.field >= FP32.bias + _FAR),
-            distance.eq(FP32.bias + _FAR - 1 - fields.field),
-        ]
-        far = delayed(m, far, 4, name="far")
-        near = registered(m, distance[:6] | distance[6:].any().replicate(6), name="distance")
-        near = registered(m, near, name="distance_1")
-        for cycle, steps in enumerate(((32, 16, 8), (4, 2, 1))):
-            for step in steps:
-                window = Mux(near[step.bit_length() - 1], window >> step, window)
-            window = registered(m, window, name=f"shifted_{cycle}")
-            near = registered(m, near, name=f"distance_{cycle + 2}")
-        negative = delayed(m, negative, 4, name="below")
-        units = Signal(signed(10 + _UNIT), reset_less=True)
-        m.d.sync += units.eq(Mux(negative, -window, window))
-        with m.If(far):
-            m.d.sync += units.eq(Mux(negative, -512 << _UNIT, 511 << _UNIT))
-        return units[_UNIT:].as_signed(), units[:_UNIT]
+    def _shift(self, m: Module, window: Value, field: Value, exp: Value) -> Value:
+        """`exp`: the window, shifted right by eights, or 0 where it is out of reach; else 0."""
+        choices = []
+        for eights in range(5):
+            take = exp & (field[3:] == _OCTAVE - eights)
+            if eights == 0:
+                take = take & ~field[:3].all()
+            passes_not = delayed(m, ~take, 3, name=f"not_by_{8 * eights}")
+            choices.append((~passes_not, window[8 * eights :]))
+        return chosen(m, choices, name="shifted")
