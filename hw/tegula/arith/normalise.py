@@ -1,6 +1,6 @@
 """Left shifts by the number of leading zeros, but by no more than an exponent allows."""
 
-from amaranth.hdl import Cat, Value
+from amaranth.hdl import Cat, Const, Value
 
 __all__ = ["four_shifts", "one_minus", "spend"]
 
@@ -31,9 +31,9 @@ def four_shifts(high: Value, low: Value) -> tuple[Value, Value, Value, Value]:
 
 
 def one_minus(shift: Value, width: int) -> Value:
-    """``1 - shift`` in two's complement, for a `shift` of five bits: ``~(shift - 2)``."""
-    t1, t2, t4, t8, t16 = shift
-    negative = t2 | t4 | t8 | t16
-    return Cat(
-        *(~t1, t2, t4 ^ t2, t8 ^ (t4 | t2), t16 ^ (t8 | t4 | t2)), negative.replicate(width - 5)
-    )
+    """``1 - shift`` in two's complement of `width` bits: ``~(shift - 2)``."""
+    bits, larger = [~shift[0]], Const(0, 1)
+    for bit in shift[1:]:
+        bits.append(bit ^ larger)
+        larger = larger | bit
+    return Cat(*bits, larger.replicate(width - len(bits)))
