@@ -65,6 +65,16 @@ def test_values_are_rounded_once_with_subnormals_and_overflow():
     assert magnitudes.count(FP32.infinity) > 50
 
 
+def test_the_last_bit_of_a_value_decides_a_tie_of_subnormals():
+    cases = []
+    for right in range(24):
+        tie = 1 << 15 + right
+        lower = [0, *(1 << bit for bit in range(15 + right))]
+        values = [times * tie + low for times in (1, 3) for low in lower]
+        cases += [(sign * h, -135 - right, None, 0, 0) for h in values for sign in (1, -1)]
+    check(cases)
+
+
 def test_zero_has_the_sign_of_an_odd_function():
     check([(0, exponent, None, flip, 0) for exponent in (-1024, 0, 1023) for flip in (0, 1)])
 
