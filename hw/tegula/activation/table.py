@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from tegula.activation.range_reduction import argument_layout
 from tegula.config import TileConfig
-from tegula.lib.delay import delayed, registered
+from tegula.lib.delay import delayed, gated, registered
 from tegula.memory.bank import NO_RW_CHECK
 
 __all__ = ["FunctionTable", "function_layout", "segment_layout", "table_write_layout"]
@@ -78,7 +78,7 @@ class FunctionTable(wiring.Component):
     """Steps 3 and 4 of section 5.5 of the numerics contract.
 
     Latency: `LATENCY` cycles. Throughput: one a cycle. What is written in a cycle is seen by
-    arguments that come in later ones.
+    arguments that come in later ones, and perhaps by those on their way.
 
     Parameters
     ----------
@@ -95,8 +95,8 @@ class FunctionTable(wiring.Component):
         What was found.
     """
 
-    LATENCY = 6
-    """Registers: index; descriptor and its own; entry's address; entry and its own."""
+    LATENCY = 7
+    """Registers: index; descriptor and its own; shift; entry's address; entry and its own."""
 
     def __init__(self, config: TileConfig):
         self._config = config
@@ -135,38 +135,29 @@ class FunctionTable(wiring.Component):
             descriptor_layout(), registered(m, Value.cast(read.data), name="descriptor")
         )
 
+        # There is no time for a decoder in front of a multiplier.
+        power = registered(m, 1 << read.data.k, name="power")
         argument = self.argument
         n = delayed(m, Value.cast(argument.n), 3, name="n").as_signed()
         t = delayed(m, argument.t, 3, name="t")
-        entry, fraction = self._entry_address(m, descriptor, t)
+        entry, fraction = self._entry_address(m, descriptor, t, power)
+        gain, less = self._gain(m, descriptor, n)
         read = entries.read_port()
         m.d.comb += [read.addr.eq(entry), read.en.eq(1)]
         entry = data.View(entry_layout(), registered(m, Value.cast(read.data), name="entry"))
 
-        gain = Signal(signed(11), reset_less=True)
-        with m.Switch(descriptor.gain):
-            with m.Case(1):
-                m.d.sync += gain.eq(n)
-            with m.Case(2):
-                m.d.sync += gain.eq(-n)
-            with m.Case(3):
-                m.d.sync += gain.eq(n >> 1)
-            with m.Case(4):
-                m.d.sync += gain.eq(-(n >> 1))
-            with m.Default():
-                m.d.sync += gain.eq(0)
         segment = self.segment
         negative = argument.negative & self.function.odd
         m.d.comb += [
             segment.entry.eq(entry),
             segment.fraction.eq(delayed(m, fraction, 2, name="fraction")),
             segment.exponent.eq(
-                entry.exponent + delayed(m, Value.cast(gain), 2, name="gain").as_signed()
+                (Cat(1, entry.exponent).as_signed() + Cat(less, gain).as_signed()) >> 1
             ),
-            segment.constant.eq(delayed(m, descriptor.constant, 3, name="constant")),
+            segment.constant.eq(delayed(m, descriptor.constant, 4, name="constant")),
             segment.flip.eq(delayed(m, negative, self.LATENCY, name="flip")),
             segment.nan.eq(delayed(m, argument.nan, self.LATENCY, name="nan")),
-            segment.n.eq(delayed(m, Value.cast(n), 3, name="n_late").as_signed()),
+            segment.n.eq(delayed(m, Value.cast(n), 4, name="n_late").as_signed()),
             segment.log.eq(delayed(m, self.function.log, self.LATENCY, name="log")),
         ]
         return m
@@ -196,14 +187,26 @@ class FunctionTable(wiring.Component):
         m.d.comb += base.eq(function.descriptor + first)
         return (base + offset)[: self._bits]
 
-    def _entry_address(self, m: Module, descriptor: data.View, t: Value) -> tuple[Value, Value]:
-        """Index of the entry and position in its segment; registered."""
-        shifted = t
-        # The k bits that are shifted out at the top, and the rest, by one shifter.
-        window = Cat(shifted, Signal(15, name="none"))
-        for step in (8, 4, 2, 1):
-            take = descriptor.k[step.bit_length() - 1]
-            window = Mux(take, (window << step)[:47], window)
-        within = Mux(descriptor.constant, 0, window[32:])
-        entry = registered(m, (descriptor.first + within)[: self._bits], name="entry")
-        return entry, registered(m, window[8:32], name="part")
+    def _gain(self, m: Module, descriptor: data.View, n: Value) -> tuple[Value, Value]:
+        """What n adds to the exponent, as the entry comes: the sum of a number and a bit."""
+        halves = (descriptor.gain == 3) | (descriptor.gain == 4)
+        less = (descriptor.gain == 2) | (descriptor.gain == 4)
+        some = (descriptor.gain == 1) | less | halves
+        gain = Mux(halves, n >> 1, n)[: len(n)] ^ less.replicate(len(n))
+        gain = gated(m, gain, some, name="gain_0")
+        less = registered(m, less, name="less")
+        return delayed(m, gain, 3, name="gain"), delayed(m, less, 3, name="less")
+
+    def _entry_address(
+        self, m: Module, descriptor: data.View, t: Value, power: Value
+    ) -> tuple[Value, Value]:
+        """Index of the entry and position in its segment, two cycles later.
+
+        Multipliers by `power`, ``2**k``, shift the halves of t: what leaves at the top selects an
+        entry.
+        """
+        lower = registered(m, t[:16] * power, name="lower")
+        upper = gated(m, t[16:] * power, ~descriptor.constant, name="upper")
+        first = registered(m, descriptor.first, name="first")
+        entry = registered(m, (first + upper[16:])[: self._bits], name="entry")
+        return entry, registered(m, Cat(lower[8:16], lower[16:] | upper[:16]), name="part")

@@ -135,8 +135,9 @@ def test_an_argument_sees_what_was_written_in_the_cycle_before():
     rng = bench.rng
 
     async def testbench(ctx):
-        for _ in range(150):
-            index, entry = rng.randrange(1 << 10), rng.getrandbits(119)
+        # Each record once: an argument on its way may see what is written behind it.
+        for record in rng.sample(range(DEPTH), 150):
+            index, entry = record + DEPTH * rng.randrange(4), rng.getrandbits(119)
             descriptor = index | rng.randrange(8) << 14
             at = {"index": index + 4}
             await bench.cycle(ctx, None, {"entry": 1, "index": index, "words": entry})
