@@ -1,6 +1,6 @@
 """The value of a segment: a cubic on fixed point."""
 
-from amaranth.hdl import Const, Module, Mux, Signal, Value, signed
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -12,6 +12,9 @@ __all__ = ["VALUE_BITS", "Cubic"]
 
 _LN_2 = 744_261_118
 """ln 2 in units of 2**-30."""
+
+_LIMB = 17
+"""Bits of ln 2 that a multiplier takes beside n, which has a sign."""
 
 VALUE_BITS = 41
 """Two's complement: |c0 + h T| < 2**33, |n ln 2| < 2**39."""
@@ -46,9 +49,7 @@ class Cubic(wiring.Component):
         fraction = delayed(m, fraction, 3, name="fraction")
         h = self._step(m, "c1", h, fraction, 24, self._later(m, entry.c1, 5, "c1"), 33)
         fraction = delayed(m, fraction, 3, name="fraction_1")
-        c0 = self._later(m, entry.c0, 7, "c0")
-        scaled = self._logarithm(m)
-        base = registered(m, c0 + scaled, name="base").as_signed()
+        base = self._later(m, self._base(m), 4, "base")
         h = self._step(m, "c0", h, fraction, 24, base, VALUE_BITS)
         m.d.comb += self.value.eq(h)
         return m
@@ -56,12 +57,16 @@ class Cubic(wiring.Component):
     def _later(self, m: Module, value: Value, cycles: int, name: str) -> Value:
         return delayed(m, Value.cast(value), cycles, name=name).as_signed()
 
-    def _logarithm(self, m: Module) -> Value:
-        """With `log`, n times ln 2, else 0; as late as c0."""
+    def _base(self, m: Module) -> Value:
+        """c0, with `log` plus n times ln 2; after four cycles."""
         n = Mux(self.segment.log, self.segment.n, 0)
         n = registered(m, n, name="n").as_signed()
-        product = multiplied(m, n, Const(_LN_2, 30), name="logarithm").as_signed()
-        return self._later(m, product, 4, "logarithm_later")
+        low = registered(m, n * Const(_LN_2, _LIMB), name="low").as_signed()
+        high = registered(m, n * Const(_LN_2 >> _LIMB), name="high").as_signed()
+        c0 = self._later(m, self.segment.entry.c0, 2, "c0")
+        base = registered(m, c0 + low, name="c0_low").as_signed()
+        upper = (base >> _LIMB) + registered(m, high, name="high_later").as_signed()
+        return registered(m, Cat(base[:_LIMB], upper).as_signed(), name="base")
 
     def _step(
         self, m: Module, name: str, h: Value, fraction: Value, drop: int, c: Value, bits: int
