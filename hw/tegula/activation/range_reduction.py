@@ -4,9 +4,8 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from tegula.arith.fp32 import FRACTION_BITS, SIGN, Fp32Fields
+from tegula.arith.fp32 import FRACTION_BITS, SIGN, SIGNIFICAND_BITS, Fp32Fields
 from tegula.arith.multiply import multiplied
-from tegula.arith.normalise import four_shifts
 from tegula.lib.delay import chosen, delayed, gated, registered
 from tegula.lib.mux import prioritised
 
@@ -18,8 +17,11 @@ _LOG2_E = 0xB_8AA3_B296 >> 1
 _UNIT = 30
 """Fraction bits of an argument times log2(e)."""
 
+_FIRST = 10
+"""Number of a fraction's lowest bit where an n is made of the leading one's number."""
+
 _OCTAVE = 16
-"""The largest exponent field, in eights, whose `exp` is not decided. It is, from 135 (n = 8) on."""
+"""Largest exponent field, in eights, that is multiplied: from 135 (n = 8) on `exp` is decided."""
 
 _DROPPED = 26
 """Bits of such an exponent's product that are below the unit: ``155 - 8 * 16``, less one."""
@@ -68,7 +70,7 @@ class Argument(wiring.Component):
         below = z[SIGN] & ~registered(m, self.odd, name="odd")
         fields = Fp32Fields.of(z)
         some, power, n = self._normalise(m, fields, exp)
-        product = multiplied(m, self._preshift(m, fields, exp), power, name="product")
+        product = multiplied(m, self._preshift(m, fields.significand), power, name="product")
         window = self._shift(m, product[_DROPPED:], fields.field, exp)
 
         zero = ~fields.normal & ~some
@@ -83,8 +85,10 @@ class Argument(wiring.Component):
             with m.If(delayed(m, far & ~infinite & sign, 3, name="far")):
                 m.d.sync += n.eq(limit)
         negative = delayed(m, exp & below, 4, name="below")
+        # The n of `float` is one short of the exponent's: this is added here.
+        one = registered(m, float_only, name="one") << _UNIT
         addend = Cat(Const(0, _UNIT - FRACTION_BITS), fraction, n)
-        total = Cat(1, window ^ negative.replicate(len(window))) + Cat(negative, addend)
+        total = Cat(1, (window ^ negative.replicate(len(window))) | one) + Cat(negative, addend)
         units = registered(m, total[1 : 1 + len(addend)], name="units")
         m.d.comb += [
             self.argument.n.eq(units[_UNIT:].as_signed()),
@@ -100,10 +104,10 @@ class Argument(wiring.Component):
         return m
 
     def _normalise(self, m: Module, fields: Fp32Fields, exp: Value) -> tuple[Value, Value, Value]:
-        """1 if the fraction is not 0; log2(e) or a power of two, a cycle later; n after another.
+        """1 if the fraction is not 0; a cycle later log2(e) or a power of two; then n - 1.
 
-        The leading one of a subnormal fraction at bit p makes n = p - 149. With q = p + 11 that is
-        -160 + q: q needs no addition, but a counting of positions that begins at 11.
+        The leading one of a subnormal fraction at bit p makes n = p - 149. With q = p + 10 that is
+        q - 160 + 1: q needs no addition, but a counting of positions that begins at 10.
         """
         above = fields.normal
         leading: list[Value] = [fields.normal]
@@ -111,7 +115,7 @@ class Argument(wiring.Component):
         for group in reversed(range(2, 9)):
             found: Value = Const(0, 1)
             for position in reversed(range(FRACTION_BITS)):
-                if (position + 11) >> 2 == group:
+                if (position + _FIRST) >> 2 == group:
                     bit = fields.fraction[position]
                     leading.append(bit & ~found & ~above)
                     found = found | bit
@@ -123,13 +127,13 @@ class Argument(wiring.Component):
             m.d.sync += power.eq(_LOG2_E)
 
         normal = registered(m, fields.normal, name="normal")
-        field = registered(m, (fields.field + 1)[:8], name="field")
+        field = registered(m, fields.field, name="field")
         upper = registered(m, prioritised(groups[:-1], groups[-1][1]), name="upper")
         lower = [
             Cat(
                 power[FRACTION_BITS - position]
                 for position in range(FRACTION_BITS)
-                if (position + 11) >> bit & 1
+                if (position + _FIRST) >> bit & 1
             ).any()
             for bit in range(2)
         ]
@@ -137,15 +141,18 @@ class Argument(wiring.Component):
         n = Mux(normal, Cat(field[:7], (~field[7]).replicate(3)), subnormal)
         return Cat(found for found, _ in groups).any(), power, registered(m, n, name="n_float")
 
-    def _preshift(self, m: Module, fields: Fp32Fields, exp: Value) -> Value:
-        """Significand, shifted left by the exponent field modulo 8 if it is `exp`'s; one cycle."""
-        by_1, by_2, by_4 = fields.field[:3] & exp.replicate(3)
-        once = Mux(by_1, fields.significand << 1, fields.significand)
-        return chosen(
-            m,
-            [(take, once << 2 * k) for k, take in enumerate(four_shifts(by_4, by_2))],
-            name="factor",
-        )
+    def _preshift(self, m: Module, significand: Value) -> Value:
+        """Significand, shifted left by the exponent field modulo 8 if it is `exp`'s; one cycle.
+
+        Multipliers shift it: the lower 18 bits, and the rest. There is no time for the decoder of
+        the other factor in front of one.
+        """
+        shift = Fp32Fields.of(self.z).field[:3] & self.exp.replicate(3)
+        power = registered(m, (1 << shift)[:8], name="power_8")
+        limb = SIGNIFICAND_BITS - 6
+        lower = registered(m, significand[:limb] * power, name="factor_low")
+        upper = registered(m, significand[limb:] * power, name="factor_high")
+        return Cat(lower[:limb], lower[limb:] | upper)
 
     def _shift(self, m: Module, window: Value, field: Value, exp: Value) -> Value:
         """`exp`: the window, shifted right by eights, or 0 where it is out of reach; else 0."""
