@@ -8,7 +8,6 @@ from tegula.activation.lane import LaneCycles
 from tegula.activation.layouts import Kind, beats, controls_layout, item_layout, travel_layout
 from tegula.activation.table import function_layout
 from tegula.arith.combine import PARTIALS, SLOTS, Combiner, is_identity
-from tegula.arith.fp_add import FpAdd
 from tegula.config import TileConfig
 from tegula.formats import FP32
 from tegula.lib.delay import delay, delayed, registered
@@ -16,7 +15,7 @@ from tegula.lib.delay import delay, delayed, registered
 __all__ = ["ItemPipeline"]
 
 _READ_CYCLES = LaneCycles.SUM - LaneCycles.SUM_READ
-"""Cycles from the read of a partial sum until it enters the adder."""
+"""Cycles from the read of a partial sum until it is chosen for the adder."""
 
 
 class ItemPipeline(wiring.Component):
@@ -56,7 +55,7 @@ class ItemPipeline(wiring.Component):
     def elaborate(self, platform):
         """Items in their cycles, controls, sums, results."""
         m = Module()
-        combiner = Combiner(_READ_CYCLES + FpAdd.LATENCY, beats(self._config))
+        combiner = Combiner(LaneCycles.SUM_OUT - LaneCycles.SUM_READ, beats(self._config))
         m.submodules.combiner = combiner
         m.d.comb += combiner.start.eq(self.finish)
         items = self._carry(m)
@@ -120,7 +119,6 @@ class ItemPipeline(wiring.Component):
         m.d.comb += [
             control.read.eq(Mux(combiner.active, combiner.read_addr, _slot(reads))),
             control.hold.eq(held),
-            control.held.eq(entered),
             control.fresh.eq(Mux(held | entered, fresh, enters.travel.fresh)),
             control.enter.eq(entered | (enters.valid & enters.travel.sums)),
             control.write.eq(combiner.write | (finished.valid & finished.travel.sums)),

@@ -1,14 +1,14 @@
 """One lane of the activation engine: scale and bias, the function, the cast."""
 
-from amaranth.hdl import Module, Mux, Signal, Value
-from amaranth.lib import data, memory, wiring
+from amaranth.hdl import Module, Mux, Value
+from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
 from tegula.activation.cubic import Cubic
 from tegula.activation.finish import Finish
 from tegula.activation.layouts import beats, controls_layout
 from tegula.activation.range_reduction import Argument
-from tegula.activation.table import FunctionTable, segment_layout, table_write_layout
+from tegula.activation.table import FunctionTable, table_write_layout
 from tegula.arith.cast import Cast
 from tegula.arith.combine import SLOTS
 from tegula.arith.fp_add import FpAdd
@@ -29,20 +29,22 @@ class LaneCycles:
     """The item is decoded, and enters the multiplier."""
 
     BIAS = SCALE + FpMul.LATENCY
-    ARGUMENT = BIAS + FpAdd.LATENCY
+    """Product and bias are chosen, and enter the adder in the next cycle."""
+
+    ARGUMENT = BIAS + 1 + FpAdd.LATENCY
     TABLE = ARGUMENT + Argument.LATENCY
     CUBIC = TABLE + FunctionTable.LATENCY
     FINISH = CUBIC + Cubic.LATENCY
     RESULT = FINISH + Finish.LATENCY
 
     SUM = RESULT + 1 + (RESULT - BIAS) % 2
-    """The result enters the adder once more, an odd number of cycles after its bias: items that
-    come every second cycle do not collide there."""
+    """The result is chosen instead, an odd number of cycles after its bias: items that come every
+    second cycle do not collide there."""
 
-    SUM_READ = SUM - 2
-    """Its partial sum is read: after block RAM an adder has no time in the same cycle."""
+    SUM_READ = SUM - 1
+    """Its partial sum is read."""
 
-    SUM_OUT = SUM + FpAdd.LATENCY
+    SUM_OUT = SUM + 1 + FpAdd.LATENCY
     WORD = RESULT + Cast.LATENCY
 
 
@@ -133,7 +135,12 @@ class ActivationLane(wiring.Component):
         m.submodules.table = table = FunctionTable(self._config)
         m.submodules.cubic = cubic = Cubic()
         m.submodules.finish = finish = Finish()
-        segment = delayed(m, table.segment.as_value(), Cubic.LATENCY, name="segment")
+        segment = table.segment
+        for part, value in (
+            (finish.segment.entry.c0, segment.entry.c0),
+            *((finish.segment[name], segment[name]) for name in Finish.FIELDS),
+        ):
+            m.d.comb += part.eq(delayed(m, Value.cast(value), Cubic.LATENCY, name="segment"))
         m.d.comb += [
             argument.z.eq(z),
             argument.exp.eq(self.controls.exp),
@@ -143,7 +150,6 @@ class ActivationLane(wiring.Component):
             table.write_en.eq(self.write_en),
             table.write.eq(self.write),
             cubic.segment.eq(table.segment),
-            finish.segment.eq(data.View(segment_layout(), segment)),
             finish.value.eq(cubic.value),
         ]
         return finish.result
@@ -156,19 +162,18 @@ class ActivationLane(wiring.Component):
             shape=32, depth=beats(self._config) * SLOTS, init=[], attrs=NO_RW_CHECK
         )
         read, write = sums.read_port(), sums.write_port()
-        partial = registered(m, read.data, name="partial") & (~controls.fresh).replicate(32)
-        held = Signal(32, reset_less=True)
-        with m.If(controls.hold):
-            m.d.sync += held.eq(partial)
-        result = delayed(m, result, LaneCycles.SUM - LaneCycles.RESULT, name="result")
+        partial, fresh = read.data, controls.fresh
+        # The one that is held enters in the next cycle, when there is no result.
+        held = gated(m, partial, controls.hold & ~fresh, name="held")
+        result = delayed(m, result, LaneCycles.SUM - LaneCycles.RESULT - 1, name="result")
+        result = gated(m, result, ~controls.hold, name="result_or_held") | held
+        partial = partial & (~fresh).replicate(32)
         m.d.comb += [
             read.en.eq(1),
             read.addr.eq(controls.read),
             write.en.eq(controls.write),
             write.addr.eq(controls.write_addr),
             write.data.eq(adder.result),
-            adder.a.eq(product),
-            adder.b.eq(bias),
+            adder.a.eq(registered(m, Mux(controls.enter, result, product), name="a")),
+            adder.b.eq(registered(m, Mux(controls.enter, partial, bias), name="b")),
         ]
-        with m.If(controls.enter):
-            m.d.comb += [adder.a.eq(Mux(controls.held, held, result)), adder.b.eq(partial)]

@@ -113,9 +113,9 @@ def controls_layout(config: TileConfig) -> data.StructLayout:
     exp, odd, function
         How the argument is reduced, and looked up.
     sum
-        Memory of partial sums: the word that is read, for two cycles later; by then, whether it
-        is `fresh`, is put aside (`hold`) or enters the adder (`enter`), with a result or with what
-        was put aside (`held`). What leaves the adder is written.
+        Memory of partial sums: the word that is read, for the next cycle; by then, whether it
+        is `fresh`, is put aside until the next cycle (`hold`) or enters the adder (`enter`), with
+        what was put aside or else a result. What leaves the adder is written.
     to_cast
         What enters the cast is what leaves the adder, if `total`, else the function's value.
     """
@@ -135,7 +135,6 @@ def controls_layout(config: TileConfig) -> data.StructLayout:
                     "fresh": 1,
                     "hold": 1,
                     "enter": 1,
-                    "held": 1,
                     "write": 1,
                     "write_addr": slots,
                 }

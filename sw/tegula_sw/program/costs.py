@@ -112,5 +112,5 @@ VECTOR = Cost(overhead=28, latency=VECTOR_WRITE + VECTOR_STEP)
 ACTIVATION = Cost(overhead=4, latency=40)
 """A function in a kernel.
 
-An element is 51 cycles in its lane; with that as the latency, programs would be others.
+An element is 50 cycles in its lane; with that as the latency, programs would be others.
 """
