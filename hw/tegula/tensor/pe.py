@@ -5,7 +5,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from tegula.config import TileConfig
-from tegula.lib.delay import delayed, registered
+from tegula.lib.delay import delayed
 
 __all__ = [
     "EXPONENT_CYCLE",
@@ -216,13 +216,15 @@ class ProcessingElement(wiring.Component):
             sign = x.sig[-1] ^ w.sig[-1]
             positive.append(special & (zero | ~sign))
             negative.append(special & (zero | sign))
-        flags = registered(m, Cat(Cat(positive).any(), Cat(negative).any()), name="flags")
+        flags = Signal(2)
+        m.d.sync += flags.eq(Cat(Cat(positive).any(), Cat(negative).any()))
         return products, flags
 
     def _merge_flags(self, m, flags):
         """Sticky flags: cycle 5 to 6, then as late as the partial sum's other parts."""
-        merged = delayed(m, flags | self.flags_in, OUTPUT_CYCLES, name="merged")
-        m.d.comb += self.flags_out.eq(merged)
+        merged = Signal(2)
+        m.d.sync += merged.eq(flags | self.flags_in)
+        m.d.comb += self.flags_out.eq(delayed(m, merged, OUTPUT_CYCLES - 1, name="merged"))
 
     def _align_and_add(self, m, products, shifts):
         """Fine, then coarse shift of each product down its field, and their sum: cycle 5 to 9."""
