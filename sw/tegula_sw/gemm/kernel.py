@@ -25,7 +25,12 @@ from tegula_sw.gemm.addresses import ChunkWork, GemmAddresses, GemmMap, Piece
 from tegula_sw.gemm.loads import LoadStream, Source
 from tegula_sw.gemm.plan import GemmPlan, plan_gemm
 from tegula_sw.gemm.shape import GemmShape
-from tegula_sw.program.costs import DRAIN, MATMUL_LATENCY, load_period_cycles
+from tegula_sw.program.costs import (
+    DRAIN,
+    MATMUL_LATENCY,
+    load_period_cycles,
+    psum_reuse_cycles,
+)
 from tegula_sw.program.program import Program, Wait
 from tegula_sw.program.schedule import Op, dma_op, emit_merged
 from tegula_sw.program.span import Span
@@ -43,6 +48,7 @@ class _TensorStream:
         a, b = Source(shape.fmt_a, where.a_address), Source(shape.fmt_b, where.b_address)
         self._stationary, self._moving = (b, a) if where.plan.swapped else (a, b)
         self._period = load_period_cycles(where.config)
+        self._reuse = psum_reuse_cycles(where.config)
         self._slots_to_free = 0
 
     def ops(self) -> Iterator[Op]:
@@ -70,7 +76,7 @@ class _TensorStream:
         """
         steps = range(chunk.steps.start, chunk.steps.stop)
         tiles = range(len(chunk.block.stationary))
-        if chunk.ends_block and len(chunk.block.moving_span) >= self._period:
+        if chunk.ends_block and len(chunk.block.moving_span) >= self._reuse:
             return [(step, s) for s in tiles for step in steps]
         return [(step, s) for step in steps for s in tiles]
 

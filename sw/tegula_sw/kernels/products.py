@@ -6,7 +6,7 @@ from itertools import product
 
 from tegula.config import TileConfig
 from tegula_sw.kernels.matrix import Matrix, Strip, psum_strip
-from tegula_sw.program.costs import MATMUL_LATENCY, load_period_cycles
+from tegula_sw.program.costs import MATMUL_LATENCY, load_period_cycles, psum_reuse_cycles
 from tegula_sw.program.schedule import Op
 
 __all__ = ["Product"]
@@ -56,7 +56,7 @@ class Product:
     @property
     def _by_turns(self) -> bool:
         """True if a sum is so narrow that it is still in the array when the next K step adds."""
-        return self.width < load_period_cycles(self.config)
+        return self.width < psum_reuse_cycles(self.config)
 
     def groups(self, together: int) -> Iterator[range]:
         """Bands of the product that are computed together, of which PSUM holds two groups."""

@@ -26,6 +26,7 @@ __all__ = [
     "activation_column_cycles",
     "activation_lane_cycles",
     "load_period_cycles",
+    "psum_reuse_cycles",
 ]
 
 # --- figures of the hardware
@@ -36,7 +37,7 @@ VECTOR_WRITE = 17
 VECTOR_STEP = 7
 """Cycles for each step of a vector instruction beyond `VECTOR_WRITE`."""
 
-MATMUL_LATENCY = 40
+MATMUL_LATENCY = 38
 """Cycles from a matmul's last column to its signal on `medium`, the largest preset."""
 
 REDUCTION_LATENCY = 70
@@ -52,9 +53,14 @@ _ADDER = 6
 def load_period_cycles(config: TileConfig) -> int:
     """Period of (tensor.load, tensor.matmul) pairs, below which fewer columns gain nothing.
 
-    `tegula.tensor.stationary` gives the reason.
+    `tegula.tensor.engine.load_period` gives the reason.
     """
-    return 2 * config.n + 3 * config.groups + 1
+    return config.n + 3
+
+
+def psum_reuse_cycles(config: TileConfig) -> int:
+    """Cycles from a column of a matmul to the first that can add to the same words of PSUM."""
+    return 3 * config.groups + 9
 
 
 def activation_lane_cycles(config: TileConfig) -> int:

@@ -16,6 +16,7 @@ def test_periods_are_those_of_the_hardware(name):
     config = PRESETS[name]
     period = LATENCIES[name]["stationary_load_and_matmul_period"]
     assert costs.load_period_cycles(config) == period
+    assert costs.psum_reuse_cycles(config) == LATENCIES[name]["psum_word_reuse"]
     assert costs.activation_lane_cycles(config) == beats(config)
     rates = describe(config)["rates_cycles"]
     assert costs.activation_column_cycles(config) == rates["activation_column"]
