@@ -51,7 +51,7 @@ class ReadBack(wiring.Component):
         `r.ready` is always high; a beat that was not requested is dropped. An offer of `ar` may be
         withdrawn at `flush`.
     beats : Out(stream of axi_data_width)
-        Beats of the bursts that accumulate, in order.
+        Beats of the bursts that accumulate, in order. Registered.
     cause : Out(CAUSE_BITS)
         `Trap.BUS_SLVERR` or `Trap.BUS_DECERR`, of the read that failed.
     flush : In(1)
@@ -124,7 +124,8 @@ class ReadBack(wiring.Component):
     def _hold_beats(self, m, taken):
         """Two queues of beats, one behind the other; returns a flag that another burst has room.
 
-        One queue of both depths would take twice the distributed RAM of the first.
+        One queue of both depths would take twice the distributed RAM of the first. A register
+        follows, since the adder's first stage is long enough without a memory in front of it.
         """
         config = self._config
         extra = config.max_burst_beats // 4
@@ -135,15 +136,20 @@ class ReadBack(wiring.Component):
         for queue, behind in pairwise(queues):
             wiring.connect(m, queue.o, behind.i)
         first, last = queues[0].i, queues[-1].o
-        wiring.connect(m, last, wiring.flipped(self.beats))
+        offered = Signal(config.axi_data_width, reset_less=True)
         m.d.comb += [
+            last.ready.eq(~self.beats.valid | self.beats.ready),
+            self.beats.payload.eq(offered),
             first.valid.eq(taken & ~self.flush & ~self.failed),
             first.payload.eq(self.r.payload.data),
         ]
+        with m.If(last.ready):
+            m.d.sync += [self.beats.valid.eq(last.valid), offered.eq(last.payload)]
         held = Signal(range(sum(depths) + 1))
+        """Beats in the queues; what the register holds is room to spare."""
         m.d.sync += held.eq(held + first.valid - (last.valid & last.ready))
         with m.If(self.flush):
-            m.d.sync += held.eq(0)
+            m.d.sync += [held.eq(0), self.beats.valid.eq(0)]
         return held <= extra
 
     def _watch_order(self, m):
