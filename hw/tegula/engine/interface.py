@@ -149,9 +149,11 @@ class EngineSignature(wiring.Signature):
         waits for `stop`.
     stop : In(1)
         While high, the engine drops its work: it begins no new effect, completes the bus
-        transactions that it has begun, accepts no instruction, drops pending signals, goes idle.
+        transactions that it has begun, drops pending signals, goes idle. It may act a cycle late,
+        on a register of `stop`; an instruction taken by then is dropped.
     idle : Out(1)
-        No instruction, bus transaction or signal is pending.
+        No instruction, bus transaction or signal is pending: low from the cycle after an
+        instruction is taken until all of it is over.
     busy, stall : Out(1)
         For the counters: the engine works; the engine has work and cannot proceed. Never both.
     trace : Out({begin, complete, activity})

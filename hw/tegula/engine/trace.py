@@ -70,7 +70,8 @@ waiting
 full
     An instruction, and all after it, is held back, since the engine's queue has no room for it.
 pc
-    Position of the head in granules, or of what was the head before.
+    Position in granules of the head, where the engine is idle and the head waits, else of the
+    instruction that the engine took last.
 """
 
 CONTROL_FIELDS = {"running": 1, "halted": 1, "stopping": 1, "moving": 1}
