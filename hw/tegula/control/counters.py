@@ -1,13 +1,17 @@
 """Performance counters, from the doorbell to the interrupt."""
 
-from amaranth.hdl import Module
+from amaranth.hdl import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from tegula.control.registers import WRITE_CYCLES
 from tegula.isa.instructions import ENGINES
+from tegula.lib.delay import registered
 
-__all__ = ["EVENTS", "Counters"]
+__all__ = ["CLEAR_CYCLES", "EVENTS", "Counters"]
+
+CLEAR_CYCLES = WRITE_CYCLES + 1
+"""Cycles from the handshake that completes the write of the start bit to `clear`."""
 
 EVENTS = ("busy", "wait", "stall")
 """Activities of each engine that are counted, a register each."""
@@ -17,9 +21,9 @@ class Counters(wiring.Component):
     """Counters of cycles, beats and the engines' activity, while `run`.
 
     `cycles` counts from the handshake that completes the write of the start bit to the cycle in
-    which the interrupt is pending, provided that `clear` is high in the cycle in which that write
-    takes effect and `run` from the next to the last before the interrupt. All counters wrap, and
-    keep their values until the next `clear`.
+    which the interrupt is pending, provided that `clear` is high in the cycle in which the bit is
+    output and `run` from the next to the last before the interrupt. The others count what they are
+    given a cycle later. All counters wrap, and keep their values until the next `clear`.
 
     Members
     -------
@@ -55,17 +59,23 @@ class Counters(wiring.Component):
     def elaborate(self, platform):
         """A strobe, and an adder, for each counter."""
         m = Module()
+        run = Signal()
+        m.d.sync += run.eq(self.run)
         counted = [(self.read_beats, self.read_beat), (self.write_beats, self.write_beat)]
         for i, engine in enumerate(ENGINES):
             for event in EVENTS:
                 counter = getattr(self, f"{engine.name.lower()}_{event}")
                 counted.append((counter, getattr(self, event)[i]))
+        counted = [
+            (counter, registered(m, strobe, name=f"strobe{i}"))
+            for i, (counter, strobe) in enumerate(counted)
+        ]
 
         with m.If(self.clear):
-            # The cycle of the handshake, and those until the write takes effect, have passed.
-            m.d.sync += self.cycles.eq(1 + WRITE_CYCLES)
+            # The cycles from the handshake to this one have passed.
+            m.d.sync += self.cycles.eq(CLEAR_CYCLES + 1)
             m.d.sync += [counter.eq(0) for counter, _ in counted]
-        with m.Elif(self.run):
-            m.d.sync += self.cycles.eq(self.cycles + 1)
-            m.d.sync += [counter.eq(counter + strobe) for counter, strobe in counted]
+        with m.Else():
+            m.d.sync += self.cycles.eq(self.cycles + self.run)
+            m.d.sync += [counter.eq(counter + (strobe & run)) for counter, strobe in counted]
         return m

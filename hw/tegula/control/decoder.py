@@ -6,16 +6,14 @@ from amaranth.lib.wiring import In, Out
 
 from tegula.config import TileConfig
 from tegula.control.fetch import granule_layout
-from tegula.control.queues import queue_layout
+from tegula.control.queues import INSTRUCTION_GRANULES, dispatch_signature, part_layout
 from tegula.isa.instructions import (
     CODE_BITS,
     ENGINES,
     GRANULE_BITS,
-    HEADER,
     INSTRUCTIONS,
     MEMORY_ADDRESS_BITS,
     OPCODE_BITS,
-    PAYLOAD_OFFSET,
     PC_BITS,
     Engine,
     Field,
@@ -24,10 +22,8 @@ from tegula.isa.traps import CAUSE_BITS, Trap
 
 __all__ = ["DECODE_CYCLES", "Decoder"]
 
-DECODE_CYCLES = 2
+DECODE_CYCLES = 1
 """Cycles from the handshake of an instruction's last granule to its dispatch."""
-
-_SLOTS = max(instruction.granules for instruction in INSTRUCTIONS)
 
 
 def _field_error(field: Field, value, config: TileConfig):
@@ -54,8 +50,8 @@ class Decoder(wiring.Component):
     the program); unclaimed bits are zero and every field is in `Field.allowed(config)`. The decoder
     stops for good, until `clear`, at the first fault and at `halt`.
 
-    Latency: `DECODE_CYCLES`: one register stage before the checks, one behind. Throughput: a
-    granule a cycle.
+    Latency: `DECODE_CYCLES`: granules come from registers, and the outcome of the checks goes into
+    registers. Throughput: a granule a cycle.
 
     Parameters
     ----------
@@ -66,11 +62,13 @@ class Decoder(wiring.Component):
     -------
     granule : In(stream of `granule_layout`)
         The program in order.
-    granules : In(PC_BITS + 1)
-        Size of the program.
-    <engine> : Out(stream of `queue_layout`)
-        To the queues; at most one is valid. Payload bits beyond the instruction's own granules are
-        what an earlier instruction left there.
+    granules : In(PC_BITS + 1), failed_burst : In(axi_addr_width)
+        Size of the program; address of the burst whose beat failed first.
+    part : Out(part_layout())
+        Granules, to all queues.
+    <engine> : Out(dispatch_signature())
+        To the queues; at most one is valid. The instruction is the granules stored since the
+        dispatch before.
     clear : In(1)
         Begin a new program. `valid` may fall without a handshake.
     stuck : Out(1)
@@ -88,10 +86,9 @@ class Decoder(wiring.Component):
             {
                 "granule": In(stream.Signature(granule_layout())),
                 "granules": In(PC_BITS + 1),
-                **{
-                    engine.name.lower(): Out(stream.Signature(queue_layout(config, engine)))
-                    for engine in ENGINES
-                },
+                "failed_burst": In(config.axi_addr_width),
+                "part": Out(part_layout()),
+                **{engine.name.lower(): Out(dispatch_signature()) for engine in ENGINES},
                 "clear": In(1),
                 "stuck": Out(1),
                 "halted": Out(1),
@@ -103,91 +100,93 @@ class Decoder(wiring.Component):
         )
 
     def elaborate(self, platform):
-        """Reception, collection and checks, dispatch or fault."""
+        """Collection and checks, dispatch or fault."""
         m = Module()
-        advance, dispatched = Signal(), Signal()
-        arrived, arrived_valid = self._receive(m, advance)
-        held, held_valid = self._collect(m, arrived, arrived_valid, advance, dispatched)
-        m.d.comb += advance.eq(arrived_valid & (~held_valid | dispatched))
-        legal = Signal()
-        m.d.comb += legal.eq(held_valid & ~held.resp[1] & held.known & held.legal)
-        self._dispatch(m, held, legal, dispatched)
+        legal, dispatched = Signal(), Signal()
+        held, candidates, pending = self._collect(m, legal, dispatched)
+        self._dispatch(m, candidates, legal, dispatched)
         ended = Signal()
-        nothing_left = ~arrived_valid & ~held_valid & (held.end == self.granules)
+        nothing_left = ~self.granule.valid & ~pending & (held.end == self.granules)
         m.d.sync += ended.eq(nothing_left & ~self.clear)
-        self._report(m, held, held_valid, ended)
+        self._report(m, held, pending & ~legal, ended)
         return m
 
-    def _receive(self, m: Module, advance):
-        """First stage: the granule received, and a spare so that `ready` is a register."""
-        arrived, arrived_valid = Signal(granule_layout()), Signal()
-        spare, spare_valid = Signal(granule_layout()), Signal()
-        m.d.comb += self.granule.ready.eq(~spare_valid)
-        with m.If(~arrived_valid | advance):
-            m.d.sync += [
-                arrived.eq(Mux(spare_valid, spare, self.granule.payload)),
-                arrived_valid.eq(spare_valid | self.granule.valid),
-                spare_valid.eq(0),
-            ]
-        with m.Elif(~spare_valid):
-            m.d.sync += [spare.eq(self.granule.payload), spare_valid.eq(self.granule.valid)]
-        with m.If(self.clear):
-            m.d.sync += [arrived_valid.eq(0), spare_valid.eq(0)]
-        return arrived, arrived_valid
+    def _collect(self, m: Module, legal, dispatched):
+        """The instruction as far as it has arrived, the outcome of its checks, and its queue.
 
-    def _collect(self, m: Module, arrived, arrived_valid, advance, dispatched):
-        """Second stage: the instruction as far as it has arrived, and the outcome of its checks."""
+        Its bits are in the queues: each granule is written into the free slot of all of them.
+        """
         held = Signal(
             data.StructLayout(
                 {
-                    "granules": data.ArrayLayout(GRANULE_BITS, _SLOTS),
+                    "opcode": OPCODE_BITS,
                     "pc": PC_BITS + 1,
                     "end": PC_BITS + 1,
                     "resp": 2,
                     "known": 1,
-                    "legal": 1,
                 }
             )
         )
-        held_valid, slot = Signal(), Signal(range(_SLOTS))
-        opcode = Mux(slot == 0, arrived.bits, held.granules[0])[:OPCODE_BITS]
-        known, last, error = self._check(m, arrived.bits, opcode, slot)
-        done = last | arrived.resp[1] | ~known
+        granule = self.granule.payload
+        slot = Signal(INSTRUCTION_GRANULES, init=1)
+        pending, so_far, free, go = Signal(), Signal(), Signal(), Signal()
+        candidates = Signal(len(ENGINES) + 1)
+        opcode = Mux(slot[0], granule.bits[:OPCODE_BITS], held.opcode)
+        known, last, error = self._check(m, granule.bits, opcode, slot)
+        failed = granule.resp[1]
+        done = last | failed | ~known
+        within = (slot[0] | so_far) & ~error
 
-        with m.If(dispatched):
-            m.d.sync += held_valid.eq(0)
-        with m.If(advance):
-            with m.Switch(slot):
-                for index in range(_SLOTS):
-                    with m.Case(index):
-                        m.d.sync += held.granules[index].eq(arrived.bits)
-            with m.If(arrived.resp[1]):
-                m.d.sync += held.granules[0].eq(arrived.bits)
-            with m.If((slot == 0) | arrived.resp[1]):
+        m.d.comb += [
+            free.eq(~pending | dispatched),
+            self.granule.ready.eq(free),
+            go.eq(self.granule.valid & free),
+            self.part.bits.eq(granule.bits),
+            self.part.pc.eq(held.end),
+            self.part.store.eq(slot & free.replicate(len(slot))),
+        ]
+        with m.If(free):
+            m.d.sync += [
+                pending.eq(self.granule.valid & done),
+                legal.eq(self.granule.valid & last & known & ~failed & within),
+            ]
+        with m.If(go):
+            with m.If(slot[0]):
+                m.d.sync += held.opcode.eq(granule.bits)
+            with m.If(slot[0] | failed):
                 m.d.sync += held.pc.eq(held.end)
             m.d.sync += [
                 held.end.eq(held.end + 1),
-                held.resp.eq(arrived.resp),
+                held.resp.eq(granule.resp),
                 held.known.eq(known),
-                held.legal.eq(((slot == 0) | held.legal) & ~error),
-                held_valid.eq(done),
-                slot.eq(Mux(done, 0, slot + 1)),
+                so_far.eq(within),
+                slot.eq(Mux(done, 1, slot << 1)),
+                candidates.eq(
+                    Cat(opcode[CODE_BITS:] == code for code in (*ENGINES, Engine.CONTROL))
+                ),
             ]
         with m.If(self.clear):
-            m.d.sync += [held_valid.eq(0), slot.eq(0), held.end.eq(0)]
-        return held, held_valid
+            m.d.sync += [pending.eq(0), legal.eq(0), slot.eq(1), held.end.eq(0)]
+        return held, candidates, pending
 
     def _check(self, m: Module, bits, opcode, slot):
-        """Three bits: the opcode is known, this is the last granule, it breaks a rule."""
+        """Three bits: the opcode is known, this is the last granule, it breaks a rule.
+
+        `slot` is one-hot.
+        """
         known, last, error = Signal(), Signal(), Signal()
         with m.Switch(opcode):
             for instruction in INSTRUCTIONS:
                 with m.Case(instruction.opcode):
-                    m.d.comb += [known.eq(1), last.eq(slot == instruction.granules - 1)]
-                    with m.Switch(slot):
-                        for index in range(instruction.granules):
-                            with m.Case(index):
-                                m.d.comb += error.eq(self._granule_error(instruction, index, bits))
+                    errors = Cat(
+                        self._granule_error(instruction, index, bits)
+                        for index in range(instruction.granules)
+                    )
+                    m.d.comb += [
+                        known.eq(1),
+                        last.eq(slot[instruction.granules - 1]),
+                        error.eq((errors & slot).any()),
+                    ]
         return known, last, error
 
     def _granule_error(self, instruction, index: int, bits):
@@ -229,50 +228,27 @@ class Decoder(wiring.Component):
                 )
         return errors
 
-    def _dispatch(self, m: Module, held, legal, dispatched) -> None:
-        """The held instruction, offered to the queue that its opcode names."""
-        word = held.granules.as_value()
-        header = data.View(
-            data.FlexibleLayout(
-                len(word), {field.name: data.Field(field.width, field.offset) for field in HEADER}
-            ),
-            word,
-        )
-        engine_code = word[CODE_BITS:OPCODE_BITS]
-        ready = Signal()
-        for engine in ENGINES:
-            queue = getattr(self, engine.name.lower())
-            item = queue.payload
-            m.d.comb += [
-                item.waits.eq(header.wait),
-                item.wait.sem.eq(header.wait_sem),
-                item.wait.value.eq(header.wait_value),
-                item.wait.consume.eq(header.consume),
-                item.instr.pc.eq(held.pc),
-                item.instr.op.eq(word[:CODE_BITS]),
-                item.instr.signal.eq(header.signal),
-                item.instr.signal_sem.eq(header.signal_sem),
-                item.instr.signal_value.eq(header.signal_value),
-                item.instr.payload.eq(word[PAYLOAD_OFFSET:]),
-            ]
-            with m.If(engine_code == engine):
-                m.d.comb += [queue.valid.eq(legal), ready.eq(queue.ready)]
+    def _dispatch(self, m: Module, candidates, legal, dispatched) -> None:
+        """The instruction, offered to the queue that its opcode names."""
+        queues = [getattr(self, engine.name.lower()) for engine in ENGINES]
+        accepted = Cat(queue.ready for queue in queues)
         m.d.comb += [
-            self.halted.eq(legal & (engine_code == Engine.CONTROL)),
-            dispatched.eq(legal & ready),
-            self.stuck.eq(legal & ~ready),
+            *(queue.valid.eq(legal & candidates[i]) for i, queue in enumerate(queues)),
+            self.halted.eq(legal & candidates[-1]),
+            dispatched.eq(legal & (candidates & accepted).any()),
+            self.stuck.eq(legal & ~dispatched),
         ]
 
-    def _report(self, m: Module, held, held_valid, ended) -> None:
-        """Fault of the held instruction, or that there is none."""
+    def _report(self, m: Module, held, faulty, ended) -> None:
+        """Fault of the instruction, or that there is none."""
         with m.If(ended):
             self._fault(m, Trap.PROGRAM_END, self.granules, 0)
-        with m.Elif(held_valid & held.resp[1]):
+        with m.Elif(faulty & held.resp[1]):
             cause = Mux(held.resp[0], Trap.BUS_DECERR, Trap.BUS_SLVERR)
-            self._fault(m, cause, held.pc, held.granules[0])
-        with m.Elif(held_valid & ~held.known):
-            self._fault(m, Trap.ILLEGAL_OPCODE, held.pc, held.granules[0][:OPCODE_BITS])
-        with m.Elif(held_valid & ~held.legal):
+            self._fault(m, cause, held.pc, self.failed_burst)
+        with m.Elif(faulty & ~held.known):
+            self._fault(m, Trap.ILLEGAL_OPCODE, held.pc, held.opcode)
+        with m.Elif(faulty):
             self._fault(m, Trap.ILLEGAL_FIELD, held.pc, 0)
 
     def _fault(self, m: Module, cause, pc, address) -> None:

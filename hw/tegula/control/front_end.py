@@ -14,9 +14,9 @@ from tegula.bus.axi import (
 from tegula.config import TileConfig
 from tegula.control.counters import EVENTS, Counters
 from tegula.control.decoder import Decoder
-from tegula.control.fetch import Fetch
+from tegula.control.fetch import FETCH_CYCLES, Fetch
 from tegula.control.queues import EngineQueue
-from tegula.control.registers import ADDRESS_BITS, RegisterFile
+from tegula.control.registers import ADDRESS_BITS, WRITE_CYCLES, RegisterFile
 from tegula.control.semaphores import SIGNAL_PORTS, SemaphoreFile
 from tegula.control.trap_record import TrapRecord, source_layout
 from tegula.control.watchdog import Progress
@@ -27,7 +27,7 @@ from tegula.isa.traps import Trap
 
 __all__ = ["FETCH_REQUEST_CYCLES", "Control"]
 
-FETCH_REQUEST_CYCLES = 4
+FETCH_REQUEST_CYCLES = WRITE_CYCLES + 1 + FETCH_CYCLES
 """Cycles from the handshake that completes the write of the start bit to the first `ar.valid`."""
 
 _PROGRAM_ALIGNMENT = 64
@@ -38,7 +38,8 @@ class Control(wiring.Component):
 
     A program ends in one of two ways. At `halt`, when all queues are empty and all engines idle:
     DONE. At a trap: the first is recorded, the queues are emptied, `stop` holds until all engines
-    are idle and no fetch is outstanding: TRAPPED. Either raises the interrupt.
+    are idle and no fetch is outstanding: TRAPPED. Either raises the interrupt. No output is a
+    combinational function of an input.
 
     Traps of decode (illegal instruction, bus error of a fetch, end of the program) are precise:
     they are taken when no earlier instruction can go on, so all that could complete have, and a
@@ -116,51 +117,42 @@ class Control(wiring.Component):
         self._connect_counters(m, queues, registers, counters)
 
         illegal, outside = self._check_program(m, registers)
-        busy, done, trapped = Signal(), Signal(), Signal()
-        running, stopping, checking = Signal(), Signal(), Signal()
-        self._trap(m, record, registers, decoder, progress, semaphores, checking, illegal, outside)
+        running, stopping, done, trapped = Signal(), Signal(), Signal(), Signal()
+        busy, ends = Signal(), Signal()
+        self._trap(m, record, registers, decoder, progress, semaphores, illegal, outside)
 
         m.d.comb += [
             self.start.eq((registers.control & CONTROL_START).any() & ~busy),
-            semaphores.clear.eq(self.start),
+            semaphores.clear.eq(~running),
             counters.clear.eq(self.start),
             record.clear.eq(self.start),
             counters.run.eq(busy),
-            record.enable.eq(running),
+            # A trap in the last cycle comes too late: the program is done.
+            record.enable.eq(running & ~ends),
             decoder.clear.eq(~running),
             [queue.clear.eq(~running) for queue in queues.values()],
             [getattr(self, engine.name.lower()).stop.eq(stopping) for engine in ENGINES],
             fetch.program.eq(Cat(registers.program_low, registers.program_high)),
             fetch.granules.eq(registers.program_bytes // GRANULE_BYTES),
             decoder.granules.eq(fetch.granules),
-            fetch.start.eq(checking & ~illegal & ~outside),
-            fetch.stop.eq(stopping | (running & decoder.halted)),
+            decoder.failed_burst.eq(fetch.failed_burst),
+            fetch.start.eq(self.start & ~illegal & ~outside),
+            fetch.stop.eq(stopping | decoder.halted),
             progress.run.eq(stopping | (running & ~record.taken)),
+            progress.others.eq(fetch.idle & (stopping | (decoder.halted & semaphores.idle))),
+            progress.stopping.eq(stopping),
+            busy.eq(running | stopping),
+            ends.eq(progress.drained & ~record.taken),
         ]
-        with m.FSM() as states:
-            with m.State("IDLE"), m.If(self.start):
-                m.d.sync += [done.eq(0), trapped.eq(0)]
-                m.next = "CHECK"
-            with m.State("CHECK"):
-                m.next = "RUN"
-            with m.State("RUN"):
-                with m.If(record.taken):
-                    m.next = "STOP"
-                with m.Elif(decoder.halted & progress.drained & fetch.idle):
-                    m.next = "END"
-            with m.State("STOP"), m.If(progress.drained & fetch.idle):
-                m.next = "END"
-            with m.State("END"):
-                # An abort in the very last cycle is in the record: the status agrees with it.
-                m.d.sync += [done.eq(~record.taken), trapped.eq(record.taken)]
-                m.d.comb += registers.irq_set.eq(1)
-                m.next = "IDLE"
+        with m.If(self.start):
+            m.d.sync += [running.eq(1), done.eq(0), trapped.eq(0)]
+        with m.If(running & (ends | record.taken)):
+            m.d.sync += [running.eq(0), done.eq(ends), stopping.eq(record.taken)]
+        with m.If(stopping & progress.drained):
+            m.d.sync += [stopping.eq(0), trapped.eq(1)]
         m.d.comb += [
-            busy.eq(~states.ongoing("IDLE")),
-            checking.eq(states.ongoing("CHECK")),
-            running.eq(states.ongoing("RUN")),
-            stopping.eq(states.ongoing("STOP")),
             registers.busy.eq(busy),
+            registers.irq_set.eq((running & ends) | (stopping & progress.drained)),
             registers.irq_clear.eq(self.start),
             registers.status.eq(
                 busy << Status.BUSY | done << Status.DONE | trapped << Status.TRAPPED
@@ -181,6 +173,7 @@ class Control(wiring.Component):
         ports = iter(list(semaphores.signals))
         for index, (engine, queue) in enumerate(queues.items()):
             port = getattr(self, engine.name.lower())
+            m.d.comb += queue.part.eq(decoder.part)
             connect(m, getattr(decoder, engine.name.lower()), queue.dispatch)
             connect(m, queue.wait, semaphores.waits[index])
             connect(m, queue.instr, flipped(port.instr))
@@ -225,18 +218,25 @@ class Control(wiring.Component):
         for engine, queue in queues.items():
             port = getattr(self, engine.name.lower())
             trace = getattr(self, f"trace_{engine.name.lower()}")
+            # An engine begins an instruction when it takes it, or later than that.
+            last_pc = Signal(PC_BITS, name=f"{engine.name.lower()}_last_pc")
+            takes = port.instr.valid & port.instr.ready
+            with m.If(takes):
+                m.d.sync += last_pc.eq(port.instr.payload.pc)
             m.d.comb += [
                 *(trace[name].eq(port.trace[name]) for name in port.trace.shape().members),
                 *(trace[name].eq(getattr(port, name)) for name in ("busy", "stall", "idle")),
                 *(trace[name].eq(getattr(queue, name)) for name in ("empty", "waiting")),
                 trace.full.eq(queue.dispatch.valid & ~queue.dispatch.ready),
-                trace.pc.eq(queue.head_pc),
+                trace.pc.eq(Mux(takes, port.instr.payload.pc, last_pc)),
             ]
+            with m.If(port.idle & queue.waiting):
+                m.d.comb += trace.pc.eq(queue.head_pc)
 
     def _check_program(self, m: Module, registers):
         """Checks of the program's address and size.
 
-        Registered twice: registers last change two cycles before the start takes effect.
+        Registered twice: registers last change two cycles before the start bit is output.
         """
         width, bits = self._config.axi_addr_width, MEMORY_ADDRESS_BITS
         program = Cat(registers.program_low, registers.program_high)
@@ -263,23 +263,19 @@ class Control(wiring.Component):
         ]
         return illegal, outside
 
-    def _trap(
-        self, m, record, registers, decoder, progress, semaphores, checking, illegal, outside
-    ) -> None:
+    def _trap(self, m, record, registers, decoder, progress, semaphores, illegal, outside) -> None:
         """Everything that may trap, in falling priority; what is not an engine's, a cycle late."""
-        aborted, control = Signal(), Signal(source_layout())
-        m.d.sync += [
-            aborted.eq((registers.control & CONTROL_ABORT).any()),
-            control.eq(0),
-        ]
+        control = Signal(source_layout())
+        aborted = (registers.control & CONTROL_ABORT).any()
+        m.d.sync += control.eq(0)
 
         def trap(engine, cause, pc=0, address=0):
             values = {"valid": 1, "engine": engine, "cause": cause, "pc": pc, "address": address}
             return [control[name].eq(value) for name, value in values.items()]
 
-        with m.If(checking & illegal):
+        with m.If(self.start & illegal):
             m.d.sync += trap(Engine.CONTROL, Trap.ILLEGAL_FIELD)
-        with m.Elif(checking & outside):
+        with m.Elif(self.start & outside):
             program = Cat(registers.program_low, registers.program_high)
             m.d.sync += trap(Engine.CONTROL, Trap.MEMORY_WINDOW, address=program)
         with m.Elif(aborted):

@@ -1,34 +1,61 @@
 """The in-order instruction queue of an engine, and the wait at its head."""
 
-from amaranth.hdl import Module, Mux, Signal
-from amaranth.lib import data, memory, stream, wiring
+from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from tegula.config import TileConfig
 from tegula.control.semaphores import wait_layout
 from tegula.engine.interface import instruction_layout
-from tegula.isa.instructions import PC_BITS, Engine
+from tegula.isa.instructions import (
+    CODE_BITS,
+    GRANULE_BITS,
+    HEADER,
+    INSTRUCTIONS,
+    PAYLOAD_OFFSET,
+    PC_BITS,
+    Engine,
+)
+from tegula.lib.storage import add_lut_memory
 
-__all__ = ["QUEUE_CYCLES", "EngineQueue", "queue_layout"]
+__all__ = [
+    "INSTRUCTION_GRANULES",
+    "WAIT_CYCLES",
+    "EngineQueue",
+    "dispatch_signature",
+    "part_layout",
+]
 
-QUEUE_CYCLES = 1
-"""Cycles from dispatch into an empty queue to `instr.valid`, where there is nothing to wait for."""
+WAIT_CYCLES = 2
+"""Cycles from dispatch into an empty queue to `instr.valid` of an instruction whose wait is over
+already: the wait is registered, then chosen by the semaphores, then executed. Without a wait: 0."""
+
+INSTRUCTION_GRANULES = max(instruction.granules for instruction in INSTRUCTIONS)
+"""Granules of the longest instruction."""
 
 
-def queue_layout(config: TileConfig, engine: Engine) -> data.StructLayout:
-    """A checked instruction for the queue of `engine`; it waits if `waits`."""
-    return data.StructLayout(
-        {"waits": 1, "wait": wait_layout(config), "instr": instruction_layout(engine)}
-    )
+def part_layout() -> data.StructLayout:
+    """A granule of the instruction that is being collected, stored as each of `store` (one-hot)."""
+    return data.StructLayout({"bits": GRANULE_BITS, "pc": PC_BITS, "store": INSTRUCTION_GRANULES})
+
+
+def dispatch_signature() -> stream.Signature:
+    """A handshake without payload: the instruction that has been collected is for this queue."""
+    return stream.Signature(0)
 
 
 class EngineQueue(wiring.Component):
     """FIFO of `queue_depth` instructions whose head is held back until its wait is over.
 
-    An instruction counts from its dispatch until the engine takes it, also while it waits at the
-    head; the wait of the head goes on while the engine works on earlier instructions.
+    Granules go straight into the slot behind the last instruction, which is always free (there are
+    twice as many slots as instructions), and a dispatch only makes the slot count. So nothing is
+    copied: an instruction dispatched into an empty queue is at the head in the same cycle, and
+    reaches the engine in it, if it does not wait. An instruction counts from its dispatch until the
+    engine takes it, also while it waits at the head; the wait of the head goes on while the engine
+    works on earlier instructions, and an engine that is ready gets the instruction in the cycle in
+    which the wait ends.
 
-    Latency: `QUEUE_CYCLES`; a wait adds one cycle after its handshake. Throughput: one a cycle.
+    Latency: 0 or `WAIT_CYCLES`. Throughput: an instruction a cycle, one that waits in three cycles.
 
     Parameters
     ----------
@@ -37,12 +64,15 @@ class EngineQueue(wiring.Component):
 
     Members
     -------
-    dispatch : In(stream of `queue_layout`)
-        Instructions in program order.
+    part : In(part_layout())
+        What is written behind the last instruction, or behind the one that is dispatched.
+    dispatch : In(dispatch_signature())
+        The slot holds a checked instruction.
     wait : Out(stream of `wait_layout`)
-        The wait of the head, to the semaphores; its handshake is the end of the wait.
+        The wait of the head, to the semaphores; its handshake is the end of the wait. `ready` is
+        low while `valid` is, and while `clear` is high.
     instr : Out(stream of `instruction_layout(engine)`)
-        To the engine.
+        To the engine. Bits beyond the instruction's own granules are those of an earlier one.
     clear : In(1)
         Drops all instructions; `instr.valid` is low at once, `wait.valid` in the next cycle.
     empty : Out(1)
@@ -55,12 +85,13 @@ class EngineQueue(wiring.Component):
 
     def __init__(self, config: TileConfig, engine: Engine):
         self._config = config
-        self._layout = queue_layout(config, engine)
+        self._layout = instruction_layout(engine)
         super().__init__(
             {
-                "dispatch": In(stream.Signature(self._layout)),
+                "part": In(part_layout()),
+                "dispatch": In(dispatch_signature()),
                 "wait": Out(stream.Signature(wait_layout(config))),
-                "instr": Out(stream.Signature(instruction_layout(engine))),
+                "instr": Out(stream.Signature(self._layout)),
                 "clear": In(1),
                 "empty": Out(1),
                 "waiting": Out(1),
@@ -70,64 +101,95 @@ class EngineQueue(wiring.Component):
         )
 
     def elaborate(self, platform):
-        """Storage behind the head, and the head, loaded at once where nothing is before it."""
+        """Slots, the count of instructions, and the head's wait."""
         depth = self._config.queue_depth
         m = Module()
-        m.submodules.storage = storage = memory.Memory(shape=self._layout, depth=depth, init=[])
-        write = storage.write_port()
-        read = storage.read_port(domain="comb")
+        tail, head = Signal(range(2 * depth)), Signal(range(2 * depth))
+        level = Signal(range(depth + 1))
+        has_room, held = Signal(init=1), Signal()
+        push, pop = Signal(), Signal()
+        header, instr = self._store(m, tail + push, head)
 
-        # Instructions behind the head, and in all; whether there is room is a register, since the
-        # way from here through the decoder to the fetch FIFO is a long one.
-        stored = Signal(range(depth + 1))
-        total = Signal(range(depth + 1))
-        total_next = Signal(range(depth + 1))
-        has_room = Signal(init=1)
-        head = Signal(self._layout)
-        head_valid, wait_over = Signal(), Signal()
-        push, pop, load, load_stored = Signal(), Signal(), Signal(), Signal()
-
+        # Each flag is a function of registers and, late in the cycle, of `pop`: no adder behind it.
         m.d.comb += [
             self.dispatch.ready.eq(has_room),
-            push.eq(self.dispatch.valid & self.dispatch.ready),
+            push.eq(self.dispatch.valid & has_room),
             pop.eq(self.instr.valid & self.instr.ready),
-            load_stored.eq((~head_valid | pop) & (stored != 0)),
-            load.eq((~head_valid | pop) & ((stored != 0) | push)),
-            write.data.eq(self.dispatch.payload),
-            write.en.eq(push & ~(load & ~load_stored)),
         ]
-        m.d.comb += total_next.eq(total + push - pop)
         m.d.sync += [
-            stored.eq(stored + write.en - load_stored),
-            total.eq(total_next),
-            has_room.eq(total_next != depth),
+            tail.eq(tail + push),
+            head.eq(head + pop),
+            level.eq(level + push - pop),
+            has_room.eq(pop | ((level != depth) & ~(push & (level == depth - 1)))),
+            held.eq((push & ~(pop & (level == 0))) | (held & ~(pop & (level == 1)))),
         ]
-        with m.If(write.en):
-            m.d.sync += write.addr.eq(write.addr + 1)
-        with m.If(load_stored):
-            m.d.sync += read.addr.eq(read.addr + 1)
-        with m.If(load):
+
+        at_head = held | self.dispatch.valid
+        asks, over = Signal(), Signal()
+        wait = Signal(wait_layout(self._config), reset_less=True)
+        # The end of a wait comes late in its cycle: it meets as little logic as can be.
+        ends = self.wait.ready
+        goes = at_head & (~header.wait | over) & ~self.clear
+        m.d.sync += [
+            asks.eq(Mux(asks, ~ends, at_head & header.wait & ~over)),
+            over.eq((over | ends) & ~pop),
+        ]
+        with m.If(~asks):
             m.d.sync += [
-                head.eq(Mux(load_stored, read.data, self.dispatch.payload)),
-                head_valid.eq(1),
-                wait_over.eq(~Mux(load_stored, read.data.waits, self.dispatch.payload.waits)),
+                wait.sem.eq(header.wait_sem),
+                wait.value.eq(header.wait_value),
+                wait.consume.eq(header.consume),
             ]
-        with m.Elif(pop):
-            m.d.sync += head_valid.eq(0)
-        with m.If(self.wait.valid & self.wait.ready):
-            m.d.sync += wait_over.eq(1)
         with m.If(self.clear):
-            m.d.sync += [stored.eq(0), head_valid.eq(0), read.addr.eq(0), write.addr.eq(0)]
-            m.d.sync += [total.eq(0), has_room.eq(1)]
+            m.d.sync += [signal.eq(0) for signal in (tail, head, level, held, asks, over)]
+            m.d.sync += has_room.eq(1)
 
         m.d.comb += [
-            self.instr.valid.eq(head_valid & wait_over & ~self.clear),
-            self.instr.payload.eq(head.instr),
-            self.wait.valid.eq(self.waiting),
-            self.wait.payload.eq(head.wait),
-            self.waiting.eq(head_valid & ~wait_over),
-            self.empty.eq(total == 0),
-            self.head_pc.eq(head.instr.pc),
-            self.head_sem.eq(head.wait.sem),
+            self.instr.valid.eq(goes | ends),
+            self.instr.payload.eq(instr),
+            self.wait.valid.eq(asks),
+            self.wait.payload.eq(wait),
+            self.waiting.eq(asks),
+            self.empty.eq(~held),
+            self.head_pc.eq(instr.pc),
+            self.head_sem.eq(wait.sem),
         ]
         return m
+
+    def _store(self, m: Module, tail, head):
+        """Memories of granules, written at `tail`; the header and the instruction at `head`."""
+        payload_bits = self.instr.payload.payload.shape().width
+        needed = PAYLOAD_OFFSET + payload_bits
+        granules = []
+        for index in range(-(-needed // GRANULE_BITS)):
+            bits = self.part.bits[: min(needed - index * GRANULE_BITS, GRANULE_BITS)]
+            granules.append(self._memory(m, f"granule{index}", index, bits, tail, head))
+        pc = self._memory(m, "pc", 0, self.part.pc, tail, head)
+        word = Cat(granules)
+        header = data.View(
+            data.FlexibleLayout(
+                needed, {field.name: data.Field(field.width, field.offset) for field in HEADER}
+            ),
+            word,
+        )
+        instr = Signal(self._layout)
+        m.d.comb += [
+            instr.pc.eq(pc),
+            instr.op.eq(word[:CODE_BITS]),
+            instr.signal.eq(header.signal),
+            instr.signal_sem.eq(header.signal_sem),
+            instr.signal_value.eq(header.signal_value),
+            instr.payload.eq(word[PAYLOAD_OFFSET:]),
+        ]
+        return header, instr
+
+    def _memory(self, m: Module, name: str, granule: int, value, tail, head):
+        """Memory of `value` of granule `granule` of each slot."""
+        return add_lut_memory(
+            m,
+            name,
+            len(value),
+            2 * self._config.queue_depth,
+            write=(self.part.store[granule], tail, value),
+            read=head,
+        )

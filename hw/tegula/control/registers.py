@@ -15,7 +15,8 @@ ADDRESS_BITS = 8
 
 WRITE_CYCLES = 1
 """Cycles from the later of the AW and W handshakes to the effect of the write; B is valid one
-later. A second write cannot take effect in the cycle after."""
+later, and so is what a "wo" register outputs. A second write cannot take effect in the cycle
+after."""
 
 READ_CYCLES = 2
 """Cycles from the AR handshake to R valid."""
@@ -95,7 +96,7 @@ class RegisterFile(wiring.Component):
         m.d.comb += [
             bus.awready.eq(~has_address),
             bus.wready.eq(~has_data),
-            write.eq(has_address & has_data & (~bus.bvalid | bus.bready)),
+            write.eq(has_address & has_data & ~bus.bvalid),
         ]
         with m.If(bus.awvalid & bus.awready):
             m.d.sync += [has_address.eq(1), index.eq(bus.awaddr[2:])]
@@ -117,7 +118,7 @@ class RegisterFile(wiring.Component):
                 hit &= ~self.busy
             match register.access:
                 case "wo":
-                    m.d.comb += value.eq(Mux(hit, data & mask, 0))
+                    m.d.sync += value.eq(Mux(hit, data & mask, 0))
                 case "rw":
                     for byte in range(4):
                         with m.If(hit & strobe[byte]):

@@ -1,20 +1,22 @@
 """Counting semaphores that engines wait on and signal."""
 
-from amaranth.hdl import Array, Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from tegula.config import TileConfig
-from tegula.engine.interface import signal_layout
+from tegula.engine.interface import SIGNAL_TO_INSTRUCTION_CYCLES, signal_layout
 from tegula.isa.instructions import ENGINE_BITS, ENGINES, SIGNAL_VALUE_BITS, Engine
+from tegula.lib.storage import add_lut_memory
 
 __all__ = ["SIGNAL_CYCLES", "SIGNAL_PORTS", "SemaphoreFile", "wait_layout"]
 
 SIGNAL_PORTS = {engine: 2 if engine == Engine.TENSOR else 1 for engine in ENGINES}
 """Signal ports of each engine."""
 
-SIGNAL_CYCLES = 3
-"""Cycles from a signal's handshake to the first in which a wait for it can be over."""
+SIGNAL_CYCLES = SIGNAL_TO_INSTRUCTION_CYCLES - 1
+"""Cycles from a signal's handshake to the first in which a wait for it can be over: registered at
+the entry, chosen (1), executed while the wait is chosen (2), the wait executed (3)."""
 
 
 def wait_layout(config: TileConfig) -> data.StructLayout:
@@ -27,13 +29,13 @@ def wait_layout(config: TileConfig) -> data.StructLayout:
 class SemaphoreFile(wiring.Component):
     """Counting semaphores: `count[sem] += value` on a signal; `count[sem] >= value` ends a wait.
 
-    One operation a cycle, shared round-robin by all ports: a request is served within as many
-    cycles as there are ports (5 waits and 6 signals). A wait that is served and not satisfied
-    is tried again in a later round, and delays no other port.
+    One operation a cycle. Waits share it round-robin, signals too; where a wait and a signal
+    request it, they alternate. A wait is tried when it is new, and again after each signal to its
+    semaphore, which is all that can end it: it takes no cycle from others meanwhile.
 
-    Latency: the operation chosen in one cycle reads its count in the next, and compares and writes
-    it in the third. A signal's handshake comes when it is chosen, a wait's in the third cycle, when
-    its port may request again; `SIGNAL_CYCLES`.
+    Latency: an operation is chosen in one cycle, and reads, compares and writes its count in the
+    next, a wait's handshake. A signal's handshake puts it into the register of its port, from which
+    it is chosen; `SIGNAL_CYCLES`. Throughput of a port: a signal every two cycles.
 
     Parameters
     ----------
@@ -45,9 +47,13 @@ class SemaphoreFile(wiring.Component):
     waits : In(stream of `wait_layout`) x 5
         In the order of `ENGINES`. The handshake is the end of the wait (and its subtraction).
     signals : In(stream of `signal_layout`) x 6
-        In the order of `ENGINES`, each engine's `SIGNAL_PORTS` next to each other.
+        In the order of `ENGINES`, each engine's `SIGNAL_PORTS` next to each other. `ready` is a
+        register.
     clear : In(1)
-        Sets all counts to zero and drops the operation in progress.
+        While high, signals are dropped. From its rise on, all counts are set to zero, one a cycle,
+        and no operation is served until they are.
+    idle : Out(1)
+        No signal is held or being executed.
     overflow : Out(1), overflow_engine : Out(ENGINE_BITS)
     overflow_sem : Out(range(semaphores))
         For one cycle: a signal would have carried a semaphore past its width. The count is kept.
@@ -65,6 +71,7 @@ class SemaphoreFile(wiring.Component):
                 "waits": In(stream.Signature(wait_layout(config))).array(len(ENGINES)),
                 "signals": In(stream.Signature(signal_layout(config))).array(len(self._signallers)),
                 "clear": In(1),
+                "idle": Out(1),
                 "overflow": Out(1),
                 "overflow_engine": Out(ENGINE_BITS),
                 "overflow_sem": Out(range(config.semaphores)),
@@ -72,85 +79,138 @@ class SemaphoreFile(wiring.Component):
         )
 
     def elaborate(self, platform):
-        """Choice of an operation, read of its count, execution: a cycle each."""
+        """Registers of signals, choice of an operation, its execution."""
         m = Module()
-        waits, signals = list(self.waits), list(self.signals)
-        ports = waits + signals
+        waits = list(self.waits)
+        operation, valid = Signal(self._operation, reset_less=True), Signal()
+        executing = Signal(len(waits))
+        sweep, swept = self._sweep(m)
+        serves = Signal()
+        m.d.comb += serves.eq(swept & ~self.clear)
 
-        # A wait that is being tried requests nothing: it would be granted, and consume, twice.
-        reading, executing = Signal(len(ports)), Signal(len(ports))
-        being_tried = Signal(len(ports))
-        requests = Signal(len(ports))
-        chosen = Signal(len(ports))
-        m.d.comb += [
-            being_tried.eq((reading | executing)[: len(waits)]),
-            requests.eq(Cat(port.valid for port in ports) & ~being_tried),
-        ]
-        self._choose(m, requests, chosen)
-        m.d.comb += [port.ready.eq(chosen[len(waits) + i]) for i, port in enumerate(signals)]
+        taken, chosen = Signal(len(self._signallers)), Signal(len(waits))
+        signals, held = self._receive(m, taken)
+        due = self._due(m, signals, taken, chosen)
+        self._choose(m, due, held, serves, chosen, taken)
         m.d.sync += [
-            reading.eq(Mux(self.clear, 0, chosen)),
-            executing.eq(Mux(self.clear, 0, reading)),
+            valid.eq(chosen.any() | taken.any()),
+            executing.eq(Mux(self.clear, 0, chosen)),
+            operation.is_wait.eq(chosen.any()),
         ]
-
-        to_read = Signal(self._operation)
-        for i, port in enumerate(ports):
-            with m.If(chosen[i]):
-                is_wait = i < len(waits)
-                engine = ENGINES[i] if is_wait else self._signallers[i - len(waits)]
-                m.d.sync += [
-                    to_read.is_wait.eq(is_wait),
-                    to_read.consume.eq(port.payload.consume if is_wait else 0),
-                    to_read.sem.eq(port.payload.sem),
-                    to_read.value.eq(port.payload.value),
-                    to_read.engine.eq(engine),
-                ]
-        self._execute(m, to_read, executing)
+        self._select(m, operation, signals, chosen, taken)
+        self._execute(m, operation, valid & ~self.clear, executing, sweep, swept)
+        m.d.comb += self.idle.eq(~held.any() & ~valid)
         return m
 
-    def _choose(self, m: Module, requests, chosen) -> None:
-        """The first request after the one that was chosen last, round-robin."""
-        later = Signal(len(requests))
-        candidates = Signal(len(requests))
-        m.d.comb += candidates.eq(Mux((requests & later).any(), requests & later, requests))
-        # Whether a candidate comes before each port: prefix ORs, shorter than a carry chain.
-        behind = Cat(candidates[:i].any() for i in range(len(requests)))
-        m.d.comb += chosen.eq(candidates & ~behind)
-        with m.If(requests.any()):
-            m.d.sync += later.eq(behind)
+    def _sweep(self, m: Module):
+        """Address of the count to set to zero, while not all are since `clear` rose, or reset."""
+        sweep, swept, was_clear = Signal(range(self._config.semaphores)), Signal(), Signal()
+        m.d.sync += was_clear.eq(self.clear)
+        with m.If(self.clear & ~was_clear):
+            m.d.sync += [sweep.eq(0), swept.eq(0)]
+        with m.Elif(~swept):
+            m.d.sync += [sweep.eq(sweep + 1), swept.eq(sweep == self._config.semaphores - 1)]
+        return sweep, swept
 
-    def _execute(self, m: Module, to_read, executing) -> None:
-        """Read of a count, or of what is being written to it; then comparison and write."""
-        config = self._config
-        width = config.semaphore_width
-        counts = Array(Signal(width, name=f"count{i}") for i in range(config.semaphores))
-        operation = Signal(self._operation)
-        count = Signal(width)
+    def _receive(self, m: Module, taken):
+        """The signal that each port holds, until it is `taken`."""
+        held, signals = Signal(len(self._signallers)), []
+        for i, port in enumerate(self.signals):
+            signal = Signal(port.payload.shape(), name=f"signal{i}", reset_less=True)
+            m.d.comb += port.ready.eq(~held[i])
+            with m.If(~held[i]):
+                m.d.sync += [held[i].eq(port.valid), signal.eq(port.payload)]
+            with m.If(taken[i] | self.clear):
+                m.d.sync += held[i].eq(0)
+            signals.append(signal)
+        return signals, held
+
+    def _due(self, m: Module, signals, taken, chosen):
+        """Waits to be tried: new ones, and those whose semaphore is being signalled."""
+        due = Signal(len(chosen))
+        for i, wait in enumerate(self.waits):
+            untried, signalled = Signal(name=f"untried{i}", init=1), Signal(name=f"signalled{i}")
+            matches = Cat(signal.sem == wait.payload.sem for signal in signals)
+            m.d.comb += due[i].eq(wait.valid & (untried | signalled))
+            m.d.sync += [
+                signalled.eq((matches & taken).any()),
+                untried.eq(~wait.valid | wait.ready | (due[i] & ~chosen[i])),
+            ]
+        return due
+
+    def _choose(self, m: Module, waits, signals, serves, chosen, taken) -> None:
+        """One of `waits` or of `signals`; a wait first only right after a signal."""
+        wait, signal = Signal(len(waits)), Signal(len(signals))
+        was_signal, waits_go = Signal(), Signal()
+        m.d.comb += [
+            waits_go.eq(waits.any() & (was_signal | ~signals.any())),
+            chosen.eq(wait & (serves & waits_go).replicate(len(wait))),
+            taken.eq(signal & (serves & ~waits_go).replicate(len(signal))),
+        ]
+        m.d.sync += was_signal.eq(signals.any() & ~waits_go)
+        _first_after_last(m, waits, wait, serves & waits_go)
+        _first_after_last(m, signals, signal, serves & ~waits_go)
+
+    def _select(self, m: Module, operation, signals, chosen, taken) -> None:
+        """The operation that is chosen: an OR of gated payloads."""
+        waits = [(bit, wait.payload) for bit, wait in zip(chosen, self.waits, strict=True)]
+        updates = list(zip(taken, signals, strict=True))
+        m.d.sync += [
+            operation.sem.eq(_gated((bit, item.sem) for bit, item in waits + updates)),
+            operation.value.eq(_gated((bit, item.value) for bit, item in waits + updates)),
+            operation.consume.eq(_gated((bit, item.consume) for bit, item in waits)),
+            operation.engine.eq(_gated(zip(taken, map(int, self._signallers), strict=True))),
+        ]
+
+    def _execute(self, m: Module, operation, valid, executing, sweep, swept) -> None:
+        """Read of a count, comparison or sum, and write; or a count set to zero."""
+        width = self._config.semaphore_width
         total = Signal(operation.value.shape().width + 1)
         result = Signal(width)
         satisfied, overflows, writes = Signal(), Signal(), Signal()
-
-        m.d.comb += [
-            satisfied.eq(operation.is_wait & (count >= operation.value)),
-            total.eq(count + operation.value),
-            overflows.eq(~operation.is_wait & total[width:].any()),
-            result.eq(Mux(operation.is_wait, count - operation.value, total)),
-            writes.eq(
-                executing.any() & Mux(operation.is_wait, satisfied & operation.consume, ~overflows)
+        count = add_lut_memory(
+            m,
+            "counts",
+            width,
+            self._config.semaphores,
+            write=(
+                writes | ~swept,
+                Mux(swept, operation.sem, sweep),
+                result & swept.replicate(width),
             ),
+            read=operation.sem,
+        )
+        m.d.comb += [
+            satisfied.eq(count >= operation.value),
+            total.eq(count + operation.value),
+            overflows.eq(total[width:].any()),
+            result.eq(Mux(operation.is_wait, count - operation.value, total)),
+            writes.eq(valid & Mux(operation.is_wait, satisfied & operation.consume, ~overflows)),
         ]
         for i, port in enumerate(self.waits):
-            m.d.comb += port.ready.eq(executing[i] & satisfied)
-
-        forwarded = writes & (operation.sem == to_read.sem)
+            m.d.comb += port.ready.eq(executing[i] & ~self.clear & satisfied)
         m.d.sync += [
-            operation.eq(to_read),
-            count.eq(Mux(forwarded, result, counts[to_read.sem])),
-            self.overflow.eq(executing.any() & overflows & ~self.clear),
+            self.overflow.eq(valid & ~operation.is_wait & overflows),
             self.overflow_engine.eq(operation.engine),
             self.overflow_sem.eq(operation.sem),
         ]
-        with m.If(writes):
-            m.d.sync += counts[operation.sem].eq(result)
-        with m.If(self.clear):
-            m.d.sync += [signal.eq(0) for signal in counts]
+
+
+def _first_after_last(m: Module, requests, first, goes) -> None:
+    """`first`: the first of `requests` after the one that last did go, round-robin."""
+    later, candidates = Signal(len(requests)), Signal(len(requests))
+    m.d.comb += candidates.eq(Mux((requests & later).any(), requests & later, requests))
+    # Whether a candidate comes before each port: prefix ORs, shorter than a carry chain.
+    behind = Cat(candidates[:i].any() for i in range(len(requests)))
+    m.d.comb += first.eq(candidates & ~behind)
+    with m.If(goes):
+        m.d.sync += later.eq(behind)
+
+
+def _gated(choices):
+    """The value whose bit is 1, of (bit, value), or 0."""
+    result = Const(0, 1)
+    for bit, value in choices:
+        value = Value.cast(value)
+        result = result | (value & bit.replicate(len(value)))
+    return result

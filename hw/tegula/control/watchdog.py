@@ -3,20 +3,21 @@
 from amaranth.hdl import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
 
 from tegula.config import TileConfig
 from tegula.isa.instructions import ENGINE_BITS, ENGINES, PC_BITS
 
-__all__ = ["DRAINED_CYCLES", "QUIET_CYCLES", "Progress"]
+__all__ = ["QUIET_CYCLES", "STOPPED_CYCLES", "Progress"]
 
-DRAINED_CYCLES = 4
-"""Cycles for which all must be empty and idle. It covers an instruction between queue and engine, a
-last signal whose overflow is about to trap, and an engine that reacts to `stop` a cycle late."""
+STOPPED_CYCLES = 4
+"""Cycles for which all must be empty and idle after a trap. `stop` is high at least as long, so an
+engine may react to it some cycles late."""
 
 QUIET_CYCLES = 16
-"""Cycles after which a wait that is not over can only be ended by a signal. With no signal in
-flight the five waits are each tried every six cycles at least; one that the last signal ended is
-over within twelve cycles of it."""
+"""Cycles after which a wait that is not over can only be ended by a signal. The last six signals
+and the five waits that they may end take eleven operations of the semaphores, one a cycle, and one
+that is over is with its engine two cycles later."""
 
 
 class Progress(wiring.Component):
@@ -25,7 +26,8 @@ class Progress(wiring.Component):
     An engine rests if it is idle and its queue is empty or waits. All engines at rest while
     dispatch is stuck is final: nothing but a signal ends a wait, and nothing is left that could
     send one. After `QUIET_CYCLES` of it the tile is `quiet`; if a wait is involved, then after
-    `limit` cycles of it (and no fewer than `QUIET_CYCLES`) this is a deadlock.
+    `limit` cycles of it (and no fewer than `QUIET_CYCLES`) this is a deadlock, reported two cycles
+    later.
 
     Parameters
     ----------
@@ -36,6 +38,10 @@ class Progress(wiring.Component):
     -------
     run : In(1)
         While low, all counts begin anew.
+    others : In(1)
+        All other work is at rest: dispatch has ended, no signal and no fetch is in flight.
+    stopping : In(1)
+        The tile has trapped: `drained` needs `STOPPED_CYCLES` instead of one.
     idle, empty, waiting : In(5)
         Engines and queues, in the order of `ENGINES`.
     head_pc : In(PC_BITS) x 5, head_sem : In(range(semaphores)) x 5
@@ -45,7 +51,7 @@ class Progress(wiring.Component):
     limit : In(32)
         The watchdog's time in cycles.
     drained : Out(1)
-        All queues are empty and all engines idle, and have been for `DRAINED_CYCLES`.
+        All queues were empty, all engines idle and all others at rest in the cycle before.
     quiet : Out(1)
         All engines rest and dispatch is stuck, and have been for `QUIET_CYCLES`.
     deadlock : Out(1), deadlock_engine : Out(ENGINE_BITS)
@@ -59,6 +65,8 @@ class Progress(wiring.Component):
         super().__init__(
             {
                 "run": In(1),
+                "others": In(1),
+                "stopping": In(1),
                 "idle": In(engines),
                 "empty": In(engines),
                 "waiting": In(engines),
@@ -78,28 +86,31 @@ class Progress(wiring.Component):
     def elaborate(self, platform):
         """Cycles of rest, and the first engine that waits."""
         m = Module()
-        drained_cycles = Signal(range(DRAINED_CYCLES + 1))
+        # From the cycle after its dispatch on an instruction is in a queue or its engine not idle.
+        left = Signal(range(STOPPED_CYCLES), init=STOPPED_CYCLES - 1)
         at_rest = Signal()
-        m.d.comb += at_rest.eq(self.run & (self.idle & self.empty).all())
-        with m.If(~at_rest):
-            m.d.sync += drained_cycles.eq(0)
-        with m.Elif(~self.drained):
-            m.d.sync += drained_cycles.eq(drained_cycles + 1)
-        # The present cycle counts too: an instruction may have been dispatched in the last one.
-        m.d.comb += self.drained.eq(at_rest & (drained_cycles == DRAINED_CYCLES))
+        m.d.comb += at_rest.eq(self.run & self.others & (self.idle & self.empty).all())
+        m.d.sync += self.drained.eq(at_rest & (~self.stopping | (left == 0)))
+        with m.If(~at_rest | ~self.stopping):
+            m.d.sync += left.eq(STOPPED_CYCLES - 1)
+        with m.Elif(left != 0):
+            m.d.sync += left.eq(left - 1)
 
-        resting = Signal()
+        resting, passed = Signal(), Signal()
         rest_cycles = Signal(32)
         m.d.comb += resting.eq(self.stuck & (self.idle & (self.empty | self.waiting)).all())
         with m.If(~self.run | ~resting):
-            m.d.sync += [rest_cycles.eq(0), self.quiet.eq(0), self.deadlock.eq(0)]
+            m.d.sync += [rest_cycles.eq(0), passed.eq(0), self.quiet.eq(0), self.deadlock.eq(0)]
         with m.Else():
             with m.If(~rest_cycles.all()):
                 m.d.sync += rest_cycles.eq(rest_cycles + 1)
-            with m.If(rest_cycles == QUIET_CYCLES - 1):
+            # It counts up, so of all its values the first with these bits is the number itself.
+            with m.If(rest_cycles[: exact_log2(QUIET_CYCLES)].all()):
                 m.d.sync += self.quiet.eq(1)
-            with m.If(self.quiet & (rest_cycles >= self.limit)):
-                m.d.sync += self.deadlock.eq(self.waiting.any())
+            m.d.sync += [
+                passed.eq(rest_cycles >= self.limit),
+                self.deadlock.eq(self.quiet & passed & self.waiting.any()),
+            ]
 
         for i, engine in reversed(list(enumerate(ENGINES))):
             with m.If(self.waiting[i]):

@@ -3,8 +3,7 @@
 import random
 from functools import partial
 
-from tegula.control.counters import EVENTS, Counters
-from tegula.control.registers import WRITE_CYCLES
+from tegula.control.counters import CLEAR_CYCLES, EVENTS, Counters
 from tegula.control.trap_record import TrapRecord
 from tegula.isa.instructions import ENGINES
 from verif.support import unit_bench
@@ -25,7 +24,7 @@ def test_every_counter_counts_its_own_strobe_while_running():
 
     async def testbench(ctx, dut):
         nonlocal checked
-        cycles = 0
+        cycles, counted = 0, dict.fromkeys(totals, 0)
         for cycle in range(500):
             clear, run = cycle == 0 or rng.random() < 0.01, rng.random() < 0.8
             values = {event: rng.getrandbits(len(ENGINES)) for event in EVENTS}
@@ -33,15 +32,12 @@ def test_every_counter_counts_its_own_strobe_while_running():
             for name, value in (values | {"clear": clear, "run": run}).items():
                 ctx.set(getattr(dut, name), value)
             await ctx.tick()
-            if clear:
-                totals.update(dict.fromkeys(totals, 0))
-                cycles = 1 + WRITE_CYCLES
-            elif run:
-                cycles += 1
-                totals["read_beats"] += values["read_beat"]
-                totals["write_beats"] += values["write_beat"]
-                for name, (event, i) in names.items():
-                    totals[name] += values[event] >> i & 1
+            # What was given in the cycle before is counted in this one.
+            for name, value in counted.items():
+                totals[name] = 0 if clear else totals[name] + value
+            cycles = CLEAR_CYCLES + 1 if clear else cycles + run
+            counted = {name: run and values[event] >> i & 1 for name, (event, i) in names.items()}
+            counted |= {f"{way}_beats": run and values[f"{way}_beat"] for way in ("read", "write")}
             assert ctx.get(dut.cycles) == cycles
             assert {name: ctx.get(getattr(dut, name)) for name in totals} == totals
             checked += 1

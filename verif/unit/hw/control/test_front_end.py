@@ -8,8 +8,7 @@ from tegula.config import preset
 from tegula.control.decoder import DECODE_CYCLES
 from tegula.control.fetch import GRANULE_CYCLES
 from tegula.control.front_end import FETCH_REQUEST_CYCLES
-from tegula.control.queues import QUEUE_CYCLES
-from tegula.control.watchdog import DRAINED_CYCLES, QUIET_CYCLES
+from tegula.control.watchdog import QUIET_CYCLES
 from tegula.isa.codec import encode
 from tegula.isa.instructions import ENGINES, Engine
 from tegula.isa.traps import Trap
@@ -366,6 +365,7 @@ def test_the_start_pulse_is_one_cycle_and_the_stages_take_their_named_cycles():
             "ar": dut.ar.valid,
             "beat": dut.r.valid,
             "instr": dut.vector.instr.valid,
+            "idle": dut.vector.idle,
             "irq": dut.irq,
         }
         for cycle in range(60):
@@ -379,8 +379,9 @@ def test_the_start_pulse_is_one_cycle_and_the_stages_take_their_named_cycles():
     ControlBench(config, scenario)
     assert len(seen["start"]) == 1
     assert seen["ar"][0] == FETCH_REQUEST_CYCLES
-    first_instruction = seen["beat"][0] + GRANULE_CYCLES + DECODE_CYCLES + QUEUE_CYCLES
+    first_instruction = seen["beat"][0] + GRANULE_CYCLES + DECODE_CYCLES
     assert seen["instr"][0] == first_instruction
     assert seen["cycles"] == seen["irq"][0]
-    # The engine is done two cycles after it takes the instruction; the state END is one more.
-    assert seen["irq"][0] <= first_instruction + 4 + DRAINED_CYCLES
+    # All are idle, which is registered, and the interrupt with it.
+    idle_again = next(cycle for cycle in seen["idle"] if cycle > first_instruction)
+    assert seen["irq"][0] == idle_again + 2

