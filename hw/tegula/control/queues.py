@@ -56,6 +56,7 @@ class EngineQueue(wiring.Component):
     which the wait ends.
 
     Latency: 0 or `WAIT_CYCLES`. Throughput: an instruction a cycle, one that waits in three cycles.
+    A full queue has room in the second cycle after an instruction left it.
 
     Parameters
     ----------
@@ -110,18 +111,22 @@ class EngineQueue(wiring.Component):
         push, pop = Signal(), Signal()
         header, instr = self._store(m, tail + push, head)
 
-        # Each flag is a function of registers and, late in the cycle, of `pop`: no adder behind it.
+        # `pop` comes late in its cycle, so what it makes room for counts from the next one on.
+        popped = Signal()
+        is_last = Signal()
         m.d.comb += [
             self.dispatch.ready.eq(has_room),
             push.eq(self.dispatch.valid & has_room),
             pop.eq(self.instr.valid & self.instr.ready),
+            is_last.eq((head + 1)[: len(head)] == tail),
         ]
         m.d.sync += [
             tail.eq(tail + push),
             head.eq(head + pop),
-            level.eq(level + push - pop),
-            has_room.eq(pop | ((level != depth) & ~(push & (level == depth - 1)))),
-            held.eq((push & ~(pop & (level == 0))) | (held & ~(pop & (level == 1)))),
+            popped.eq(pop),
+            level.eq(level + push - popped),
+            has_room.eq(popped | ((level != depth) & ~(push & (level == depth - 1)))),
+            held.eq((push & ~(pop & ~held)) | (held & ~(pop & is_last))),
         ]
 
         at_head = held | self.dispatch.valid
@@ -141,7 +146,7 @@ class EngineQueue(wiring.Component):
                 wait.consume.eq(header.consume),
             ]
         with m.If(self.clear):
-            m.d.sync += [signal.eq(0) for signal in (tail, head, level, held, asks, over)]
+            m.d.sync += [signal.eq(0) for signal in (tail, head, level, popped, held, asks, over)]
             m.d.sync += has_room.eq(1)
 
         m.d.comb += [

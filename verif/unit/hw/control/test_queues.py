@@ -51,7 +51,7 @@ def test_instructions_leave_in_order_each_after_its_wait(engine, seed):
     async def testbench(ctx, dut):
         # Instructions inside, the number of granules stored of the next, and its fields.
         inside, sent, stored, offered = deque(), 0, 0, None
-        over = False
+        over = popped = False
         for _ in range(6000):
             if offered is None:
                 offered = {"waits": rng.randrange(2), "sem": rng.randrange(16)}
@@ -79,7 +79,8 @@ def test_instructions_leave_in_order_each_after_its_wait(engine, seed):
             )
             accepted, valid, ready, instr, wants, wait, empty, waiting, pc, sem = sample[2:]
             assert empty == (not inside)
-            assert accepted == (len(inside) < CONFIG.queue_depth)
+            assert accepted == (len(inside) + popped < CONFIG.queue_depth)
+            popped = valid and ready
             assert waiting == wants
             stored += stores
             if offers and accepted:
