@@ -74,7 +74,7 @@ class TileConfig:
     axi_addr_width: int = 40
     max_burst_beats: int = 16
     max_reads: int = 16
-    max_writes: int = 8
+    max_writes: int = 16
     queue_depth: int = 8
     semaphores: int = 16
     semaphore_width: int = 12

@@ -23,8 +23,8 @@ def granule_layout() -> data.StructLayout:
 
 
 def fifo_beats(config: TileConfig) -> int:
-    """Beats that are fetched ahead at most: two bursts, or 64 beats where that is more."""
-    return max(64, 2 * config.max_burst_beats)
+    """Beats that are fetched ahead at most: two bursts, or 32 beats where that is more."""
+    return max(32, 2 * config.max_burst_beats)
 
 
 class Fetch(wiring.Component):

@@ -11,6 +11,19 @@ from tegula_sw.program.span import Span
 
 __all__ = ["ChunkWork", "GemmAddresses", "GemmMap", "Piece"]
 
+_CUT_LINES = 8
+"""Scratchpad lines of the first and of the last moving tile that are cut into pieces."""
+
+_PIECE_LINES = 2
+"""Scratchpad lines of a piece, but of the last, which have one.
+
+A piece of the first tile delays the array by its beats, and takes four more of the bus for its load
+instruction.
+"""
+
+_LAST_STORES = 3
+"""Pieces of the last tile that are stored one by one."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class GemmAddresses:
@@ -48,13 +61,21 @@ class ChunkWork:
 
 @dataclass(frozen=True, kw_only=True)
 class Piece:
-    """Moving columns `span` of a finished tile, drained as one; `is_last` of the tile."""
+    """Moving columns `span` of a finished tile, drained or stored as one; `is_last` of the tile.
+
+    What is stored as one is drained in `drains` pieces.
+    """
 
     tile: int
     stationary: Span
     moving: Span
     span: Span
     is_last: bool
+    drains: int = 1
+
+
+def _first(spans: tuple[Span, ...]) -> Span | None:
+    return spans[0] if spans else None
 
 
 class GemmMap:
@@ -105,9 +126,10 @@ class GemmMap:
             first_tile += len(block.stationary) * len(block.moving)
 
     def _cut_first_chunk(self, block: Block) -> list[tuple[tuple[Span, ...], tuple[Span, ...]]]:
-        """(stationary, moving) tiles of each part, in the order of need, led by one tile of each.
+        """(stationary, moving) spans of each part, in the order of need, led by one of each.
 
-        Layout `free` begins on scratchpad lines only: tiles that do not stay together.
+        Layout `free` begins on scratchpad lines only: tiles that do not stay together. The first
+        moving tile comes in pieces: the array begins with the first while the others arrive.
         """
         stationary, moving = block.stationary, block.moving
         layouts = (self.shape.layout_a, self.shape.layout_b)
@@ -120,15 +142,30 @@ class GemmMap:
                 (stationary, moving), layouts[::-1] if self.plan.swapped else layouts, strict=True
             )
         )
+        pieces = self.cut_first_tile(moving[0]) if lead_moving == 1 else list(moving[:lead_moving])
+        first = pieces[:1] if lead_moving == 1 else pieces
         return [
-            (stationary[:lead], moving[:lead_moving]),
+            (stationary[:lead], tuple(first)),
+            *(((), (span,)) for span in pieces[len(first) :]),
             *(((), (span,)) for span in moving[lead_moving:]),
-            *(((span,), ()) for span in stationary[lead:]),
+            *([(stationary[lead:], ())] if stationary[lead:] else []),
         ]
 
-    def has_own_part(self, chunk: ChunkWork, tile: Span) -> bool:
-        """True for an operand tile of the first chunk with a token of its own."""
-        return chunk.number == 0 and any((tile,) in part for part in self.first_parts[1:])
+    def cut_first_tile(self, moving: Span) -> list[Span]:
+        """The spans in which the first moving tile of the program arrives."""
+        line = self.config.bus_words
+        cut = min(moving.stop, moving.start + _CUT_LINES * line)
+        rest = [Span(cut, moving.stop)] if cut < moving.stop else []
+        return [*Span(moving.start, cut).pieces(_PIECE_LINES * line), *rest]
+
+    def comes_alone(
+        self, chunk: ChunkWork, *, stationary: Span | None = None, moving: Span | None = None
+    ) -> bool:
+        """True for a span of the first chunk that begins a part behind the first one."""
+        return chunk.number == 0 and any(
+            (stationary, moving) == (_first(own), _first(other))
+            for own, other in self.first_parts[1:]
+        )
 
     def slot_is_reused(self, chunk: ChunkWork) -> bool:
         """True if a later chunk waits for this one's ring slot."""
@@ -162,27 +199,59 @@ class GemmMap:
         return min(self.config.n, self.shape.k - step * self.config.n)
 
     def cut_tile(self, tile: int, moving: Span) -> list[Span]:
-        """The spans in which a tile finishes: one; two for the last of all, to drain sooner."""
-        line = self.config.bus_words
-        half = -(-len(moving) // (2 * line)) * line
-        if tile < self.tiles - 1 or half >= len(moving):
-            return [moving]
-        middle = moving.start + half
-        return [Span(moving.start, middle), Span(middle, moving.stop)]
+        """The spans in which a tile finishes: one; several of the last tile, to drain sooner.
 
-    def pieces(self) -> Iterator[Piece]:
+        They are drained and stored while the last pass computes the rest.
+        """
+        if self.plan.k_steps == 1 and tile == 0:
+            return self.cut_first_tile(moving)
+        if tile < self.tiles - 1:
+            return [moving]
+        line = self.config.bus_words
+        lines = -(-len(moving) // line)
+        cut = moving.start + max(0, lines - _CUT_LINES) * line
+        last = moving.start + max(0, lines - _PIECE_LINES) * line
+        ahead = [Span(moving.start, cut)] if cut > moving.start else []
+        return [
+            *ahead,
+            *Span(cut, last).pieces(_PIECE_LINES * line),
+            *Span(last, moving.stop).pieces(line),
+        ]
+
+    def drained(self) -> Iterator[Piece]:
         """Pieces in the order in which they finish, which is that of their draining."""
+        for tile, stationary, moving in self._tiles():
+            spans = self.cut_tile(tile, moving)
+            for span in spans:
+                yield Piece(
+                    tile=tile,
+                    stationary=stationary,
+                    moving=moving,
+                    span=span,
+                    is_last=span is spans[-1],
+                )
+
+    def stored(self) -> Iterator[Piece]:
+        """Pieces that are stored by one instruction: all but the last few of a tile together."""
+        for tile, stationary, moving in self._tiles():
+            spans = self.cut_tile(tile, moving)
+            ahead = max(1, len(spans) - _LAST_STORES)
+            together = Span(spans[0].start, spans[ahead - 1].stop)
+            for index, span in enumerate([together, *spans[ahead:]]):
+                yield Piece(
+                    tile=tile,
+                    stationary=stationary,
+                    moving=moving,
+                    span=span,
+                    is_last=span.stop == moving.stop,
+                    drains=1 if index else ahead,
+                )
+
+    def _tiles(self) -> Iterator[tuple[int, Span, Span]]:
+        """Number, stationary and moving span of each tile, in program order."""
         tile = 0
         for block in self.plan.blocks:
             for stationary in block.stationary:
                 for moving in block.moving:
-                    spans = self.cut_tile(tile, moving)
-                    for span in spans:
-                        yield Piece(
-                            tile=tile,
-                            stationary=stationary,
-                            moving=moving,
-                            span=span,
-                            is_last=span is spans[-1],
-                        )
+                    yield tile, stationary, moving
                     tile += 1

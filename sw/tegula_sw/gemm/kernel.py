@@ -31,7 +31,7 @@ from tegula_sw.program.costs import (
     load_period_cycles,
     psum_reuse_cycles,
 )
-from tegula_sw.program.program import Program, Wait
+from tegula_sw.program.program import Program, Signal, Wait
 from tegula_sw.program.schedule import Op, dma_op, emit_merged
 from tegula_sw.program.span import Span
 
@@ -82,7 +82,7 @@ class _TensorStream:
 
     def _load(self, chunk: ChunkWork, step: int, s: int) -> Op:
         tile = chunk.block.stationary[s]
-        comes_now = s == 0 or self._map.has_own_part(chunk, tile)
+        comes_now = s == 0 or self._map.comes_alone(chunk, stationary=tile)
         wait = None
         if step == chunk.steps.start and comes_now:
             wait = self._map.chunk_loaded.at_least(1, consume=True)
@@ -95,19 +95,20 @@ class _TensorStream:
         return Op("tensor.load", fields, wait=wait)
 
     def _matmuls(self, chunk: ChunkWork, step: int, s: int, f: int) -> Iterator[Op]:
-        """A pass for a moving tile; the program's last in pieces, each with a signal."""
+        """A pass for a moving tile; the program's first and last in pieces, each synchronised."""
         moving = chunk.block.moving[f]
         tile = chunk.first_tile + s * len(chunk.block.moving) + f
-        wait = self._matmul_wait(chunk, step, s, moving, tile)
-        signal = None
-        spans = [moving]
+        spans = self._map.cut_first_tile(moving) if tile == step == 0 else [moving]
+        signals: list[Signal | None] = [None] * len(spans)
         if step == self._plan.k_steps - 1:
-            signal = self._map.tile_done.add()
             spans = self._map.cut_tile(tile, moving)
+            signals = [self._map.tile_done.add()] * len(spans)
         elif self._slots_to_free:
-            signal = self._map.chunk_free.add(self._slots_to_free)
+            signals[-1] = self._map.chunk_free.add(self._slots_to_free)
             self._slots_to_free = 0
-        for span in spans:
+        for span, signal in zip(spans, signals, strict=True):
+            begins = span.start == moving.start
+            wait = self._matmul_wait(chunk, step, s, span, tile if begins else 0)
             fields = {
                 "rows": self._map.rows(step),
                 "format": self._moving.fmt.code,
@@ -116,14 +117,13 @@ class _TensorStream:
                 "addr": self._moving.address(chunk, step, span.start),
                 "psum_addr": self._map.psum_address(tile, span.start - moving.start),
             }
-            cycles = max(len(span), self._period)
+            cycles = max(len(span), self._period) if begins else len(span)
             yield Op("tensor.matmul", fields, cycles, MATMUL_LATENCY, wait, signal)
-            wait = None
 
     def _matmul_wait(
-        self, chunk: ChunkWork, step: int, s: int, moving: Span, tile: int
+        self, chunk: ChunkWork, step: int, s: int, span: Span, tile: int
     ) -> Wait | None:
-        if step == 0 and s == 0 and self._map.has_own_part(chunk, moving):
+        if step == 0 and s == 0 and self._map.comes_alone(chunk, moving=span):
             return self._map.chunk_loaded.at_least(1, consume=True)
         if step == 0 and tile >= self._plan.psum_slots:
             return self._map.slot_free.at_least(1, consume=True)
@@ -132,7 +132,7 @@ class _TensorStream:
 
 def _vector_ops(where: GemmMap, fmt: FloatFormat, saturate: bool) -> Iterator[Op]:
     """Finished tiles from PSUM, rounded and cast, to the results."""
-    for piece in where.pieces():
+    for piece in where.drained():
         offset = piece.span.start - piece.moving.start
         columns = len(piece.span)
         fields = {
@@ -156,10 +156,11 @@ def _vector_ops(where: GemmMap, fmt: FloatFormat, saturate: bool) -> Iterator[Op
 
 def _store_ops(where: GemmMap) -> Iterator[Op]:
     """Results to memory, a descriptor a piece."""
-    for piece in where.pieces():
+    for piece in where.stored():
         frees = piece.is_last and piece.tile + where.plan.psum_slots < where.tiles
         yield _store_op(where, piece).synchronised(
-            where.tile_cast.at_least(1, consume=True), where.slot_free.add() if frees else None
+            where.tile_cast.at_least(piece.drains, consume=True),
+            where.slot_free.add() if frees else None,
         )
 
 

@@ -37,6 +37,9 @@ __all__ = [
     "plan_gemm",
 ]
 
+_PIECE_GRANULES = 12
+"""Granules of what loads, multiplies, drains and stores a piece of a tile, at most."""
+
 _CHUNK_K = 64
 _RING_SLOTS = (6, 4, 3, 2)
 _MAX_STRIDE_BYTES = (1 << 31) - 1
@@ -248,7 +251,7 @@ class GemmPlan:
 
     def granules(self) -> int:
         """Upper bound of the program's size in granules."""
-        total = 2
+        total = 2 + _PIECE_GRANULES * -(-self.tile_columns // self.config.bus_words)
         for index, block in enumerate(self.blocks):
             tiles = len(block.stationary) * len(block.moving)
             total += self.k_steps * (len(block.stationary) + tiles)

@@ -15,6 +15,13 @@ class Span:
     def __len__(self) -> int:
         return self.stop - self.start
 
+    def pieces(self, size: int) -> list["Span"]:
+        """Consecutive spans of `size`, the last of what is left."""
+        return [
+            Span(start, min(start + size, self.stop))
+            for start in range(self.start, self.stop, size)
+        ]
+
 
 def balanced(total: int, limit: int, quantum: int) -> list[Span]:
     """Cut 0 .. total - 1 into the fewest spans of at most `limit`, as equal as `quantum` allows."""
