@@ -105,6 +105,19 @@ def test_runs_that_meet_at_their_destination_all_add_to_it(engine, accumulate, p
     run_checked(bench, engine, [Command(fields | strides, signal=(2, 1))], budget=6000)
 
 
+@pytest.mark.parametrize("places", [1, 2, 3])
+@pytest.mark.parametrize("write_latency", [10, 30])
+def test_a_load_waits_for_writes_however_long_they_take(places, write_latency):
+    config = preset("tiny")
+    line = config.bus_words
+    fields = {"mem_addr": BASE + 16, "run": 2 * line, "count1": places, "count2": 4}
+    fields |= {"sbuf_addr": line, "sbuf_stride1": line, "mem_stride2": 48}
+    bench = LoadBench(config)
+    bench.write_latency = write_latency
+    command = Command(fields | {"layout": 0, "accumulate": Accumulate.BF16}, signal=(2, 1))
+    run_checked(bench, Engine.LOAD, [command], budget=3000)
+
+
 @pytest.mark.parametrize("stride0", [0, 1, -1])
 def test_a_load_across_the_partitions_may_meet_itself(stride0):
     config = preset("small")
