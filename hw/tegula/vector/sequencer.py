@@ -13,7 +13,7 @@ from tegula.lib.mux import prioritised
 from tegula.memory.ports import pair_request_layout
 from tegula.vector.grants import is_taken, meet
 from tegula.vector.layouts import exit_layout, issue_layout
-from tegula.vector.work import Item, VectorCode, describe_item, plan_work, state_layout
+from tegula.vector.work import Item, VectorCode, describe_item, make_state, plan_work
 
 __all__ = ["ElementSequencer"]
 
@@ -85,7 +85,7 @@ class ElementSequencer(Sequencer):
     def elaborate(self, platform):
         """Acceptance, requests, checks, the next item, the end."""
         m = Module()
-        self._state = Signal(state_layout(self._config), name="state")
+        self._state = make_state(self._config)
         self._accept(m)
         item = self._next_item(m)
         granted = self._request(m, item)
@@ -104,10 +104,11 @@ class ElementSequencer(Sequencer):
         busy = state.scalar0 | state.scalar1 | state.running | state.finishing | state.trapped
         waits = (
             (offered.reads & ~offered.fields.overlap)
-            | (offered.route.as_value() != state.work.route.as_value())
+            | (offered.route.as_value() != state.route.as_value())
             | offered.fields.proceed
             | offered.state
         )
+        self._resting = ~busy
         is_work = (instr.op == VectorCode.COMPUTE) | (instr.op == VectorCode.GENERATOR)
         begins = Signal()
         self._take(m, busy=busy, waits=waits & is_work, has_work=is_work)
@@ -115,12 +116,17 @@ class ElementSequencer(Sequencer):
         fields = offered.fields
         with m.If(begins):
             m.d.sync += [
-                state.work.eq(offered),
-                state.pc.eq(instr.pc),
                 state.scalar0.eq(offered.scalar0),
                 state.scalar1.eq(offered.scalar1),
                 state.running.eq(1),
                 state.finishing.eq((fields.reduction != Reduction.NONE) & fields.finish),
+                state.route.eq(offered.route),
+            ]
+        # Loaded before it is known that the instruction starts, which enables few registers then.
+        with m.If(self._resting):
+            m.d.sync += [
+                state.work.eq(offered),
+                state.pc.eq(instr.pc),
                 state.x_at.eq(fields.x_addr),
                 state.y_at.eq(fields.y_addr),
                 state.dst_at.eq(fields.dst),
@@ -244,7 +250,7 @@ class ElementSequencer(Sequencer):
         m.d.comb += self.psum_next.eq(
             prioritised(
                 [
-                    (self.start, self._offered.fields.x_addr),
+                    (self._resting, self._offered.fields.x_addr),
                     (
                         self.issue_valid & ~(state.scalar0 | state.scalar1),
                         state.x_at + fields.x_stride,

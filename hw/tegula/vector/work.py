@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from amaranth.hdl import Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data
 
 from tegula.arith.combine import PARTIALS
@@ -20,9 +20,9 @@ __all__ = [
     "VectorCode",
     "describe_item",
     "is_unary",
+    "make_state",
     "plan_route",
     "plan_work",
-    "state_layout",
     "work_layout",
 ]
 
@@ -56,47 +56,55 @@ def work_layout() -> data.StructLayout:
     )
 
 
-def state_layout(config: TileConfig) -> data.StructLayout:
+def make_state(config: TileConfig) -> data.View:
     """State of the `ElementSequencer`: `SEQUENCER_STATE`, and what it adds to that.
 
-    work
-        The instruction in work.
     scalar0, scalar1, running
         Scalars are still to come; elements are.
-    x_at, y_at, dst_at
-        Addresses of the next element.
-    left, first
-        Elements that are left; the next is the first.
-    partial, partition
-        Partial result to which the next element belongs; partition of its result (`transpose`).
     pause
         Cycles until the results of another element may be written as lines.
     second, third
         The rhythms of elements that are issued in every second and in every third cycle.
     x_held
         The next element's x waits in the lanes for its y.
+    route
+        The route of the instruction that was started last.
+    work
+        The instruction in work.
+    x_at, y_at, dst_at
+        Addresses of the next element.
+    left, first
+        Elements that are left; the next is the first.
+    partial, partition
+        Partial result to which the next element belongs; partition of its result (`transpose`).
+
+    Those from `work` on are meaningful only while the bits before say so, and have no reset.
     """
     work = work_layout()
-    return data.StructLayout(
-        {
-            **SEQUENCER_STATE,
-            "work": work,
-            "scalar0": 1,
-            "scalar1": 1,
-            "running": 1,
-            "x_at": CHECKED_ADDRESS,
-            "y_at": CHECKED_ADDRESS,
-            "dst_at": CHECKED_ADDRESS,
-            "left": work["fields"].shape["columns"].shape,
-            "first": 1,
-            "partial": range(PARTIALS),
-            "partition": range(config.n),
-            "pause": range(max(2, config.n // config.row_words)),
-            "second": 1,
-            "third": range(3),
-            "x_held": 1,
-        }
-    )
+    control = {
+        **SEQUENCER_STATE,
+        "scalar0": 1,
+        "scalar1": 1,
+        "running": 1,
+        "pause": range(max(2, config.n // config.row_words)),
+        "second": 1,
+        "third": range(3),
+        "x_held": 1,
+        "route": route_layout(),
+    }
+    element = {
+        "work": work,
+        "x_at": CHECKED_ADDRESS,
+        "y_at": CHECKED_ADDRESS,
+        "dst_at": CHECKED_ADDRESS,
+        "left": work["fields"].shape["columns"].shape,
+        "first": 1,
+        "partial": range(PARTIALS),
+        "partition": range(config.n),
+    }
+    bits = Signal(data.StructLayout(control), name="control").as_value()
+    rest = Signal(data.StructLayout(element), name="element", reset_less=True).as_value()
+    return data.View(data.StructLayout(control | element), Cat(bits, rest))
 
 
 class Item(NamedTuple):
