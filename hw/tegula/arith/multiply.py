@@ -1,6 +1,6 @@
 """Products of factors wider than the multipliers of an FPGA."""
 
-from amaranth.hdl import Cat, Module, Value
+from amaranth.hdl import Cat, Const, Module, Value
 
 from tegula.lib.delay import registered
 
@@ -37,13 +37,11 @@ def multiplied(m: Module, a: Value, b: Value, *, name: str) -> Value:
     if len(middle) == 2:
         outer = Cat(bottom, product(a_high, b_high, "top"))
     upper = outer >> limb
-    if len(middle) == 2:
-        inner = middle[0] + middle[1]
-        # Yosys makes one addition of three operands out of two, of three LUTs a bit instead of two;
-        # not where a bit of the inner sum has another reader.
-        upper = Cat(upper[0] ^ inner[0], (upper + inner)[1:])
-    else:
-        upper = sum(middle, upper)
+    if middle:
+        # A place below, so that the sum of the middle products is an addition of its own: two are
+        # smaller than what synthesis makes of three operands.
+        inner = Cat(Const(0, 1), sum(middle[1:], middle[0]))
+        upper = (Cat(Const(0, 1), upper) + (inner.as_signed() if signed else inner)) >> 1
     total = Cat(bottom[:limb], upper)[: len(a) + len(b)]
     return registered(m, total.as_signed() if signed else total, name=name)
 
