@@ -5,12 +5,16 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from tegula.arith.fp32 import FRACTION_BITS, SIGNIFICAND_BITS
-from tegula.lib.delay import delayed, registered
+from tegula.arith.normalise import four_shifts, one_minus, spend
+from tegula.lib.delay import chosen, delayed, gated, registered
 
 __all__ = ["PsumRound"]
 
-_WINDOW = SIGNIFICAND_BITS + 1 + 16 + 8 + 4 + 2 + 1
-"""Bits kept after the shift by 32: significand, round bit, and what later shifts bring up."""
+_ROUNDED = SIGNIFICAND_BITS + 1
+"""Bits after all shifts: significand and round bit."""
+
+_WINDOW = _ROUNDED + 1 + 2 + 4 + 8 + 16
+"""Bits kept after the shift by 32: `_ROUNDED`, and what later shifts bring up."""
 
 _FIRST_NORMAL = 115
 """Anchor E at which a magnitude with its top bit at weight 2**(W-2) is the smallest fp32 normal."""
@@ -19,15 +23,16 @@ _FIRST_NORMAL = 115
 class PsumRound(wiring.Component):
     """Rounding of a partial sum to fp32: ``RNE(m * 2**(E - 239 - W))``, subnormals included.
 
-    The magnitude is never negated. For m < 0 the datapath holds ``x = ~m`` (so ``|m| = x + 1``),
-    and the last 1 is part of the rounding decision: with round bit g, discarded rest, and lsb of
-    x, ``x + 1`` rounds up iff ``g | (rest is all ones & lsb)``. A power of two, whose x has one
-    more leading zero, comes out right through the carry of that increment.
+    The magnitude is never negated. For m < 0 its bits are inverted after the shifts, which leaves
+    ``x = ~m`` (so ``|m| = x + 1``), and the last 1 is part of the rounding decision: with round bit
+    g, discarded rest, and lsb of x, ``x + 1`` rounds up iff ``g | (rest of m is zero & lsb)``. A
+    power of two, whose x has one more leading zero, comes out right through the carry of that
+    increment.
 
-    x is normalised by stages of 32, 16, 8, 4, 2, 1: a stage shifts left if that many top bits are
-    zero and the budget allows it. The budget is ``E - 115`` (unlimited from 64), so a subnormal
-    result stops at the alignment of the smallest normal. E < 115 needs a right shift: x enters 32
-    places lower and the stages, whose budget is then ``E - 83``, bring it back up.
+    m is normalised by stages of 32, 16, 8, 4, 2, 1: a stage shifts left if that many top bits are
+    the sign and the *room* allows it. The room is ``E - 115``, so a subnormal result stops at the
+    alignment of the smallest normal. E < 115 needs a right shift: m enters 32 places lower and the
+    stages, whose room is then ``E - 83``, bring it back up; the result is subnormal.
     The algorithm is ours; the result is IEEE 754-2019 roundTiesToEven of the exact value.
 
     m = 0 gives +0; other sums that round to zero keep their sign. E = 509, 510, 511 give +Inf, -Inf
@@ -44,21 +49,23 @@ class PsumRound(wiring.Component):
     -------
     word : In(9 + acc_width)
         E in the 9 high bits, m (two's complement) in the W low bits; registered on entry.
+    en : In(1)
+        1 (so it is where nothing drives it), or the word is read as +0.
     fp32 : Out(32)
         The bits of the rounded value.
     """
 
-    LATENCY = 8
-    """Registers: input; tests; shift 32; 16; 8 and 4; 2 and 1; increment; specials."""
+    LATENCY = 6
+    """Registers: input; shift 32; 16 and 8; 4 and 2; 1; addition."""
 
     def __init__(self, acc_width: int):
         self._acc_width = acc_width
-        super().__init__({"word": In(9 + acc_width), "fp32": Out(32)})
+        super().__init__({"word": In(9 + acc_width), "en": In(1, init=1), "fp32": Out(32)})
 
     def elaborate(self, platform):
-        """Normalisation within the budget, increment, replacement of what is special."""
+        """Normalisation within the room, addition, replacement of what is special."""
         m = Module()
-        word = registered(m, self.word, name="word")
+        word = gated(m, self.word, self.en, name="word")
         anchor = word[self._acc_width :]
         flags = anchor[:2]
         special = anchor[2:].all() & flags.any()
@@ -66,114 +73,124 @@ class PsumRound(wiring.Component):
         padding = max(0, _WINDOW - (self._acc_width - 1))
         magnitude = Cat(Const(0, padding), word[: self._acc_width - 1])
 
-        special = delayed(m, special, 6, name="special")
-        nan = delayed(m, flags.all(), 6, name="nan")
-        signs = [registered(m, negative, name="sign_0")]
-        for stage in range(5):
-            signs.append(registered(m, signs[-1], name=f"sign_{stage + 1}"))
+        special = delayed(m, special, 4, name="special")
+        nan = delayed(m, flags.all(), 4, name="nan")
+        signs = [negative]
+        for stage in range(4):
+            signs.append(registered(m, signs[-1], name=f"sign_{stage}"))
 
-        room = Signal(signed(10))
-        m.d.comb += room.eq(anchor - _FIRST_NORMAL)
-        window, budget, sticky, shift, room = self._shift_by_32(
-            m, magnitude, negative, room, signs[0]
+        window, sticky, room, limit, spared, shift = self._shift_by_32(
+            m, magnitude, negative, anchor
         )
-        for cycle, places in enumerate(((16,), (8, 4), (2, 1))):
-            for step in places:
-                window, budget, sticky, shift = _shift_left(
-                    step, window, budget, sticky, shift, signs[1 + cycle]
-                )
-            significand, hidden = window[1:], window[-1]
-            if cycle < 2:
-                room = registered(m, room, name=f"room_{cycle}")
-                budget = registered(m, budget, name=f"budget_{cycle}")
-                shift = registered(m, shift, name=f"shift_{cycle}")
-            window = registered(m, window, name=f"window_{cycle}")
-            sticky = registered(m, sticky, name=f"sticky_{cycle}")
+        for cycle, step in enumerate((8, 2)):
+            window, sticky, takes, spared = _shift_twice(
+                m, step, window, sticky, limit, spared, signs[1 + cycle]
+            )
+            room = registered(m, room, name=f"room_{step}")
+            limit = registered(m, limit[: step.bit_length() - 1], name=f"limit_{step}")
+            shift = registered(m, Cat(takes, shift), name=f"shift_{step}")
 
-        # The exponent field minus the hidden bit. Without a hidden bit the result is subnormal (the
-        # budget is used up, base is 0 anyway) or m = 0, whose shift means nothing.
-        base = Signal(9, reset_less=True)
-        with m.If(hidden):
-            m.d.sync += base.eq(room - shift)
-        with m.Else():
-            m.d.sync += base.eq(0)
-
-        significand, round_bit = window[1:], window[0]
-        up = Mux(
-            signs[4],
-            round_bit | (~sticky & significand[0]),
-            round_bit & (sticky | significand[0]),
+        sign = signs[3]
+        last, _ = spend(~(window[-1] ^ sign), limit, spared)
+        x = Mux(last, window[:-1], window[1:]) ^ sign.replicate(_ROUNDED)
+        sticky = sticky | (window[0] & ~last)
+        up = Mux(sign, x[0] | (~sticky & x[1]), x[0] & (sticky | x[1]))
+        # Without a hidden bit the result is subnormal, or m = 0, whose shift means nothing.
+        hidden = x[-1]
+        change = one_minus(Cat(last, shift), 9)
+        rounded = Signal(FRACTION_BITS + 9)
+        m.d.comb += rounded.eq(
+            Cat(
+                registered(m, x[1:-1], name="fraction"),
+                gated(m, room, hidden, name="base"),
+            )
+            + Cat(
+                registered(m, up, name="up"),
+                Const(0, FRACTION_BITS - 1),
+                gated(m, change, hidden, name="change"),
+            )
         )
-        rounded = Signal(9 + FRACTION_BITS, reset_less=True)
-        m.d.sync += rounded.eq(Cat(Const(0, FRACTION_BITS), base) + significand + up)
 
-        fraction = Signal(FRACTION_BITS, reset_less=True)
-        exponent = Signal(8, reset_less=True)
-        sign = registered(m, signs[5], name="sign_out")
         field = rounded[FRACTION_BITS:]
-        m.d.sync += [fraction.eq(rounded), exponent.eq(field)]
-        with m.If(special | field[8] | field[:8].all()):
-            m.d.sync += [fraction.eq(0), exponent.eq(~0)]
-        with m.If(special & nan):
-            m.d.sync += fraction[-1].eq(1)
-        m.d.comb += self.fp32.eq(Cat(fraction, exponent, sign))
+        infinite = special | field[8] | field[:8].all()
+        fraction = gated(m, rounded[: FRACTION_BITS - 1], ~infinite, name="low")
+        quiet = registered(
+            m, Mux(infinite, special & nan, rounded[FRACTION_BITS - 1]), name="quiet"
+        )
+        exponent = registered(m, field[:8] | infinite.replicate(8), name="exponent")
+        sign = registered(m, signs[4], name="sign_out")
+        m.d.comb += self.fp32.eq(Cat(fraction, quiet, exponent, sign))
         return m
 
     def _shift_by_32(
-        self, m: Module, magnitude: Value, negative: Value, room: Value, sign: Signal
+        self, m: Module, magnitude: Value, sign: Value, anchor: Value
     ) -> tuple[Value, ...]:
-        """Two cycles: test; then shift left by 32, right by 32 (E < 115) or not, and make it x."""
+        """One cycle: shift left by 32, right by 32 (E < 115) or not.
+
+        Returned are the window, whether a bit below it is set, the room, its low five bits for the
+        later stages, whether these may all shift, and whether this one did.
+        """
         width = len(magnitude)
-        leading = registered(m, ~(magnitude[-32:] ^ negative.replicate(32)).any(), name="leading")
-        # Bits of m, so 1 is "not the end of a run of ones in x" whatever the sign.
-        lost_near = registered(m, magnitude[: width - _WINDOW].any(), name="lost_near")
-        lost_far = registered(
-            m, magnitude[width - _WINDOW : width - (_WINDOW - 32)].any(), name="lost_far"
-        )
-        magnitude = registered(m, magnitude, name="magnitude")
-        room = registered(m, room, name="room")
-
+        leading = ~(magnitude[-32:] ^ sign.replicate(32)).any()
+        near, far = width - _WINDOW, width - (_WINDOW - 32)
+        room = Signal(signed(10))
+        m.d.comb += room.eq(anchor - _FIRST_NORMAL)
         low = room < 0
-        unlimited = ~low & room[6:9].any()
-        budget_32 = ~low & room[5:9].any()
-        take = leading & budget_32
-        x = magnitude ^ sign.replicate(width)
-        fill = sign.replicate(_WINDOW - (width - 32))
+        take, spared = spend(leading, room[5] & ~low, room[6:9].any() & ~low)
+        lower = _WINDOW - 32
+        lost = [
+            gated(m, magnitude[:near].any(), ~take, name="lost_near"),
+            gated(m, magnitude[near:far].any(), low, name="lost_far"),
+        ]
+        window = chosen(
+            m,
+            [
+                (~take & ~low, magnitude[-_WINDOW:]),
+                (take, (magnitude << 32)[width - _WINDOW : width]),
+                (low, Cat(magnitude[-lower:], sign.replicate(32))),
+            ],
+            name="window",
+        )
+        return (
+            window,
+            Cat(lost).any(),
+            registered(m, room[:9], name="room_32"),
+            gated(m, room[:5], ~(low & ~room[5:9].all()), name="limit_32"),
+            registered(m, spared, name="spared_32"),
+            registered(m, take, name="shift_32"),
+        )
 
-        window = Signal(_WINDOW, reset_less=True)
-        upper, lower = window[-32:], window[:-32]
-        left, straight = Cat(fill, x[: width - 32]), x[-_WINDOW:]
-        m.d.sync += upper.eq(Mux(take, left[-32:], straight[-32:]))
-        with m.If(low):
-            m.d.sync += upper.eq(0)
-        m.d.sync += lower.eq(Mux(low, x[-(_WINDOW - 32) :], Mux(take, left[:-32], straight[:-32])))
-        budget = Signal(5, reset_less=True)
-        m.d.sync += budget.eq(room[:5])
-        with m.If(low & ~room[5:9].all()):
-            m.d.sync += budget.eq(0)
-        with m.Elif(unlimited | (budget_32 & ~leading)):
-            m.d.sync += budget.eq(31)
-        sticky = registered(m, (lost_near & ~take) | (low & lost_far), name="sticky_32")
-        shift = registered(m, Cat(Const(0, 5), take), name="shift_32")
-        return window, budget, sticky, shift, registered(m, room, name="room_32")
 
+def _shift_twice(
+    m: Module, step: int, window: Value, sticky: Value, limit: Value, spared: Value, sign: Value
+) -> tuple[Value, ...]:
+    """One cycle: shift left by ``2 * step`` and by `step` where the top bits are the sign.
 
-def _shift_left(
-    step: int, window: Value, budget: Value, sticky: Value, shift: Value, sign: Value
-) -> tuple[Value, Value, Value, Value]:
-    """Stage that shifts `window` left by `step` if its top bits are zero and the budget allows it.
-
-    The window loses `step` bits: below it, into `sticky`, or above it, where they are zero. A
-    budget that was not used at a step is enough for all the smaller ones.
+    The window loses ``3 * step`` bits: below it, into `sticky`, or above it, where they are the
+    sign. Returned are window, `sticky`, the two shifts (that by `step` first), and `spared`.
     """
-    zeros = ~window[-step:].any()
-    take = zeros & budget[-1]
-    spared = budget[-1] & ~zeros
-    lost = (window[:step] ^ sign.replicate(step)).any()
+    bits = len(window)
+
+    def clear(first: int, count: int) -> Value:
+        """1 if `count` bits from the top, after `first`, are the sign."""
+        field = window[bits - first - count : bits - first]
+        return ~(field ^ sign.replicate(count)).any()
+
     position = step.bit_length() - 1
-    return (
-        Mux(take, window[:-step], window[step:]),
-        budget[:-1] | spared.replicate(len(budget) - 1),
-        sticky | (lost & ~take),
-        shift | (take << position),
+    upper = clear(0, step)
+    high, spared = spend(upper & clear(step, step), limit[position + 1], spared)
+    low, spared = spend(Mux(high, clear(2 * step, step), upper), limit[position], spared)
+    takes = four_shifts(high, low)
+    shifted = chosen(
+        m,
+        [(take, window[(3 - k) * step : bits - k * step]) for k, take in enumerate(takes)],
+        name=f"shifted_{step}",
     )
+    pieces = [window[k * step : (k + 1) * step].any() for k in range(3)]
+    lost = [
+        gated(m, pieces[0], ~(high & low), name=f"lost_{step}_0"),
+        gated(m, pieces[1], ~high, name=f"lost_{step}_1"),
+        gated(m, pieces[2], ~high & ~low, name=f"lost_{step}_2"),
+        registered(m, sticky, name=f"sticky_{step}"),
+    ]
+    return shifted, Cat(lost).any(), Cat(low, high), registered(m, spared, name=f"spared_{step}")
