@@ -11,9 +11,10 @@ from tegula.activation.range_reduction import Argument
 from tegula.activation.table import FunctionTable, table_write_layout
 from tegula.arith.cast import Cast
 from tegula.arith.combine import SLOTS
+from tegula.arith.fp32 import Fp32Fields
 from tegula.arith.fp_add import FpAdd
 from tegula.arith.fp_mul import FpMul
-from tegula.arith.pattern import PatternDecode
+from tegula.arith.pattern import PatternDecode, select_format
 from tegula.config import TileConfig
 from tegula.lib.delay import delayed, gated, registered
 from tegula.lib.storage import add_lut_memory
@@ -117,13 +118,18 @@ class ActivationLane(wiring.Component):
         m.submodules.decode = decode = PatternDecode(self._config)
         m.submodules.multiplier = multiplier = FpMul()
         entry, passes = self.controls.entry, self.controls.scale.passes
-        m.d.comb += [decode.word.eq(self.word), decode.format.eq(entry.x_format)]
+        m.d.comb += [
+            decode.word.eq(self.word),
+            decode.selection.eq(select_format(entry.x_format, self._config)),
+        ]
         pattern = registered(m, Mux(entry.constant, entry.value, decode.pattern), name="x")
         scale = self._remember(m, "scale", pattern)
         kept = gated(m, pattern, passes, name="bias")
         m.d.comb += [
             multiplier.a.eq(pattern),
             multiplier.b.eq(scale),
+            multiplier.a_normal.eq(Fp32Fields.of(pattern).normal),
+            multiplier.b_normal.eq(Fp32Fields.of(scale).normal),
             multiplier.keep.eq(passes),
             multiplier.kept.eq(delayed(m, kept, FpMul.KEPT_CYCLES - 1, name="bias_later")),
         ]
@@ -176,4 +182,6 @@ class ActivationLane(wiring.Component):
             write.data.eq(adder.result),
             adder.a.eq(registered(m, Mux(controls.enter, result, product), name="a")),
             adder.b.eq(registered(m, Mux(controls.enter, partial, bias), name="b")),
+            adder.a_normal.eq(Fp32Fields.of(adder.a).normal),
+            adder.b_normal.eq(Fp32Fields.of(adder.b).normal),
         ]

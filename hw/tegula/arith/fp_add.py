@@ -1,9 +1,10 @@
 """fp32 addition, rounded to nearest even."""
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
+from amaranth.lib.wiring import In, Out
 
-from tegula.arith.fp32 import FRACTION_BITS, SIGNIFICAND_BITS, Fp32Fields
-from tegula.arith.fp_core import FpCore
+from tegula.arith.fp32 import FRACTION_BITS, SIGN, SIGNIFICAND_BITS, Fp32Fields
+from tegula.arith.fp_core import FpCore, Operand
 from tegula.arith.normalise import four_shifts, spend
 from tegula.lib.delay import chosen, delayed, gated, registered
 
@@ -32,15 +33,35 @@ class FpAdd(FpCore):
     numbers with the exponent 255, before which any other addend is only a sticky bit; the result
     is replaced at the end. The arrangement is ours; the result is that of IEEE 754-2019
     roundTiesToEven, and every NaN is 0x7FC00000.
+
+    A sum ``a + (-b)`` also compares: its flags say what the order of a and b follows from, whether
+    the sum is kept or not.
+
+    Members
+    -------
+    alone : In(1)
+        The flags are those of ``a + 0``; the sum is undefined.
+    smaller : Out(1)
+        `SMALLER_CYCLES` later, of a difference or if the exponents differ: |a| < |b|.
+    zero, opposite, nan : Out(1)
+        `FLAG_CYCLES` later: the sum is zero; a and b are infinities or NaNs and their signs differ;
+        a or b is a NaN.
     """
 
     LATENCY = 6
     """Registers: order and shift by 2, 4, 6; shift and add; 16 and 8; 4 and 2; 1; round."""
 
+    SMALLER_CYCLES = 2
+    FLAG_CYCLES = 3
+
+    def __init__(self, copies: int = 0):
+        flags = {"smaller": Out(1), "zero": Out(1), "opposite": Out(1), "nan": Out(1)}
+        super().__init__(copies, {"alone": In(1), **flags})
+
     def elaborate(self, platform):
         """Alignment, addition, normalisation, rounding, replacement of what is special."""
         m = Module()
-        a, b = Fp32Fields.of(self.a), Fp32Fields.of(self.b)
+        a, b = Operand(self.a, self.a_normal), Operand(self.b, self.b_normal)
         differ = a.sign ^ b.sign
         special, both = a.special | b.special, a.special & b.special
         # An infinity or NaN is at most approached by a sticky bit, which must come from above.
@@ -48,7 +69,7 @@ class FpAdd(FpCore):
         invalid = registered(m, both & differ, name="invalid_0")
         both = registered(m, both, name="both")
 
-        sign, exponent, larger, smaller, sticky, shifts = self._order(m, a, b, special)
+        sign, exponent, larger, smaller, sticky, shifts, swap = self._order(m, a, b, special)
         for step, take in shifts:
             sticky = sticky | (take & smaller[:step].any())
             smaller = Mux(take, smaller[step:], smaller)
@@ -57,20 +78,38 @@ class FpAdd(FpCore):
             Cat(1, Const(0, _GUARD), larger, Const(0, 1))
             + Cat(subtract, smaller ^ subtract.replicate(len(smaller)), subtract)
         )
-        keep = registered(m, self.keep, name="keep_0")
-        window = gated(m, total[1:], ~keep, name="window")
-        negative = gated(m, subtract & total[-1], ~keep, name="negative_1")
-        nan = delayed(m, invalid | (both & sticky), 4, name="nan")
+        keep = delayed(m, self.keep, 3, name="keep")
+        window = registered(m, total[1:], name="window")
+        opposite = delayed(m, invalid, 2, name="opposite")
+        smaller_nan = delayed(m, both & sticky, 2, name="smaller_nan")
+        negative = registered(m, subtract & total[-1], name="negative_1")
         sign = registered(m, sign, name="sign_1") ^ negative
         subtract = registered(m, subtract, name="subtract_1")
         sticky = registered(m, sticky, name="sticky_1")
         exponent = registered(m, exponent, name="exponent_1")
 
-        window, shift, spared, negative, exponent = self._normalise(m, window, negative, exponent)
-        keep = delayed(m, keep, 3, name="keep_later")
+        # Of an infinity or NaN the bits below the hidden one are the fraction.
+        rest = registered(m, window[:-2].any(), name="rest")
+        top = registered(m, window[-2:].any(), name="top")
+        either = delayed(m, special, 3, name="either")
+        zero = ~rest & ~top
+        nan = either & (rest | smaller_nan)
+        m.d.comb += [
+            self.smaller.eq(registered(m, swap, name="swap") | negative),
+            self.zero.eq(zero),
+            self.opposite.eq(opposite),
+            self.nan.eq(nan),
+        ]
+        nan = delayed(m, nan | opposite, 2, name="nan")
+
+        window, shift, spared, negative, exponent = self._normalise(
+            m, window, negative, exponent, ~keep
+        )
+        keep = registered(m, keep, name="keep_later")
         sticky = delayed(m, sticky, 2, name="sticky_later")
+        cancelled = zero & registered(m, subtract, name="subtract_2")
         subtract = delayed(m, subtract, 2, name="subtract_later")
-        sign = delayed(m, sign, 2, name="sign_later")
+        sign = registered(m, registered(m, sign, name="sign_2") & ~cancelled, name="sign_3")
 
         last, _ = spend(~(window[-1] ^ negative), exponent[0], spared)
         hidden = Mux(last, window[-2], window[-1]) ^ negative
@@ -86,19 +125,15 @@ class FpAdd(FpCore):
             sign=sign,
             keep=keep,
         )
-        # Without a hidden bit the result is subnormal, or a difference of equal numbers.
-        cancelled = registered(m, subtract & ~negative & ~hidden & ~keep, name="cancelled")
 
-        special = delayed(m, special, 5, name="special")
-        nonzero = rounded.fraction.any()
         over = rounded.pattern[FRACTION_BITS:].all() & ~rounded.keep
-        nan = over & special & (nan | nonzero)
-        out = Signal(32, reset_less=True)
-        sign = rounded.sign & ~(cancelled & ~nonzero) & ~nan
-        m.d.sync += out.eq(Cat(rounded.pattern, sign))
-        with m.If(over):
-            m.d.sync += out[:FRACTION_BITS].eq(nan << (FRACTION_BITS - 1))
-        m.d.comb += self.result.eq(out)
+        self._output(
+            m,
+            rounded.pattern[:SIGN],
+            rounded.sign & ~(over & nan),
+            over,
+            nan,
+        )
         return m
 
     def _order(self, m: Module, a: Fp32Fields, b: Fp32Fields, special: Value) -> tuple:
@@ -108,11 +143,11 @@ class FpAdd(FpCore):
         then ``-d = ~d + 1``; a starts one place lower, which is the 1. From a distance of 26 on,
         and beside infinities and NaNs, all is shifted out.
         """
-        difference = Signal(9)
-        m.d.comb += difference.eq(a.exponent - b.exponent)
-        swap = difference[8]
+        difference = Signal(10)
+        m.d.comb += difference.eq(Cat(a.exponent, self.alone) - b.exponent)
+        swap = difference[9]
         distance = difference[:8] ^ swap.replicate(8)
-        far = distance[5:].any() | special
+        far = distance[5:].any() | special | self.alone
         # The hidden bit of the smaller of two specials is not part of what makes it a NaN.
         smaller = Mux(
             swap,
@@ -137,14 +172,16 @@ class FpAdd(FpCore):
         sign = registered(m, Mux(swap, b.sign, a.sign), name="sign_0")
         exponent = registered(m, Mux(swap, b.exponent, a.exponent), name="exponent_0")
         larger = registered(m, Mux(swap, b.significand, a.significand), name="larger")
-        return sign, exponent, larger, window, Cat(lost).any(), shifts
+        swap = registered(m, swap, name="swap_0")
+        return sign, exponent, larger, window, Cat(lost).any(), shifts, swap
 
     def _normalise(
-        self, m: Module, window: Value, negative: Value, exponent: Value
+        self, m: Module, window: Value, negative: Value, exponent: Value, present: Value
     ) -> tuple[Value, ...]:
         """Two cycles: shift left by 16 and 8, then by 4 and 2, while the top bits are the sign.
 
         The places that come in are zero, for two's complement. The returned shift counts twos.
+        Unless the sum is `present`, a cycle later, it is replaced by 0 then.
         """
 
         def clear(first: int, bits: int) -> Value:
@@ -154,7 +191,7 @@ class FpAdd(FpCore):
 
         takes = []
         spared = exponent[5:].any()
-        for step in (8, 2):
+        for step, passes in ((8, Const(1)), (2, present)):
             upper = clear(0, step)
             high, spared = spend(upper & clear(step, step), exponent[step.bit_length()], spared)
             low, spared = spend(
@@ -163,7 +200,7 @@ class FpAdd(FpCore):
             window = chosen(
                 m,
                 [
-                    (take, (window << step * k)[:_WINDOW])
+                    (take & passes, (window << step * k)[:_WINDOW])
                     for k, take in enumerate(four_shifts(high, low))
                 ],
                 name=f"shifted_{step}",
@@ -173,6 +210,6 @@ class FpAdd(FpCore):
                 for k, take in enumerate((low, high, *takes))
             ]
             spared = registered(m, spared, name=f"spared_{step}")
-            negative = registered(m, negative, name=f"negative_{step}")
+            negative = registered(m, negative & passes, name=f"negative_{step}")
             exponent = registered(m, exponent, name=f"exponent_{step}")
         return window, Cat(takes), spared, negative, exponent

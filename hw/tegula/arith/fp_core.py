@@ -1,16 +1,32 @@
 """Common part of the fp32 adder and multiplier: ports, kept patterns, and the last addition."""
 
+from collections.abc import Mapping
 from typing import ClassVar, NamedTuple
 
-from amaranth.hdl import Cat, Const, Module, Signal, Value
-from amaranth.lib import wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Member, Out
 
-from tegula.arith.fp32 import FRACTION_BITS, SIGN
+from tegula.arith.fp32 import FRACTION_BITS, SIGN, Fp32Fields
 from tegula.arith.normalise import one_minus
 from tegula.lib.delay import gated, registered
 
-__all__ = ["FpCore", "Rounded"]
+__all__ = ["FpCore", "Operand", "Rounded", "copies_layout", "result_members"]
+
+
+class Operand(Fp32Fields):
+    """Fields of an operand whose hidden bit is known."""
+
+    def __new__(cls, pattern: Value, normal: Value) -> "Operand":
+        """The fields of a pattern of 32 bits."""
+        operand = super().__new__(cls, *Fp32Fields.of(pattern))
+        operand._normal = normal
+        return operand
+
+    @property
+    def normal(self) -> Value:
+        """The hidden bit."""
+        return self._normal
 
 
 class Rounded(NamedTuple):
@@ -25,6 +41,20 @@ class Rounded(NamedTuple):
     keep: Signal
 
 
+def copies_layout(copies: int) -> data.ArrayLayout:
+    """Copies of a unit's result."""
+    return data.ArrayLayout(32, copies)
+
+
+def result_members(copies: int) -> dict[str, Member]:
+    """Members that are a unit's result, with so many copies of it."""
+    return {
+        "takes": In(1 + copies, init=(2 << copies) - 1),
+        "result": Out(32),
+        "copies": Out(copies_layout(copies)),
+    }
+
+
 class FpCore(wiring.Component):
     """Base of the units that compute fp32 by fp32, rounded to nearest even.
 
@@ -33,15 +63,28 @@ class FpCore(wiring.Component):
 
     Latency: `LATENCY` cycles. Throughput: one result a cycle.
 
+    Parameters
+    ----------
+    copies
+        Registers that hold the result besides `result`, each where it is taken: what selects
+        between results is then an OR.
+    members
+        Members that the unit has besides these.
+
     Members
     -------
     a, b : In(32)
         fp32 patterns.
+    a_normal, b_normal : In(1)
+        Their hidden bits: what follows from them has no time left for finding them.
     keep : In(1)
         The result is not that of `a` and `b`, but `kept`.
     kept : In(32)
         `KEPT_CYCLES` after `keep`: the pattern; 0 where nothing is kept.
-    result : Out(32)
+    takes : In(1 + copies)
+        In the next cycle `result` (bit 0) and the copies hold the result where their bit is 1, as
+        it is where nothing drives it; else they are 0.
+    result : Out(32), copies : Out(copies_layout)
         The fp32 pattern of the result.
     """
 
@@ -50,9 +93,12 @@ class FpCore(wiring.Component):
     KEPT_CYCLES = 4
     """Cycles that `kept` comes after its operands."""
 
-    def __init__(self):
+    def __init__(self, copies: int = 0, members: Mapping[str, Member] | None = None):
         super().__init__(
-            {"a": In(32), "b": In(32), "keep": In(1), "kept": In(32), "result": Out(32)}
+            {"a": In(32), "b": In(32), "a_normal": In(1), "b_normal": In(1)}
+            | {"keep": In(1), "kept": In(32)}
+            | result_members(copies)
+            | dict(members or {})
         )
 
     def _round(
@@ -83,10 +129,23 @@ class FpCore(wiring.Component):
         """
         sign = registered(m, (sign & ~keep) | self.kept[SIGN], name="sign_out")
         field = exponent & hidden.replicate(len(exponent))
-        fraction = registered(m, fraction | self.kept[:FRACTION_BITS], name="fraction")
-        up = registered(m, up, name="up")
+        fraction = registered(m, fraction, name="fraction")
+        # Of the number's fraction and the kept one, the addition's other operand, one is 0.
+        low = registered(m, self.kept[:FRACTION_BITS] | up, name="low")
         base = registered(m, field | self.kept[FRACTION_BITS:SIGN], name="base")
         change = gated(m, one_minus(shift, len(exponent)), hidden, name="change")
         pattern = Signal(FRACTION_BITS + len(exponent), name="rounded")
-        m.d.comb += pattern.eq(Cat(fraction, base) + Cat(up, Const(0, FRACTION_BITS - 1), change))
+        m.d.comb += pattern.eq(Cat(fraction, base) + Cat(low, change))
         return Rounded(pattern, fraction, sign, registered(m, keep, name="keep_5"))
+
+    def _output(self, m: Module, magnitude: Value, sign: Value, replace: Value, nan: Value) -> None:
+        """Registers of the result: `sign` and `magnitude`, or where `replace` holds Inf or `nan`.
+
+        The exponent field is all ones then already.
+        """
+        outputs = [self.result, *self.copies]
+        quiet = Mux(replace, nan, magnitude[FRACTION_BITS - 1])
+        high = Cat(quiet, magnitude[FRACTION_BITS:], sign)
+        for index, (output, take) in enumerate(zip(outputs, self.takes, strict=True)):
+            low = gated(m, magnitude[: FRACTION_BITS - 1], take & ~replace, name=f"low_{index}")
+            m.d.comb += output.eq(Cat(low, gated(m, high, take, name=f"high_{index}")))

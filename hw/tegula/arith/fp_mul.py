@@ -2,11 +2,10 @@
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 
-from tegula.arith.fp32 import EXPONENT_BITS, FRACTION_BITS, SIGN, SIGNIFICAND_BITS, Fp32Fields
-from tegula.arith.fp_core import FpCore
+from tegula.arith.fp32 import EXPONENT_BITS, FRACTION_BITS, SIGN, SIGNIFICAND_BITS
+from tegula.arith.fp_core import FpCore, Operand
 from tegula.arith.multiply import multiplied
 from tegula.arith.normalise import four_shifts, spend
-from tegula.formats import FP32
 from tegula.lib.delay import chosen, delayed, gated, registered
 
 __all__ = ["FpMul"]
@@ -35,7 +34,7 @@ class FpMul(FpCore):
     def elaborate(self, platform):
         """Multiplication, alignment, rounding, replacement of what is special."""
         m = Module()
-        a, b = Fp32Fields.of(self.a), Fp32Fields.of(self.b)
+        a, b = Operand(self.a, self.a_normal), Operand(self.b, self.b_normal)
         special, nan = a.special | b.special, a.nan | b.nan
 
         exponents = Signal(10)
@@ -86,11 +85,13 @@ class FpMul(FpCore):
         replace = Signal()
         m.d.comb += replace.eq((special | over) & ~rounded.keep)
         nan = replace & special & nan
-        out = Signal(32, reset_less=True)
-        m.d.sync += out.eq(Cat(rounded.pattern[:SIGN], rounded.sign & ~nan))
-        with m.If(replace):
-            m.d.sync += out[:SIGN].eq(FP32.infinity | nan << (FRACTION_BITS - 1))
-        m.d.comb += self.result.eq(out)
+        self._output(
+            m,
+            rounded.pattern[:SIGN] | Cat(Const(0, FRACTION_BITS), replace.replicate(EXPONENT_BITS)),
+            rounded.sign & ~nan,
+            replace,
+            nan,
+        )
         return m
 
     def _align(

@@ -3,17 +3,36 @@
 from collections.abc import Callable
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
-from amaranth.lib import wiring
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from tegula.arith.codes import is_wide
 from tegula.config import TileConfig
-from tegula.formats import BF16, FORMAT_BITS, RAW16, FloatFormat
+from tegula.formats import BF16, RAW16, FloatFormat
+from tegula.lib.delay import gated
 
-__all__ = ["PatternDecode"]
+__all__ = ["PatternDecode", "select_format", "selection_layout"]
 
 _QUIET = 1 << (BF16.mantissa_bits - 1)
 """Fraction, in bf16, of the NaN that NaNs of 8-bit formats become."""
+
+
+def selection_layout(config: TileConfig) -> data.StructLayout:
+    """Parts of a word that are its pattern; none of them: the pattern is 0.
+
+    `upper`: its upper half is that of the pattern; `lower`: its lower half is; `raised`: its lower
+    half is the upper one (bf16); `narrow`: its code is of that 8-bit format of the tile.
+    """
+    return data.StructLayout(
+        {"upper": 1, "lower": 1, "raised": 1, "narrow": len(config.fp8_formats)}
+    )
+
+
+def select_format(code: Value, config: TileConfig) -> Value:
+    """The selection for the format with this code, in the order of `selection_layout`."""
+    whole, raw16 = is_wide(code), code == RAW16
+    narrow = Cat(code == fmt.code for fmt in config.fp8_formats)
+    return Cat(whole, whole | raw16, ~(whole | raw16 | narrow.any()), narrow)
 
 
 class PatternDecode(wiring.Component):
@@ -21,46 +40,57 @@ class PatternDecode(wiring.Component):
 
     bf16 is the upper half of its pattern. An 8-bit code is split into sign, exponent field and
     fraction by its format's row of the table, and normalised if it is subnormal, as in
-    `OperandDecode`. Combinational: latency 0.
+    `OperandDecode`. The pattern is the OR of the parts that `selection` names.
+
+    Latency: 0, or `LATENCY` cycles if it is `pipelined`; the conditions are then resets of
+    registers, and the OR comes behind them.
 
     Parameters
     ----------
     config
         The tile; its formats are decoded, and no others (their results are undefined).
+    pipelined
+        With registers, or combinational.
 
     Members
     -------
     word : In(32)
         The word, or the pair of words of a 32-bit format; 8-bit codes are in the low byte, and what
         is above a code is ignored.
-    format : In(FORMAT_BITS)
-        Code of its format, fp32 and the raw patterns included.
+    selection : In(selection_layout)
+        What `select_format` makes of its format, fp32 and the raw patterns included.
     pattern : Out(32)
         The fp32 pattern.
     """
 
-    def __init__(self, config: TileConfig):
+    LATENCY = 1
+    """Registers: the parts of the pattern."""
+
+    def __init__(self, config: TileConfig, *, pipelined: bool = False):
         self._narrow = config.fp8_formats
-        super().__init__({"word": In(32), "format": In(FORMAT_BITS), "pattern": Out(32)})
+        self._pipelined = pipelined
+        super().__init__(
+            {"word": In(32), "selection": In(selection_layout(config)), "pattern": Out(32)}
+        )
 
     def elaborate(self, platform):
         """8-bit codes widened to bf16, then the choice by format."""
         m = Module()
-        whole = is_wide(self.format)
-        low = whole | (self.format == RAW16)
-        wide = Signal(16)
-        m.d.comb += wide.eq(self.word[:16])
-        if self._narrow:
-            narrow = Cat(self.format == fmt.code for fmt in self._narrow)
-            with m.If(narrow.any()):
-                m.d.comb += wide.eq(self._widen(m, narrow))
-        m.d.comb += self.pattern.eq(
-            Cat(
-                self.word[:16] & low.replicate(16),
-                Mux(whole, self.word[16:], wide & (self.format != RAW16).replicate(16)),
-            )
+        selection, word = self.selection, self.word
+        upper = self._masked(m, word[16:], selection.upper, "upper") | self._masked(
+            m, word[:16], selection.raised, "raised"
         )
+        if self._narrow:
+            upper = upper | self._widen(m, selection.narrow)
+        lower = self._masked(m, word[:16], selection.lower, "lower")
+        m.d.comb += self.pattern.eq(Cat(lower, upper))
         return m
+
+    def _masked(self, m: Module, value: Value, condition: Value, name: str) -> Value:
+        """`value` where `condition` holds, else 0; a cycle later if there are registers."""
+        if self._pipelined:
+            return gated(m, value, condition, name=name)
+        return value & condition.replicate(len(value))
 
     def _choose(self, narrow: Value, row: Callable[[FloatFormat], Value | int]) -> Value:
         """The `row` of the 8-bit format that `narrow` marks; the first is the default."""
@@ -69,13 +99,8 @@ class PatternDecode(wiring.Component):
             chosen = Mux(narrow[index], row(fmt), chosen)
         return chosen
 
-    def _widen(self, m: Module, narrow: Value) -> Value:
-        """The bf16 code of an 8-bit code: fields by format, then one normalisation for all.
-
-        The exponent of a subnormal is the rebiased 0 less its leading zeros. The rebiased 0 ends in
-        zeros below ones, so that the subtraction inverts the bits of a mask and puts the zeros'
-        negative into the lowest two.
-        """
+    def _split(self, narrow: Value) -> tuple[Value, ...]:
+        """Fields of an 8-bit code: fraction, rebiased exponent, subnormal, special, NaN."""
         code = self.word[:8]
         most = max(fmt.mantissa_bits for fmt in self._narrow)
 
@@ -90,26 +115,32 @@ class PatternDecode(wiring.Component):
             filler = (~code[6]).replicate(BF16.exponent_bits - fmt.exponent_bits)
             return Cat(field(fmt)[:-1], filler, code[6])
 
-        fraction, exponent, borrow = Signal(most), Signal(8), Signal(8)
-        subnormal, is_special, is_nan = Signal(), Signal(), Signal()
+        def fraction(fmt: FloatFormat) -> Value:
+            return Cat(Const(0, most - fmt.mantissa_bits), code[: fmt.mantissa_bits])
+
+        def is_nan(fmt: FloatFormat) -> Value | int:
+            return code[: fmt.mantissa_bits].any() if fmt.ieee_specials else 1
+
+        def subnormal(fmt: FloatFormat) -> Value:
+            return ~field(fmt).any()
+
+        rows = (fraction, rebiased, subnormal, special, is_nan)
+        return tuple(self._choose(narrow, row) for row in rows)
+
+    def _widen(self, m: Module, narrow: Value) -> Value:
+        """The bf16 code of an 8-bit code, or 0 if it is of none of these formats.
+
+        The exponent of a subnormal is the rebiased 0 less its leading zeros. The rebiased 0 ends in
+        zeros below ones, so that the subtraction inverts the bits of a mask and puts the zeros'
+        negative into the lowest two.
+        """
+        fraction, exponent, subnormal, special, is_nan = self._split(narrow)
+        most = len(fraction)
+        borrow, shifted, adjust = Signal(8), Signal(most), Signal(8)
         m.d.comb += [
-            fraction.eq(
-                self._choose(
-                    narrow,
-                    lambda fmt: Cat(Const(0, most - fmt.mantissa_bits), code[: fmt.mantissa_bits]),
-                )
-            ),
-            subnormal.eq(self._choose(narrow, lambda fmt: ~field(fmt).any())),
-            is_special.eq(self._choose(narrow, special)),
-            is_nan.eq(
-                self._choose(
-                    narrow, lambda fmt: code[: fmt.mantissa_bits].any() if fmt.ieee_specials else 1
-                )
-            ),
             borrow.eq(self._choose(narrow, lambda fmt: (1 << fmt.exponent_bits) - 4)),
+            shifted.eq(fraction),
         ]
-        shifted, adjust = Signal(most), Signal(8)
-        m.d.comb += shifted.eq(fraction)
         with m.If(subnormal):
             for zeros in range(most):
                 leading = fraction[most - 1 - zeros]
@@ -118,9 +149,11 @@ class PatternDecode(wiring.Component):
                         shifted.eq(Cat(Const(0, zeros + 1), fraction)),
                         adjust.eq((borrow if zeros else 0) | (-zeros & 3)),
                     ]
-        m.d.comb += exponent.eq(
-            (self._choose(narrow, rebiased) ^ adjust) & (~subnormal | fraction.any()).replicate(8)
-        )
-        top = is_special.replicate(8)
-        finite = Cat(Const(0, BF16.mantissa_bits - most), shifted)
-        return Cat(Mux(is_special, Mux(is_nan, _QUIET, 0), finite), exponent | top, code[7])
+        exponent = (exponent ^ adjust) & (~subnormal | fraction.any()).replicate(8)
+        any_narrow = narrow.any()
+        low = self._masked(m, shifted[:-1], any_narrow & ~special, "fraction_low")
+        high = Mux(special, is_nan, shifted[-1])
+        high = self._masked(m, high, any_narrow, "fraction_high")
+        top = self._masked(m, exponent | special.replicate(8), any_narrow, "widened")
+        sign = self._masked(m, self.word[7], any_narrow, "narrow_sign")
+        return Cat(Const(0, BF16.mantissa_bits - most), low, high, top, sign)

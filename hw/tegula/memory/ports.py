@@ -129,15 +129,18 @@ class RowReadSignature(wiring.Signature):
 
 
 class PairReadSignature(wiring.Signature):
-    """Read of rows or pairs of rows of the scratchpad, seen from the reader, which grants itself.
+    """Read of rows or pairs of rows of the scratchpad, seen from the reader, which knows the grant.
+
+    A request of x is granted if it needs no bank that is `taken`, one of y if it also needs none of
+    those that x requests in the same cycle (`tegula.memory.grants`). Both sides find that out by
+    themselves, so that no answer has to come back.
 
     Members
     -------
     taken : In(bus_words)
-        Banks that the tensor engine takes: a request in this cycle must need none of them. Nor may
-        two readers of pairs request the same bank in one cycle.
+        Banks that the tensor engine takes.
     request : Out(`pair_request_layout`), en : Out(1)
-        The row or pair is read.
+        The row or pair is read, if that is granted.
     data : In(ArrayLayout(32, n))
         The word of each partition, or the two words of a pair, the even one low:
         `PAIR_READ_CYCLES` later.
@@ -302,7 +305,7 @@ class PsumReadSignature(wiring.Signature):
         Those words, a cycle later.
     query_addr : Out(range(psum_depth))
     written : In(1)
-        The running program had written the words at the `query_addr` of the cycle before.
+        The running program had written the words at the `query_addr` of the cycle before, then.
     """
 
     def __init__(self, config: TileConfig):

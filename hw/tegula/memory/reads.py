@@ -101,7 +101,12 @@ class ScratchpadReads(BankPorts):
             self._one_hot(port.addr) & port.en.replicate(self.config.bus_words)
             for port in (self.moving, self.stationary)
         ]
-        pairs = [self._pair_banks(port) for port in (self.x, self.y)]
+        x, y = self._pair_banks(self.x), self._pair_banks(self.y)
+        # As the vector engine does it (`tegula.memory.grants`), which needs no answer.
+        pairs = [
+            x & (~(x & taken).any()).replicate(len(taken)),
+            y & (~(y & (taken | x)).any()).replicate(len(taken)),
+        ]
         masks = [Signal.like(taken, name=f"{n}_at") for n in ("moving", "stationary", "x", "y")]
         self._occupied, self._stationary_reads = Signal.like(taken), Signal()
         for before, mask, name in zip(early, masks[:2], ("moving", "stationary"), strict=True):

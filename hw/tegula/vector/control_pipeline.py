@@ -8,13 +8,33 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from tegula.arith.combine import PARTIALS, Combiner, is_identity
+from tegula.arith.fp_operation import decode_operation
+from tegula.arith.pattern import select_format
 from tegula.config import TileConfig
 from tegula.engine.interface import SIGNAL_TO_INSTRUCTION_CYCLES
-from tegula.isa.operations import Operation, Reduction
-from tegula.lib.delay import delay
+from tegula.formats import FP32
+from tegula.isa.operations import Operation, Reduction, Source
+from tegula.lib.delay import gated, registered
 from tegula.memory.ports import PAIR_READ_CYCLES
-from tegula.vector.lane import ENTRY_CYCLES, UNIT_CYCLES, VectorLane
-from tegula.vector.layouts import RANDOM_SLOTS, Kind, controls_layout, exit_layout, issue_layout
+from tegula.vector.lane import (
+    DECODE_CYCLES,
+    ENTRY_CYCLES,
+    OPERAND_CYCLES,
+    PSUM_READ_CYCLES,
+    THIRD_CYCLES,
+    UNIT_CYCLES,
+    VectorLane,
+)
+from tegula.vector.layouts import (
+    LOWEST,
+    RANDOM_SLOTS,
+    THIRD_SLOTS,
+    ZERO,
+    Kind,
+    controls_layout,
+    exit_layout,
+    issue_layout,
+)
 
 __all__ = ["AHEAD_CYCLES", "ElementPipeline"]
 
@@ -49,8 +69,6 @@ class ElementPipeline(wiring.Component):
     -------
     issue_valid : In(1), issue : In(issue_layout)
         An item is issued.
-    x_early : In(1)
-        An x was granted whose item is issued later.
     finish : In(1), finish_max : In(1), result : In(exit_layout)
         Combine partial results; `result` stays for as long as that takes.
     stop : In(1)
@@ -71,12 +89,11 @@ class ElementPipeline(wiring.Component):
             {
                 "issue_valid": In(1),
                 "issue": In(issue_layout(config)),
-                "x_early": In(1),
                 "finish": In(1),
                 "finish_max": In(1),
                 "result": In(exit_layout(config)),
                 "stop": In(1),
-                "controls": Out(controls_layout()),
+                "controls": Out(controls_layout(config)),
                 "output_valid": Out(1),
                 "output": Out(exit_layout(config)),
                 "ends": Out(1),
@@ -91,9 +108,11 @@ class ElementPipeline(wiring.Component):
         m.submodules.combiner = combiner = Combiner(UNIT_CYCLES)
         m.d.comb += [combiner.start.eq(self.finish), combiner.stop.eq(self.stop)]
         front = self._chain(m, "front", self.issue_valid, self.issue, ENTRY_CYCLES)
+        self._arrive(m, front)
         entering = self._enter(m, front)
         ring = self._chain(m, "ring", entering, front[-1].item.ring, _MAX_STEPS * UNIT_CYCLES + 1)
         self._route(m, ring, combiner)
+        self._take(m, ring)
         self._reduce(m, ring, combiner)
         is_output, output = self._output(m, ring, combiner)
         exits = self._chain(m, "exit", is_output, output, VectorLane.CAST_CYCLES)
@@ -124,11 +143,33 @@ class ElementPipeline(wiring.Component):
             m.d.sync += [stage.valid.eq(0) for stage in stages]
         return stages
 
+    def _arrive(self, m: Module, front: list) -> None:
+        """Controls of words and operands, until entry."""
+        decode, operands = self.controls.decode, self.controls.operands
+        early, late = front[DECODE_CYCLES - 2].item, front[OPERAND_CYCLES - 2].item
+        at_operands = front[OPERAND_CYCLES - 1]
+        x = select_format(early.x_format, self._config)
+        value = registered(m, late.value, name="value")
+        with m.If(late.source == Source.RANDOM):
+            m.d.sync += value.eq(FP32.one)
+        with m.Elif(late.source != Source.INDEX):
+            m.d.sync += value.eq(0)
+        m.d.comb += [
+            self.controls.psum.en.eq(front[PSUM_READ_CYCLES - 1].item.source == Source.PSUM),
+            self.controls.arrival.late.eq(front[PAIR_READ_CYCLES - 1].item.late),
+            decode.x.eq(gated(m, x, early.source == Source.SBUF, name="x_selection")),
+            decode.y.eq(
+                registered(m, select_format(early.y_format, self._config), name="y_selection")
+            ),
+            operands.value.eq(value),
+            operands.y0.eq(at_operands.valid & at_operands.item.y0),
+            operands.y1.eq(at_operands.valid & at_operands.item.y1),
+        ]
+
     def _enter(self, m: Module, front: list) -> Value:
-        """Controls of arrival and entry; 1 if an element enters the ring."""
-        early = delay(m, self.x_early, PAIR_READ_CYCLES, "early")
-        arriving, arrival = front[PAIR_READ_CYCLES - 1].item, self.controls.arrival
+        """Controls of entry; 1 if an element enters the ring."""
         item, entry = front[-1].item, self.controls.entry
+        route = item.ring.route
         valid = front[-1].valid & ~self.stop
         is_scalar = (item.kind == Kind.SCALAR0) | (item.kind == Kind.SCALAR1)
         keeps = valid & ~is_scalar & item.ring.exit.stochastic
@@ -138,18 +179,22 @@ class ElementPipeline(wiring.Component):
         with m.Elif(keeps):
             m.d.sync += slot.eq(slot + 1)
         saves = item.kind == Kind.STATE_SAVE
+        enters = front[-1].valid & ~is_scalar
+        calculates = enters & (route.steps != 0)
+        has_second = calculates & ~item.ring.self0 & ~_is_reduction(item.ring, 0)
         m.d.comb += [
-            arrival.hold.eq(early),
-            arrival.late.eq(arriving.late),
-            arrival.x_format.eq(arriving.x_format),
-            arrival.y_format.eq(arriving.y_format),
-            entry.source.eq(item.source),
-            entry.value.eq(item.value),
-            entry.number.eq(saves),
+            entry.uniform.eq(item.source == Source.RANDOM),
             entry.scalar0.eq(valid & (item.kind == Kind.SCALAR0)),
             entry.scalar1.eq(valid & (item.kind == Kind.SCALAR1)),
-            entry.y0.eq(item.y0),
-            entry.self0.eq(item.self0),
+            entry.takes.eq(
+                Cat(
+                    calculates & ~route.multiplier0,
+                    calculates & route.multiplier0,
+                    enters & (route.steps == 0) & ~saves,
+                )
+            ),
+            entry.number.eq(enters & saves),
+            entry.second.eq(Cat(has_second & ~route.multiplier0, has_second & route.multiplier0)),
             entry.y1.eq(item.y1),
             entry.step.eq(valid & item.draw),
             entry.load.eq(valid & (item.kind == Kind.STATE_LOAD)),
@@ -158,41 +203,78 @@ class ElementPipeline(wiring.Component):
             entry.given.eq(item.given),
             entry.slot.eq(slot),
         ]
-        return front[-1].valid & ~is_scalar
+        return enters
 
     def _route(self, m: Module, ring: list, combiner: Combiner) -> None:
         """Controls of the units: the steps of elements that are due, and the combiner's."""
         adder, multiplier = self.controls.adder, self.controls.multiplier
+        adder_op, multiplier_op = Signal(Operation), Signal(Operation)
         for step in range(_MAX_STEPS):
             stage = ring[step * UNIT_CYCLES]
             item, route = stage.item, stage.item.route
             due = stage.valid & (route.steps > step)
-            reduces = _is_reduced(item) & (route.steps == step + 1)
-            by_multiplier = (route.multiplier0, route.multiplier1, Const(0, 1))[step]
-            for unit, taken in (
-                (adder, due & ~by_multiplier),
-                (multiplier, due & by_multiplier),
+            by_multiplier = _by_multiplier(route, step)
+            for unit, op, taken in (
+                (adder, adder_op, due & ~by_multiplier),
+                (multiplier, multiplier_op, due & by_multiplier),
             ):
                 with m.If(taken):
                     m.d.comb += [
-                        unit.op.eq(item.op1 if step else item.op0),
-                        unit.first.eq(step == 0),
-                        unit.after_adder.eq((0, ~route.multiplier0, ~route.multiplier1)[step]),
-                        unit.twice.eq(item.self1),
+                        op.eq(item.op1 if step else item.op0),
+                        unit.same.eq(item.self1 if step else item.self0),
                     ]
-            with m.If(due & reduces):
+            with m.If(due & _is_reduction(item, step)):
                 total = item.reduction == Reduction.SUM
                 m.d.comb += [
-                    adder.op.eq(Mux(total, Operation.ADD, Operation.MAX)),
-                    adder.reduce.eq(1),
+                    adder_op.eq(Mux(total, Operation.ADD, Operation.MAX)),
+                    adder.same.eq(0),
                     adder.magnitude.eq(item.reduction == Reduction.AMAX),
                 ]
         with m.If(combiner.enter):
-            m.d.comb += [
-                adder.op.eq(Mux(self.finish_max, Operation.MAX, Operation.ADD)),
-                adder.reduce.eq(1),
-                adder.held.eq(1),
-            ]
+            m.d.comb += adder_op.eq(Mux(self.finish_max, Operation.MAX, Operation.ADD))
+        m.d.comb += [
+            adder.operation.eq(decode_operation(adder_op)),
+            multiplier.operation.eq(decode_operation(multiplier_op)),
+        ]
+
+    def _take(self, m: Module, ring: list) -> None:
+        """Controls of what the units and the cast take in the next cycle, and of third operands."""
+        adder, multiplier, entry = (
+            self.controls.adder,
+            self.controls.multiplier,
+            self.controls.entry,
+        )
+        third = ring[THIRD_CYCLES].item
+        has_third = (
+            ring[THIRD_CYCLES].valid
+            & (third.route.steps > 1)
+            & ~third.self1
+            & ~_is_reduction(third, 1)
+        )
+        cycle = Signal(range(THIRD_SLOTS))
+        m.d.sync += cycle.eq(cycle + 1)
+        m.d.comb += [
+            entry.third.eq(
+                Cat(has_third & ~third.route.multiplier1, has_third & third.route.multiplier1)
+            ),
+            entry.third_write.eq(cycle),
+            entry.third_read.eq(cycle - (1 + THIRD_CYCLES)),
+        ]
+        to_cast = entry.takes[2] | entry.number
+        for step in range(1, _MAX_STEPS + 1):
+            stage = ring[step * UNIT_CYCLES - 1]
+            route = stage.item.route
+            after_multiplier = _by_multiplier(route, step - 1)
+            goes_on, ends = stage.valid & (route.steps > step), stage.valid & (route.steps == step)
+            if step < _MAX_STEPS:
+                by_multiplier = _by_multiplier(route, step)
+                for unit, comes in ((adder, ~after_multiplier), (multiplier, after_multiplier)):
+                    with m.If(goes_on & comes):
+                        m.d.comb += unit.takes[:2].eq(Cat(~by_multiplier, by_multiplier))
+            with m.If(ends & after_multiplier):
+                m.d.comb += multiplier.takes[2].eq(1)
+        # Whatever else leaves the adder is a result, a partial one, or of no interest.
+        m.d.comb += adder.takes[2].eq(~(multiplier.takes[2] | to_cast))
 
     def _reduce(self, m: Module, ring: list, combiner: Combiner) -> None:
         """Controls of the partial results.
@@ -202,30 +284,30 @@ class ElementPipeline(wiring.Component):
         """
         partial = self.controls.partial
         unused, lowest = Signal(PARTIALS, init=(1 << PARTIALS) - 1), Signal()
+        identity = Mux(lowest, LOWEST, ZERO)
         m.d.comb += [
-            partial.addr.eq(combiner.read_addr),
+            partial.addr.eq(ZERO),
             partial.hold.eq(combiner.hold),
-            partial.identity.eq(is_identity(combiner.read_addr, unused)),
-            partial.lowest.eq(lowest),
             partial.write.eq(combiner.write),
             partial.write_addr.eq(combiner.write_addr),
         ]
+        with m.If(combiner.hold | combiner.enter):
+            absent = is_identity(combiner.read_addr, unused)
+            m.d.comb += partial.addr.eq(Mux(absent, identity, combiner.read_addr))
         for step in range(_MAX_STEPS):
             stage, after = ring[step * UNIT_CYCLES], ring[(step + 1) * UNIT_CYCLES]
             item = stage.item
             begins_lowest = Mux(item.begin, item.reduction == Reduction.MAX, lowest)
             begins_unused = unused | item.begin.replicate(PARTIALS)
-            with m.If(stage.valid & _is_reduced(item) & (item.route.steps == step + 1)):
-                m.d.comb += [
-                    partial.addr.eq(item.partial),
-                    partial.identity.eq(begins_unused.bit_select(item.partial, 1)),
-                    partial.lowest.eq(begins_lowest),
-                ]
+            with m.If(stage.valid & _is_reduction(item, step)):
+                absent = begins_unused.bit_select(item.partial, 1)
+                identity = Mux(begins_lowest, LOWEST, ZERO)
+                m.d.comb += partial.addr.eq(Mux(absent, identity, item.partial))
                 m.d.sync += [
                     unused.eq(begins_unused & ~(1 << item.partial)),
                     lowest.eq(begins_lowest),
                 ]
-            with m.If(after.valid & _is_reduced(after.item) & (after.item.route.steps == step + 1)):
+            with m.If(after.valid & _is_reduction(after.item, step)):
                 m.d.comb += [
                     partial.write.eq(~self.stop),
                     partial.write_addr.eq(after.item.partial),
@@ -246,7 +328,7 @@ class ElementPipeline(wiring.Component):
                     is_output.eq(1),
                     output.eq(stage.item.exit),
                     to_cast.steps.eq(steps > 0),
-                    to_cast.from_adder.eq((0, ~route.multiplier0, ~route.multiplier1, 1)[steps]),
+                    to_cast.from_adder.eq(~_by_multiplier(route, steps - 1) if steps else 0),
                 ]
         with m.If(combiner.is_output):
             m.d.comb += [
@@ -268,5 +350,11 @@ class ElementPipeline(wiring.Component):
         return is_output, output
 
 
-def _is_reduced(item: data.View) -> Value:
-    return item.reduction != Reduction.NONE
+def _is_reduction(item: data.View, step: int) -> Value:
+    """1 if the step is the last one of a reduced element: the reduction."""
+    return (item.reduction != Reduction.NONE) & (item.route.steps == step + 1)
+
+
+def _by_multiplier(route: data.View, step: int) -> Value:
+    """1 if the multiplier does the step; the third one is a reduction, the adder's."""
+    return (route.multiplier0, route.multiplier1, Const(0, 1))[step]

@@ -1,22 +1,31 @@
 """One lane of the vector engine: operands, an adder, a multiplier, a cast."""
 
-from amaranth.hdl import C, Cat, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from tegula.arith.cast import Cast
+from tegula.arith.combine import SLOTS
+from tegula.arith.fp32 import FRACTION_BITS
 from tegula.arith.fp_unit import FpUnit
 from tegula.arith.pattern import PatternDecode
 from tegula.arith.psum_round import PsumRound
 from tegula.config import TileConfig
 from tegula.formats import FP32
-from tegula.lib.delay import delayed, registered
-from tegula.lib.mux import select
+from tegula.lib.delay import delayed, gated, registered
 from tegula.lib.storage import add_lut_memory
 from tegula.memory.ports import PAIR_READ_CYCLES
-from tegula.vector.layouts import RANDOM_SLOTS, controls_layout
+from tegula.vector.layouts import LOWEST, RANDOM_SLOTS, THIRD_SLOTS, ZERO, controls_layout
 
-__all__ = ["ENTRY_CYCLES", "UNIT_CYCLES", "VectorLane"]
+__all__ = [
+    "DECODE_CYCLES",
+    "ENTRY_CYCLES",
+    "OPERAND_CYCLES",
+    "PSUM_READ_CYCLES",
+    "THIRD_CYCLES",
+    "UNIT_CYCLES",
+    "VectorLane",
+]
 
 PSUM_READ_CYCLES = 1
 """Cycles from a PSUM read to its word."""
@@ -24,10 +33,22 @@ PSUM_READ_CYCLES = 1
 ENTRY_CYCLES = PSUM_READ_CYCLES + PsumRound.LATENCY
 """Cycles from the issue of an element until its operands arrive: the latency of a PSUM word."""
 
+OPERAND_CYCLES = ENTRY_CYCLES - 1
+"""Cycles from the issue of an element to the last register before that."""
+
+DECODE_CYCLES = OPERAND_CYCLES - PatternDecode.LATENCY
+"""Cycles from the issue of an element until its words are decoded."""
+
 UNIT_CYCLES = FpUnit.LATENCY
+
+THIRD_CYCLES = UNIT_CYCLES - 2
+"""Cycles from the second operand of step 0, in its unit, to the control of that of step 1."""
 
 _LOWEST = FP32.sign_mask | FP32.infinity
 """-Inf, where a maximum begins."""
+
+_ADDER, _MULTIPLIER, _CAST = range(3)
+"""Bits of `takes`, and copies of what is taken."""
 
 
 class VectorLane(wiring.Component):
@@ -35,9 +56,13 @@ class VectorLane(wiring.Component):
 
     An element passes `steps` units, the adder or the multiplier, one after the other; each also
     does the operations that are neither. `controls` drives every part in its own cycle after the
-    issue of the element: `arrival` PAIR_READ_CYCLES, `entry` ENTRY_CYCLES; the units
-    1 + UNIT_CYCLES * step after that; `to_cast` 1 + UNIT_CYCLES * steps. The state of the lane is
-    scalars and partial results, and no more.
+    issue of the element: `psum` PSUM_READ_CYCLES, `arrival` PAIR_READ_CYCLES, `decode`
+    DECODE_CYCLES, `operands` OPERAND_CYCLES, `entry` ENTRY_CYCLES (its `third` 1 + THIRD_CYCLES
+    later); the units 1 + UNIT_CYCLES * step after that, their `takes` a cycle before; `to_cast`
+    1 + UNIT_CYCLES * steps. The state of the lane is scalars and partial results, and no more.
+
+    Whatever enters a unit or the cast comes out of registers of its own, which are 0 for all other
+    cycles: their resets select, an OR joins them, and no multiplexer is needed.
 
     Latency: ``ENTRY_CYCLES + 1 + UNIT_CYCLES * steps + CAST_CYCLES`` from issue to `word`.
 
@@ -66,7 +91,7 @@ class VectorLane(wiring.Component):
         self._config = config
         super().__init__(
             {
-                "controls": In(controls_layout()),
+                "controls": In(controls_layout(config)),
                 "psum_word": In(config.psum_width),
                 "x_word": In(32),
                 "y_word": In(32),
@@ -80,110 +105,124 @@ class VectorLane(wiring.Component):
     def elaborate(self, platform):
         """Arrival, entry, computation, cast."""
         m = Module()
-        m.submodules.adder = adder = FpUnit("add")
-        m.submodules.multiplier = multiplier = FpUnit("mul")
+        m.submodules.adder = adder = FpUnit("add", copies=2)
+        m.submodules.multiplier = multiplier = FpUnit("mul", copies=2)
         x, y = self._arrive(m)
-        first, second, third, random_in = self._enter(m, x, y)
-        partial = self._reduce(m, adder.result)
-        delayed_third = delayed(m, third, UNIT_CYCLES, name="third")
-        for unit, controls in (
-            (adder, self.controls.adder),
-            (multiplier, self.controls.multiplier),
+        first, second, number, random_in = self._enter(m, x, y)
+        partial, held = self._reduce(m, adder.result)
+        for unit, index, controls, others in (
+            (adder, _ADDER, self.controls.adder, (partial, held)),
+            (multiplier, _MULTIPLIER, self.controls.multiplier, (0, 0)),
         ):
-            before = Mux(controls.after_adder, adder.result, multiplier.result)
-            a, b = Signal(32), Signal(32)
+            a = first[index] | adder.copies[index] | multiplier.copies[index] | others[1]
+            b = (a & controls.same.replicate(32)) | second[index] | others[0]
             m.d.comb += [
-                a.eq(Mux(controls.first, first, before)),
-                b.eq(Mux(controls.first, second, Mux(controls.twice, before, delayed_third))),
-                unit.op.eq(controls.op),
+                unit.operation.eq(controls.operation),
                 unit.a.eq(a),
                 unit.b.eq(b),
+                unit.takes.eq(Cat(controls.takes[_CAST], controls.takes[:_CAST])),
             ]
-            if unit is adder:
-                with m.If(controls.reduce):
-                    m.d.comb += unit.b.eq(partial)
-                with m.If(controls.held):
-                    m.d.comb += unit.a.eq(self._held)
-                with m.If(controls.magnitude):
-                    m.d.comb += unit.a[31].eq(0)
-        self._output(m, first, adder, multiplier, random_in)
+        with m.If(self.controls.adder.magnitude):
+            m.d.comb += adder.a[31].eq(0)
+        self._output(m, first[_CAST] | number, adder, multiplier, random_in)
         return m
 
     def _arrive(self, m: Module) -> tuple[Value, Value]:
-        """Patterns of the words, at entry; where y arrived later than x, x has been held."""
-        arrival = self.controls.arrival
-        m.submodules.x_decode = x_decode = PatternDecode(self._config)
-        m.submodules.y_decode = y_decode = PatternDecode(self._config)
+        """Patterns of the words, before their last register; x waits for a y that is later."""
+        decode = self.controls.decode
         held = Signal(32, reset_less=True)
-        with m.If(arrival.hold):
+        with m.If(~self.controls.arrival.late):
             m.d.sync += held.eq(self.x_word)
-        m.d.comb += [
-            x_decode.word.eq(Mux(arrival.late, held, self.x_word)),
-            x_decode.format.eq(arrival.x_format),
-            y_decode.word.eq(self.y_word),
-            y_decode.format.eq(arrival.y_format),
-        ]
-        cycles = ENTRY_CYCLES - PAIR_READ_CYCLES
-        return (
-            delayed(m, x_decode.pattern, cycles, name="x"),
-            delayed(m, y_decode.pattern, cycles, name="y"),
-        )
+        patterns = []
+        for name, word, arrived, selection in (
+            ("x", held, PAIR_READ_CYCLES + 1, decode.x),
+            ("y", self.y_word, PAIR_READ_CYCLES, decode.y),
+        ):
+            decoder = PatternDecode(self._config, pipelined=True)
+            m.submodules[f"{name}_decode"] = decoder
+            m.d.comb += [
+                decoder.word.eq(delayed(m, word, DECODE_CYCLES - arrived, name=name)),
+                decoder.selection.eq(selection),
+            ]
+            patterns.append(decoder.pattern)
+        return tuple(patterns)
 
-    def _enter(self, m: Module, x: Value, y: Value) -> tuple[Value, ...]:
-        """Registered operands, and the random bits of the element, as they arrive."""
-        entry = self.controls.entry
+    def _enter(self, m: Module, x: Value, y: Value) -> tuple:
+        """Registers of operands, each 0 where it is not taken, and random bits, as they arrive.
+
+        Returned are x by the unit that takes it, the second operand by unit, the random number that
+        is a result, and the random bits of the element.
+        """
+        operands, entry = self.controls.operands, self.controls.entry
         m.submodules.rounder = rounder = PsumRound(self._config.acc_width)
-        uniform = Cat(self.number[9:], C(FP32.one >> FP32.mantissa_bits, 9))
+        x = registered(m, x | operands.value, name="x_entry")
+        y0 = gated(m, y, operands.y0, name="y0")
+        y = registered(m, y, name="y_entry")
+        uniform = self.number[32 - FRACTION_BITS :] & entry.uniform.replicate(FRACTION_BITS)
         pattern = Signal(32)
         m.d.comb += [
             rounder.word.eq(self.psum_word),
+            rounder.en.eq(self.controls.psum.en),
             self.state_word.eq(x),
-            pattern.eq(
-                select(
-                    [
-                        rounder.fp32,
-                        x,
-                        entry.value,
-                        Mux(entry.number, self.number, uniform),
-                    ],
-                    entry.source,
-                )
-            ),
+            pattern.eq(rounder.fp32 | x | uniform),
         ]
-        scalar0, scalar1 = Signal(32, reset_less=True), Signal(32, reset_less=True)
-        with m.If(entry.scalar0):
-            m.d.sync += scalar0.eq(pattern)
-        with m.If(entry.scalar1):
-            m.d.sync += scalar1.eq(pattern)
-        second = Mux(entry.self0, pattern, Mux(entry.y0, y, scalar0))
-        third = Mux(entry.y1, y, scalar1)
+        scalars = []
+        for step, (load, clear) in enumerate(
+            ((entry.scalar0, operands.y0), (entry.scalar1, operands.y1))
+        ):
+            scalar = Signal(32, name=f"scalar{step}", reset_less=True)
+            with m.If(load):
+                m.d.sync += scalar.eq(pattern)
+            with m.If(clear):
+                m.d.sync += scalar.eq(0)
+            scalars.append(scalar)
+        second = y0 | scalars[0]
+        third = (y & entry.y1.replicate(32)) | scalars[1]
+        third = add_lut_memory(
+            m,
+            "thirds",
+            32,
+            THIRD_SLOTS,
+            write=(Const(1), entry.third_write, third),
+            read=entry.third_read,
+        )
+        first = [gated(m, pattern, take, name="first") for take in entry.takes]
         return (
-            registered(m, pattern, name="first"),
-            registered(m, second, name="second"),
-            registered(m, third, name="third_0"),
+            first,
+            [
+                registered(
+                    m,
+                    (second & take0.replicate(32)) | gated(m, third, take1, name="third_taken"),
+                    name="second",
+                )
+                for take0, take1 in zip(entry.second, entry.third, strict=True)
+            ],
+            gated(m, self.number, entry.number, name="number_taken"),
             Mux(entry.given, y[:16], self.number[:16]),
         )
 
-    def _reduce(self, m: Module, total: Value) -> Value:
-        """Memory of partial results; the one with which the adder combines an element."""
+    def _reduce(self, m: Module, total: Value) -> tuple[Value, Value]:
+        """Memory of partial results: the one with which the adder combines an element; a held one.
+
+        Two of its words are the identities.
+        """
         controls = self.controls.partial
         stored = add_lut_memory(
             m,
             "partials",
             32,
-            16,
+            SLOTS,
             write=(controls.write, controls.write_addr, total),
             read=controls.addr,
+            init={LOWEST: _LOWEST, ZERO: 0},
         )
-        value = Signal(32)
-        self._held = Signal(32, reset_less=True)
-        m.d.comb += value.eq(Mux(controls.identity, Mux(controls.lowest, _LOWEST, 0), stored))
-        with m.If(controls.hold):
-            m.d.sync += self._held.eq(value)
-        return value
+        return stored, gated(m, stored, controls.hold, name="held")
 
     def _output(self, m: Module, first: Value, adder, multiplier, random_in: Value) -> None:
-        """Cast of the last step's result, with the random bits that were kept at entry."""
+        """Cast of the last step's result, with the random bits that were kept at entry.
+
+        `first`: what enters the cast without a step.
+        """
         entry, to_cast = self.controls.entry, self.controls.to_cast
         m.submodules.cast = cast = Cast(self._config)
         random = add_lut_memory(
@@ -194,10 +233,9 @@ class VectorLane(wiring.Component):
             write=(entry.keep, entry.slot, random_in),
             read=to_cast.slot,
         )
-        result = Mux(to_cast.from_adder, adder.result, multiplier.result)
         kept = Mux(to_cast.from_adder, adder.kept, multiplier.kept)
         m.d.comb += [
-            cast.fp32.eq(Mux(to_cast.steps, result, first)),
+            cast.fp32.eq(first | adder.result | multiplier.result),
             cast.random.eq(random),
             cast.stochastic.eq(to_cast.stochastic),
             cast.saturate.eq(to_cast.saturate),

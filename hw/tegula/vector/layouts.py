@@ -2,14 +2,19 @@
 
 from amaranth.lib import data, enum
 
-from tegula.arith.combine import PARTIALS
+from tegula.arith.combine import PARTIALS, SLOTS
+from tegula.arith.fp_operation import operation_layout
+from tegula.arith.pattern import selection_layout
 from tegula.config import TileConfig
 from tegula.formats import FORMAT_BITS
 from tegula.isa.instructions import PARTITION_BITS
 from tegula.isa.operations import Operation, Reduction, Source
 
 __all__ = [
+    "LOWEST",
     "RANDOM_SLOTS",
+    "THIRD_SLOTS",
+    "ZERO",
     "Kind",
     "controls_layout",
     "exit_layout",
@@ -18,8 +23,14 @@ __all__ = [
     "route_layout",
 ]
 
+THIRD_SLOTS = 16
+"""Second operands of step 1 that wait while step 0 is done: one for each cycle of it, and more."""
+
 RANDOM_SLOTS = 16
 """Random words that wait between the operands and the cast: two steps of seven cycles, and more."""
+
+ZERO, LOWEST = SLOTS - 1, SLOTS - 2
+"""Words of the memory of partial results that are never written: +0 and -Inf, the identities."""
 
 _SLOT = range(RANDOM_SLOTS)
 
@@ -72,14 +83,15 @@ def exit_layout(config: TileConfig) -> data.StructLayout:
 def ring_layout(config: TileConfig) -> data.StructLayout:
     """Controls of an element between its operands and its cast.
 
-    `self1`: the second operand of step 1 is the first. `begin`: the first element of a reduction
-    that starts anew; `partial`: the partial result that it belongs to.
+    `self0`, `self1`: the second operand of a step is its first. `begin`: the first element of a
+    reduction that starts anew; `partial`: the partial result that it belongs to.
     """
     return data.StructLayout(
         {
             "route": route_layout(),
             "op0": Operation,
             "op1": Operation,
+            "self0": 1,
             "self1": 1,
             "reduction": Reduction,
             "begin": 1,
@@ -92,9 +104,9 @@ def ring_layout(config: TileConfig) -> data.StructLayout:
 def issue_layout(config: TileConfig) -> data.StructLayout:
     """An item as it is issued.
 
-    `late`: its x was read in an earlier cycle. `value`: an immediate, or an index. `y0`, `y1`: the
-    second operand of a step is y, else the scalar; `self0`: it is x. `draw`: it takes a random
-    number; `given`: its random bits are those of y.
+    `late`: its x was read in an earlier cycle; it is 1 in all cycles from then until the issue.
+    `value`: an immediate, or an index. `y0`, `y1`: the second operand of a step is y, else the
+    scalar. `draw`: it takes a random number; `given`: its random bits are those of y.
     """
     return data.StructLayout(
         {
@@ -105,7 +117,6 @@ def issue_layout(config: TileConfig) -> data.StructLayout:
             "source": Source,
             "value": 32,
             "y0": 1,
-            "self0": 1,
             "y1": 1,
             "draw": 1,
             "given": 1,
@@ -114,41 +125,59 @@ def issue_layout(config: TileConfig) -> data.StructLayout:
     )
 
 
-def controls_layout() -> data.StructLayout:
+def controls_layout(config: TileConfig) -> data.StructLayout:
     """Controls of a lane, grouped by the place where they act.
 
+    Operands and results wait in registers that are 0 unless they are taken, so that what selects
+    among them is an OR: `takes` are controls of the cycle before that.
+
+    psum
+        A PSUM word is here: its `en`.
     arrival
-        The words of the scratchpad are here: `hold` x for later, or take the x that is `late`.
+        Words of the scratchpad are here: x is kept, unless an x that is `late` already is.
+    decode
+        They are decoded: how `x` and `y` are read; `x` is 0 if it is not the element's source.
+    operands
+        The `value` that is x; what y becomes: the second operand of step 0 (`y0`) or 1 (`y1`),
+        whose scalar is 0 then.
     entry
-        The operands are here: where x comes from (`number`: all of a random number), whether it
-        becomes a scalar; what the second operands are; what the generator does (`step`, `load`,
-        `rotate`); whether random bits are kept (`keep`), those `given` or the generator's.
+        The operands are here: x is random (`uniform`), or becomes a scalar; which of adder,
+        multiplier and cast takes it, a bit each, or that the number itself goes to the cast
+        (`number`); which unit takes the second operand of step 0 (`second`), and that of step 1 of
+        an earlier element (`third`), which is read from `third_read`; whether this element's, which
+        is written to `third_write`, is y (`y1`); what the generator does
+        (`step`, `load`, `rotate`); whether random bits are kept (`keep`), those `given` or the
+        generator's.
     adder, multiplier
-        What enters the unit: its first operand is that of step 0 (`first`), or else the result of
-        the adder (`after_adder`) or of the multiplier; its second that of step 0, else the first
-        itself (`twice`), else that of step 1. The adder also takes a partial result for its second
-        (`reduce`), the absolute value of its first (`magnitude`), and what is held (`held`).
+        The `operation` of what enters the unit; its second operand is its first (`same`). The adder
+        also takes the absolute value of its first (`magnitude`). `takes` are those of its result:
+        adder, multiplier, cast.
     partial
-        Memory of partial results: word that is read, or the `identity` of the operation instead
-        (of the maximum: `lowest`); `hold` it; what leaves the adder is written to `write_addr`.
+        Memory of partial results: word that is read, and is the adder's second operand (`ZERO` if
+        there is none); `hold` it, to be the first operand in the next cycle; what leaves the adder
+        is written to `write_addr`.
     to_cast
-        What enters the cast: the operand itself, if there are no `steps`, else what leaves a unit.
+        What enters the cast has passed `steps`, the last of them `from_adder`.
     """
-    unit = {"op": Operation, "first": 1, "after_adder": 1, "twice": 1}
+    selection = selection_layout(config)
+    unit = {"operation": operation_layout(), "same": 1, "takes": 3}
     return data.StructLayout(
         {
-            "arrival": data.StructLayout(
-                {"hold": 1, "late": 1, "x_format": FORMAT_BITS, "y_format": FORMAT_BITS}
-            ),
+            "psum": data.StructLayout({"en": 1}),
+            "arrival": data.StructLayout({"late": 1}),
+            "decode": data.StructLayout({"x": selection, "y": selection}),
+            "operands": data.StructLayout({"value": 32, "y0": 1, "y1": 1}),
             "entry": data.StructLayout(
                 {
-                    "source": Source,
-                    "value": 32,
-                    "number": 1,
+                    "uniform": 1,
                     "scalar0": 1,
                     "scalar1": 1,
-                    "y0": 1,
-                    "self0": 1,
+                    "takes": 3,
+                    "number": 1,
+                    "second": 2,
+                    "third": 2,
+                    "third_read": range(THIRD_SLOTS),
+                    "third_write": range(THIRD_SLOTS),
                     "y1": 1,
                     "step": 1,
                     "load": 1,
@@ -158,16 +187,14 @@ def controls_layout() -> data.StructLayout:
                     "slot": _SLOT,
                 }
             ),
-            "adder": data.StructLayout({**unit, "reduce": 1, "magnitude": 1, "held": 1}),
+            "adder": data.StructLayout({**unit, "magnitude": 1}),
             "multiplier": data.StructLayout(unit),
             "partial": data.StructLayout(
                 {
-                    "addr": range(16),
-                    "identity": 1,
-                    "lowest": 1,
+                    "addr": range(SLOTS),
                     "hold": 1,
                     "write": 1,
-                    "write_addr": range(16),
+                    "write_addr": range(SLOTS),
                 }
             ),
             "to_cast": data.StructLayout(

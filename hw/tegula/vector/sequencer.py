@@ -9,9 +9,8 @@ from tegula.engine.sequencing import Sequencer
 from tegula.isa.instructions import Engine
 from tegula.isa.operations import Operand, Reduction, Source
 from tegula.isa.traps import Trap
-from tegula.lib.mux import prioritised
+from tegula.memory.grants import is_taken, meet
 from tegula.memory.ports import pair_request_layout
-from tegula.vector.grants import is_taken, meet
 from tegula.vector.layouts import exit_layout, issue_layout
 from tegula.vector.work import Item, VectorCode, describe_item, make_state, plan_work
 
@@ -43,14 +42,14 @@ class ElementSequencer(Sequencer):
 
     Members
     -------
-    psum_addr, psum_next : Out(range(psum_depth)), psum_en : Out(1), psum_written : In(1)
-        PSUM read, and its address in the next cycle; whether the word at `psum_addr` was written.
+    psum_addr : Out(range(psum_depth)), psum_en : Out(1)
+        PSUM read.
+    psum_query : Out(range(psum_depth)), psum_written : In(1)
+        Address that may be the next one; whether the word at that of the cycle before was written.
     taken : In(bus_words)
         Banks of the scratchpad that others take.
     x, y : Out(`pair_request_layout`), x_en, y_en : Out(1)
-        Scratchpad reads that are granted; their words come a fixed time later.
-    x_early : Out(1)
-        The x that is granted in this cycle waits for its y.
+        Scratchpad reads, for as long as they are not granted; their words come a fixed time later.
     issue_valid : Out(1), issue : Out(issue_layout)
         An item.
     finish_max : Out(1), result : Out(exit_layout)
@@ -66,7 +65,7 @@ class ElementSequencer(Sequencer):
             Engine.VECTOR,
             {
                 "psum_addr": Out(range(config.psum_depth)),
-                "psum_next": Out(range(config.psum_depth)),
+                "psum_query": Out(range(config.psum_depth)),
                 "psum_en": Out(1),
                 "psum_written": In(1),
                 "taken": In(config.bus_words),
@@ -74,7 +73,6 @@ class ElementSequencer(Sequencer):
                 "x_en": Out(1),
                 "y": Out(pair),
                 "y_en": Out(1),
-                "x_early": Out(1),
                 "issue_valid": Out(1),
                 "issue": Out(issue_layout(config)),
                 "finish_max": Out(1),
@@ -187,11 +185,10 @@ class ElementSequencer(Sequencer):
             y_free.eq(
                 ~(is_taken(self.taken, self.y) | (x_due & meet(self.x, self.y, len(self.taken))))
             ),
-            self.x_en.eq(due & x_due & x_free),
-            self.y_en.eq(due & y_requested & y_free),
+            self.x_en.eq(due & x_due),
+            self.y_en.eq(due & y_requested),
             x_has.eq(~x_due | x_free),
             y_has.eq(~y_requested | y_free),
-            self.x_early.eq(self.x_en & ~y_has),
             self.denied.eq(due & ~(x_has & y_has)),
             self.psum_addr.eq(state.x_at),
             self.psum_en.eq(item.is_element & (fields.x_source == Source.PSUM)),
@@ -199,11 +196,35 @@ class ElementSequencer(Sequencer):
         ]
         granted = Signal()
         m.d.comb += granted.eq(due & x_has & y_has & ~self.stop)
-        with m.If(self.x_early):
+        with m.If(due & x_due & x_free & ~y_has):
             m.d.sync += state.x_held.eq(1)
         with m.If(granted | self.stop):
             m.d.sync += state.x_held.eq(0)
         return granted
+
+    def _find_written(self, m: Module) -> Signal:
+        """1 if the word of PSUM at `x_at` was written.
+
+        Asked is the address that follows, whether it does or not: so that nothing that decides on
+        it leaves for PSUM. Where it does not follow, the answer for the present one is kept.
+        """
+        state = self._state
+        written, kept, follows = Signal(), Signal(), Signal()
+        m.d.comb += [
+            self.psum_query.eq(
+                Mux(
+                    self._resting,
+                    self._offered.fields.x_addr,
+                    state.x_at + state.work.fields.x_stride,
+                )
+            ),
+            written.eq(Mux(follows, self.psum_written, kept)),
+        ]
+        m.d.sync += [
+            follows.eq(self._resting | (self.issue_valid & ~(state.scalar0 | state.scalar1))),
+            kept.eq(written),
+        ]
+        return written
 
     def _check(self, m: Module, item: Item, granted: Value) -> Signal:
         """1 if the item fails its checks, whose order is the contract's."""
@@ -229,7 +250,7 @@ class ElementSequencer(Sequencer):
             (scalar & scalar_at[sbuf_bits:].any(), Trap.SBUF_RANGE, scalar_at),
             (scalar & scalar_at[0], Trap.SBUF_ALIGNMENT, scalar_at),
             (psum & x_at[psum_bits:].any(), Trap.PSUM_RANGE, x_at),
-            (psum & ~self.psum_written, Trap.PSUM_UNWRITTEN, x_at),
+            (psum & ~self._find_written(m), Trap.PSUM_UNWRITTEN, x_at),
             (sbuf & x_at[sbuf_bits:].any(), Trap.SBUF_RANGE, x_at),
             (sbuf & x_odd, Trap.SBUF_ALIGNMENT, x_at),
             (y & y_at[sbuf_bits:].any(), Trap.SBUF_RANGE, y_at),
@@ -246,19 +267,6 @@ class ElementSequencer(Sequencer):
         with m.If(state.pause != 0):
             m.d.sync += state.pause.eq(state.pause - 1)
         wraps = state.partition == config.n - 1
-        # An element, not a scalar, moves the address on.
-        m.d.comb += self.psum_next.eq(
-            prioritised(
-                [
-                    (self._resting, self._offered.fields.x_addr),
-                    (
-                        self.issue_valid & ~(state.scalar0 | state.scalar1),
-                        state.x_at + fields.x_stride,
-                    ),
-                ],
-                state.x_at,
-            )
-        )
         with m.If(self.issue_valid):
             with self._advance_element(m, state.scalar0, state.scalar1, fields.x_stride):
                 m.d.sync += [

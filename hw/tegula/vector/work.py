@@ -246,7 +246,6 @@ def describe_item(
         issue.source.eq(fields.x_source),
         issue.value.eq(state.x_at[:16] | FP32.unit_spaced),
         issue.y0.eq(fields.s0_kind == Operand.Y),
-        issue.self0.eq(fields.s0_kind == Operand.SELF),
         issue.y1.eq(fields.s1_kind == Operand.Y),
         issue.draw.eq(
             item.is_element
@@ -257,6 +256,7 @@ def describe_item(
         ring.route.eq(work.route),
         ring.op0.eq(fields.op0),
         ring.op1.eq(fields.op1),
+        ring.self0.eq(fields.s0_kind == Operand.SELF),
         ring.self1.eq(fields.s1_kind == Operand.SELF),
         ring.reduction.eq(fields.reduction),
         ring.begin.eq(state.first & ~fields.proceed),

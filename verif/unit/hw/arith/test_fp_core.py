@@ -9,6 +9,7 @@ import pytest
 from tegula.arith.fp_add import FpAdd
 from tegula.arith.fp_core import FpCore
 from tegula.arith.fp_mul import FpMul
+from tegula.formats import FP32
 from tegula_golden.numerics.fp32 import add, multiply
 from verif.stimuli.fp32 import (
     PRODUCT_KINDS,
@@ -38,7 +39,8 @@ class Core:
         kept = np.concatenate([late, np.where(keep, a, 0)])
         a, b, keep = (np.concatenate([v, late.astype(v.dtype)]) for v in (a, b, keep))
         expected = np.where(keep, a, self.golden(a, b))
-        check(dut, "result", expected, a=a, b=b, keep=keep, kept=kept)
+        normal = {f"{name}_normal": (v & FP32.infinity) != 0 for name, v in (("a", a), ("b", b))}
+        check(dut, "result", expected, a=a, b=b, keep=keep, kept=kept, **normal)
 
 
 SUM, PRODUCT = Core(FpAdd, add, addends), Core(FpMul, multiply, factors)

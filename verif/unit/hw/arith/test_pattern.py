@@ -4,13 +4,16 @@ from functools import cache
 
 import numpy as np
 import pytest
+from amaranth.hdl import Module
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
 
-from tegula.arith.pattern import PatternDecode
+from tegula.arith.pattern import PatternDecode, select_format
 from tegula.config import preset
-from tegula.formats import BF16, E3M4, E4M3, E4M3FN, E5M2, FP32, RAW16, RAW32
+from tegula.formats import BF16, E3M4, E4M3, E4M3FN, E5M2, FORMAT_BITS, FP32, RAW16, RAW32
 from tegula_golden.numerics.fp32 import decode_pattern
 from verif.oracles import numerics as reference
-from verif.support.unit_bench import settle
+from verif.support.unit_bench import settle, stream_through
 
 NARROW = (E4M3FN, E5M2, E4M3, E3M4)
 SETS = {"all": NARROW, "fn and e5m2": (E4M3FN, E5M2), "e3m4": (E3M4,), "none": ()}
@@ -18,9 +21,27 @@ SEED = 3
 _QUIET_NAN = 0x7FC0_0000
 
 
+class Decoder(wiring.Component):
+    """A `PatternDecode` that is told the format by its code."""
+
+    def __init__(self, config, *, pipelined=False):
+        self._config, self._pipelined = config, pipelined
+        super().__init__({"word": In(32), "format": In(FORMAT_BITS), "pattern": Out(32)})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.decode = decode = PatternDecode(self._config, pipelined=self._pipelined)
+        m.d.comb += [
+            decode.word.eq(self.word),
+            decode.selection.eq(select_format(self.format, self._config)),
+            self.pattern.eq(decode.pattern),
+        ]
+        return m
+
+
 def decode(words, code, narrow=NARROW):
     """The pattern of each word, by simulation."""
-    dut = PatternDecode(preset("tiny", fp8_formats=narrow))
+    dut = Decoder(preset("tiny", fp8_formats=narrow))
     return settle(dut, ({"format": code, "word": word} for word in words), "pattern")
 
 
@@ -37,6 +58,20 @@ def test_every_code_enters_as_in_golden_whatever_is_above_it(narrow):
         words = noisy_codes(fmt)
         expected = decode_pattern(np.array(words, np.uint32), fmt.code).tolist()
         assert decode(words, fmt.code, narrow) == expected, fmt.name
+
+
+@pytest.mark.parametrize("narrow", SETS.values(), ids=SETS)
+def test_registers_change_no_pattern(narrow):
+    codes = [fmt.code for fmt in (*narrow, BF16, FP32)] + [RAW16, RAW32]
+    rng = np.random.default_rng(SEED)
+    items = [
+        {"format": int(code), "word": int(word)}
+        for code, word in zip(rng.choice(codes, 2000), rng.integers(0, 1 << 32, 2000), strict=True)
+    ]
+    config = preset("tiny", fp8_formats=narrow)
+    wanted = settle(Decoder(config), items, "pattern")
+    dut = Decoder(config, pipelined=True)
+    assert stream_through(dut, items, "pattern", PatternDecode.LATENCY) == wanted
 
 
 @pytest.mark.parametrize("fmt", NARROW, ids=lambda fmt: fmt.name)

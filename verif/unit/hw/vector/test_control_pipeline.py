@@ -5,12 +5,22 @@ from collections import Counter, defaultdict
 
 import pytest
 
+from tegula.arith.fp_operation import operation_layout
 from tegula.config import preset
+from tegula.formats import FP32, RAW16, RAW32
 from tegula.isa.operations import Operation, Reduction, Source
 from tegula.memory.ports import PAIR_READ_CYCLES
 from tegula.vector.control_pipeline import ElementPipeline
-from tegula.vector.lane import ENTRY_CYCLES, UNIT_CYCLES, VectorLane
-from tegula.vector.layouts import RANDOM_SLOTS, Kind
+from tegula.vector.lane import (
+    DECODE_CYCLES,
+    ENTRY_CYCLES,
+    OPERAND_CYCLES,
+    PSUM_READ_CYCLES,
+    THIRD_CYCLES,
+    UNIT_CYCLES,
+    VectorLane,
+)
+from tegula.vector.layouts import LOWEST, RANDOM_SLOTS, ZERO, Kind
 from verif.support.unit_bench import simulate
 
 CONFIG = preset("tiny", sbuf_depth=256)
@@ -35,6 +45,44 @@ ROUTES = {
 the adder."""
 
 
+HOLDS = {
+    Operation.EQ: ("if_equal",),
+    Operation.NE: ("if_less", "if_greater", "if_unordered"),
+    Operation.LT: ("if_less",),
+    Operation.LE: ("if_less", "if_equal"),
+    Operation.GT: ("if_greater",),
+    Operation.GE: ("if_greater", "if_equal"),
+}
+"""For which orders of its operands a comparison holds."""
+
+SUMS = {Operation.ADD: (), Operation.SUB: ("negate_b",), Operation.RSUB: ("negate_a",)}
+MOVES = {
+    Operation.PASS: (),
+    Operation.ABS: ("absolute",),
+    Operation.MAX: ("extremum",),
+    Operation.MIN: ("extremum", "minimum"),
+    Operation.SELECT: ("selects",),
+    Operation.MERGE: ("selects", "merges"),
+}
+
+
+def properties(op):
+    """Names of the bits that an operation sets in `operation_layout`."""
+    if op in SUMS:
+        return {*SUMS[op]}
+    if op == Operation.MUL:
+        return {"negate_b"}
+    if op in MOVES:
+        return {"keep", "negate_b", "moves", *MOVES[op]}
+    return {"keep", "negate_b", *HOLDS[op]}
+
+
+def assert_operation(operation, op):
+    """The properties are those of `op`, and no other."""
+    names = [name for name, _ in operation_layout()]
+    assert {name for name in names if getattr(operation, name)} == properties(op)
+
+
 class Timetable:
     """Issues random items in their rhythm; knows what each cycle must bring."""
 
@@ -44,7 +92,7 @@ class Timetable:
         self.due = defaultdict(dict)
         self.begun = False
         self.lowest, self.reached = 0, set()
-        self.slots = {}
+        self.slots, self.thirds = {}, []
         self.checked = Counter()
 
     def random_issue(self):
@@ -64,6 +112,7 @@ class Timetable:
             "route": route,
             "op0": rng.choice(list(Operation)),
             "op1": rng.choice(list(Operation)),
+            "self0": rng.randrange(2),
             "self1": rng.randrange(2),
             "reduction": rng.choice(kinds) if self.reduces else Reduction.NONE,
             "begin": int(self.reduces and (not self.begun or rng.random() < 0.05)),
@@ -71,7 +120,7 @@ class Timetable:
             "exit": exit_ | ({"stochastic": 0} if self.reduces else {}),
         }
         self.begun |= kind not in SCALARS
-        flags = ("late", "y0", "self0", "y1", "draw", "given")
+        flags = ("late", "y0", "y1", "draw", "given")
         return {name: rng.randrange(2) for name in flags} | {
             "kind": kind,
             "x_format": rng.randrange(8),
@@ -83,14 +132,26 @@ class Timetable:
 
     def plan(self, cycle, issue):
         """Enter what follows from an issue into the timetable."""
+        self.due[cycle + PSUM_READ_CYCLES]["psum"] = issue
         self.due[cycle + PAIR_READ_CYCLES]["arrival"] = issue
+        self.due[cycle + DECODE_CYCLES]["decode"] = issue
+        self.due[cycle + OPERAND_CYCLES]["operands"] = issue
         entry = cycle + ENTRY_CYCLES
         self.due[entry]["entry"] = issue
         if issue["kind"] in SCALARS:
             return
-        for step in range(issue["ring"]["route"]["steps"]):
-            self.due[entry + 1 + step * UNIT_CYCLES]["step", step] = issue
-        to_cast = entry + 1 + issue["ring"]["route"]["steps"] * UNIT_CYCLES
+        steps = issue["ring"]["route"]["steps"]
+        places = ["add" if step == len(self.units) else self.units[step] for step in range(steps)]
+        for step, unit in enumerate([*places, "cast"]):
+            before = entry + step * UNIT_CYCLES
+            source = places[step - 1] if step else "entry"
+            if issue["kind"] != Kind.STATE_SAVE:
+                self.due[before]["takes", source] = unit
+            if unit != "cast":
+                self.due[before + 1]["step", step] = issue
+        if steps > 1 and len(self.units) > 1 and not issue["ring"]["self1"]:
+            self.due[entry + 1 + THIRD_CYCLES]["third", places[1]] = issue
+        to_cast = entry + 1 + steps * UNIT_CYCLES
         self.due[to_cast]["to_cast"] = issue
         self.due[to_cast + VectorLane.CAST_CYCLES]["output"] = issue
 
@@ -98,9 +159,14 @@ class Timetable:
         now, controls = self.due.pop(cycle, {}), self.dut.controls
         if "arrival" in now:
             arrival, issue = ctx.get(controls.arrival), now["arrival"]
-            for name in ("late", "x_format", "y_format"):
-                assert getattr(arrival, name) == issue[name]
+            assert arrival.late == issue["late"]
+        if "psum" in now:
+            assert ctx.get(controls.psum.en) == (now["psum"]["source"] == Source.PSUM)
+        if "decode" in now:
+            self.check_decode(ctx, now["decode"])
+        self.check_operands(ctx.get(controls.operands), now.get("operands"))
         self.check_entry(ctx.get(controls.entry), now.get("entry"))
+        self.check_takes(ctx, now)
         self.check_units(ctx, {key[1]: now[key] for key in now if key[0] == "step"})
         if "to_cast" in now:
             self.check_to_cast(ctx.get(controls.to_cast), now["to_cast"])
@@ -110,8 +176,49 @@ class Timetable:
             assert {name: getattr(output, name) for name in wanted} == wanted
         self.checked.update(key if isinstance(key, str) else key[0] for key in now)
 
+    def check_decode(self, ctx, issue):
+        """How words are read; x is 0 if it is of another source."""
+        for name in "xy":
+            code, decode = issue[f"{name}_format"], ctx.get(getattr(self.dut.controls.decode, name))
+            whole, raw16 = code in (FP32.code, RAW32), code == RAW16
+            narrow = sum((code == fmt.code) << i for i, fmt in enumerate(CONFIG.fp8_formats))
+            wanted = (whole, whole or raw16, not (whole or raw16 or narrow), narrow)
+            if name == "x" and issue["source"] != Source.SBUF:
+                wanted = (0, 0, 0, 0)
+            assert (decode.upper, decode.lower, decode.raised, decode.narrow) == wanted
+
+    def check_operands(self, operands, issue):
+        """The operand that comes from no memory; y only where there is an item that has it."""
+        if issue is None:
+            assert (operands.y0, operands.y1) == (0, 0)
+            return
+        assert (operands.y0, operands.y1) == (issue["y0"], issue["y1"])
+        given = {Source.INDEX: issue["value"], Source.RANDOM: FP32.one}
+        assert operands.value == given.get(issue["source"], 0)
+
+    def check_takes(self, ctx, now):
+        """Each unit takes the operand or the result that it needs in the next cycle, and no other.
+
+        What leaves the adder goes to the cast too, unless that takes another.
+        """
+        controls, bits = self.dut.controls, {"add": 1, "mul": 2, "cast": 4}
+        takes = {"entry": controls.entry, "add": controls.adder, "mul": controls.multiplier}
+        seen = {source: ctx.get(part.takes) for source, part in takes.items()}
+        wanted = {source: bits.get(now.get(("takes", source)), 0) for source in takes}
+        number = ctx.get(controls.entry.number)
+        others = number or (wanted["entry"] | wanted["mul"]) & bits["cast"]
+        wanted["add"] |= 0 if others else bits["cast"]
+        assert seen == wanted
+        entry = ctx.get(controls.entry)
+        self.thirds.append(entry.third_write)
+        if len(self.thirds) > 1 + THIRD_CYCLES:
+            assert entry.third_read == self.thirds[-2 - THIRD_CYCLES]
+            assert entry.third_read not in self.thirds[-1 - THIRD_CYCLES :]
+        third = {("third", unit): bits[unit] for unit in ("add", "mul")}
+        assert entry.third == sum(bit for key, bit in third.items() if key in now)
+
     def check_entry(self, entry, issue):
-        acts = ("scalar0", "scalar1", "step", "load", "rotate", "keep")
+        acts = ("scalar0", "scalar1", "step", "load", "rotate", "keep", "number", "second")
         wanted = dict.fromkeys(acts, 0)
         if issue is not None:
             kind = issue["kind"]
@@ -120,9 +227,12 @@ class Timetable:
             wanted["load"] = kind == Kind.STATE_LOAD
             wanted["rotate"] = kind == Kind.STATE_SAVE
             wanted["keep"] = kind not in SCALARS and issue["ring"]["exit"]["stochastic"]
-            for name in ("source", "value", "y0", "self0", "y1", "given"):
+            wanted["number"] = kind == Kind.STATE_SAVE
+            if kind not in SCALARS and self.units and not issue["ring"]["self0"]:
+                wanted["second"] = {"add": 1, "mul": 2}[self.units[0]]
+            for name in ("y1", "given"):
                 assert getattr(entry, name) == issue[name], name
-            assert entry.number == (kind == Kind.STATE_SAVE)
+            assert entry.uniform == (issue["source"] == Source.RANDOM)
         assert {name: getattr(entry, name) for name in acts} == wanted
         if wanted["keep"]:
             assert entry.slot not in self.slots.values(), "random bits are overwritten"
@@ -132,13 +242,12 @@ class Timetable:
         """Each step in its unit; a reduction as the last one of the adder, on its partial."""
         controls, partial = self.dut.controls, ctx.get(self.dut.controls.partial)
         adder = ctx.get(controls.adder)
-        assert adder.held == 0
         reduced = False
         for step, issue in steps.items():
             ring = issue["ring"]
             if step == len(self.units):
                 total = ring["reduction"] == Reduction.SUM
-                assert adder.op == (Operation.ADD if total else Operation.MAX)
+                assert_operation(adder.operation, Operation.ADD if total else Operation.MAX)
                 assert adder.magnitude == (ring["reduction"] == Reduction.AMAX)
                 self.check_partial(partial, ring)
                 reduced = True
@@ -147,21 +256,17 @@ class Timetable:
                 unit = ctx.get(
                     getattr(controls, {"mul": "multiplier"}.get(self.units[step], "adder"))
                 )
-                assert unit.op == ring[f"op{step}"]
-            assert unit.first == (step == 0)
-            if step:
-                assert unit.after_adder == (self.units[step - 1] == "add")
-            if step == 1 and step < len(self.units):
-                assert unit.twice == ring["self1"]
-        assert adder.reduce == reduced
+                assert_operation(unit.operation, ring[f"op{step}"])
+            assert unit.same == (step < len(self.units) and ring[f"self{step}"])
+        assert (partial.addr != ZERO) <= reduced
 
     def check_partial(self, partial, ring):
         if ring["begin"]:
             self.reached, self.lowest = set(), ring["reduction"] == Reduction.MAX
-        assert partial.addr == ring["partial"]
-        assert partial.identity == (ring["partial"] not in self.reached)
-        if partial.identity:
-            assert partial.lowest == self.lowest
+        if ring["partial"] in self.reached:
+            assert partial.addr == ring["partial"]
+        else:
+            assert partial.addr == (LOWEST if self.lowest else ZERO)
         self.reached.add(ring["partial"])
 
     def check_to_cast(self, to_cast, issue):
@@ -180,7 +285,6 @@ class Timetable:
 
     async def run(self, ctx, cycles):
         dut, rng = self.dut, self.rng
-        early = []
         for cycle in range(cycles + ENTRY_CYCLES + 3 * UNIT_CYCLES + VectorLane.CAST_CYCLES + 2):
             self.writes = (0, None)
             issues = cycle < cycles and cycle % self.interval == 0 and rng.random() < 0.8
@@ -189,10 +293,6 @@ class Timetable:
                 issue = self.random_issue()
                 ctx.set(dut.issue, issue)
                 self.plan(cycle, issue)
-            ctx.set(dut.x_early, rng.randrange(2))
-            early.append(ctx.get(dut.x_early))
-            if cycle >= PAIR_READ_CYCLES:
-                assert ctx.get(dut.controls.arrival.hold) == early[cycle - PAIR_READ_CYCLES]
             self.check(ctx, cycle)
             write, at = self.writes
             assert ctx.get(dut.controls.partial.write) == write

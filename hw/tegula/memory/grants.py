@@ -1,4 +1,4 @@
-"""Grants of scratchpad reads, which the vector engine gives itself."""
+"""Grants of scratchpad reads that the vector engine and the scratchpad find each by itself."""
 
 from amaranth.hdl import Mux, Value
 from amaranth.lib import data
