@@ -84,6 +84,7 @@ class VectorMemories(_Memories):
             for name in ("x", "y")
         ]
         # A request waits for a cycle, then its banks are read.
+        mask = 0
         waiting, flying = [(0, 0)] * 2, [deque([None] * (BANK_READ_CYCLES - 1)) for _ in ports]
         for _, _, taken, answer in ports:
             taken.value = answer.value = 0
@@ -91,10 +92,11 @@ class VectorMemories(_Memories):
         while True:
             await edge
             self._take(int(dut.write__payload.value))
+            occupied = mask
             mask = 0 if self._grants() else int(self._rng.integers(1 << self._config.bus_words))
-            self.denied += mask != 0
             for index, (en, request, taken, answer) in enumerate(ports):
-                pair, waiting[index] = waiting[index], (int(en.value), int(request.value))
+                granted, occupied = self._grant(int(en.value), int(request.value), occupied)
+                pair, waiting[index] = waiting[index], (granted, int(request.value))
                 flying[index].append(self._pair_words(pair[1]) if pair[0] else None)
                 words = flying[index].popleft()
                 if words is not None:
@@ -103,6 +105,17 @@ class VectorMemories(_Memories):
             if dut.psum__en.value:
                 dut.psum__data.value = self._psum[int(dut.psum__addr.value)]
             self._cycle += 1
+
+    def _grant(self, requested: int, request: int, occupied: int) -> tuple[int, int]:
+        """Whether a request finds its banks free, and the banks that are then occupied."""
+        if not requested:
+            return 0, occupied
+        fields = _fields(request, self._pair)
+        first = fields["addr"] % self._config.bus_words
+        banks = 3 << first - first % 2 if fields["double"] else 1 << first
+        granted = int(not banks & occupied)
+        self.denied += not granted
+        return granted, occupied | banks
 
     def _pair_words(self, pair: int) -> int:
         request = _fields(pair, self._pair)

@@ -66,7 +66,10 @@ class VectorPlayer(EnginePlayer):
         self.taken = 0 if self.grants() else self.rng.randrange(1 << banks)
         for name, queue in self.answers.items():
             port = getattr(dut, name)
-            ctx.set(port.data.as_value(), queue.pop(0) or 0)
+            answer = queue.pop(0)
+            if answer is None:
+                answer = self.rng.getrandbits(32 * self.config.n)
+            ctx.set(port.data.as_value(), answer)
             ctx.set(port.taken, self.taken)
         ctx.set(dut.psum.data.as_value(), self.psum_word)
         ctx.set(dut.psum.written, int(self.written[self.queried]))
@@ -80,10 +83,12 @@ class VectorPlayer(EnginePlayer):
                 low, high = self.sbuf.row(request.addr), self.sbuf.row(request.addr ^ 1)
                 answer = pack(low | high << 16 if request.double else low, 32)
             queue.append(answer)
-            self.requests[name] = ctx.get(port.request) if ctx.get(port.en) else None
-            if self.requests[name] is not None:
-                banks = self._banks(self.requests[name])
-                assert not banks & taken, f"{name} reads a bank that is taken"
+            self.requests[name] = None
+            if ctx.get(port.en):
+                request = ctx.get(port.request)
+                banks = self._banks(request)
+                if not banks & taken:
+                    self.requests[name] = request
                 taken |= banks
         self.queried = ctx.get(dut.psum.query_addr)
         if ctx.get(dut.psum.en):

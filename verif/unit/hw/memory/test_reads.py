@@ -79,14 +79,17 @@ class ReadsBench:
         return operands
 
     def draw_pairs(self, taken):
-        """Requests of the vector engine that it may make: of no bank that is taken."""
-        pairs = {}
+        """Requests of the vector engine; and those of them that need no bank that is taken."""
+        pairs, granted = {}, {}
         for name in ("x", "y"):
             request = self.draw_pair()
-            if self.rng.random() < self.busy and not self.banks(request) & taken:
+            if self.rng.random() < self.busy:
                 pairs[name] = request
+                if not self.banks(request) & taken:
+                    granted[name] = request
                 taken = taken | self.banks(request)
-        return pairs
+        self.served["pairs denied"] += len(pairs) - len(granted)
+        return pairs, granted
 
     def serve(self):
         """Ports served at the banks in this cycle, and the line read in each bank."""
@@ -148,7 +151,7 @@ class ReadsBench:
             taken = set().union(*map(self.banks, early.values()))
             for port in (dut.x, dut.y):
                 assert ctx.get(port.taken) == sum(1 << bank for bank in taken), cycle
-            operands, pairs = self.draw_operands(), self.draw_pairs(taken)
+            operands, (pairs, granted_pairs) = self.draw_operands(), self.draw_pairs(taken)
             for name in ("moving", "stationary"):
                 port = getattr(dut, name)
                 ctx.set(port.en, name in operands)
@@ -188,7 +191,7 @@ class ReadsBench:
                     self.asked[name] = None
             self.operands.popleft()
             self.operands.append(operands)
-            self.pairs = pairs
+            self.pairs = granted_pairs
             await ctx.tick()
 
     def check_answers(self, ctx, cycle):
@@ -210,6 +213,7 @@ def test_readers_are_served_in_their_order_and_get_their_words(config, busy):
     simulate(bench.dut, bench.run)
     assert bench.served["x and y at once"] > 5
     assert bench.served["lines that wait"] > 5
+    assert bench.served["pairs denied"] > 20
     assert min(bench.served[name] for name in ("moving", "stationary", "x", "y")) > 30
     chunks = bench.served["store_read"] + bench.served["load_read"]
     assert chunks + bench.served["activation"] > (40 if busy < 0.5 else 6)
