@@ -127,10 +127,6 @@ class EnginePlayer:
         """Effects so far, as numbers."""
         return len(self.seen.writes), len(self.seen.signals), len(self.seen.traps)
 
-    def begun(self):
-        """Effects so far, as numbers."""
-        return len(self.seen.writes), len(self.seen.signals), len(self.seen.traps)
-
     def offer(self, item, pc):
         port, word = self.dut.engine, item.word
         semaphore, value = item.signal or (0, 0)
