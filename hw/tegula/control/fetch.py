@@ -23,8 +23,11 @@ def granule_layout() -> data.StructLayout:
 
 
 def fifo_beats(config: TileConfig) -> int:
-    """Beats that are fetched ahead at most: two bursts, or 32 beats where that is more."""
-    return max(32, 2 * config.max_burst_beats)
+    """Beats that are fetched ahead at most: two bursts, or 32 granules where that is more.
+
+    More would come between a program's first loads and their data.
+    """
+    return max(32 * GRANULE_BYTES // config.bus_bytes, 2 * config.max_burst_beats)
 
 
 class Fetch(wiring.Component):
