@@ -4,6 +4,7 @@ from amaranth.hdl import Cat, Module, Mux, ResetInserter, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from tegula.arith.fp32 import Fp32Fields
 from tegula.arith.fp_add import FpAdd
 from tegula.config import TileConfig
 from tegula.dma.layouts import write_layout
@@ -98,6 +99,8 @@ class ChunkAdder(wiring.Component):
         m.d.comb += [
             add.a.eq(Cat(low.held, word.held)),
             add.b.eq(Cat(low.incoming, word.incoming)),
+            add.a_normal.eq(Fp32Fields.of(add.a).normal),
+            add.b_normal.eq(Fp32Fields.of(add.b).normal),
         ]
         lands = delay(m, enters & (step[0] | ~chunk.fp32), FpAdd.LATENCY, "lands")
         fp32 = delayed(m, chunk.fp32, FpAdd.LATENCY, name="fp32")
