@@ -13,7 +13,7 @@ from tegula_sw.cli.exits import BAD_INPUT, exit_code
 from verif import ROOT
 
 LIBRARIES = frozenset(
-    "__init__ budgets estimate flows isa_prose netlist nextpnr pnr_report progress readme"
+    "__init__ budgets dependence estimate flows isa_prose netlist nextpnr pnr_report progress readme"
     " sdf".split()
 )
 """Files that are no command."""

@@ -52,10 +52,12 @@ def test_blocks_cover_c_once_and_chunks_cover_k_once(config, size, swapped):
 
 
 def test_results_of_few_columns_are_computed_swapped():
-    few_columns = GemmShape.whole(1797, 10, 64, BF16, BF16, BF16)
-    few_rows = GemmShape.whole(10, 1797, 64, BF16, BF16, BF16)
+    """Fewer than the period of a load and a matmul, in which the operand's columns enter."""
+    few_columns = GemmShape.whole(1797, 3, 64, BF16, BF16, BF16)
+    few_rows = GemmShape.whole(3, 1797, 64, BF16, BF16, BF16)
     assert plan_gemm(SMALL, few_columns).swapped
     assert not plan_gemm(SMALL, few_rows).swapped
+    assert not plan_gemm(SMALL, GemmShape.whole(1797, 16, 64, BF16, BF16, BF16)).swapped
     assert not plan_gemm(SMALL, GemmShape.whole(64, 64, 64, BF16, BF16, BF16)).swapped
 
 
