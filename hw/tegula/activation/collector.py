@@ -55,6 +55,9 @@ class ResultCollector(wiring.Component):
         All columns that have entered are written.
     """
 
+    LATENCY = 2
+    """Cycles from a column's last beat to its first row."""
+
     def __init__(self, config: TileConfig):
         self._config = config
         super().__init__(

@@ -25,10 +25,13 @@ from tegula.isa.instructions import ENGINES, GRANULE_BYTES, MEMORY_ADDRESS_BITS,
 from tegula.isa.registers import CONTROL_ABORT, CONTROL_START, Status
 from tegula.isa.traps import Trap
 
-__all__ = ["FETCH_REQUEST_CYCLES", "Control"]
+__all__ = ["END_CYCLES", "FETCH_REQUEST_CYCLES", "Control"]
 
 FETCH_REQUEST_CYCLES = WRITE_CYCLES + 1 + FETCH_CYCLES
 """Cycles from the handshake that completes the write of the start bit to the first `ar.valid`."""
+
+END_CYCLES = 2
+"""Cycles from the first in which a program is found to be over to the interrupt."""
 
 _PROGRAM_ALIGNMENT = 64
 

@@ -72,6 +72,9 @@ class ReadAligner(wiring.Component):
     """Chunks that may enter after `room` fell: of the beat that is held, and of three that
     `AxiMaster` accepts, as it registers `room` and each beat."""
 
+    LATENCY = 2
+    """Cycles from a chunk's last beat to the chunk; one less where that is not its first."""
+
     def __init__(self, config: TileConfig):
         self._config = config
         self._context = data.StructLayout(
@@ -149,6 +152,8 @@ class WriteAligner(wiring.Component):
     beats : Out(stream of {data, strb, accumulate})
         Strobes are set for the bytes of the run.
     """
+
+    LATENCY = 1
 
     def __init__(self, config: TileConfig):
         self._config = config

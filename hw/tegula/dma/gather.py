@@ -48,7 +48,13 @@ class Gather(wiring.Component):
         No read is in flight, and no answer waits.
     """
 
-    def __init__(self, config: TileConfig, depth: int = 16):
+    LATENCY = 2
+    """Cycles from a run to its first request."""
+
+    DEPTH = 16
+    """Default of `depth`."""
+
+    def __init__(self, config: TileConfig, depth: int = DEPTH):
         self._config = config
         self._depth = depth
         words = data.ArrayLayout(16, config.bus_words)
@@ -137,6 +143,8 @@ class Packer(wiring.Component):
     chunks : Out(stream of {data, context})
         As `WriteAligner` takes them.
     """
+
+    LATENCY = 1
 
     def __init__(self, config: TileConfig, chunk: data.StructLayout):
         self._config = config

@@ -58,6 +58,9 @@ class LoadEngine(wiring.Component):
         Reads of the destination of `accumulate`, one at a time. Answers at any latency.
     """
 
+    BEAT_TO_WRITE = ReadAligner.LATENCY
+    """Cycles from a beat to its write; one less from the next beat, where that is needed too."""
+
     def __init__(self, config: TileConfig):
         self._config = config
         super().__init__(

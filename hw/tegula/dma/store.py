@@ -19,6 +19,7 @@ from tegula.isa.instructions import Engine
 from tegula.lib.mux import prioritised
 from tegula.lib.stream import StreamQueue
 from tegula.memory.ports import ChunkReadSignature
+from tegula.memory.reads import READ_CYCLES
 
 __all__ = ["StoreEngine"]
 
@@ -61,6 +62,18 @@ class StoreEngine(wiring.Component):
     ar : Out(stream of `axi_request_layout`), r : In(stream of `axi_read_data_layout`)
         Reads of the destination of `accumulate`; one burst at a time.
     """
+
+    READ_TO_BEAT = (
+        READ_CYCLES
+        + StreamQueue.LATENCY
+        + Packer.LATENCY
+        + WriteAligner.LATENCY
+        + StreamStage.LATENCY
+    )
+    """Cycles from the read that completes a chunk to its beat."""
+
+    REQUEST_TO_BEAT = StreamQueue.LATENCY + StreamStage.LATENCY
+    """Cycles from the cycle in which a burst is issued to the first in which its beat may be."""
 
     def __init__(self, config: TileConfig):
         self._config = config

@@ -22,6 +22,8 @@ class StreamStage(wiring.Component):
         `i.ready` follows `o.ready` combinationally. Registers of the payload have no reset.
     """
 
+    LATENCY = 1
+
     def __init__(self, shape: ShapeLike):
         self._shape = shape
         super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))})
@@ -113,6 +115,8 @@ class StreamQueue(wiring.Component):
     empty : Out(1)
         It holds no item.
     """
+
+    LATENCY = 1
 
     def __init__(self, shape: ShapeLike, depth: int):
         self._depth = depth

@@ -7,7 +7,15 @@ from amaranth.lib.wiring import In, Out
 from tegula.config import TileConfig
 from tegula.lib.delay import registered
 
-__all__ = ["MarkSignature", "WrittenMap"]
+__all__ = ["MarkSignature", "WrittenMap", "clear_cycles"]
+
+_ROW_BITS = 16
+"""Bits that are cleared in a cycle."""
+
+
+def clear_cycles(config: TileConfig) -> int:
+    """Cycles after `clear` in which every bit reads as 0 and no mark is taken."""
+    return config.psum_depth // min(_ROW_BITS, config.psum_depth)
 
 
 class MarkSignature(wiring.Signature):
@@ -40,7 +48,7 @@ class WrittenMap(wiring.Component):
 
     A bit is set when its column enters the array, before the word is written: the tensor engine
     detects a read of a word in flight, the vector engine waits for a semaphore. Clearing takes
-    ``psum_depth / 16`` cycles, in which every bit reads as 0 and `mark.ready` is low.
+    `clear_cycles`, in which every bit reads as 0 and `mark.ready` is low.
 
     Parameters
     ----------
@@ -58,10 +66,8 @@ class WrittenMap(wiring.Component):
         The bit at the `query_addr` of the cycle before, as it was then.
     """
 
-    _ROW_BITS = 16
-
     def __init__(self, config: TileConfig):
-        self._depth = config.psum_depth
+        self._depth, self._rows = config.psum_depth, clear_cycles(config)
         super().__init__(
             {
                 "clear": In(1),
@@ -74,9 +80,9 @@ class WrittenMap(wiring.Component):
     def elaborate(self, platform):
         """Rows of sixteen bits in distributed memory, read, changed and written in a cycle."""
         m = Module()
-        row_bits = min(self._ROW_BITS, self._depth)
+        rows = self._rows
+        row_bits = self._depth // rows
         bit_bits = (row_bits - 1).bit_length()
-        rows = self._depth // row_bits
         m.submodules.rows = bits = memory.Memory(shape=row_bits, depth=rows, init=[])
         mark, query = bits.read_port(domain="comb"), bits.read_port(domain="comb")
         write = bits.write_port()
