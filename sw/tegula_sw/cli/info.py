@@ -5,6 +5,7 @@ from dataclasses import fields
 from tegula.config import TileConfig
 from tegula.formats import FloatFormat
 from tegula.xor128 import DEFAULT_STATE
+from tegula_sw.program.timing.latencies import latencies
 
 __all__ = ["describe", "exact_terms", "format_text"]
 
@@ -53,41 +54,28 @@ def exact_terms(config: TileConfig, fmt_a: FloatFormat, fmt_b: FloatFormat) -> i
     return ((_RENORMALISED_FROM << spare) - 1) // largest
 
 
-def _combine_cycles(adder_latency: int, groups: int = 1) -> int:
-    """Cycles in which a `Combiner` makes one result of eight, for each of the groups."""
-    from amaranth.hdl import Fragment
-
-    from tegula.arith.combine import Combiner
-
-    combiner = Combiner(adder_latency, groups)
-    Fragment.get(combiner, None)  # a component that is never elaborated makes a warning
-    return combiner.CYCLES
-
-
 def _latencies(config: TileConfig) -> dict[str, int]:
     """Cycles, from the constants that the hardware's tests assert."""
-    from tegula.activation.lane import LaneCycles
-    from tegula.activation.layouts import beats
-    from tegula.arith.fp_add import FpAdd
-    from tegula.memory.ports import PAIR_READ_CYCLES, TENSOR_READ_CYCLES
-    from tegula.tensor.engine import load_period, signal_cycles
-    from tegula.tensor.psum import reuse_cycles
-    from tegula.tensor.systolic_array import result_cycles
-    from tegula.vector.lane import ENTRY_CYCLES, UNIT_CYCLES, VectorLane
-
-    cast = VectorLane.CAST_CYCLES
+    lat = latencies(config)
     return {
-        "scratchpad_read_of_tensor_engine": TENSOR_READ_CYCLES,
-        "scratchpad_read_of_vector_engine": PAIR_READ_CYCLES,
-        "array_moving_to_result": result_cycles(config),
-        "matmul_last_column_to_signal": signal_cycles(config),
-        "psum_word_reuse": reuse_cycles(config),
-        "stationary_load_and_matmul_period": load_period(config),
-        "vector_element_to_write": ENTRY_CYCLES + 1 + cast,
-        "vector_more_for_each_step": UNIT_CYCLES,
-        "vector_reduction_finish": _combine_cycles(UNIT_CYCLES) + cast,
-        "activation_element_to_result": LaneCycles.WORD,
-        "activation_sum_finish": _combine_cycles(FpAdd.LATENCY + 1, beats(config)) + cast,
+        "doorbell_to_fetch_request": lat.fetch_request,
+        "fetched_beat_to_dispatch": lat.granule + lat.decode,
+        "dispatch_to_engine": lat.queue,
+        "signal_to_end_of_wait": lat.signal,
+        "rest_to_interrupt": lat.rest + lat.end,
+        "scratchpad_read": lat.read,
+        "array_moving_to_result": lat.result,
+        "matmul_last_column_to_signal": lat.matmul,
+        "psum_word_reuse": lat.reuse,
+        "stationary_load_and_matmul_period": lat.swap + config.n + 1,
+        "vector_element_to_write": lat.vector,
+        "vector_more_for_each_step": lat.unit,
+        "vector_reduction_finish": lat.combine,
+        "activation_element_to_result": lat.word,
+        "activation_sum_finish": lat.total,
+        "dma_instruction_to_request": lat.request,
+        "load_beat_to_write": lat.beat_to_write,
+        "store_read_to_beat": lat.read_to_beat,
     }
 
 
@@ -98,22 +86,19 @@ def _rates(config: TileConfig) -> dict[str, int]:
     twice, or the adder three times (`plan_route`). A column of the activation engine passes its
     lanes, and is requested when the one before has arrived; one of fp32 has two rows.
     """
-    from tegula.activation.layouts import beats
-    from tegula.dma.accumulate import chunk_steps
-    from tegula.memory.ports import BANK_READ_CYCLES
-
-    row, two_rows = BANK_READ_CYCLES + 1, BANK_READ_CYCLES + 2
+    lat = latencies(config)
+    row, two_rows = lat.read + 1, lat.read + 2
     return {
         "vector_element": 1,
         "vector_element_one_unit_twice": 2,
         "vector_element_adder_three_times": 3,
         "vector_element_transposed": config.n // config.row_words,
-        "activation_column": max(beats(config), row),
-        "activation_column_of_fp32": max(beats(config), two_rows),
-        "activation_column_summed": max(2 * beats(config), row),
+        "activation_column": max(lat.beats, row),
+        "activation_column_of_fp32": max(lat.beats, two_rows),
+        "activation_column_summed": max(2 * lat.beats, row),
         "activation_table_entry": two_rows,
         "activation_table_descriptor": row,
-        "dma_accumulate_beat": chunk_steps(config),
+        "dma_accumulate_beat": lat.accumulate,
     }
 
 

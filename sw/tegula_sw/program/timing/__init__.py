@@ -1,0 +1,1 @@
+"""Model of time: the cycles of a program, predicted without the RTL."""

@@ -1,0 +1,293 @@
+"""The load engine in cycles."""
+
+from collections import deque
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+from tegula.config import TileConfig
+from tegula.isa.instructions import Layout
+from tegula_sw.program.timing.bus import Reader
+from tegula_sw.program.timing.clock import Clock, Gate, Steps
+from tegula_sw.program.timing.dma import Run, Runs, bursts, chunk_addr, chunk_words, read_chunk
+from tegula_sw.program.timing.front_end import Queue
+from tegula_sw.program.timing.latencies import Latencies
+from tegula_sw.program.timing.ports import SignalPort
+from tegula_sw.program.timing.shared import Shared
+
+__all__ = ["LoadEngine"]
+
+
+_RANK = 4
+"""Its turn in a cycle: it sees which banks those before it take."""
+
+
+class _Room:
+    """Room for `count` items, each free again from a cycle that is known when it is given."""
+
+    def __init__(self, clock: Clock, count: int):
+        self._free: deque[int] = deque([0] * count)
+        self._given = Gate(clock)
+
+    def take(self) -> Generator[Gate, None, int]:
+        """The cycle from which on there is room."""
+        while not self._free:
+            yield self._given
+        return self._free.popleft()
+
+    def give(self, cycle: int) -> None:
+        """Room from `cycle` on."""
+        self._free.append(cycle)
+        self._given.open(0)
+
+
+class _Path:
+    """Registers from the bus to the scratchpad: next, held, chunk and write, a beat each.
+
+    Of a run that does not begin at a bus word, a chunk leaves `held` when the next beat is there,
+    and the last beat may hold no chunk of its own (`tegula.dma.align`).
+
+    Attributes
+    ----------
+    words, parts
+        Words that the scratchpad takes in a cycle, and such parts of a chunk.
+    done
+        Words of the run that are written.
+    freed
+        The cycle in which the last part of the chunk before goes to the write register.
+    written
+        The cycle of the last write.
+    """
+
+    def __init__(self, config: TileConfig, latencies: Latencies):
+        self._config, self._latency = config, latencies.beat_to_write
+        self._left = deque([-1, -1], maxlen=2)
+        self._received = self._chunks = self._passed = 0
+        self._late = False
+        self._before = -1
+        self.words = self.parts = 1
+        self.done = 0
+        self.freed = self.written = -1
+
+    def begin(self, run: Run, words: int, bytes1: bool) -> None:
+        """Begin a run."""
+        self.words = words
+        self.parts = self._config.bus_bytes // (words * (1 if bytes1 else 2))
+        self._late = run.mem_addr % self._config.bus_bytes > 0
+        self._chunks = -(-run.size_bytes // self._config.bus_bytes)
+        self._received = self._passed = self.done = 0
+
+    def receive(self, cycle: int) -> int:
+        """The cycle from `cycle` on in which a beat is taken."""
+        self._received += 1
+        return max(cycle, self._left[0])
+
+    def leave(self, cycle: int, last: bool) -> Iterator[int]:
+        """Cycles in which chunks leave `held` when a beat, the last of its run or not, comes."""
+        if self._late and self._received > 1:
+            yield self._pass(max(self._before, cycle + 1))
+        self._before = cycle + self._latency - 2
+        if not self._late or (last and self._passed < self._chunks):
+            yield self._pass(self._before)
+        elif last:
+            self._left.append(max(self._before, self._left[-1] + 1))
+
+    def _pass(self, cycle: int) -> int:
+        cycle = max(cycle, self._left[-1] + 1, self.freed)
+        self._passed += 1
+        self._left.append(cycle)
+        return cycle
+
+    def pass_alone(self, first: int, beats: int, last: bool) -> int:
+        """The cycle of the last of `beats` beats whose chunks nothing holds back."""
+        cycle = max(first, self._left[0]) + beats - 1
+        self._received += beats
+        passed = self._chunks if last else self._received - self._late
+        if passed > self._passed:
+            self._before = cycle + self._latency - 2
+            completed_late = self._late and passed < self._received
+            written = cycle + self._latency - completed_late
+            self.written = max(written, self.written + passed - self._passed)
+            self.freed = self.written - 1
+            self._left.extend((self.written - 3, self.written - 2))
+            self._passed = passed
+        return cycle
+
+
+@dataclass(slots=True)
+class _Sum:
+    """A chunk that is added to its destination, and the cycles in which that begins and ends."""
+
+    begins: int
+    addr: tuple[int, int]
+    last: bool
+    written: int = -2
+
+
+class LoadEngine:
+    """`tegula.dma.load.LoadEngine`.
+
+    Attributes
+    ----------
+    idle
+        The cycle from which on nothing is left to do.
+    """
+
+    def __init__(self, shared: Shared, queue: Queue, port: SignalPort):
+        config = shared.config
+        self._clock, self._config, self._latencies = shared.clock, config, shared.latencies
+        self._shared, self._port, self._reads = shared, port, shared.reads
+        self._masks = shared.masks
+        self._writes = shared.vector_writes, shared.activation_writes
+        self._runs = Runs(shared, queue, _RANK)
+        self.idle = 0
+        self._burst_room = _Room(self._clock, config.max_reads)
+        # One run more than the queue holds is at work.
+        self._run_room = _Room(self._clock, config.max_reads + 1)
+        self._path = _Path(config, shared.latencies)
+        self._pending = deque([_Sum(-shared.latencies.accumulate, (-1, -1), False)] * 2, maxlen=2)
+        """The last chunks that were added to."""
+        self._in_flight = 0
+        """Bursts that are requested and not received."""
+        self._syncs: deque[tuple[int, dict[str, int]]] = deque()
+        """Instructions without work, and how many bursts come before each."""
+        self._clock.start(self._process(), rank=_RANK)
+
+    def _process(self) -> Steps:
+        clock, config, lat = self._clock, self._config, self._latencies
+        while True:
+            fields, run, ready = yield from self._runs.next()
+            room = yield from self._run_room.take()
+            yield max(ready, room)
+            if run is None:
+                self._runs.accept(clock.now)
+                self._run_room.give(clock.now + 1)
+                self._syncs.append((self._in_flight, fields))
+                self._complete_syncs(clock.now + lat.gather)
+                continue
+            self._runs.accept(clock.now)
+            sizes = list(bursts(config, run))
+            for number, beats in enumerate(sizes):
+                yield clock.now + 1
+                room = yield from self._burst_room.take()
+                yield room
+                yield from self._reads.granted(Reader.LOAD)
+                ends_run = number == len(sizes) - 1
+                take = partial(self._take, fields, run, number, ends_run)
+                self._in_flight += 1
+                self._reads.offer(Reader.LOAD, clock.now + 1, beats, take)
+
+    def _take(
+        self,
+        fields: dict[str, int],
+        run: Run,
+        number: int,
+        ends_run: bool,
+        first: int,
+        beats: int,
+    ) -> Generator[int, None, int]:
+        """Beats of a burst through the aligner into the scratchpad; the cycle of the last."""
+        path, config = self._path, self._config
+        if number == 0:
+            path.begin(run, chunk_words(config, fields), bool(fields["bytes1"]))
+        if path.parts == 1 and not fields["accumulate"] and self._alone(first):
+            cycle = path.pass_alone(first, beats, ends_run)
+        else:
+            cycle = first - 1
+            for beat in range(beats):
+                cycle = path.receive(cycle + 1)
+                for held in path.leave(cycle, ends_run and beat == beats - 1):
+                    yield from self._write_chunk(fields, run, held)
+        self._burst_room.give(cycle + 1)
+        if ends_run:
+            self._run_room.give(path.written)
+            if run.last:
+                self._complete(path.written, fields)
+        self._in_flight -= 1
+        self._syncs = deque((before - 1, waiting) for before, waiting in self._syncs)
+        self._complete_syncs(path.written + 1)
+        return cycle
+
+    def _complete(self, cycle: int, fields: dict[str, int]) -> None:
+        self._port.complete(cycle, fields)
+        self.idle = max(self.idle, cycle + 2)
+
+    def _complete_syncs(self, cycle: int) -> None:
+        """Complete the instructions without work that no burst is before."""
+        while self._syncs and self._syncs[0][0] <= 0:
+            self._complete(max(cycle, self._clock.now), self._syncs.popleft()[1])
+
+    def _alone(self, cycle: int) -> bool:
+        return all(port.free_from(cycle) for port in self._writes)
+
+    def _write_chunk(
+        self, fields: dict[str, int], run: Run, held: int
+    ) -> Generator[int, None, None]:
+        """Writes of a chunk that leaves the aligner in cycle `held`."""
+        path = self._path
+        step = held
+        for _ in range(path.parts):
+            if path.done >= run.elements:
+                break
+            words = min(path.words, run.elements - path.done)
+            step += 1
+            if fields["accumulate"]:
+                last = run.last and path.done + path.words >= run.elements
+                step, ready = yield from self._add(fields, run, step, last=last)
+            else:
+                step = max(step, path.written, self._pending[-1].written)
+                ready = step + 1
+            path.written = yield from self._write(
+                fields, run, max(ready, path.written + 1), path.done, words
+            )
+            if fields["accumulate"]:
+                self._pending[-1].written = path.written
+            path.done += path.words
+        path.freed = step
+
+    def _add(
+        self, fields: dict[str, int], run: Run, cycle: int, *, last: bool
+    ) -> Generator[int, None, tuple[int, int]]:
+        """Read and sum of a chunk (`tegula.dma.accumulate`).
+
+        Returns the cycle in which it enters the adder, and the first in which it may be written.
+        """
+        path, lat = self._path, self._latencies
+        in_rows = fields["layout"] == Layout.PARTITION
+        partition = path.done % self._config.n if in_rows else run.partition
+        addr = chunk_addr(self._config, fields, run, path.done), partition
+        for before in self._pending:
+            if before.last or before.addr == addr:
+                cycle = max(cycle, before.written + 2)
+        # A read sees what was written two cycles before.
+        for before in self._pending:
+            if before.written <= cycle < before.written + 2:
+                cycle = before.written + 2
+        read = yield from read_chunk(self._shared, fields, run, path.done, cycle + 1)
+        begins = max(read + lat.read + 1, self._pending[-1].begins + lat.accumulate)
+        self._pending.append(_Sum(begins, addr, last))
+        return begins, begins + 1 + lat.sum + 1
+
+    def _write(
+        self, fields: dict[str, int], run: Run, cycle: int, done: int, words: int
+    ) -> Generator[int, None, int]:
+        """The cycle in which a chunk is in the scratchpad."""
+        vector, activation = self._writes
+        # What the vector engine writes is known when it issues an element.
+        ahead = self._latencies.entry + self._latencies.cast
+        in_rows = fields["layout"] == Layout.PARTITION
+        if in_rows:
+            left = self._masks.row(chunk_addr(self._config, fields, run, done))
+        else:
+            left = (1 << words) - 1
+        while True:
+            yield cycle - ahead
+            taken, row = vector.at(cycle), activation.at(cycle)
+            if in_rows:
+                if not row and not self._masks.parity(taken) & left:
+                    return cycle
+            else:
+                left &= taken | row
+                if not left:
+                    return cycle
+            cycle += 1

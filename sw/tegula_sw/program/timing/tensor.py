@@ -1,0 +1,123 @@
+"""The tensor engine in cycles: stationary loads beside a stream of columns."""
+
+from collections import deque
+
+from tegula_sw.program.timing.clock import Steps
+from tegula_sw.program.timing.front_end import Queue
+from tegula_sw.program.timing.ports import SignalPort
+from tegula_sw.program.timing.shared import Shared
+
+__all__ = ["TensorEngine"]
+
+_RECENT = 16
+"""Matmuls that are looked at for PSUM words in the array."""
+
+_RANK = 1
+"""Its turn in a cycle: it sees which banks those before it take."""
+
+
+class TensorEngine:
+    """`tegula.tensor.engine.TensorEngine`.
+
+    Attributes
+    ----------
+    idle
+        The cycle from which on nothing is left to do.
+    columns
+        Moving columns so far.
+    """
+
+    def __init__(self, shared: Shared, queue: Queue, ports: tuple[SignalPort, SignalPort]):
+        self._clock, self._config, self._latencies = shared.clock, shared.config, shared.latencies
+        self._queue, (self._matmuls, self._loads) = queue, ports
+        self._masks, self._moving, self._stationary = (
+            shared.masks,
+            shared.moving,
+            shared.stationary,
+        )
+        self.idle = 0
+        self.columns = 0
+        self._fresh = False
+        """The next matmul is the first with the operand in the chain."""
+        self._loader_idle = self._chain_free = 0
+        self._operand_used = 0
+        """The first column of the operand in the chain is issued."""
+        self._stream_ends = -1
+        self._recent: deque[tuple[int, int, int]] = deque(maxlen=_RECENT)
+        """First cycle, PSUM address and columns of matmuls."""
+        self._clock.start(self._process(), rank=_RANK)
+
+    def _process(self) -> Steps:
+        queue, clock = self._queue, self._clock
+        while True:
+            while not queue.valid:
+                yield queue.offered
+            decoded = queue.head()
+            fields = decoded.fields
+            match decoded.mnemonic:
+                case "tensor.load":
+                    yield max(self._loader_idle, self._operand_used)
+                    while not self._loads.empty:
+                        yield self._loads.sent
+                    queue.take()
+                    self._load(fields)
+                case "tensor.matmul":
+                    ready = self._loader_idle if self._fresh else 0
+                    yield max(self._stream_ends, ready)
+                    queue.take()
+                    self._multiply(fields)
+                case _:
+                    yield self.idle
+                    while not (self._matmuls.empty and self._loads.empty):
+                        yield self._matmuls.sent
+                    queue.take()
+                    # Its signal takes the way of a matmul's.
+                    self._end(clock.now, fields)
+
+    def _end(self, last: int, fields: dict[str, int]) -> None:
+        complete = last + self._latencies.matmul
+        self._matmuls.complete(complete, fields)
+        self.idle = max(self.idle, complete + 1)
+
+    def _load(self, fields: dict[str, int]) -> None:
+        """Columns of the operand, each when its bank is free, then zeros."""
+        now, n = self._clock.now, self._config.n
+        cycle = max(now + 1, self._chain_free)
+        addr, stride = fields["addr"], fields["stride"]
+        start, first_addr, count = cycle, addr, 0
+        for _ in range(fields["columns"]):
+            while self._moving.at(cycle) & self._masks.row(addr):
+                if count:
+                    self._stationary.add(start, count, first_addr, stride, wide=False)
+                self._stationary.add_single(cycle, self._masks.none)
+                cycle += 1
+                start, first_addr, count = cycle, addr, 0
+            count += 1
+            addr += stride
+            cycle += 1
+        if count:
+            self._stationary.add(start, count, first_addr, stride, wide=False)
+        complete = cycle + n - fields["columns"] - 1
+        self._loads.complete(complete + 1, fields)
+        self._loader_idle = complete + 1
+        self._fresh = True
+        self.idle = max(self.idle, complete + 2)
+
+    def _multiply(self, fields: dict[str, int]) -> None:
+        """Columns, one a cycle, once no PSUM word to add to is in the array."""
+        columns, psum = fields["columns"], fields["psum_addr"]
+        first = max(self._clock.now + 1, self._latencies.clear)
+        if fields["accumulate"]:
+            for start, at, count in self._recent:
+                if psum < at + count and at < psum + columns:
+                    first = max(first, start + psum - at + self._latencies.reuse)
+        last = first + columns - 1
+        self._recent.append((first, psum, columns))
+        self._moving.add(first, columns, fields["addr"], fields["stride"], wide=False)
+        if self._fresh:
+            self._chain_free = first + 1 + self._latencies.swap
+            self._operand_used = first
+        self._fresh = False
+        self._stream_ends = last
+        self.columns += columns
+        self._end(last, fields)
