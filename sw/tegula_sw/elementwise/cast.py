@@ -16,7 +16,7 @@ from tegula_golden.array_types import Codes, Patterns, Words
 from tegula_golden.numerics.codes import code_dtype
 from tegula_sw.devices.base import Device, run_well
 from tegula_sw.elementwise.partitioned import spread
-from tegula_sw.program.costs import CAST
+from tegula_sw.program.costs import drain_cost
 from tegula_sw.program.program import MemoryImage, Program
 from tegula_sw.program.schedule import Op, emit_merged
 
@@ -93,6 +93,7 @@ class _Kernel:
                 )
 
     def _vector(self) -> Iterator[Op]:
+        cost = drain_cost(self.config)
         for index, block in enumerate(self.blocks):
             source, random, result = self._areas(index)
             yield Op(
@@ -113,8 +114,8 @@ class _Kernel:
                     "dst_stride": 2 if self.fmt == FP32 else 1,
                     "columns": block.columns,
                 },
-                block.columns + CAST.overhead,
-                CAST.latency,
+                block.columns + cost.overhead,
+                cost.latency,
                 self.loaded.at_least(1, consume=True),
                 self.cast.add(),
             )

@@ -21,7 +21,7 @@ from tegula_sw.devices.base import Device, run_well
 from tegula_sw.elementwise.partitioned import Block, spread
 from tegula_sw.functions import NAMES, pack
 from tegula_sw.functions.loading import TableRecords, apply_fields
-from tegula_sw.program.costs import EVALUATE, activation_column_cycles
+from tegula_sw.program.costs import activation_column_cycles, activation_cost, vector_cost
 from tegula_sw.program.ordering import assemble_ordered
 from tegula_sw.program.program import MemoryImage
 from tegula_sw.program.schedule import Op
@@ -110,7 +110,7 @@ class _Kernel:
     def ops(self) -> Iterator[Op]:
         """The instructions."""
         if self._table is not None:
-            yield from self._table.ops(0)
+            yield from self._table.ops(self._config, 0)
         for index, block in enumerate(self._blocks):
             slot = index % _SLOTS * self._operand_words * self._longest
             x = self._first_slot + slot
@@ -143,8 +143,9 @@ class _Kernel:
             "dst": x,
             "dst_stride": 2,
         }
-        cycles = block.columns + EVALUATE.overhead
-        return Op("vector.compute", fields | operand, cycles, EVALUATE.latency)
+        cost = vector_cost(self._config)
+        cycles = block.columns + cost.overhead
+        return Op("vector.compute", fields | operand, cycles, cost.latency)
 
     def _apply(self, table: TableRecords, block: Block, x: int) -> Op:
         """The activation engine's instruction."""
@@ -158,8 +159,9 @@ class _Kernel:
             "dst_stride": 2,
         }
         fields |= apply_fields(table.functions[self._name])
-        cycles = block.columns * activation_column_cycles(self._config) + EVALUATE.overhead
-        return Op("activation.apply", fields, cycles, EVALUATE.latency)
+        cost = activation_cost(self._config)
+        cycles = block.columns * activation_column_cycles(self._config) + cost.overhead
+        return Op("activation.apply", fields, cycles, cost.latency)
 
 
 def build_evaluate(

@@ -62,6 +62,7 @@ class Block:
         for start, partition, runs, elements in self._parts():
             run = elements * max(1, width // 16)
             op = dma_op(
+                config,
                 engine,
                 -(-run // config.bus_words),
                 [(runs, elements * width // 8, 0, 1)],

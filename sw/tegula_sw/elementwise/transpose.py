@@ -93,6 +93,7 @@ class _Kernel:
         """Rows of the block, each across the partitions."""
         line = self._shape[1] * self._code_bytes
         return dma_op(
+            self._config,
             Engine.LOAD,
             self._run_cycles(len(columns), self._config.row_words),
             [(len(rows), line, 1, 0)],
@@ -112,6 +113,7 @@ class _Kernel:
         for group, groups, count in ((0, whole, n), (whole, 1, rest)):
             if groups * count:
                 yield dma_op(
+                    self._config,
                     Engine.STORE,
                     self._run_cycles(len(rows), self._config.bus_words),
                     [(count, line, 0, 1), (groups, n * line, stride, 0)],

@@ -61,13 +61,14 @@ class TableRecords:
         """Scratchpad words of a partition that `ops` passes the records through."""
         return sum(self.rows.values())
 
-    def ops(self, sbuf: int) -> list[Op]:
+    def ops(self, config: TileConfig, sbuf: int) -> list[Op]:
         """Instructions, not yet ordered, that load the table through the words from `sbuf` on."""
         ops = []
         for kind in TableKind:
             run, rows = _PARTITIONS[kind], self.rows[kind]
             ops += [
                 dma_op(
+                    config,
                     Engine.LOAD,
                     1,
                     [(rows, 2 * run, 1, 0)],

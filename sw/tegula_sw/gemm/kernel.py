@@ -26,9 +26,9 @@ from tegula_sw.gemm.loads import LoadStream, Source
 from tegula_sw.gemm.plan import GemmPlan, plan_gemm
 from tegula_sw.gemm.shape import GemmShape
 from tegula_sw.program.costs import (
-    DRAIN,
-    MATMUL_LATENCY,
+    drain_cost,
     load_period_cycles,
+    matmul_latency,
     psum_reuse_cycles,
 )
 from tegula_sw.program.program import Program, Signal, Wait
@@ -49,6 +49,7 @@ class _TensorStream:
         self._stationary, self._moving = (b, a) if where.plan.swapped else (a, b)
         self._period = load_period_cycles(where.config)
         self._reuse = psum_reuse_cycles(where.config)
+        self._latency = matmul_latency(where.config)
         self._slots_to_free = 0
 
     def ops(self) -> Iterator[Op]:
@@ -118,7 +119,7 @@ class _TensorStream:
                 "psum_addr": self._map.psum_address(tile, span.start - moving.start),
             }
             cycles = max(len(span), self._period) if begins else len(span)
-            yield Op("tensor.matmul", fields, cycles, MATMUL_LATENCY, wait, signal)
+            yield Op("tensor.matmul", fields, cycles, self._latency, wait, signal)
 
     def _matmul_wait(
         self, chunk: ChunkWork, step: int, s: int, span: Span, tile: int
@@ -132,6 +133,7 @@ class _TensorStream:
 
 def _vector_ops(where: GemmMap, fmt: FloatFormat, saturate: bool) -> Iterator[Op]:
     """Finished tiles from PSUM, rounded and cast, to the results."""
+    cost = drain_cost(where.config)
     for piece in where.drained():
         offset = piece.span.start - piece.moving.start
         columns = len(piece.span)
@@ -147,8 +149,8 @@ def _vector_ops(where: GemmMap, fmt: FloatFormat, saturate: bool) -> Iterator[Op
         yield Op(
             "vector.compute",
             fields,
-            columns + DRAIN.overhead,
-            DRAIN.latency,
+            columns + cost.overhead,
+            cost.latency,
             where.tile_done.at_least(1, consume=True),
             where.tile_cast.add(),
         )
@@ -170,6 +172,7 @@ def _store_op(where: GemmMap, piece: Piece) -> Op:
     width = shape.fmt_out.width
     line = shape.pitch * width // 8
     return dma_op(
+        where.config,
         Engine.STORE,
         where.plan.run_cycles(len(columns), width),
         [(len(rows), line, int(swapped), int(not swapped))],

@@ -106,6 +106,7 @@ class LoadStream:
         first_k = chunk.steps.start * self._plan.config.n
         run = min(chunk.steps.stop * self._plan.config.n, self._shape.k) - first_k
         return dma_op(
+            self._plan.config,
             Engine.LOAD,
             self._plan.run_cycles(run, width),
             [(len(span), operand.line_bytes, 1, 0)],
@@ -130,6 +131,7 @@ class LoadStream:
             if steps.stop <= steps.start:
                 continue
             op = dma_op(
+                self._plan.config,
                 Engine.LOAD,
                 self._plan.run_cycles(len(span), width),
                 [

@@ -26,9 +26,9 @@ from itertools import accumulate
 
 from tegula.config import TileConfig
 from tegula.formats import FP32
-from tegula.isa.instructions import Layout
+from tegula.isa.instructions import Engine, Layout
 from tegula_sw.gemm.shape import GemmShape
-from tegula_sw.program.costs import DMA, load_period_cycles
+from tegula_sw.program.costs import load_period_cycles, transfer_cost
 from tegula_sw.program.span import Span, balanced
 
 __all__ = [
@@ -220,7 +220,7 @@ class GemmPlan:
     def _block_load(self, block: Block, steps: int) -> int:
         k = steps * self.config.n
         shape = self.shape
-        cycles = 2 * DMA.overhead
+        cycles = 2 * transfer_cost(self.config, Engine.LOAD).overhead
         for span, layout, fmt in (
             (self.a_span(block), shape.layout_a, shape.fmt_a),
             (self.b_span(block), shape.layout_b, shape.fmt_b),

@@ -39,10 +39,11 @@ from tegula_sw.kernels.transfers import (
     transposed_load,
 )
 from tegula_sw.program.costs import (
-    ACTIVATION,
-    REDUCTION_LATENCY,
-    VECTOR,
-    activation_lane_cycles,
+    activation_column_cycles,
+    activation_cost,
+    activation_sum_latency,
+    reduction_latency,
+    vector_cost,
 )
 from tegula_sw.program.ordering import assemble_ordered
 from tegula_sw.program.schedule import Op
@@ -214,7 +215,7 @@ class KernelBuilder:
                 "finish": int(finish),
                 "dst": dst.addr if dst else 0,
             }
-            latency = REDUCTION_LATENCY if finish else 0
+            latency = reduction_latency(self.config) if finish else 0
             self._vector("vector.compute", fields, stop - start, latency)
 
     def transpose(
@@ -250,9 +251,8 @@ class KernelBuilder:
     def _vector(
         self, mnemonic: str, fields: dict[str, int], columns: int, more_latency: int = 0
     ) -> None:
-        self._ops.append(
-            Op(mnemonic, fields, columns + VECTOR.overhead, VECTOR.latency + more_latency)
-        )
+        cost = vector_cost(self.config)
+        self._ops.append(Op(mnemonic, fields, columns + cost.overhead, cost.latency + more_latency))
 
     def load_generators(self, state: Matrix) -> None:
         """Set the random generators from `state` (`save_generators`)."""
@@ -309,8 +309,10 @@ class KernelBuilder:
                 fields[name] = fp32_pattern(value)
         if total is not None:
             fields |= {"sum": 1, "finish": 1, "sum_dst": scalar_addr(total, dst.rows)}
-        cycles = dst.columns * activation_lane_cycles(self.config) + ACTIVATION.overhead
-        latency = ACTIVATION.latency + (0 if total is None else REDUCTION_LATENCY)
+        cost = activation_cost(self.config)
+        cycles = dst.columns * activation_column_cycles(self.config) + cost.overhead
+        more_latency = 0 if total is None else activation_sum_latency(self.config)
+        latency = cost.latency + more_latency
         self._ops.append(Op("activation.apply", fields, cycles, latency))
 
     def load_functions(self) -> None:
@@ -319,7 +321,7 @@ class KernelBuilder:
             raise ValueError("the program has no table of functions to load")
         words = self.table.sbuf_words
         with self.temporary("function table", self.config.n, words, BF16) as passed:
-            self._ops += self.table.ops(passed.addr)
+            self._ops += self.table.ops(self.config, passed.addr)
 
     # --- DMA
 

@@ -6,7 +6,7 @@ from itertools import product
 
 from tegula.config import TileConfig
 from tegula_sw.kernels.matrix import Matrix, Strip, psum_strip
-from tegula_sw.program.costs import MATMUL_LATENCY, load_period_cycles, psum_reuse_cycles
+from tegula_sw.program.costs import load_period_cycles, matmul_latency, psum_reuse_cycles
 from tegula_sw.program.schedule import Op
 
 __all__ = ["Product"]
@@ -94,7 +94,7 @@ class Product:
             "psum_addr": sums.addr,
         }
         cycles = max(moved.columns, load_period_cycles(self.config))
-        yield Op("tensor.matmul", fields, cycles, MATMUL_LATENCY)
+        yield Op("tensor.matmul", fields, cycles, matmul_latency(self.config))
 
     def sums(self, group: range, addr: int) -> Iterator[tuple[range, Strip]]:
         """Bands of a group, and their words of PSUM: those of n rows, and the last of fewer."""

@@ -33,6 +33,7 @@ def transfers(
     for first, bands, rows in ((0, whole, n), (whole, 1, rest)):
         if bands and rows:
             yield dma_op(
+                config,
                 engine,
                 cycles,
                 [(rows, row_bytes, 0, 1), (bands, n * row_bytes, matrix.pitch, 0)],
@@ -53,6 +54,7 @@ def transposed_load(config: TileConfig, dst: Matrix, address: int, rows: range) 
         raise ValueError(f"{dst.name} must be of 8 or 16 bits, not {dst.fmt.name}")
     row_bytes = dst.rows * dst.fmt.width // 8
     return dma_op(
+        config,
         Engine.LOAD,
         -(-dst.rows // config.row_words),
         [(len(rows), row_bytes, 1, 0)],
@@ -70,6 +72,7 @@ def repeated_load(config: TileConfig, dst: Matrix, address: int) -> Op:
     strip = check_matrix(dst).strip()
     check_integer("address", address)
     return dma_op(
+        config,
         Engine.LOAD,
         _run_cycles(config, dst.columns * dst.fmt.width // 8),
         [(strip.rows, 0, 0, 1)],
@@ -86,6 +89,7 @@ def image_transfer(config: TileConfig, engine: Engine, words: int, address: int)
     words = check_integer("words", words)
     check_integer("address", address)
     return dma_op(
+        config,
         engine,
         _run_cycles(config, 2 * words),
         [(config.n, 2 * words, 0, 1)],

@@ -1,84 +1,38 @@
-"""Cycles of instructions: what the hardware takes, restated, and estimates of the scheduler.
+"""Cycles of instructions as the scheduler estimates them, from the latencies of the tile.
 
 `schedule.merge` dispatches instructions of different engines in the order in which they would
-start. Its costs decide that order and nothing else: no result depends on them, and they need no
-precision. Figures of the hardware are those that `tegula info` prints; they are restated here so
-that programs are built without the HDL, and a test compares them.
+start. Its costs decide that order and nothing else: no result depends on them. They are sums of
+`timing.latencies`; what they leave out (conflicts in banks, waits for the bus, the end of what
+drains meanwhile) is what the model of time is for.
 """
 
 from dataclasses import dataclass
+from functools import cache
 
 from tegula.config import TileConfig
+from tegula.isa.instructions import Engine
+from tegula_sw.program.timing.latencies import latencies
 
 __all__ = [
-    "ACTIVATION",
-    "CAST",
-    "DMA",
-    "DRAIN",
-    "EVALUATE",
-    "MATMUL_LATENCY",
-    "REDUCTION_LATENCY",
-    "VECTOR",
-    "VECTOR_STEP",
-    "VECTOR_WRITE",
     "Cost",
     "accumulated_beat_cycles",
     "activation_column_cycles",
-    "activation_lane_cycles",
+    "activation_cost",
+    "activation_sum_latency",
+    "drain_cost",
     "load_period_cycles",
+    "matmul_latency",
     "psum_reuse_cycles",
+    "reduction_latency",
+    "transfer_cost",
+    "vector_cost",
 ]
 
-# --- figures of the hardware
+_MEM_LATENCY = 20
+"""Read latency of the memory that programs are ordered for: the default of `RtlDevice`."""
 
-VECTOR_WRITE = 17
-"""Cycles from a vector instruction's last element to its write, without a step."""
-
-VECTOR_STEP = 7
-"""Cycles for each step of a vector instruction beyond `VECTOR_WRITE`."""
-
-MATMUL_LATENCY = 38
-"""Cycles from a matmul's last column to its signal on `medium`, the largest preset."""
-
-REDUCTION_LATENCY = 70
-"""Cycles from an activation engine's last element to its sum, at most, of all presets."""
-
-_ACTIVATION_READ = 3
-"""Cycles from the read of a column of 16-bit operands of the activation engine to the next."""
-
-_ADDER = 6
-"""Latency of the DMA engines' adder."""
-
-
-def load_period_cycles(config: TileConfig) -> int:
-    """Period of (tensor.load, tensor.matmul) pairs, below which fewer columns gain nothing.
-
-    `tegula.tensor.engine.load_period` gives the reason.
-    """
-    return config.n + 3
-
-
-def psum_reuse_cycles(config: TileConfig) -> int:
-    """Cycles from a column of a matmul to the first that can add to the same words of PSUM."""
-    return 3 * config.groups + 9
-
-
-def activation_lane_cycles(config: TileConfig) -> int:
-    """Cycles in which a column passes the lanes of the activation engine."""
-    return config.n // config.activation_lanes
-
-
-def activation_column_cycles(config: TileConfig) -> int:
-    """Cycles from one column of the activation engine to the next, operands of 16 bits."""
-    return max(activation_lane_cycles(config), _ACTIVATION_READ)
-
-
-def accumulated_beat_cycles(config: TileConfig) -> int:
-    """Cycles from one beat that a DMA engine adds to the next."""
-    return max(config.bus_words, (config.bus_words + _ADDER + 3) // 2)
-
-
-# --- estimates
+_BETWEEN = 1
+"""Cycles between two instructions of an engine that do not wait for each other's results."""
 
 
 @dataclass(frozen=True)
@@ -97,26 +51,70 @@ class Cost:
     latency: int
 
 
-DMA = Cost(overhead=4, latency=30)
-"""A transfer, with a memory of ordinary latency."""
+def load_period_cycles(config: TileConfig) -> int:
+    """Period of (tensor.load, tensor.matmul) pairs, below which fewer columns gain nothing.
 
-DRAIN = Cost(overhead=4, latency=12)
-"""A tile of a GEMM from PSUM: no instruction waits for the lanes to drain.
+    `tegula.tensor.engine.load_period` gives the reason.
+    """
+    return latencies(config).period
 
-The latency is less than `VECTOR_WRITE`; with that, programs would be others.
-"""
 
-CAST = Cost(overhead=0, latency=VECTOR_WRITE)
-"""A cast of a block, behind a load."""
+def psum_reuse_cycles(config: TileConfig) -> int:
+    """Cycles from a column of a matmul to the first that can add to the same words of PSUM."""
+    return latencies(config).reuse
 
-EVALUATE = Cost(overhead=0, latency=VECTOR_WRITE + VECTOR_STEP)
-"""An elementwise operation or function of a block, behind a load."""
 
-VECTOR = Cost(overhead=28, latency=VECTOR_WRITE + VECTOR_STEP)
-"""A vector instruction of a kernel, which often waits for the lanes to drain."""
+def matmul_latency(config: TileConfig) -> int:
+    """Cycles from a matmul's last column to its signal."""
+    return latencies(config).matmul
 
-ACTIVATION = Cost(overhead=4, latency=40)
-"""A function in a kernel.
 
-An element is 50 cycles in its lane; with that as the latency, programs would be others.
-"""
+def reduction_latency(config: TileConfig) -> int:
+    """Cycles that a reduction of the vector engine takes beyond its elements."""
+    return latencies(config).combine
+
+
+def activation_sum_latency(config: TileConfig) -> int:
+    """Cycles that a sum of the activation engine takes beyond its elements."""
+    return latencies(config).total
+
+
+def activation_column_cycles(config: TileConfig) -> int:
+    """Cycles from one column of the activation engine to the next, operands of 16 bits."""
+    lat = latencies(config)
+    return max(lat.beats, lat.read + 1)
+
+
+def accumulated_beat_cycles(config: TileConfig) -> int:
+    """Cycles from one beat that a DMA engine adds to the next."""
+    return latencies(config).accumulate
+
+
+@cache
+def transfer_cost(config: TileConfig, engine: Engine) -> Cost:
+    """A transfer of the load or the store engine."""
+    lat = latencies(config)
+    if engine is Engine.LOAD:
+        return Cost(lat.run + _BETWEEN, lat.request + _MEM_LATENCY + lat.beat_to_write)
+    return Cost(lat.run + _BETWEEN, lat.run + lat.gather + lat.read_to_beat + _MEM_LATENCY)
+
+
+@cache
+def drain_cost(config: TileConfig) -> Cost:
+    """A tile of a GEMM from PSUM, or a cast of a block: nothing waits for the lanes to drain."""
+    return Cost(_BETWEEN, latencies(config).vector)
+
+
+@cache
+def vector_cost(config: TileConfig) -> Cost:
+    """A vector instruction of one step that waits until the lanes are drained."""
+    lat = latencies(config)
+    latency = lat.vector + lat.unit
+    return Cost(_BETWEEN + latency, latency)
+
+
+@cache
+def activation_cost(config: TileConfig) -> Cost:
+    """A function; scale and bias pass the lanes like columns."""
+    lat = latencies(config)
+    return Cost(_BETWEEN + 2 * lat.beats, lat.word + lat.collect)

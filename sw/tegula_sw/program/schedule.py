@@ -14,9 +14,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
+from tegula.config import TileConfig
 from tegula.isa.codec import FieldValue
 from tegula.isa.instructions import Engine
-from tegula_sw.program.costs import DMA
+from tegula_sw.program.costs import transfer_cost
 from tegula_sw.program.program import Program, Signal, Wait
 
 __all__ = ["Op", "dma_op", "emit_merged", "merge"]
@@ -51,6 +52,7 @@ class Op:
 
 
 def dma_op(
+    config: TileConfig,
     engine: Engine,
     run_cycles: int,
     axes: list[tuple[int, int, int, int]],
@@ -60,6 +62,8 @@ def dma_op(
 
     Parameters
     ----------
+    config
+        The tile.
     engine
         LOAD or STORE.
     axes
@@ -78,7 +82,8 @@ def dma_op(
                 f"sbuf_stride{axis}": sbuf_stride,
                 f"partition_stride{axis}": partition_stride,
             }
-    return Op(f"{engine.name.lower()}.dma", fields, cycles + DMA.overhead, DMA.latency)
+    cost = transfer_cost(config, engine)
+    return Op(f"{engine.name.lower()}.dma", fields, cycles + cost.overhead, cost.latency)
 
 
 class _Stream:

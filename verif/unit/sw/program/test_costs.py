@@ -1,40 +1,67 @@
-"""Costs of the scheduler that restate the hardware are those of the hardware."""
+"""Costs of the scheduler: sums of the hardware's latencies, and near what instructions take."""
 
 import pytest
 
-from tegula.activation.layouts import beats
-from tegula.config import PRESETS
-from tegula.dma.accumulate import chunk_steps
+from tegula.config import PRESETS, TileConfig
+from tegula.isa.assembly import assemble
+from tegula.isa.instructions import Engine
 from tegula_sw.cli.info import describe
 from tegula_sw.program import costs
+from tegula_sw.program.timing.latencies import latencies
+from tegula_sw.program.timing.model import predict
 
-LATENCIES = {name: describe(config)["latencies_cycles"] for name, config in PRESETS.items()}
+CONFIGS = [*PRESETS.values(), TileConfig(name="wide", n=32, axi_data_width=512)]
+
+configs = pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.name)
 
 
-@pytest.mark.parametrize("name", PRESETS)
-def test_periods_are_those_of_the_hardware(name):
-    config = PRESETS[name]
-    period = LATENCIES[name]["stationary_load_and_matmul_period"]
+@configs
+def test_periods_and_latencies_are_those_that_info_prints(config):
+    latencies, rates = (describe(config)[f"{name}_cycles"] for name in ("latencies", "rates"))
+    period = latencies["stationary_load_and_matmul_period"]
     assert costs.load_period_cycles(config) == period
-    assert costs.psum_reuse_cycles(config) == LATENCIES[name]["psum_word_reuse"]
-    assert costs.activation_lane_cycles(config) == beats(config)
-    rates = describe(config)["rates_cycles"]
+    assert costs.psum_reuse_cycles(config) == latencies["psum_word_reuse"]
+    assert costs.matmul_latency(config) == latencies["matmul_last_column_to_signal"]
+    assert costs.reduction_latency(config) == latencies["vector_reduction_finish"]
+    assert costs.activation_sum_latency(config) == latencies["activation_sum_finish"]
     assert costs.activation_column_cycles(config) == rates["activation_column"]
-    assert costs.accumulated_beat_cycles(config) == chunk_steps(config)
+    assert costs.accumulated_beat_cycles(config) == rates["dma_accumulate_beat"]
+    assert costs.drain_cost(config).latency == latencies["vector_element_to_write"]
 
 
-@pytest.mark.parametrize("name", PRESETS)
-def test_latencies_of_the_vector_engine_are_those_of_the_hardware(name):
-    assert costs.VECTOR_WRITE == LATENCIES[name]["vector_element_to_write"]
-    assert costs.VECTOR_STEP == LATENCIES[name]["vector_more_for_each_step"]
+def each(config, text, before=""):
+    """Cycles that an instruction takes, of many one behind the other."""
+    few, many = (assemble(before + text * count + "halt\n") for count in (4, 20))
+    return (predict(config, many).cycles - predict(config, few).cycles) / 16
 
 
-@pytest.mark.parametrize(
-    ("cost", "figure"),
-    [
-        (costs.MATMUL_LATENCY, "matmul_last_column_to_signal"),
-        (costs.REDUCTION_LATENCY, "activation_sum_finish"),
-    ],
-)
-def test_costs_for_all_presets_are_the_largest_of_them(cost, figure):
-    assert cost == max(latencies[figure] for latencies in LATENCIES.values())
+@configs
+def test_the_overhead_of_a_vector_instruction_that_waits_is_what_it_takes(config):
+    text = (
+        "vector.compute rows=4 format=fp32 columns=64 x_source=sbuf x_addr=0 x_stride=2 op0=abs"
+        " dst=1024 dst_stride=2\n"
+    )
+    assert each(config, text) == 64 + costs.vector_cost(config).overhead
+
+
+@configs
+def test_the_overhead_of_a_function_is_what_its_scale_and_bias_take(config):
+    text = (
+        "activation.apply rows=4 format=bf16 columns=64 x_format=bf16 x_addr=0 overlap=1 dst=512"
+        " function=0 low=0\n"
+    )
+    columns = 64 * costs.activation_column_cycles(config)
+    assert abs(each(config, text) - columns - costs.activation_cost(config).overhead) <= 4
+
+
+@configs
+@pytest.mark.parametrize("engine", [Engine.LOAD, Engine.STORE])
+def test_the_latency_of_a_transfer_is_what_one_takes_that_waits_for_the_one_before(config, engine):
+    text = (
+        f"{engine.name.lower()}.dma consume(0>=1) signal(0+=1) mem_addr=4096 layout=free"
+        f" run={config.bus_words} sbuf_addr=0\n"
+    )
+    taken = each(config, text, "tensor.sync signal(0+=1)\n")
+    signalled = 1 + latencies(config).signal
+    # The fetch of the program takes beats in between.
+    assert 0 <= taken - costs.transfer_cost(config, engine).latency - signalled <= 8

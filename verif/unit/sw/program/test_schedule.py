@@ -39,7 +39,7 @@ def test_streams_that_wait_for_each_other_are_refused():
 
 
 def test_a_transfer_costs_its_runs_and_leaves_out_axes_of_one():
-    op = dma_op(Engine.LOAD, 3, [(4, 100, 1, 0), (1, 7, 7, 7)], run=9)
+    op = dma_op(preset("small"), Engine.LOAD, 3, [(4, 100, 1, 0), (1, 7, 7, 7)], run=9)
     assert op.mnemonic == "load.dma"
     assert op.fields == {
         "run": 9,
