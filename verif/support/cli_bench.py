@@ -4,7 +4,7 @@ from tegula_sw.cli.exits import BAD_INPUT
 
 __all__ = ["BF16_OUT", "COMMANDS", "FORMATS", "assert_error", "gemm_arguments"]
 
-COMMANDS = ("gemm", "profile", "cast", "train", "eval", "info", "asm", "disasm")
+COMMANDS = ("gemm", "profile", "predict", "cast", "train", "eval", "info", "asm", "disasm")
 BF16_OUT = ["--format-a", "bf16", "--format-b", "bf16", "--format-out", "bf16"]
 FORMATS = " ".join(BF16_OUT)
 

@@ -2,11 +2,23 @@
 
 import argparse
 from collections.abc import Callable
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 from tegula_sw.cli.exits import BAD_INPUT, complain
 
-__all__ = ["MEM_LATENCY", "SEED", "Parser", "ScriptParser", "cycle_range", "integer", "probability"]
+__all__ = [
+    "MEM_LATENCY",
+    "SEED",
+    "Parser",
+    "ScriptParser",
+    "cycle_range",
+    "integer",
+    "probability",
+    "product_shape",
+    "several",
+]
+
+_Value = TypeVar("_Value")
 
 
 class Parser(argparse.ArgumentParser):
@@ -97,3 +109,27 @@ def cycle_range(text: str) -> tuple[int, int]:
     if not 0 <= first < end:
         raise argparse.ArgumentTypeError(f"must be FIRST:END with 0 <= FIRST < END, not {text!r}")
     return first, end
+
+
+_SIZE = integer(1, 1 << 16)
+
+
+def product_shape(text: str) -> tuple[int, int, int]:
+    """The type of MxNxK, or of N for N x N x N; each of 1 to 65536."""
+    sizes = text.split("x")
+    try:
+        m, n, k = (_SIZE(size) for size in (sizes if len(sizes) > 1 else sizes * 3))
+    except (argparse.ArgumentTypeError, ValueError):
+        raise argparse.ArgumentTypeError(
+            f"must be MxNxK or N, each of 1 to 65536, not {text!r}"
+        ) from None
+    return m, n, k
+
+
+def several(kind: Callable[[str], _Value]) -> Callable[[str], list[_Value]]:
+    """The type of an option that is a list of `kind`, with commas between."""
+
+    def values_of(text: str) -> list[_Value]:
+        return [kind(part) for part in text.split(",")]
+
+    return values_of

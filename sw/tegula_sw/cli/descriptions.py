@@ -24,6 +24,14 @@ _TEXTS = {
             " was busy and what it waited for (docs/profile.md)."
         ),
     ),
+    "predict": (
+        "cycles of matrix products, without running them",
+        (
+            "Predict the cycles of C = A @ B, from memory to memory, by the model of time"
+            " (docs/timing.md): for sizes, memories and tiles, also such as are no preset."
+            " Formats: bf16, e4m3fn, e5m2."
+        ),
+    ),
     "cast": (
         "float32 to codes",
         (

@@ -3,10 +3,18 @@
 import argparse
 
 from tegula.config import PRESETS
-from tegula_sw.cli.arguments import MEM_LATENCY, SEED, cycle_range, probability
+from tegula_sw.cli.arguments import (
+    MEM_LATENCY,
+    SEED,
+    cycle_range,
+    integer,
+    probability,
+    product_shape,
+    several,
+)
 from tegula_sw.cli.descriptions import Subparsers, add_command
 
-__all__ = ["add_device", "add_gemm", "add_preset", "add_profile"]
+__all__ = ["add_device", "add_gemm", "add_predict", "add_preset", "add_profile"]
 
 
 def add_preset(parser: argparse.ArgumentParser) -> None:
@@ -62,17 +70,78 @@ def add_profile(subparsers: Subparsers) -> None:
     )
 
 
+def add_predict(subparsers: Subparsers) -> None:
+    """Add the command predict."""
+    parser = add_command(subparsers, "predict")
+    parser.add_argument(
+        "shapes",
+        metavar="SIZE",
+        nargs="*",
+        type=product_shape,
+        default=[(size,) * 3 for size in (32, 64, 128)],
+        help="MxNxK, or N for N x N x N (default: 32 64 128)",
+    )
+    _add_transposition(parser)
+    for name, text in (("a", "A"), ("b", "B"), ("out", "C; also fp32")):
+        parser.add_argument(
+            f"--format-{name}",
+            default="bf16",
+            metavar="F",
+            help=f"format of {text} (default: bf16)",
+        )
+    parser.add_argument(
+        "--preset",
+        dest="presets",
+        type=several(str),
+        default=["small"],
+        metavar="P,...",
+        help=f"some of {', '.join(PRESETS)} (default: small)",
+    )
+    parser.add_argument(
+        "--array",
+        dest="arrays",
+        type=several(integer(1)),
+        metavar="N,...",
+        help="rows and columns of the array: 4, 8, 16 or 32 (default: the preset's)",
+    )
+    parser.add_argument(
+        "--bus",
+        dest="buses",
+        type=several(integer(1)),
+        metavar="BITS,...",
+        help="width of the memory port: 64, 128, 256 or 512 (default: the preset's)",
+    )
+    parser.add_argument(
+        "--mem-latency",
+        dest="latencies",
+        type=several(MEM_LATENCY),
+        default=[20],
+        metavar="CYCLES,...",
+        help="read latencies of the memory (default: 20)",
+    )
+    parser.add_argument("--json", metavar="REPORT", help="write the table as JSON; - is stdout")
+    parser.add_argument(
+        "--picture",
+        metavar="FILE",
+        help="draw utilisation over sizes: FILE.svg, FILE.png or FILE.pdf",
+    )
+
+
 def _add_trace(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--trace", metavar="FILE", help="write a Chrome trace of the RTL, which Perfetto opens"
     )
 
 
+def _add_transposition(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--transpose-a", action="store_true", help="A lies as K x M: C = A^T @ B")
+    parser.add_argument("--transpose-b", action="store_true", help="B lies as N x K: C = A @ B^T")
+
+
 def _add_operands(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("a", metavar="A.npy", help="left operand, M x K")
     parser.add_argument("b", metavar="B.npy", help="right operand, K x N")
-    parser.add_argument("--transpose-a", action="store_true", help="A.npy is K x M: C = A^T @ B")
-    parser.add_argument("--transpose-b", action="store_true", help="B.npy is N x K: C = A @ B^T")
+    _add_transposition(parser)
     parser.add_argument("--format-a", required=True, metavar="F", help="format of A")
     parser.add_argument("--format-b", required=True, metavar="F", help="format of B")
     parser.add_argument("--format-out", required=True, metavar="F", help="format of C; also fp32")

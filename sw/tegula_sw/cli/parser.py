@@ -13,7 +13,7 @@ from typing import NoReturn
 from tegula_sw.cli.arguments import Parser, integer
 from tegula_sw.cli.descriptions import Subparsers, add_command
 from tegula_sw.cli.exits import exit_code
-from tegula_sw.cli.options import add_device, add_gemm, add_preset, add_profile
+from tegula_sw.cli.options import add_device, add_gemm, add_predict, add_preset, add_profile
 from tegula_sw.files.outputs import print_text
 
 __all__ = ["main", "make_parser"]
@@ -147,6 +147,7 @@ def _parser() -> tuple[Parser, Collection[str]]:
     )
     add_gemm(subparsers)
     add_profile(subparsers)
+    add_predict(subparsers)
     _add_cast(subparsers)
     _add_train(subparsers)
     _add_eval(subparsers)

@@ -18,6 +18,7 @@ from tegula_sw.gemm.plan import plan_gemm
 from tegula_sw.gemm.shape import GemmShape
 from tegula_sw.program.program import MAX_GRANULES, MemoryImage
 from tegula_sw.program.span import Span
+from tegula_sw.program.timing.model import predict
 
 __all__ = ["GemmReport", "gemm", "split_jobs"]
 
@@ -34,6 +35,8 @@ class GemmReport:
         Whether memory held A^T and B^T.
     cycles
         Doorbell to interrupt, summed over programs; None on a device without a clock.
+    cycles_predicted
+        The same as `program.timing` predicts it, or None if that was not wanted.
     macs, peak_macs_per_cycle
         Multiply-accumulates of the job, and those that the array can do in a cycle.
     utilisation
@@ -52,6 +55,7 @@ class GemmReport:
     transpose_a: bool
     transpose_b: bool
     cycles: int | None
+    cycles_predicted: int | None
     macs: int
     peak_macs_per_cycle: int
     utilisation: float | None
@@ -109,6 +113,15 @@ def _check_format(name: str, fmt: FloatFormat, config: TileConfig, *more: FloatF
         raise ValueError(f"{name} must be one of {names} on tile {config.name!r}, not {fmt.name}")
 
 
+def _predicted(
+    config: TileConfig, code: bytes, address: int, mem_latency: int | None
+) -> int | None:
+    """Predicted cycles of a program, or None if there is no latency."""
+    if mem_latency is None:
+        return None
+    return predict(config, code, address=address, mem_latency=mem_latency).cycles
+
+
 def gemm(
     device: Device,
     a_codes: Codes,
@@ -123,6 +136,7 @@ def gemm(
     swapped: bool | None = None,
     base: int = 0,
     progress: Callable[[int, int], None] | None = None,
+    predicted_latency: int | None = None,
 ) -> tuple[Codes, GemmReport]:
     """C = A @ B, bit for bit as docs/numerics.md defines it.
 
@@ -146,6 +160,8 @@ def gemm(
         Address of the device's memory.
     progress
         Called before each program with its number and the number of programs.
+    predicted_latency
+        Read latency, in cycles, of the memory for which cycles are predicted; None: they are not.
 
     Returns
     -------
@@ -190,6 +206,7 @@ def gemm(
     program = image.reserve(room)
     memory = image.build()
     cycles: list[int | None] = []
+    predicted: list[int | None] = []
     beats: Counter[str] = Counter()
     counters: Counter[str] = Counter()
     program_bytes = 0
@@ -202,6 +219,7 @@ def gemm(
         memory[start : start + len(code)] = np.frombuffer(code, np.uint8)
         result = run_well(device, memory, program, len(code), base=base)
         cycles.append(result.cycles)
+        predicted.append(_predicted(config, code, program, predicted_latency))
         beats.update(read=result.read_beats, write=result.write_beats)
         counters.update(result.counters)
         program_bytes += len(code)
@@ -212,6 +230,7 @@ def gemm(
         transpose_a=transpose_a,
         transpose_b=transpose_b,
         cycles=total,
+        cycles_predicted=total_cycles(predicted),
         macs=m * n * k,
         peak_macs_per_cycle=peak,
         utilisation=None if total is None else m * n * k / (total * peak),

@@ -11,7 +11,14 @@ from tegula_golden.array_types import Codes, Floats
 from tegula_sw.devices.base import Device
 from tegula_sw.profile.recording import Recorder
 
-__all__ = ["as_floats", "format_of", "make_device", "make_recorder", "show_progress"]
+__all__ = [
+    "as_floats",
+    "format_of",
+    "make_device",
+    "make_recorder",
+    "note",
+    "show_progress",
+]
 
 _TRACE_NEEDS_RTL = "--trace needs --device rtl: golden has no clock"
 
@@ -42,16 +49,17 @@ def make_device(
         return GoldenDevice(config)
     from tegula_sw.devices.rtl.device import RtlDevice
 
-    _note(f"building or finding the RTL of preset {config.name}")
+    note(f"building or finding the RTL of preset {config.name}")
     return RtlDevice(config, mem_latency=mem_latency, stall=stall, seed=seed, recorder=recorder)
 
 
 def show_progress(number: int, total: int) -> None:
     """Report on a terminal which program starts; numbers are from 0 on."""
-    _note(f"running program {number + 1} of {total}")
+    note(f"running program {number + 1} of {total}")
 
 
-def _note(message: str) -> None:
+def note(message: str) -> None:
+    """Print a line on a terminal."""
     if sys.stderr.isatty():
         print(f"tegula: {message}", file=sys.stderr)
 

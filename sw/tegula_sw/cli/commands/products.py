@@ -11,6 +11,7 @@ from tegula_sw.cli.commands.common import (
     format_of,
     make_device,
     make_recorder,
+    note,
     show_progress,
 )
 from tegula_sw.files.outputs import STDOUT, Outputs, check_outputs, print_text, write_json
@@ -28,6 +29,8 @@ def gemm(options: argparse.Namespace) -> None:
     check_outputs(("-o", options.output), ("--json", options.json), ("--trace", options.trace))
     recorder = make_recorder(options, "gemm")
     result, report = _run_gemm(options, config, options.device, recorder)
+    if report.cycles_predicted is not None:
+        note(f"cycles_predicted {report.cycles_predicted:,}")
     with Outputs() as outputs:
         _write_gemm(outputs, options, result, recorder)
         if options.json is not None:
@@ -111,6 +114,7 @@ def _run_gemm(
         transpose_a=options.transpose_a,
         transpose_b=options.transpose_b,
         progress=show_progress,
+        predicted_latency=options.mem_latency if device_name == "golden" else None,
     )
     return as_floats(codes, options.format_out), report
 

@@ -25,6 +25,7 @@ FORMATS = " ".join(BF16_OUT)
 PRINTING = {
     "info": "info",
     "info --json": "info --json -",
+    "predict": "predict 8 --preset tiny",
     "disasm": "disasm p.bin",
     "gemm": f"gemm A.npy B.npy -o C.npy --json - --device golden {FORMATS}",
     "cast": "cast A.npy -o - --to bf16",
@@ -155,6 +156,7 @@ def test_unbuffered_text_for_a_full_disk_is_an_error(folder, job):
 ARGUMENTS = {
     "gemm": f"A.npy B.npy -o OUT {FORMATS}",
     "profile": f"A.npy B.npy {FORMATS}",
+    "predict": "8",
     "cast": "X.npy -o OUT --to bf16",
     "train": "digits",
     "eval": "exp X.npy -o OUT",

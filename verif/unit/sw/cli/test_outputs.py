@@ -22,6 +22,7 @@ JOBS = {
     "eval": "eval exp A.npy -o OUT",
     "asm": "asm p.s -o OUT",
     "info --json": "info --json OUT",
+    "predict --json": "predict 8 --preset tiny --json OUT",
 }
 TRACED = ("gemm --trace", "profile -o", "profile --json")
 RUNNING = [*(job for job in JOBS if job not in TRACED), *slow_params(TRACED)]
