@@ -3,12 +3,11 @@
 import pytest
 
 from tegula.config import PRESETS, TileConfig
-from tegula.isa.assembly import assemble
 from tegula.isa.instructions import Engine
 from tegula_sw.cli.info import describe
 from tegula_sw.program import costs
 from tegula_sw.program.timing.latencies import latencies
-from tegula_sw.program.timing.model import predict
+from verif.support.predicted import cycles_each
 
 CONFIGS = [*PRESETS.values(), TileConfig(name="wide", n=32, axi_data_width=512)]
 
@@ -29,19 +28,13 @@ def test_periods_and_latencies_are_those_that_info_prints(config):
     assert costs.drain_cost(config).latency == latencies["vector_element_to_write"]
 
 
-def each(config, text, before=""):
-    """Cycles that an instruction takes, of many one behind the other."""
-    few, many = (assemble(before + text * count + "halt\n") for count in (4, 20))
-    return (predict(config, many).cycles - predict(config, few).cycles) / 16
-
-
 @configs
 def test_the_overhead_of_a_vector_instruction_that_waits_is_what_it_takes(config):
     text = (
         "vector.compute rows=4 format=fp32 columns=64 x_source=sbuf x_addr=0 x_stride=2 op0=abs"
         " dst=1024 dst_stride=2\n"
     )
-    assert each(config, text) == 64 + costs.vector_cost(config).overhead
+    assert cycles_each(config, text) == 64 + costs.vector_cost(config).overhead
 
 
 @configs
@@ -51,7 +44,7 @@ def test_the_overhead_of_a_function_is_what_its_scale_and_bias_take(config):
         " function=0 low=0\n"
     )
     columns = 64 * costs.activation_column_cycles(config)
-    assert abs(each(config, text) - columns - costs.activation_cost(config).overhead) <= 4
+    assert abs(cycles_each(config, text) - columns - costs.activation_cost(config).overhead) <= 4
 
 
 @configs
@@ -61,7 +54,7 @@ def test_the_latency_of_a_transfer_is_what_one_takes_that_waits_for_the_one_befo
         f"{engine.name.lower()}.dma consume(0>=1) signal(0+=1) mem_addr=4096 layout=free"
         f" run={config.bus_words} sbuf_addr=0\n"
     )
-    taken = each(config, text, "tensor.sync signal(0+=1)\n")
+    taken = cycles_each(config, text, "tensor.sync signal(0+=1)\n")
     signalled = 1 + latencies(config).signal
     # The fetch of the program takes beats in between.
     assert 0 <= taken - costs.transfer_cost(config, engine).latency - signalled <= 8
