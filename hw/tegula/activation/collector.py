@@ -55,8 +55,8 @@ class ResultCollector(wiring.Component):
         All columns that have entered are written.
     """
 
-    LATENCY = 2
-    """Cycles from a column's last beat to its first row."""
+    LATENCY = 1
+    """Cycles from a column's last beat to the request of its first row."""
 
     def __init__(self, config: TileConfig):
         self._config = config

@@ -150,6 +150,9 @@ class AxiMaster(wiring.Component):
         Responses.
     """
 
+    LATENCY = 1
+    """Cycles on each channel."""
+
     def __init__(self, config: TileConfig):
         self._config = config
         super().__init__(

@@ -30,7 +30,7 @@ __all__ = ["END_CYCLES", "FETCH_REQUEST_CYCLES", "Control"]
 FETCH_REQUEST_CYCLES = WRITE_CYCLES + 1 + FETCH_CYCLES
 """Cycles from the handshake that completes the write of the start bit to the first `ar.valid`."""
 
-END_CYCLES = 2
+END_CYCLES = 1
 """Cycles from the first in which a program is found to be over to the interrupt."""
 
 _PROGRAM_ALIGNMENT = 64

@@ -8,7 +8,10 @@ from amaranth.utils import exact_log2
 from tegula.config import TileConfig
 from tegula.isa.instructions import ENGINE_BITS, ENGINES, PC_BITS
 
-__all__ = ["QUIET_CYCLES", "STOPPED_CYCLES", "Progress"]
+__all__ = ["DRAINED_CYCLES", "QUIET_CYCLES", "STOPPED_CYCLES", "Progress"]
+
+DRAINED_CYCLES = 1
+"""Cycles from the first in which all is empty and idle to `drained`."""
 
 STOPPED_CYCLES = 4
 """Cycles for which all must be empty and idle after a trap. `stop` is high at least as long, so an

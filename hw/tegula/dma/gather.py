@@ -48,7 +48,7 @@ class Gather(wiring.Component):
         No read is in flight, and no answer waits.
     """
 
-    LATENCY = 2
+    LATENCY = 1
     """Cycles from a run to its first request."""
 
     DEPTH = 16

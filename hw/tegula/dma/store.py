@@ -19,7 +19,6 @@ from tegula.isa.instructions import Engine
 from tegula.lib.mux import prioritised
 from tegula.lib.stream import StreamQueue
 from tegula.memory.ports import ChunkReadSignature
-from tegula.memory.reads import READ_CYCLES
 
 __all__ = ["StoreEngine"]
 
@@ -63,16 +62,10 @@ class StoreEngine(wiring.Component):
         Reads of the destination of `accumulate`; one burst at a time.
     """
 
-    READ_TO_BEAT = (
-        READ_CYCLES
-        + StreamQueue.LATENCY
-        + Packer.LATENCY
-        + WriteAligner.LATENCY
-        + StreamStage.LATENCY
-    )
-    """Cycles from the read that completes a chunk to its beat."""
+    WORDS_TO_BEAT = StreamQueue.LATENCY + Packer.LATENCY + WriteAligner.LATENCY
+    """Cycles from the words that complete a chunk to its beat."""
 
-    REQUEST_TO_BEAT = StreamQueue.LATENCY + StreamStage.LATENCY
+    REQUEST_TO_BEAT = StreamQueue.LATENCY
     """Cycles from the cycle in which a burst is issued to the first in which its beat may be."""
 
     def __init__(self, config: TileConfig):

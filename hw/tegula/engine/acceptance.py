@@ -32,6 +32,8 @@ class InstructionRegister(wiring.Component):
         Drop what is held.
     """
 
+    LATENCY = 1
+
     def __init__(self, engine: Engine):
         self._layout = instruction_layout(engine)
         super().__init__(

@@ -62,6 +62,8 @@ class StreamBuffer(wiring.Component):
         It holds no item.
     """
 
+    LATENCY = 1
+
     def __init__(self, shape: ShapeLike):
         self._shape = shape
         super().__init__(

@@ -18,7 +18,10 @@ from tegula.memory.ports import (
     sbuf_write_layout,
 )
 
-__all__ = ["ScratchpadWrites", "writer_ports"]
+__all__ = ["RESULT_CYCLES", "ScratchpadWrites", "writer_ports"]
+
+RESULT_CYCLES = 1
+"""Cycles from a result of the vector engine at its port to its write."""
 
 
 def writer_ports(config: TileConfig) -> dict[str, wiring.Member]:

@@ -60,14 +60,15 @@ def _latencies(config: TileConfig) -> dict[str, int]:
     return {
         "doorbell_to_fetch_request": lat.fetch_request,
         "fetched_beat_to_dispatch": lat.granule + lat.decode,
-        "dispatch_to_engine": lat.queue,
+        "queue_to_engine": lat.instruction,
         "signal_to_end_of_wait": lat.signal,
         "rest_to_interrupt": lat.rest + lat.end,
-        "scratchpad_read": lat.read,
+        "scratchpad_read_of_tensor_engine": lat.tensor_bank + lat.read,
+        "scratchpad_read_of_vector_engine": lat.vector_bank + lat.read,
         "array_moving_to_result": lat.result,
         "matmul_last_column_to_signal": lat.matmul,
         "psum_word_reuse": lat.reuse,
-        "stationary_load_and_matmul_period": lat.swap + config.n + 1,
+        "stationary_load_and_matmul_period": lat.period,
         "vector_element_to_write": lat.vector,
         "vector_more_for_each_step": lat.unit,
         "vector_reduction_finish": lat.combine,
@@ -75,7 +76,7 @@ def _latencies(config: TileConfig) -> dict[str, int]:
         "activation_sum_finish": lat.total,
         "dma_instruction_to_request": lat.request,
         "load_beat_to_write": lat.beat_to_write,
-        "store_read_to_beat": lat.read_to_beat,
+        "store_read_to_beat": lat.chunk_bank + lat.read + lat.words_to_beat,
     }
 
 
@@ -84,20 +85,20 @@ def _rates(config: TileConfig) -> dict[str, int]:
 
     A vector element is one of each partition; it takes longer where its operations need a unit
     twice, or the adder three times (`plan_route`). A column of the activation engine passes its
-    lanes, and is requested when the one before has arrived; one of fp32 has two rows.
+    lanes, and is requested when there are words for it; one of fp32 has two rows. Rows of tables
+    follow each other: an entry has two.
     """
     lat = latencies(config)
-    row, two_rows = lat.read + 1, lat.read + 2
     return {
         "vector_element": 1,
         "vector_element_one_unit_twice": 2,
         "vector_element_adder_three_times": 3,
         "vector_element_transposed": config.n // config.row_words,
-        "activation_column": max(lat.beats, row),
-        "activation_column_of_fp32": max(lat.beats, two_rows),
-        "activation_column_summed": max(2 * lat.beats, row),
-        "activation_table_entry": two_rows,
-        "activation_table_descriptor": row,
+        "activation_column": lat.column,
+        "activation_column_of_fp32": lat.column_of_fp32,
+        "activation_column_summed": max(2 * lat.beats, lat.column),
+        "activation_table_entry": 2,
+        "activation_table_descriptor": 1,
         "dma_accumulate_beat": lat.accumulate,
     }
 

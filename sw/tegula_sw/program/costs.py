@@ -81,8 +81,7 @@ def activation_sum_latency(config: TileConfig) -> int:
 
 def activation_column_cycles(config: TileConfig) -> int:
     """Cycles from one column of the activation engine to the next, operands of 16 bits."""
-    lat = latencies(config)
-    return max(lat.beats, lat.read + 1)
+    return latencies(config).column
 
 
 def accumulated_beat_cycles(config: TileConfig) -> int:
@@ -95,8 +94,13 @@ def transfer_cost(config: TileConfig, engine: Engine) -> Cost:
     """A transfer of the load or the store engine."""
     lat = latencies(config)
     if engine is Engine.LOAD:
-        return Cost(lat.run + _BETWEEN, lat.request + _MEM_LATENCY + lat.beat_to_write)
-    return Cost(lat.run + _BETWEEN, lat.run + lat.gather + lat.read_to_beat + _MEM_LATENCY)
+        return Cost(
+            lat.run + _BETWEEN, lat.request + _MEM_LATENCY + 2 * lat.bus + lat.beat_to_write
+        )
+    return Cost(
+        lat.run + _BETWEEN,
+        lat.run + lat.gather + lat.chunk_bank + lat.read + lat.words_to_beat + _MEM_LATENCY,
+    )
 
 
 @cache

@@ -34,6 +34,10 @@ class _Offer:
     take: Take
 
 
+_HELD = {Reader.FETCH: 1, Reader.STORE: 1, Reader.LOAD: 2}
+"""Requests that `tegula.bus.arbiter` holds."""
+
+
 class ReadChannel:
     """Requests of all readers, one a cycle, and their beats, one a cycle in the same order.
 
@@ -42,7 +46,9 @@ class ReadChannel:
     clock
         Time.
     latency
-        Cycles from a request to its first beat.
+        Cycles from a request to its first beat, at memory.
+    bus
+        Cycles from a reader to memory.
 
     Attributes
     ----------
@@ -50,45 +56,49 @@ class ReadChannel:
         Beats so far.
     """
 
-    def __init__(self, clock: Clock, latency: int):
-        self._clock, self._latency = clock, latency
-        self._offers: dict[Reader, _Offer] = {}
-        self._granted = dict.fromkeys(Reader, -1)
+    def __init__(self, clock: Clock, latency: int, bus: int):
+        self._clock, self._latency, self._bus = clock, latency, bus
+        self._offers: dict[Reader, deque[_Offer]] = {reader: deque() for reader in Reader}
+        self._free = dict.fromkeys(Reader, 0)
+        self._last = -1
         self._taken, self._requested = Gate(clock), Gate(clock)
         self._bursts: deque[_Offer] = deque()
         self.beats = 0
         clock.start(self._arrive())
 
-    def offer(self, reader: Reader, cycle: int, beats: int, take: Take) -> None:
-        """Request a burst from `cycle` on.
+    def room(self, reader: Reader) -> Generator[Gate, None, int]:
+        """The cycle from which on a reader may request a burst."""
+        while len(self._offers[reader]) >= _HELD[reader]:
+            yield self._taken
+        return self._free[reader]
+
+    def offer(self, reader: Reader, beats: int, take: Take) -> None:
+        """Request a burst in this cycle, in which there is `room`.
 
         Parameters
         ----------
         reader
-            Whose request it is; it has no other one.
+            Whose request it is.
         take
             What becomes of the beats, when their turn has come.
         """
-        self._offers[reader] = _Offer(cycle, beats, take)
-        self._clock.call(cycle, self._grant, LAST)
-
-    def granted(self, reader: Reader) -> Generator[Gate, None, int]:
-        """The cycle in which memory has taken the reader's last request."""
-        while reader in self._offers:
-            yield self._taken
-        return self._granted[reader]
+        due = self._clock.now + self._bus
+        self._offers[reader].append(_Offer(due, beats, take))
+        self._clock.call(due, self._grant, LAST)
 
     def _grant(self) -> None:
         now = self._clock.now
-        due = sorted(reader for reader, offer in self._offers.items() if offer.cycle <= now)
-        if not due or max(self._granted.values()) == now:
+        due = [reader for reader, held in self._offers.items() if held and held[0].cycle <= now]
+        if not due or self._last == now:
             return
-        offer = self._offers.pop(due[0])
-        self._granted[due[0]] = now
+        self._last, held = now, self._offers[due[0]]
+        if len(held) == _HELD[due[0]]:
+            self._free[due[0]] = now + 1
+        offer = held.popleft()
         self._bursts.append(_Offer(now + self._latency, offer.beats, offer.take))
         self._taken.open(now)
         self._requested.open(now)
-        if due[1:]:
+        if due[1:] or held:
             self._clock.call(now + 1, self._grant, LAST)
 
     def _arrive(self) -> Steps:

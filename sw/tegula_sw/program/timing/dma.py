@@ -12,7 +12,7 @@ from tegula_sw.program.timing.shared import Shared
 
 __all__ = ["Run", "Runs", "bursts", "chunk_addr", "chunk_words", "read_chunk", "runs"]
 
-_STAGES = 2
+_STAGES = 3
 """Runs between the one that begins and the one that is passed on."""
 
 
@@ -141,16 +141,14 @@ class Runs:
         while True:
             while not queue.valid:
                 yield queue.offered
-            decoded = queue.head()
+            decoded = queue.take()
             transfers = decoded.mnemonic.endswith(".dma")
             step = clock.now
             for run in runs(decoded.fields) if transfers else (None,):
                 while not self._accepted:
                     yield self._passed
-                step = max(step + 1, self._accepted.popleft())
+                step = max(step + 1, self._accepted.popleft() + 1)
                 yield step
-                if run is None or run.last:
-                    queue.take()
                 self._ready.append((decoded.fields, run, step + self._latency - 1))
                 self._offered.open(0)
             yield clock.now + 1

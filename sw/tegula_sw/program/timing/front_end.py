@@ -10,7 +10,7 @@ from tegula_sw.program.timing.bus import Reader
 from tegula_sw.program.timing.clock import Clock, Gate, Steps
 from tegula_sw.program.timing.shared import Shared
 
-__all__ = ["Fetch", "FrontEnd", "Queue", "instructions"]
+__all__ = ["Fetch", "FrontEnd", "InstructionRegister", "Queue", "instructions"]
 
 
 def instructions(program: bytes) -> list[Decoded]:
@@ -50,29 +50,28 @@ class Fetch:
         self._first = address // config.bus_bytes
         self._total = -(-granules * GRANULE_BYTES // config.bus_bytes)
         self._arrivals: list[int] = []
-        self._taken = 0
+        self._taken = self._loaded = 0
+        self._popped = self._filled = -1
         self._arrived, self._room = Gate(clock), Gate(clock)
         clock.start(self._process(clock), self._latencies.fetch_request)
 
     def _process(self, clock: Clock) -> Steps:
         longest, requested = self._config.max_burst_beats, 0
         while requested < self._total:
-            waited = False
             while requested - self._taken > self._latencies.fetch_beats - longest:
                 yield self._room
-                waited = True
-            if waited:
-                yield clock.now + self._latencies.fetch
+            room = yield from self._reads.room(Reader.FETCH)
+            yield room
             beats = longest - (self._first + requested) % longest
             beats = min(beats, self._total - requested)
-            self._reads.offer(Reader.FETCH, clock.now, beats, self._take)
+            self._reads.offer(Reader.FETCH, beats, self._take)
             requested += beats
-            granted = yield from self._reads.granted(Reader.FETCH)
-            yield granted + 1
+            yield clock.now + _REQUEST_INTERVAL
 
     def _take(self, first: int, beats: int) -> Generator[int, None, int]:
-        self._arrivals.extend(range(first, first + beats))
-        self._arrived.open(first)
+        begin = first + self._latencies.bus
+        self._arrivals.extend(range(begin, begin + beats))
+        self._arrived.open(begin)
         yield first
         return first + beats - 1
 
@@ -81,10 +80,29 @@ class Fetch:
         beat = ((number + 1) * GRANULE_BYTES - 1) // self._config.bus_bytes
         while beat >= len(self._arrivals):
             yield self._arrived
-        cycle = max(earliest, self._arrivals[beat] + self._latencies.granule)
+        free = self._popped
+        while self._loaded <= beat:
+            self._filled = self._load(self._arrivals[self._loaded], free)
+            self._loaded += 1
+            free = self._filled + 1
+        cycle = max(earliest, self._filled + self._latencies.granule)
         yield cycle
-        self._taken = (number + 1) * GRANULE_BYTES // self._config.bus_bytes
-        self._room.open(cycle)
+        self._popped = cycle
+        # With the last granule of a beat the register takes the next.
+        left = (number + 1) * GRANULE_BYTES % self._config.bus_bytes
+        self._taken = self._loaded + (left == 0)
+        self._room.open(cycle + 1)
+
+    def _load(self, arrival: int, free: int) -> int:
+        """The cycle in which the register of granules takes a beat: as it passes, or stored."""
+        return arrival if free <= arrival else max(free, arrival + _STORED)
+
+
+_REQUEST_INTERVAL = 2
+"""Cycles from a request of the fetch to the next."""
+
+_STORED = 2
+"""Cycles that a beat takes longer where it cannot pass the memory of beats by."""
 
 
 @dataclass(slots=True)
@@ -113,7 +131,7 @@ class Queue:
 
     def __init__(self, shared: Shared, port: int):
         clock = shared.clock
-        self._clock, self._latencies = clock, shared.latencies
+        self._clock = clock
         self._semaphores, self._port = shared.semaphores, port
         self._depth = shared.config.queue_depth
         self._items: deque[_Queued] = deque()
@@ -125,7 +143,7 @@ class Queue:
         clock.start(self._process())
 
     def make_room(self) -> Steps:
-        """Wait until an instruction can be dispatched: from the cycle behind that of a take."""
+        """Wait until an instruction can be dispatched: from the second cycle behind a take on."""
         if len(self._items) >= self._depth or self._full_until > self._clock.now:
             while len(self._items) >= self._depth:
                 yield self._room
@@ -138,7 +156,7 @@ class Queue:
 
     def push(self, decoded: Decoded) -> None:
         """Dispatch an instruction in this cycle."""
-        self._items.append(_Queued(decoded, self._clock.now + self._latencies.queue))
+        self._items.append(_Queued(decoded, self._clock.now))
         self._pushed.open(self._clock.now)
 
     def take(self) -> Decoded:
@@ -146,7 +164,7 @@ class Queue:
         self.valid = False
         self._popped.open(self._clock.now + 1)
         if len(self._items) >= self._depth:
-            self._full_until = self._clock.now + 1
+            self._full_until = self._clock.now + _ROOM
             self._room.open(self._full_until)
         return self._items.popleft().decoded
 
@@ -156,7 +174,7 @@ class Queue:
 
     def _end_wait(self) -> None:
         self._waiting = False
-        self._over.open(self._clock.now + 1)
+        self._over.open(self._clock.now)
 
     def _process(self) -> Steps:
         while True:
@@ -174,6 +192,54 @@ class Queue:
             self.offered.open(self._clock.now)
             while self.valid:
                 yield self._popped
+
+
+_ROOM = 2
+"""Cycles from a take of a full queue to its room."""
+
+
+class InstructionRegister:
+    """`tegula.engine.acceptance.InstructionRegister`, between a queue and its engine.
+
+    Parameters
+    ----------
+    shared, queue
+        Time and the tile, and the queue.
+
+    Attributes
+    ----------
+    valid, offered
+        As those of `Queue`.
+    """
+
+    def __init__(self, shared: Shared, queue: Queue):
+        self._clock, self._latency = shared.clock, shared.latencies.instruction
+        self._queue = queue
+        self._held: list[Decoded] = []
+        self.offered, self._taken = Gate(shared.clock), Gate(shared.clock)
+        self.valid = False
+        shared.clock.start(self._process())
+
+    def head(self) -> Decoded:
+        """The instruction that it holds."""
+        return self._held[0]
+
+    def take(self) -> Decoded:
+        """Take it in this cycle."""
+        self.valid = False
+        self._taken.open(self._clock.now + 1)
+        return self._held.pop()
+
+    def _process(self) -> Steps:
+        while True:
+            while not self._queue.valid:
+                yield self._queue.offered
+            self._held.append(self._queue.take())
+            yield self._clock.now + self._latency
+            self.valid = True
+            self.offered.open(self._clock.now)
+            while self.valid:
+                yield self._taken
 
 
 class FrontEnd:
@@ -204,23 +270,19 @@ class FrontEnd:
 
     def _collect(self, fetch: Fetch, program: list[Decoded]) -> Steps:
         """Granules, which the decoder takes as long as it has room."""
-        stages = self._latencies.decode
-        ends = deque([0])
+        ends: deque[int] = deque()
         """Positions behind instructions: the granules that follow wait for their dispatch."""
         popped = position = 0
         free = 0
         for decoded in program:
             end = position + decoded.size // GRANULE_BYTES
             for number in range(position, end):
-                # Beyond the instruction that is held there is a granule for each stage.
-                while ends and number - ends[0] >= stages:
-                    if not self._dispatches and ends[0]:
+                while ends and number >= ends[0]:
+                    while not self._dispatches:
                         yield self._advanced
-                        continue
-                    behind = ends.popleft()
-                    dispatched = self._dispatches.popleft()[1] if behind else -stages
-                    free = dispatched - behind - stages + 1
-                yield from fetch.granule(number, max(popped + 1, free + number))
+                    ends.popleft()
+                    free = self._dispatches.popleft()[1]
+                yield from fetch.granule(number, max(popped + 1, free))
                 popped = self._clock.now
             position = end
             ends.append(end)
@@ -229,13 +291,13 @@ class FrontEnd:
 
     def _dispatch(self, queues: dict[Engine, Queue]) -> Steps:
         clock = self._clock
-        dispatched = position = 0
+        position = 0
         while True:
             while not self._collected:
                 yield self._whole
             decoded, popped = self._collected.popleft()
             granules = decoded.size // GRANULE_BYTES
-            yield max(popped + self._latencies.decode, dispatched + granules)
+            yield popped + self._latencies.decode
             engine = decoded.instruction.engine
             if engine is Engine.CONTROL:
                 self.halted = clock.now

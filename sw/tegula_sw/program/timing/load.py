@@ -18,6 +18,9 @@ from tegula_sw.program.timing.shared import Shared
 __all__ = ["LoadEngine"]
 
 
+_PASSED = 2
+"""Cycles in which an instruction without work passes the queue of runs and the register behind."""
+
 _RANK = 4
 """Its turn in a cycle: it sees which banks those before it take."""
 
@@ -41,11 +44,15 @@ class _Room:
         self._given.open(0)
 
 
-class _Path:
-    """Registers from the bus to the scratchpad: next, held, chunk and write, a beat each.
+_ROOM = 1
+"""Cycles from a chunk's leaving the queue to the flag that there is room for beats."""
 
-    Of a run that does not begin at a bus word, a chunk leaves `held` when the next beat is there,
-    and the last beat may hold no chunk of its own (`tegula.dma.align`).
+
+class _Path:
+    """From the bus to the scratchpad: a register of a beat, a queue of chunks, writes.
+
+    Of a run that does not begin at a bus word, a chunk is whole when the next beat is there, and
+    the last beat may hold no chunk of its own (`tegula.dma.align`).
 
     Attributes
     ----------
@@ -53,21 +60,24 @@ class _Path:
         Words that the scratchpad takes in a cycle, and such parts of a chunk.
     done
         Words of the run that are written.
-    freed
-        The cycle in which the last part of the chunk before goes to the write register.
+    requested
+        The cycle of the last request of a write.
     written
-        The cycle of the last write.
+        Cycles of the last two writes.
     """
 
     def __init__(self, config: TileConfig, latencies: Latencies):
-        self._config, self._latency = config, latencies.beat_to_write
-        self._left = deque([-1, -1], maxlen=2)
-        self._received = self._chunks = self._passed = 0
+        self._config, self._latencies = config, latencies
+        self._latency = latencies.bus + latencies.beat_to_write
+        room = latencies.load_room + _ROOM + latencies.bus
+        self._passed: deque[int] = deque([-room] * room, maxlen=room)
+        """Cycles in which as many chunks as are between memory and the scratchpad left."""
+        self._received = self._chunks = self._made = 0
         self._late = False
-        self._before = -1
         self.words = self.parts = 1
         self.done = 0
-        self.freed = self.written = -1
+        self.requested = -1
+        self.written: deque[int] = deque([-1, -1], maxlen=2)
 
     def begin(self, run: Run, words: int, bytes1: bool) -> None:
         """Begin a run."""
@@ -75,42 +85,41 @@ class _Path:
         self.parts = self._config.bus_bytes // (words * (1 if bytes1 else 2))
         self._late = run.mem_addr % self._config.bus_bytes > 0
         self._chunks = -(-run.size_bytes // self._config.bus_bytes)
-        self._received = self._passed = self.done = 0
+        self._received = self._made = self.done = 0
 
     def receive(self, cycle: int) -> int:
-        """The cycle from `cycle` on in which a beat is taken."""
+        """The cycle from `cycle` on in which a beat is taken: one with room two cycles before."""
         self._received += 1
-        return max(cycle, self._left[0])
+        while self._passed[0] > cycle - _ROOM - self._latencies.bus:
+            cycle = self._passed[0] + _ROOM + self._latencies.bus
+        return cycle
+
+    def pass_on(self) -> None:
+        """The last chunk leaves the queue with its last write."""
+        self._passed.append(self.requested)
 
     def leave(self, cycle: int, last: bool) -> Iterator[int]:
-        """Cycles in which chunks leave `held` when a beat, the last of its run or not, comes."""
+        """Cycles from which chunks may be written when a beat, the last or not, comes."""
         if self._late and self._received > 1:
-            yield self._pass(max(self._before, cycle + 1))
-        self._before = cycle + self._latency - 2
-        if not self._late or (last and self._passed < self._chunks):
-            yield self._pass(self._before)
-        elif last:
-            self._left.append(max(self._before, self._left[-1] + 1))
-
-    def _pass(self, cycle: int) -> int:
-        cycle = max(cycle, self._left[-1] + 1, self.freed)
-        self._passed += 1
-        self._left.append(cycle)
-        return cycle
+            self._made += 1
+            yield cycle + self._latency - 1
+        if not self._late or (last and self._made < self._chunks):
+            self._made += 1
+            yield cycle + self._latency
 
     def pass_alone(self, first: int, beats: int, last: bool) -> int:
         """The cycle of the last of `beats` beats whose chunks nothing holds back."""
-        cycle = max(first, self._left[0]) + beats - 1
+        cycle = first + beats - 1
         self._received += beats
-        passed = self._chunks if last else self._received - self._late
-        if passed > self._passed:
-            self._before = cycle + self._latency - 2
-            completed_late = self._late and passed < self._received
-            written = cycle + self._latency - completed_late
-            self.written = max(written, self.written + passed - self._passed)
-            self.freed = self.written - 1
-            self._left.extend((self.written - 3, self.written - 2))
-            self._passed = passed
+        made = self._chunks if last else self._received - self._late
+        if made > self._made:
+            completed_late = self._late and made < self._received
+            self.requested = max(
+                cycle + self._latency - completed_late, self.requested + made - self._made
+            )
+            end = self.requested + self._latencies.chunk_write_bank
+            self.written.extend((end - 1, end))
+            self._made = made
         return cycle
 
 
@@ -154,7 +163,7 @@ class LoadEngine:
         self._clock.start(self._process(), rank=_RANK)
 
     def _process(self) -> Steps:
-        clock, config, lat = self._clock, self._config, self._latencies
+        clock, config = self._clock, self._config
         while True:
             fields, run, ready = yield from self._runs.next()
             room = yield from self._run_room.take()
@@ -163,7 +172,7 @@ class LoadEngine:
                 self._runs.accept(clock.now)
                 self._run_room.give(clock.now + 1)
                 self._syncs.append((self._in_flight, fields))
-                self._complete_syncs(clock.now + lat.gather)
+                self._complete_syncs(clock.now + _PASSED)
                 continue
             self._runs.accept(clock.now)
             sizes = list(bursts(config, run))
@@ -171,11 +180,12 @@ class LoadEngine:
                 yield clock.now + 1
                 room = yield from self._burst_room.take()
                 yield room
-                yield from self._reads.granted(Reader.LOAD)
+                room = yield from self._reads.room(Reader.LOAD)
+                yield room
                 ends_run = number == len(sizes) - 1
                 take = partial(self._take, fields, run, number, ends_run)
                 self._in_flight += 1
-                self._reads.offer(Reader.LOAD, clock.now + 1, beats, take)
+                self._reads.offer(Reader.LOAD, beats, take)
 
     def _take(
         self,
@@ -198,14 +208,14 @@ class LoadEngine:
                 cycle = path.receive(cycle + 1)
                 for held in path.leave(cycle, ends_run and beat == beats - 1):
                     yield from self._write_chunk(fields, run, held)
-        self._burst_room.give(cycle + 1)
+        self._burst_room.give(cycle + self._latencies.bus + 1)
         if ends_run:
-            self._run_room.give(path.written)
+            self._run_room.give(path.requested + 1)
             if run.last:
-                self._complete(path.written, fields)
+                self._complete(path.written[-1], fields)
         self._in_flight -= 1
         self._syncs = deque((before - 1, waiting) for before, waiting in self._syncs)
-        self._complete_syncs(path.written + 1)
+        self._complete_syncs(path.written[-1] + 1)
         return cycle
 
     def _complete(self, cycle: int, fields: dict[str, int]) -> None:
@@ -221,36 +231,36 @@ class LoadEngine:
         return all(port.free_from(cycle) for port in self._writes)
 
     def _write_chunk(
-        self, fields: dict[str, int], run: Run, held: int
+        self, fields: dict[str, int], run: Run, ready: int
     ) -> Generator[int, None, None]:
-        """Writes of a chunk that leaves the aligner in cycle `held`."""
-        path = self._path
-        step = held
+        """Writes of a chunk that may be requested from cycle `ready` on."""
+        path, bank = self._path, self._latencies.chunk_write_bank
         for _ in range(path.parts):
             if path.done >= run.elements:
                 break
             words = min(path.words, run.elements - path.done)
-            step += 1
+            request = max(ready, path.requested + 1)
             if fields["accumulate"]:
                 last = run.last and path.done + path.words >= run.elements
-                step, ready = yield from self._add(fields, run, step, last=last)
+                taken, request = yield from self._add(fields, run, request, last=last)
             else:
-                step = max(step, path.written, self._pending[-1].written)
-                ready = step + 1
-            path.written = yield from self._write(
-                fields, run, max(ready, path.written + 1), path.done, words
-            )
+                request = max(request, path.written[0] + 1, self._pending[-1].written)
+                taken = request
+            path.requested = taken
+            cycle = max(request + bank, path.written[-1] + 1)
+            written = yield from self._write(fields, run, cycle, path.done, words)
+            path.written.append(written)
             if fields["accumulate"]:
-                self._pending[-1].written = path.written
+                self._pending[-1].written = written
             path.done += path.words
-        path.freed = step
+        path.pass_on()
 
     def _add(
         self, fields: dict[str, int], run: Run, cycle: int, *, last: bool
     ) -> Generator[int, None, tuple[int, int]]:
         """Read and sum of a chunk (`tegula.dma.accumulate`).
 
-        Returns the cycle in which it enters the adder, and the first in which it may be written.
+        Returns the cycle in which it is taken, and that in which its sums are to be written.
         """
         path, lat = self._path, self._latencies
         in_rows = fields["layout"] == Layout.PARTITION
@@ -258,15 +268,12 @@ class LoadEngine:
         addr = chunk_addr(self._config, fields, run, path.done), partition
         for before in self._pending:
             if before.last or before.addr == addr:
-                cycle = max(cycle, before.written + 2)
-        # A read sees what was written two cycles before.
-        for before in self._pending:
-            if before.written <= cycle < before.written + 2:
-                cycle = before.written + 2
-        read = yield from read_chunk(self._shared, fields, run, path.done, cycle + 1)
+                cycle = max(cycle, before.written + 1)
+        read = cycle + lat.chunk_bank
+        read = yield from read_chunk(self._shared, fields, run, path.done, read)
         begins = max(read + lat.read + 1, self._pending[-1].begins + lat.accumulate)
         self._pending.append(_Sum(begins, addr, last))
-        return begins, begins + 1 + lat.sum + 1
+        return begins, begins + 1 + lat.sum
 
     def _write(
         self, fields: dict[str, int], run: Run, cycle: int, done: int, words: int
@@ -274,7 +281,7 @@ class LoadEngine:
         """The cycle in which a chunk is in the scratchpad."""
         vector, activation = self._writes
         # What the vector engine writes is known when it issues an element.
-        ahead = self._latencies.entry + self._latencies.cast
+        ahead = self._latencies.vector + self._latencies.vector_write_bank
         in_rows = fields["layout"] == Layout.PARTITION
         if in_rows:
             left = self._masks.row(chunk_addr(self._config, fields, run, done))

@@ -6,7 +6,13 @@ from tegula.config import TileConfig, check_config
 from tegula.isa.instructions import ENGINES, GRANULE_BYTES, Engine
 from tegula_golden.arguments import check_integer
 from tegula_sw.program.timing.activation import ActivationEngine
-from tegula_sw.program.timing.front_end import Fetch, FrontEnd, Queue, instructions
+from tegula_sw.program.timing.front_end import (
+    Fetch,
+    FrontEnd,
+    InstructionRegister,
+    Queue,
+    instructions,
+)
 from tegula_sw.program.timing.load import LoadEngine
 from tegula_sw.program.timing.ports import SignalPort
 from tegula_sw.program.timing.shared import Shared
@@ -64,13 +70,17 @@ def predict(
     decoded = instructions(program)
     fetch = Fetch(shared, check_integer("address", address, 0), len(program) // GRANULE_BYTES)
     queues = {engine: Queue(shared, port) for port, engine in enumerate(ENGINES)}
-    ports = [SignalPort(shared, len(ENGINES) + number) for number in range(len(ENGINES) + 1)]
-    tensor = TensorEngine(shared, queues[Engine.TENSOR], (ports[0], ports[1]))
+    ports = [SignalPort(shared, number) for number in range(len(ENGINES) + 1)]
+    registers = {
+        engine: InstructionRegister(shared, queues[engine])
+        for engine in (Engine.TENSOR, Engine.VECTOR, Engine.ACTIVATION)
+    }
+    tensor = TensorEngine(shared, registers[Engine.TENSOR], (ports[0], ports[1]))
     engines: tuple[TensorEngine | VectorEngine | ActivationEngine | LoadEngine | StoreEngine, ...]
     engines = (
         tensor,
-        VectorEngine(shared, queues[Engine.VECTOR], ports[2]),
-        ActivationEngine(shared, queues[Engine.ACTIVATION], ports[3]),
+        VectorEngine(shared, registers[Engine.VECTOR], ports[2]),
+        ActivationEngine(shared, registers[Engine.ACTIVATION], ports[3]),
         LoadEngine(shared, queues[Engine.LOAD], ports[4]),
         StoreEngine(shared, queues[Engine.STORE], ports[5]),
     )
@@ -79,7 +89,10 @@ def predict(
     if front_end.halted is None or not all(queue.empty for queue in queues.values()):
         raise ValueError("the program waits for signals that never come")
     rest = max(
-        front_end.halted, *(engine.idle for engine in engines), *(port.idle for port in ports)
+        front_end.halted,
+        shared.semaphores.idle,
+        *(engine.idle for engine in engines),
+        *(port.idle for port in ports),
     )
     return Prediction(
         cycles=rest + shared.latencies.rest + shared.latencies.end,

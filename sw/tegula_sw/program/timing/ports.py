@@ -19,7 +19,7 @@ class SignalPort:
     Attributes
     ----------
     idle
-        The cycle from which on all that are taken are taken.
+        The cycle from which on all that were offered are taken.
     sent
         Opened when a signal is taken.
     """

@@ -1,69 +1,80 @@
-"""Semaphores in cycles: one operation a cycle, round-robin over the ports of engines."""
+"""Semaphores in cycles: one operation a cycle, waits and signals in turns."""
 
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from tegula.config import TileConfig
 from tegula_sw.program.timing.clock import LAST, Clock
-from tegula_sw.program.timing.latencies import Latencies
 
 __all__ = ["Semaphores"]
 
 
-@dataclass(frozen=True, slots=True)
-class _Operation:
-    """An operation that was chosen."""
-
-    port: int
-    semaphore: int
-    value: int
-    consumes: bool
-
-
 @dataclass(slots=True)
 class _Waiter:
-    """A wait that is not over."""
+    """A wait that is not over; it is tried from cycle `begins` on, where it is `due`."""
 
     semaphore: int
     value: int
     consumes: bool
     over: Callable[[], None]
+    begins: int
+    due: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class _Signal:
+    """A signal; `taken` is called when its port's register takes it."""
+
+    semaphore: int
+    value: int
+    taken: Callable[[], None]
 
 
 class Semaphores:
-    """`tegula.control.semaphores.SemaphoreFile`: choice, read and execution, a cycle each.
+    """`tegula.control.semaphores.SemaphoreFile`: registers of signals, choice, execution.
 
-    A wait is tried again and again, so that it takes a turn of the round. Nothing is computed while
-    no try can succeed: then the tries repeat with a period, and only their phase matters.
+    A wait is tried when it is new, and after each signal to its semaphore. Where waits and signals
+    are due they alternate; among either it is round-robin. Nothing is computed while nothing is
+    due.
 
     Parameters
     ----------
-    clock, config, latencies
+    clock, config
         Time and the tile.
     waits, signals
-        Ports of either kind, in the order of the engines; waits come first in the round.
+        Ports of either kind, in the order of the engines.
+
+    Attributes
+    ----------
+    idle
+        The cycle from which on no signal is held or being executed.
     """
 
-    def __init__(
-        self, clock: Clock, config: TileConfig, latencies: Latencies, waits: int, signals: int
-    ):
+    def __init__(self, clock: Clock, config: TileConfig, waits: int, signals: int):
         self._clock = clock
-        self._waits, self._ports = waits, waits + signals
+        self._ports = {True: waits, False: signals}
         self._counts = [0] * config.semaphores
         self._waiters: dict[int, _Waiter] = {}
-        self._offers: dict[int, deque[tuple[int, int, Callable[[], None]]]] = {}
-        self._stages: deque[_Operation | None] = deque([None] * (latencies.signal - 1))
-        self._last = self._ports - 1
+        self._offers: dict[int, _Signal] = {}
+        self._held: dict[int, _Signal] = {}
+        self._executing: _Waiter | _Signal | None = None
+        self._executing_port = 0
+        self._last = {True: -1, False: -1}
+        """The ports whose wait, and whose signal, was chosen last."""
+        self._was_signal = False
         self._awake, self._next_cycle = False, 0
-        self._in_flight = 0
+        self.idle = 0
 
     def wait(self, port: int, fields: dict[str, int], over: Callable[[], None]) -> None:
-        """Try the wait of an instruction from now on; `over` is called in the cycle it ends."""
-        self._wake()
+        """Try the wait of an instruction that is new now; `over` is called in the cycle it ends."""
         self._waiters[port] = _Waiter(
-            fields["wait_sem"], fields["wait_value"], bool(fields["consume"]), over
+            fields["wait_sem"],
+            fields["wait_value"],
+            bool(fields["consume"]),
+            over,
+            self._clock.now + 1,
         )
+        self._wake()
 
     def signal(
         self, port: int, cycle: int, fields: dict[str, int], taken: Callable[[], None]
@@ -71,10 +82,8 @@ class Semaphores:
         """Offer the signal of an instruction from `cycle` on; `taken` is called when it is."""
 
         def offer() -> None:
+            self._offers[port] = _Signal(fields["signal_sem"], fields["signal_value"], taken)
             self._wake()
-            self._offers.setdefault(port, deque()).append(
-                (fields["signal_sem"], fields["signal_value"], taken)
-            )
 
         self._clock.call(cycle, offer)
 
@@ -82,65 +91,64 @@ class Semaphores:
         if self._awake:
             return
         self._awake = True
-        now = self._clock.now
-        period = max(len(self._stages) + 1, len(self._waiters))
-        asleep = now - self._next_cycle
-        if self._waiters and asleep > 0:
-            for _ in range(min(asleep, 2 * period + asleep % period)):
-                self._advance()
-        self._clock.call(max(now, self._next_cycle), self._cycle, LAST)
+        cycle = max(self._clock.now, self._next_cycle)
+        if cycle > self._next_cycle:
+            self._was_signal, self._last[False] = False, -1
+        self._clock.call(cycle, self._cycle, LAST)
 
     def _cycle(self) -> None:
-        """One cycle, and the next if anything can come of it."""
-        self._advance()
-        self._next_cycle = self._clock.now + 1
-        if self._offers or self._in_flight or self._can_end():
+        """One cycle, and the next if anything is to be done in it."""
+        now = self._clock.now
+        executing, self._executing = self._executing, None
+        if executing is not None:
+            self._execute(executing)
+        waits = {
+            port: waiter
+            for port, waiter in self._waiters.items()
+            if waiter.due and waiter.begins <= now
+        }
+        accepts = [port for port in self._offers if port not in self._held]
+        waits_go = bool(waits) and (self._was_signal or not self._held)
+        self._was_signal = bool(self._held) and not waits_go
+        if waits_go:
+            port = self._choose(list(waits), waits=True)
+            self._executing, self._executing_port = waits[port], port
+            waits[port].due = False
+        elif self._held:
+            signal = self._held.pop(self._choose(list(self._held), waits=False))
+            self._executing = signal
+            self.idle = now + 2
+            for waiter in self._waiters.values():
+                waiter.due |= waiter.semaphore == signal.semaphore
+        else:
+            self._last[False] = -1
+        for port in accepts:
+            signal = self._offers.pop(port)
+            self._held[port] = signal
+            signal.taken()
+        self._next_cycle = now + 1
+        if (
+            self._executing is not None
+            or self._offers
+            or self._held
+            or any(waiter.due for waiter in self._waiters.values())
+        ):
             self._clock.call(self._next_cycle, self._cycle, LAST)
         else:
             self._awake = False
 
-    def _can_end(self) -> bool:
-        return any(
-            self._counts[waiter.semaphore] >= waiter.value for waiter in self._waiters.values()
-        )
+    def _choose(self, ports: list[int], *, waits: bool) -> int:
+        """The first port behind the one that was chosen last."""
+        count, last = self._ports[waits], self._last[waits]
+        chosen = min(ports, key=lambda port: (port - last - 1) % count)
+        self._last[waits] = chosen
+        return chosen
 
-    def _advance(self) -> None:
-        operation = self._stages.popleft()
-        if operation is not None:
-            self._execute(operation)
-        tried = {stage.port for stage in self._stages if stage is not None}
-        if operation is not None:
-            tried.add(operation.port)
-        chosen = self._choose(tried)
-        self._stages.append(chosen)
-
-    def _choose(self, tried: set[int]) -> _Operation | None:
-        """The first request behind the port that was chosen last."""
-        for step in range(1, self._ports + 1):
-            port = (self._last + step) % self._ports
-            if port < self._waits:
-                waiter = self._waiters.get(port)
-                if waiter is None or port in tried:
-                    continue
-                self._last = port
-                return _Operation(port, waiter.semaphore, waiter.value, waiter.consumes)
-            offers = self._offers.get(port)
-            if offers:
-                semaphore, value, taken = offers.popleft()
-                if not offers:
-                    del self._offers[port]
-                self._last = port
-                self._in_flight += 1
-                taken()
-                return _Operation(port, semaphore, value, False)
-        return None
-
-    def _execute(self, operation: _Operation) -> None:
-        if operation.port >= self._waits:
+    def _execute(self, operation: "_Waiter | _Signal") -> None:
+        if isinstance(operation, _Signal):
             self._counts[operation.semaphore] += operation.value
-            self._in_flight -= 1
             return
         if self._counts[operation.semaphore] >= operation.value:
             if operation.consumes:
                 self._counts[operation.semaphore] -= operation.value
-            self._waiters.pop(operation.port).over()
+            self._waiters.pop(self._executing_port).over()

@@ -24,19 +24,18 @@ class Shared:
     Attributes
     ----------
     moving, stationary, vector_reads, activation_reads
-        Reads of the scratchpad that come before those of a store, in falling priority.
+        Reads of the scratchpad that come before those of a store, in falling priority; in the
+        cycles in which the banks are read.
     vector_writes, activation_writes
-        Writes that come before those of a load.
+        Writes that come before those of a load, likewise.
     """
 
     def __init__(self, config: TileConfig, mem_latency: int):
         self.config = config
         self.latencies: Latencies = latencies(config)
         self.clock = Clock()
-        self.semaphores = Semaphores(
-            self.clock, config, self.latencies, len(ENGINES), len(ENGINES) + 1
-        )
-        self.reads = ReadChannel(self.clock, mem_latency)
+        self.semaphores = Semaphores(self.clock, config, len(ENGINES), len(ENGINES) + 1)
+        self.reads = ReadChannel(self.clock, mem_latency, self.latencies.bus)
         self.answers = WriteChannel(mem_latency)
         self.masks = masks = BankMasks(config)
         self.moving, self.stationary = Accesses(masks), Accesses(masks)

@@ -15,8 +15,11 @@ __all__ = ["StoreEngine"]
 _RANK = 5
 """Its turn in a cycle: it sees which banks those before it take."""
 
-_HELD = 2
-"""Cycles in which a beat passes the two queues of `ReadBack`."""
+_HELD = 3
+"""Cycles in which a beat passes the two queues and the register of `ReadBack`."""
+
+_ADDRESSED = 3
+"""Cycles from a burst to the first in which memory is known to have its address."""
 
 
 class StoreEngine:
@@ -35,8 +38,10 @@ class StoreEngine:
         self._shared = shared
         self._runs = Runs(shared, queue, _RANK)
         self.idle = 0
-        self._loaded = self._read_at = -1
-        """The last chunk's request is in its register; it is read."""
+        self._requested = -1
+        """The last chunk's request is accepted."""
+        self._reads_at: deque[int] = deque([-1] * 2, maxlen=2)
+        """The last chunks, as many as the scratchpad holds requests of, are read."""
         self._issued = self._beat_at = -1
         """The last burst is issued; the last beat is sent."""
         self._open: deque[int] = deque([-1] * config.max_writes, maxlen=config.max_writes)
@@ -45,9 +50,10 @@ class StoreEngine:
         """Ends of the reads that may be in flight."""
         self._arrivals: deque[int] = deque()
         """Beats to which the next beats are added."""
-        room = config.max_burst_beats // 4 + 1
+        room = config.max_burst_beats // 4 + 2
         self._entered: deque[int] = deque([-1] * room, maxlen=room)
-        """Beats that entered the adder last: as many as may be held, and one."""
+        """Beats that entered the adder last: as many as may be held, the one in the register, and
+        one."""
         self._ascending, self._top = True, -1
         """No open burst reaches above beat `top` of memory."""
         self._clock.start(self._process(), rank=_RANK)
@@ -57,10 +63,10 @@ class StoreEngine:
         while True:
             fields, run, ready = yield from self._runs.next()
             # Both the reads and the bursts take it.
-            accepted = max(ready, self._loaded, self._issued, accepted + 1)
+            accepted = max(ready, self._requested, self._issued, accepted + 1)
             self._runs.accept(accepted)
             if run is None:
-                done = max(accepted + lat.request - lat.run, self._open[-1])
+                done = max(accepted + lat.request - lat.run + 1, self._open[-1] + 1)
                 self._port.complete(done, fields)
                 self.idle = max(self.idle, done + 2)
             else:
@@ -74,7 +80,7 @@ class StoreEngine:
         config, lat = self._config, self._latencies
         words = chunk_words(config, fields)
         parts = config.bus_bytes // (words * (1 if fields["bytes1"] else 2))
-        self._loaded = ready
+        self._requested = ready + lat.gather - 1
         done, chunk_ready = 0, -1
         chunks = -(-run.size_bytes // config.bus_bytes)
         burst_at, chunk = ready + 1, 0
@@ -95,34 +101,37 @@ class StoreEngine:
                     for _ in range(parts):
                         if done >= run.elements:
                             break
-                        # Into the register before the scratchpad when the chunk before leaves it.
-                        self._loaded = max(self._loaded + 1, self._read_at, self._taken[0])
-                        read = self._loaded + lat.gather - 1
-                        self._read_at = yield from read_chunk(self._shared, fields, run, done, read)
+                        before = self._reads_at
+                        self._requested = max(
+                            self._requested + 1, before[0] + 1, self._taken[0] + 1
+                        )
+                        read = max(self._requested + lat.chunk_bank, before[-1] + 1)
+                        read = yield from read_chunk(self._shared, fields, run, done, read)
+                        before.append(read)
                         done += words
-                        chunk_ready = self._read_at + lat.read_to_beat
+                        chunk_ready = read + lat.read + lat.words_to_beat + lat.bus
                         self._taken.append(-1)
                     chunk += 1
                 self._send(fields, chunk_ready, issued)
-            self._open.append(self._answers.answer(self._beat_at, beats))
+            self._open.append(self._answers.answer(self._beat_at, beats) + lat.bus)
 
     def _send(self, fields: dict[str, int], ready: int, issued: int) -> None:
         """A beat, which would be sent in cycle `ready` if nothing held it back."""
         lat = self._latencies
         leaves = ready - 1
         if fields["accumulate"]:
-            begins = max(leaves, self._arrivals.popleft() + _HELD, self._entered[-1] + 1)
+            begins = max(leaves, self._arrivals.popleft() + lat.bus + _HELD, self._entered[-1] + 1)
             leaves = begins + lat.accumulate - 1
             self._entered.append(leaves)
             ready = begins + lat.sum + 1
-        self._beat_at = max(ready, self._beat_at + 1, issued + lat.request_to_beat)
+        self._beat_at = max(ready, self._beat_at + 1, issued + lat.request_to_beat + lat.bus)
         self._taken[-1] = max(leaves, self._beat_at - 1 if not fields["accumulate"] else 0) - 1
 
     def _read_back(
         self, cycle: int, beats: int, *, acknowledged: bool
     ) -> Generator[int | Gate, None, int]:
         """Read what a burst adds to (`tegula.dma.readback`); when the burst may be issued."""
-        cycle = max(cycle, self._issued + 2, self._entered[0] + 1)
+        cycle = max(cycle, self._issued + _ADDRESSED, self._entered[0] + 1)
         if acknowledged:
             cycle = max(cycle, self._open[-1] + 1)
         ends: list[int] = []
@@ -136,7 +145,7 @@ class StoreEngine:
             return ends[0]
 
         yield cycle
-        self._reads.offer(Reader.STORE, cycle + 1, beats, take)
+        self._reads.offer(Reader.STORE, beats, take)
         while not ends:
             yield arrived
-        return ends[0] + 1
+        return ends[0] + self._latencies.bus + 1

@@ -3,7 +3,7 @@
 from collections import deque
 
 from tegula_sw.program.timing.clock import Steps
-from tegula_sw.program.timing.front_end import Queue
+from tegula_sw.program.timing.front_end import InstructionRegister
 from tegula_sw.program.timing.ports import SignalPort
 from tegula_sw.program.timing.shared import Shared
 
@@ -27,7 +27,9 @@ class TensorEngine:
         Moving columns so far.
     """
 
-    def __init__(self, shared: Shared, queue: Queue, ports: tuple[SignalPort, SignalPort]):
+    def __init__(
+        self, shared: Shared, queue: InstructionRegister, ports: tuple[SignalPort, SignalPort]
+    ):
         self._clock, self._config, self._latencies = shared.clock, shared.config, shared.latencies
         self._queue, (self._matmuls, self._loads) = queue, ports
         self._masks, self._moving, self._stationary = (
@@ -39,9 +41,9 @@ class TensorEngine:
         self.columns = 0
         self._fresh = False
         """The next matmul is the first with the operand in the chain."""
-        self._loader_idle = self._chain_free = 0
+        self._loader_idle = 0
         self._operand_used = 0
-        """The first column of the operand in the chain is issued."""
+        """The cycle behind the first column with the operand in the chain."""
         self._stream_ends = -1
         self._recent: deque[tuple[int, int, int]] = deque(maxlen=_RECENT)
         """First cycle, PSUM address and columns of matmuls."""
@@ -75,28 +77,26 @@ class TensorEngine:
                     self._end(clock.now, fields)
 
     def _end(self, last: int, fields: dict[str, int]) -> None:
-        complete = last + self._latencies.matmul
-        self._matmuls.complete(complete, fields)
-        self.idle = max(self.idle, complete + 1)
+        self._matmuls.complete(last + self._latencies.matmul - 1, fields)
+        self.idle = max(self.idle, last + self._latencies.written + 1)
 
     def _load(self, fields: dict[str, int]) -> None:
         """Columns of the operand, each when its bank is free, then zeros."""
-        now, n = self._clock.now, self._config.n
-        cycle = max(now + 1, self._chain_free)
+        n, bank = self._config.n, self._latencies.tensor_bank
+        cycle = self._clock.now + 1
         addr, stride = fields["addr"], fields["stride"]
         start, first_addr, count = cycle, addr, 0
         for _ in range(fields["columns"]):
-            while self._moving.at(cycle) & self._masks.row(addr):
+            while self._moving.at(cycle + bank) & self._masks.row(addr):
                 if count:
-                    self._stationary.add(start, count, first_addr, stride, wide=False)
-                self._stationary.add_single(cycle, self._masks.none)
+                    self._stationary.add(start + bank, count, first_addr, stride, wide=False)
                 cycle += 1
                 start, first_addr, count = cycle, addr, 0
             count += 1
             addr += stride
             cycle += 1
         if count:
-            self._stationary.add(start, count, first_addr, stride, wide=False)
+            self._stationary.add(start + bank, count, first_addr, stride, wide=False)
         complete = cycle + n - fields["columns"] - 1
         self._loads.complete(complete + 1, fields)
         self._loader_idle = complete + 1
@@ -113,10 +113,13 @@ class TensorEngine:
                     first = max(first, start + psum - at + self._latencies.reuse)
         last = first + columns - 1
         self._recent.append((first, psum, columns))
-        self._moving.add(first, columns, fields["addr"], fields["stride"], wide=False)
+        # While it is held back its first column is read again and again.
+        bank, held = self._latencies.tensor_bank, first - self._clock.now - 1
+        if held:
+            self._moving.add(first + bank - held, held, fields["addr"], 0, wide=False)
+        self._moving.add(first + bank, columns, fields["addr"], fields["stride"], wide=False)
         if self._fresh:
-            self._chain_free = first + 1 + self._latencies.swap
-            self._operand_used = first
+            self._operand_used = first + 1
         self._fresh = False
         self._stream_ends = last
         self.columns += columns

@@ -7,7 +7,7 @@ from tegula.formats import FP32, RAW32
 from tegula.isa.codec import Decoded
 from tegula.isa.operations import Operand, Operation, Reduction, Rounding, Source
 from tegula_sw.program.timing.clock import Steps
-from tegula_sw.program.timing.front_end import Queue
+from tegula_sw.program.timing.front_end import InstructionRegister
 from tegula_sw.program.timing.ports import SignalPort
 from tegula_sw.program.timing.shared import Shared
 
@@ -133,7 +133,7 @@ class VectorEngine:
         The cycle from which on nothing is left to do.
     """
 
-    def __init__(self, shared: Shared, queue: Queue, port: SignalPort):
+    def __init__(self, shared: Shared, queue: InstructionRegister, port: SignalPort):
         config = shared.config
         self._clock, self._latencies, self._masks = shared.clock, shared.latencies, shared.masks
         self._queue, self._port = queue, port
@@ -141,7 +141,7 @@ class VectorEngine:
         self._reads, self._writes = shared.vector_reads, shared.vector_writes
         self._line_words, self._beats = config.row_words, config.n // config.row_words
         self.idle = 0
-        self._drained = 0
+        self._drained = self._completes = 0
         self._route: tuple[int, bool, bool] | None = None
         self._clock.start(self._process(), rank=_RANK)
 
@@ -154,7 +154,9 @@ class VectorEngine:
             work = vector_work(decoded)
             if work is None:
                 queue.take()
-                self._port.complete(max(clock.now, self._drained - 1), decoded.fields)
+                # It follows in the order of signals.
+                self._completes = max(clock.now, self._completes + 1)
+                self._port.complete(self._completes, decoded.fields)
                 yield clock.now + 1
                 continue
             if (
@@ -179,7 +181,7 @@ class VectorEngine:
                 while self._taken(cycle) & mask:
                     cycle += 1
                     yield cycle
-                self._reads.add_single(cycle, mask)
+                self._reads.add_single(cycle + lat.vector_bank, mask)
             cycle += 1
         interval = work.interval
         if work.transposed:
@@ -198,15 +200,18 @@ class VectorEngine:
         if work.finishes:
             finish = leaves + 1
             leaves = finish + lat.combine
-            self._writes.add_single(leaves, self._masks.element(fields["dst"], True))
+            mask = self._masks.element(fields["dst"], True)
+            self._writes.add_single(leaves + lat.vector_write_bank, mask)
             busy = leaves + 2
         self._drained = leaves + 1
-        self._port.complete(leaves, fields)
-        self.idle = max(self.idle, leaves + 2)
+        self._completes = leaves - lat.ahead
+        self._port.complete(self._completes, fields)
+        self.idle = max(self.idle, leaves + 1)
         yield busy
 
     def _taken(self, cycle: int) -> int:
         moving, stationary = self._before
+        cycle += self._latencies.vector_bank
         return moving.at(cycle) | stationary.at(cycle)
 
     def _write(
@@ -216,7 +221,7 @@ class VectorEngine:
         if work.destination is None:
             return
         addr, stride, wide = work.destination
-        first += latency
+        first += latency + self._latencies.vector_write_bank
         if count > 1 and not work.transposed:
             self._writes.add(first, count, addr, stride, interval=interval, wide=wide)
             return
@@ -245,8 +250,9 @@ class VectorEngine:
                 taken = self._taken(cycle)
                 # An x that is granted is kept until its y is; a y is not.
                 x_granted = 0 if x_mask & taken else x_mask
-                y_granted = 0 if y_mask & (taken | x_granted) else y_mask
-                self._reads.add_single(cycle, x_granted | y_granted)
+                y_granted = 0 if y_mask & (taken | x_mask) else y_mask
+                bank = cycle + self._latencies.vector_bank
+                self._reads.add_single(bank, x_granted | y_granted)
                 x_mask &= ~x_granted
                 if not x_mask and y_granted == y_mask:
                     break

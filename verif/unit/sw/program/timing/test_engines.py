@@ -37,8 +37,7 @@ def test_a_sum_waits_until_its_word_has_left_the_array(config):
 
 @configs
 def test_a_short_matmul_waits_for_the_next_operand_and_a_long_one_does_not(config):
-    # The chain, its columns, and the cycles in which load and matmul are accepted.
-    period = latencies(config).swap + config.n + 2
+    period = latencies(config).period
     assert cycles_each(config, LOAD + matmul(1)) == period
     assert cycles_each(config, LOAD + matmul(period + 3)) == period + 3
 
@@ -73,7 +72,8 @@ def test_columns_pass_the_lanes_of_the_activation_engine(config, summed, column)
         f" function=0 low=0 sum={summed} proceed=0\n"
     )
     lat = latencies(config)
-    per_column = max(column * lat.beats, lat.read + 1)
+    # Of the words of two columns, either is free again two cycles after its row.
+    per_column = max(column * lat.beats, (lat.row + 2) / 2)
     assert 50 * per_column <= cycles_each(config, text) <= 50 * per_column + 3 * lat.beats + 4
 
 
