@@ -109,7 +109,7 @@ class _TensorStream:
             self._slots_to_free = 0
         for span, signal in zip(spans, signals, strict=True):
             begins = span.start == moving.start
-            wait = self._matmul_wait(chunk, step, s, span, tile if begins else 0)
+            wait = self._matmul_wait(chunk, step, s, (span, moving) if begins else (span,), tile)
             fields = {
                 "rows": self._map.rows(step),
                 "format": self._moving.fmt.code,
@@ -122,11 +122,16 @@ class _TensorStream:
             yield Op("tensor.matmul", fields, cycles, self._latency, wait, signal)
 
     def _matmul_wait(
-        self, chunk: ChunkWork, step: int, s: int, span: Span, tile: int
+        self, chunk: ChunkWork, step: int, s: int, spans: tuple[Span, ...], tile: int
     ) -> Wait | None:
-        if step == 0 and s == 0 and self._map.comes_alone(chunk, moving=span):
+        """Wait of a piece; `spans` are the piece and, if it is the first one, its tile."""
+        if (
+            step == 0
+            and s == 0
+            and any(self._map.comes_alone(chunk, moving=span) for span in spans)
+        ):
             return self._map.chunk_loaded.at_least(1, consume=True)
-        if step == 0 and tile >= self._plan.psum_slots:
+        if step == 0 and len(spans) > 1 and tile >= self._plan.psum_slots:
             return self._map.slot_free.at_least(1, consume=True)
         return None
 

@@ -221,7 +221,9 @@ def test_k_beyond_the_ring_of_chunks_streams_through_it(swapped):
 
 
 @pytest.mark.parametrize("config", ["queue of 2", "tiny", "narrow semaphores"])
-@pytest.mark.parametrize("size", [(1, 1, 1), (8, 300, 8), (100, 70, 129), (5, 5, 999)], ids=str)
+@pytest.mark.parametrize(
+    "size", [(1, 1, 1), (1, 40, 3), (40, 1, 4), (8, 300, 8), (100, 70, 129), (5, 5, 999)], ids=str
+)
 @pytest.mark.parametrize("swapped", [False, True])
 def test_programs_neither_deadlock_nor_race(config, size, swapped):
     config = CONFIGS[config]
