@@ -27,6 +27,11 @@ def test_matmuls_follow_each_other_without_a_gap(config):
 
 
 @configs
+def test_an_instruction_reaches_its_engine_every_other_cycle(config):
+    assert cycles_each(config, matmul(1)) == 1 + latencies(config).instruction
+
+
+@configs
 def test_a_sum_waits_until_its_word_has_left_the_array(config):
     first = matmul(1)
     assert cycles_each(config, matmul(1, accumulate=1), first) == latencies(config).reuse
