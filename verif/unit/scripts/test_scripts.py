@@ -13,8 +13,8 @@ from tegula_sw.cli.exits import BAD_INPUT, exit_code
 from verif import ROOT
 
 LIBRARIES = frozenset(
-    "__init__ budgets dependence estimate flows isa_prose netlist nextpnr pnr_report progress readme"
-    " sdf".split()
+    "__init__ budgets dependence estimate flows isa_prose netlist nextpnr pnr_report progress"
+    " readme sdf".split()
 )
 """Files that are no command."""
 
