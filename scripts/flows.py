@@ -12,6 +12,7 @@ from tegula.backend.yosys import run_yosys
 __all__ = [
     "ECP5",
     "ECP5_85K",
+    "FEWEST_RESET",
     "HARNESS",
     "TILE_FLOW",
     "XILINX_7",
@@ -113,11 +114,30 @@ a shift register; a RAM32M or RAM64M takes four (UG474, distributed RAM configur
 HARNESS = "harness"
 """Top module around a tile whose ports are registered."""
 
+FEWEST_RESET, FEWEST_ENABLED = 300, 16
+"""Registers that a reset, an enable must have in a tile that is placed; else it becomes LUTs.
+
+To nextpnr the eight registers of a logic tile share one reset, or have none (a slice's two, one
+enable). Of the hundreds of resets that `tegula.lib.delay.gated` makes, most of 16 to 64 registers,
+the first pass of its placer (HeAP) moves registers out of each other's way without end.
+"""
+
+_REGISTERS = " ".join(
+    f"-cell {cell}"
+    for cell in (
+        *("$_DFF_?_ 01", "$_DFF_?P?_ r", "$_SDFF_?P?_ r"),
+        *("$_DFFE_??_ 01", "$_DFFE_?P??_ r", "$_SDFFE_?P??_ r", "$_DLATCH_?_ x"),
+    )
+)
+"""Kinds of registers of ECP5, as in `synth_ecp5`."""
+
 TILE_FLOW = (
     "read_verilog in.v; hierarchy -check -top {harness}; proc; opt_clean;"
     r" setattr -set block_input 1 */i:*; rename -hide {harness}/w:tile_* {top}/w:*;"
     r" rename -hide */w:*\[*; flatten; rename -hide */a:block_input;"
-    " scratchpad -set abc9.D 4000; synth_ecp5 -top {harness} -json out.json;" + _COUNT
+    " scratchpad -set abc9.D 4000; synth_ecp5 -top {harness} -run begin:map_ffs;"
+    f" dfflegalize {_REGISTERS} -minsrst {FEWEST_RESET} -mince {FEWEST_ENABLED}; opt_merge;"
+    " synth_ecp5 -top {harness} -run map_ffs: -json out.json;" + _COUNT
 )
 """The whole of a tile, flattened, with names that keep the hierarchy, as `tile.vector.lane_0.x`.
 

@@ -4,6 +4,7 @@ import pytest
 
 from scripts.flows import (
     ECP5,
+    FEWEST_RESET,
     HARNESS,
     TILE_FLOW,
     XILINX_7,
@@ -92,6 +93,26 @@ def test_a_harness_registers_each_port_and_names_keep_the_block_that_drives(tmp_
         for cell, count in counts_of(tmp_path / "stat.json")[HARNESS].items()
         if not cell.startswith("$")
     )
+
+
+@pytest.mark.parametrize("reset", [0, 1])
+def test_a_reset_of_few_registers_of_a_tile_becomes_luts(tmp_path, reset):
+    width = FEWEST_RESET - 1 + reset
+    text = f"""module tegula_small(clk, rst, i_gate, i_data, o_data);
+  input clk;
+  input rst;
+  input i_gate;
+  input [{width - 1}:0] i_data;
+  output [{width - 1}:0] o_data;
+  reg [{width - 1}:0] o_data;
+  always @(posedge clk) if (i_gate) o_data <= 0; else o_data <= i_data;
+endmodule
+"""
+    (tmp_path / "in.v").write_text(registered(text, "tegula_small"))
+    run_yosys(TILE_FLOW.format(top="tegula_small", harness=HARNESS), tmp_path)
+    cells = Netlist.read((tmp_path / "out.json").read_text()).cells.values()
+    nets = {cell["connections"]["LSR"][0] for cell in cells if cell["type"] == "TRELLIS_FF"}
+    assert len(nets - {"0"}) == reset
 
 
 @pytest.mark.parametrize(
