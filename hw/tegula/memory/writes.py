@@ -69,8 +69,8 @@ class ScratchpadWrites(BankPorts):
         self._row, self._chunk = row.o, chunk.o
 
         self._register_result(m)
-        by_row = self._route_row(m)
-        lines = self._route_line(m, by_row)
+        by_row, of_engine = self._route_row(m)
+        lines = self._route_line(m, of_engine)
         enables, addrs, words = self._share_words(m)
         line = self._chunk.payload
         by_row = self._by_row | by_row
@@ -123,11 +123,11 @@ class ScratchpadWrites(BankPorts):
         m.d.sync += self._low.eq(low)
         self._odd = chosen(m, [(vector.double, high), (~vector.double, low)], name="odd")
 
-    def _route_row(self, m: Module) -> Value:
-        """Bank of the row of the activation engine, else of DMA, that is written in this cycle."""
+    def _route_row(self, m: Module) -> tuple[Value, Value]:
+        """Bank of the row that is written in this cycle; that bank if the row is not DMA's."""
         row, chunk = self._row, self._chunk
         chunk_row = chunk.valid & (chunk.payload.layout == Layout.PARTITION)
-        accepted, at = Signal(), Signal(self.config.bus_words)
+        accepted, of_engine = Signal(), Signal(self.config.bus_words)
         self._chunk_row = Signal()
 
         def free(addr: Value) -> Value:
@@ -139,19 +139,24 @@ class ScratchpadWrites(BankPorts):
             self.activation_write.written.eq(accepted),
             self.activation_write.written_last.eq(accepted & row.payload.last),
             self._chunk_row.eq(chunk_row & ~row.valid & free(chunk.payload.addr)),
-            at.eq(
-                (accepted | self._chunk_row).replicate(self.config.bus_words)
-                & self._one_hot(Mux(row.valid, row.payload.addr, chunk.payload.addr))
+            of_engine.eq(
+                accepted.replicate(self.config.bus_words) & self._one_hot(row.payload.addr)
             ),
         ]
-        return at
+        of_chunk = self._chunk_row.replicate(self.config.bus_words) & self._one_hot(
+            chunk.payload.addr
+        )
+        return of_engine | of_chunk, of_engine
 
-    def _route_line(self, m: Module, by_row: Value) -> Signal:
-        """Banks that a DMA line writes in this cycle; the end of a DMA write."""
+    def _route_line(self, m: Module, of_engine: Value) -> Signal:
+        """Banks that a DMA line writes in this cycle; the end of a DMA write.
+
+        While it is a line, DMA writes no row: only the other writers' banks are taken.
+        """
         count, chunk = self.config.bus_words, self._chunk
         requested = chunk.valid & (chunk.payload.layout == Layout.FREE)
         done, granted, complete = Signal(count), Signal(count), Signal()
-        taken = self._by_row | self._by_line | by_row
+        taken = self._by_row | self._by_line | of_engine
         wanted = chunk.payload.mask & ~done
         m.d.comb += [
             granted.eq(wanted & ~taken & requested.replicate(count)),
