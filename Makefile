@@ -13,7 +13,7 @@ PY := .venv/bin/python
 export PATH := $(CURDIR)/scripts/shims:$(CURDIR)/.venv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test test-all sim lint format verilog synth area pnr bench train accuracy step mutants fuzz docs functions \
+.PHONY: help venv test test-all sim lint format verilog synth area pnr bench train accuracy step mutants fuzz docs functions paths \
     wheel-check clean
 
 help: ## list the targets
@@ -77,6 +77,9 @@ wheel-check: .venv/.ready ## build the wheel, install it by itself, and multiply
 fuzz: .venv/.ready ## random programs on RTL and golden; COUNT, SEED, PRESET, ERRORS=1 on failing memory
 	@$(PY) -m verif.benches.fuzz --preset $(PRESET) --seed $(SEED) --count $(COUNT) \
 	    $(if $(filter 1,$(ERRORS)),--errors)
+
+paths: .venv/.ready ## check that no path runs through a block, and regenerate the table of signals in docs/architecture.md
+	@$(PY) -m scripts.paths --write
 
 docs: .venv/.ready ## regenerate docs/isa.md
 	@$(PY) -m scripts.isa_doc
