@@ -104,6 +104,8 @@ class ActivationEngine:
         cycle = max(accepted + lat.row_bank, banks[1] + 1)
         yield cycle
         while stationary.at(cycle) or (moving.at(cycle) | vector.at(cycle)) & mask:
+            # A row of DMA waits behind it.
+            self._reads.add_single(cycle, self._masks.none)
             cycle += 1
             yield cycle
         self._reads.add_single(cycle, mask)

@@ -34,6 +34,9 @@ class _Offer:
     take: Take
 
 
+_RANK = 4
+"""Turn of beats in a cycle, that of the load engine: it sees which banks those before it take."""
+
 _HELD = {Reader.FETCH: 1, Reader.STORE: 1, Reader.LOAD: 2}
 """Requests that `tegula.bus.arbiter` holds."""
 
@@ -64,7 +67,7 @@ class ReadChannel:
         self._taken, self._requested = Gate(clock), Gate(clock)
         self._bursts: deque[_Offer] = deque()
         self.beats = 0
-        clock.start(self._arrive())
+        clock.start(self._arrive(), rank=_RANK)
 
     def room(self, reader: Reader) -> Generator[Gate, None, int]:
         """The cycle from which on a reader may request a burst."""
