@@ -92,10 +92,11 @@ class VectorMemories(_Memories):
         while True:
             await edge
             self._take(int(dut.write__payload.value))
-            occupied = mask
+            occupied = before = mask
             mask = 0 if self._grants() else int(self._rng.integers(1 << self._config.bus_words))
             for index, (en, request, taken, answer) in enumerate(ports):
                 granted, occupied = self._grant(int(en.value), int(request.value), occupied)
+                self.denied += bool(en.value) and not granted and before != 0
                 pair, waiting[index] = waiting[index], (granted, int(request.value))
                 flying[index].append(self._pair_words(pair[1]) if pair[0] else None)
                 words = flying[index].popleft()
@@ -114,7 +115,6 @@ class VectorMemories(_Memories):
         first = fields["addr"] % self._config.bus_words
         banks = 3 << first - first % 2 if fields["double"] else 1 << first
         granted = int(not banks & occupied)
-        self.denied += not granted
         return granted, occupied | banks
 
     def _pair_words(self, pair: int) -> int:
@@ -160,11 +160,16 @@ class ActivationMemories(_Memories):
         dut, edge = self._dut, RisingEdge(self._dut.clk)
         flying = deque([None] * (BANK_READ_CYCLES - 1))
         request = dut.row__request__valid, dut.row__request__ready
-        dut.row__request__ready.value = dut.write__ready.value = dut.row__valid.value = 0
+        write = dut.write__request__valid, dut.write__request__ready
+        for port in (request[1], write[1], dut.row__valid, dut.write__written):
+            port.value = 0
+        dut.write__written_last.value = 0
         while True:
             await edge
-            if self._count(dut.write__valid, dut.write__ready):
-                self._take(int(dut.write__payload.value))
+            accepted = self._count(*write)
+            last = self._take(int(dut.write__request__payload.value)) if accepted else 0
+            dut.write__written.value = int(accepted)
+            dut.write__written_last.value = last
             row = None
             if self._count(*request):
                 addr = int(dut.row__request__payload.value)
@@ -175,12 +180,14 @@ class ActivationMemories(_Memories):
             if row is not None:
                 dut.row__data.value = int.from_bytes(row, "little")
             dut.row__request__ready.value = self._grants()
-            dut.write__ready.value = self._grants()
+            write[1].value = self._grants()
             self._cycle += 1
 
-    def _take(self, value: int) -> None:
+    def _take(self, value: int) -> int:
+        """Write a row; whether it is the last of its instruction."""
         write = _fields(value, self._layout)
         self.writes += 1
         for p, word in enumerate(split(write["words"], 16, self._config.n)):
             if write["enable"] >> p & 1:
                 self._write(p, write["addr"], word)
+        return write["last"]
