@@ -268,7 +268,7 @@ class Control(wiring.Component):
 
     def _trap(self, m, record, registers, decoder, progress, semaphores, illegal, outside) -> None:
         """Everything that may trap, in falling priority; what is not an engine's, a cycle late."""
-        control = Signal(source_layout())
+        control = Signal(source_layout(), name="own_trap")
         aborted = (registers.control & CONTROL_ABORT).any()
         m.d.sync += control.eq(0)
 
