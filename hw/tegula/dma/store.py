@@ -17,7 +17,7 @@ from tegula.engine.interface import EngineSignature
 from tegula.engine.trace import Activity
 from tegula.isa.instructions import Engine
 from tegula.lib.mux import prioritised
-from tegula.lib.stream import StreamBuffer, StreamQueue
+from tegula.lib.stream import StreamQueue
 from tegula.memory.ports import ChunkReadSignature
 
 __all__ = ["StoreEngine"]
@@ -98,8 +98,6 @@ class StoreEngine(wiring.Component):
         )
         chunk = aligner.chunks.payload.shape()
         m.submodules.packer = packer = droppable(Packer(config, chunk))
-        # Whether a chunk is taken depends on the bus; reads of the scratchpad go by a register.
-        m.submodules.chunks = chunks = droppable(StreamBuffer(chunk))
 
         wiring.connect(m, control.engine, wiring.flipped(self.engine))
         wiring.connect(m, wiring.flipped(self.window), control.window)
@@ -107,8 +105,7 @@ class StoreEngine(wiring.Component):
         wiring.connect(m, control.runs, gather.runs)
         wiring.connect(m, gather.read, wiring.flipped(self.read))
         wiring.connect(m, gather.words, packer.words)
-        wiring.connect(m, packer.chunks, chunks.i)
-        wiring.connect(m, chunks.o, aligner.chunks)
+        wiring.connect(m, packer.chunks, aligner.chunks)
         wiring.connect(m, aligner.beats, accumulator.i)
         wiring.connect(m, readback.beats, accumulator.held)
         wiring.connect(m, control.bursts, readback.i)
