@@ -10,8 +10,8 @@ from tegula.activation.issue import ColumnIssue
 from tegula.activation.lane import ActivationLane
 from tegula.activation.sequencer import ColumnSequencer
 from tegula.config import TileConfig
-from tegula.engine.acceptance import InstructionRegister
-from tegula.engine.interface import EngineInterface, EngineSignature
+from tegula.engine.acceptance import register_port
+from tegula.engine.interface import EngineSignature
 from tegula.engine.retirement import Retirement
 from tegula.engine.sequencing import connect_sequencer
 from tegula.engine.trace import Activity
@@ -64,7 +64,7 @@ class ActivationEngine(wiring.Component):
     def elaborate(self, platform):
         """Sequencer, issue, pipeline and lanes, collector, retirement."""
         m = Module()
-        port = self._register_port(m)
+        port = register_port(m, self._config, Engine.ACTIVATION, self.engine)
         sequencer, issue = ColumnSequencer(self._config), ColumnIssue(self._config)
         pipeline, collector = ItemPipeline(self._config), ResultCollector(self._config)
         retirement = Retirement(self._config, sequencer.entry.shape())
@@ -120,24 +120,6 @@ class ActivationEngine(wiring.Component):
         if self._config.trace:
             self._trace(m, sequencer, issue, retirement)
         return m
-
-    def _register_port(self, m: Module) -> EngineInterface:
-        """The engine's port behind registers of the instruction and of `stop`."""
-        outer = self.engine
-        port = EngineSignature(self._config, Engine.ACTIVATION).create(path=("port",))
-        m.submodules.entry = entry = InstructionRegister(Engine.ACTIVATION)
-        connect(m, flipped(outer.instr), entry.i)
-        connect(m, entry.o, port.instr)
-        connect(m, port.signals[0], flipped(outer.signals[0]))
-        m.d.sync += port.stop.eq(outer.stop)
-        m.d.comb += [
-            # Without delay, so that the first instruction after a stop is not dropped.
-            entry.flush.eq(outer.stop),
-            outer.trap.eq(port.trap),
-            outer.trap_valid.eq(port.trap_valid),
-            outer.idle.eq(port.idle & ~entry.o.valid),
-        ]
-        return port
 
     def _trace(
         self, m: Module, sequencer: ColumnSequencer, issue: ColumnIssue, retirement: Retirement

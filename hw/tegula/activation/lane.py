@@ -11,7 +11,6 @@ from tegula.activation.range_reduction import Argument
 from tegula.activation.table import FunctionTable, table_write_layout
 from tegula.arith.cast import Cast
 from tegula.arith.combine import SLOTS
-from tegula.arith.fp32 import Fp32Fields
 from tegula.arith.fp_add import FpAdd
 from tegula.arith.fp_mul import FpMul
 from tegula.arith.pattern import PatternDecode, select_format
@@ -126,10 +125,7 @@ class ActivationLane(wiring.Component):
         scale = self._remember(m, "scale", pattern)
         kept = gated(m, pattern, passes, name="bias")
         m.d.comb += [
-            multiplier.a.eq(pattern),
-            multiplier.b.eq(scale),
-            multiplier.a_normal.eq(Fp32Fields.of(pattern).normal),
-            multiplier.b_normal.eq(Fp32Fields.of(scale).normal),
+            *multiplier.assign_operands(pattern, scale),
             multiplier.keep.eq(passes),
             multiplier.kept.eq(delayed(m, kept, FpMul.KEPT_CYCLES - 1, name="bias_later")),
         ]
@@ -180,8 +176,8 @@ class ActivationLane(wiring.Component):
             write.en.eq(controls.write),
             write.addr.eq(controls.write_addr),
             write.data.eq(adder.result),
-            adder.a.eq(registered(m, Mux(controls.enter, result, product), name="a")),
-            adder.b.eq(registered(m, Mux(controls.enter, partial, bias), name="b")),
-            adder.a_normal.eq(Fp32Fields.of(adder.a).normal),
-            adder.b_normal.eq(Fp32Fields.of(adder.b).normal),
+            *adder.assign_operands(
+                registered(m, Mux(controls.enter, result, product), name="a"),
+                registered(m, Mux(controls.enter, partial, bias), name="b"),
+            ),
         ]

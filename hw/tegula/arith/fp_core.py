@@ -101,6 +101,15 @@ class FpCore(wiring.Component):
             | dict(members or {})
         )
 
+    def assign_operands(self, a: Value, b: Value) -> list:
+        """Assignments of the operands whose hidden bits are found in the same cycle."""
+        return [
+            self.a.eq(a),
+            self.b.eq(b),
+            self.a_normal.eq(Fp32Fields.of(a).normal),
+            self.b_normal.eq(Fp32Fields.of(b).normal),
+        ]
+
     def _round(
         self,
         m: Module,

@@ -4,7 +4,6 @@ from amaranth.hdl import Cat, Module, Mux, ResetInserter, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from tegula.arith.fp32 import Fp32Fields
 from tegula.arith.fp_add import FpAdd
 from tegula.config import TileConfig
 from tegula.dma.layouts import write_layout
@@ -96,12 +95,7 @@ class ChunkAdder(wiring.Component):
             m.d.sync += low.eq(0)
             with m.If(enters & chunk.fp32 & ~step[0]):
                 m.d.sync += low.eq(word)
-        m.d.comb += [
-            add.a.eq(Cat(low.held, word.held)),
-            add.b.eq(Cat(low.incoming, word.incoming)),
-            add.a_normal.eq(Fp32Fields.of(add.a).normal),
-            add.b_normal.eq(Fp32Fields.of(add.b).normal),
-        ]
+        m.d.comb += add.assign_operands(Cat(low.held, word.held), Cat(low.incoming, word.incoming))
         lands = delay(m, enters & (step[0] | ~chunk.fp32), FpAdd.LATENCY, "lands")
         fp32 = delayed(m, chunk.fp32, FpAdd.LATENCY, name="fp32")
         self._collect(m, add.result, lands, fp32)

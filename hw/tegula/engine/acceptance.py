@@ -1,13 +1,14 @@
-"""Register of the next instruction at the entry of an engine."""
+"""Registers at the entry of an engine: of the next instruction, and of `stop`."""
 
 from amaranth.hdl import Module, Signal
 from amaranth.lib import stream, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Out, connect, flipped
 
-from tegula.engine.interface import instruction_layout
+from tegula.config import TileConfig
+from tegula.engine.interface import EngineInterface, EngineSignature, instruction_layout
 from tegula.isa.instructions import Engine
 
-__all__ = ["InstructionRegister"]
+__all__ = ["InstructionRegister", "register_port"]
 
 
 class InstructionRegister(wiring.Component):
@@ -60,3 +61,33 @@ class InstructionRegister(wiring.Component):
         with m.If(self.flush):
             m.d.sync += valid.eq(0)
         return m
+
+
+def register_port(
+    m: Module, config: TileConfig, engine: Engine, outer: EngineInterface
+) -> EngineInterface:
+    """The port of an engine behind its registers of the instruction and of `stop`.
+
+    What the engine says of its activity is left to the caller.
+
+    Parameters
+    ----------
+    config, engine
+        Give the signature of the port, which has one signal port.
+    outer
+        The port that control is connected to.
+    """
+    port = EngineSignature(config, engine).create(path=("port",))
+    m.submodules.entry = entry = InstructionRegister(engine)
+    connect(m, flipped(outer.instr), entry.i)
+    connect(m, entry.o, port.instr)
+    connect(m, port.signals[0], flipped(outer.signals[0]))
+    m.d.sync += port.stop.eq(outer.stop)
+    m.d.comb += [
+        # Without delay, so that the first instruction after a stop is not dropped.
+        entry.flush.eq(outer.stop),
+        outer.trap.eq(port.trap),
+        outer.trap_valid.eq(port.trap_valid),
+        outer.idle.eq(port.idle & ~entry.o.valid),
+    ]
+    return port

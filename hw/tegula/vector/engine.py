@@ -2,13 +2,13 @@
 
 from amaranth.hdl import Module, ResetInserter, Signal, Value
 from amaranth.lib import wiring
-from amaranth.lib.wiring import Out, connect, flipped
+from amaranth.lib.wiring import Out
 
 from tegula.arith.codes import is_wide
 from tegula.arith.generator import Generator
 from tegula.config import TileConfig
-from tegula.engine.acceptance import InstructionRegister
-from tegula.engine.interface import EngineInterface, EngineSignature
+from tegula.engine.acceptance import register_port
+from tegula.engine.interface import EngineSignature
 from tegula.engine.retirement import Retirement
 from tegula.engine.sequencing import connect_sequencer
 from tegula.engine.trace import Activity
@@ -72,7 +72,7 @@ class VectorEngine(wiring.Component):
     def elaborate(self, platform):
         """Sequencer, pipeline, lanes, write port, retirement."""
         m = Module()
-        port = self._register_port(m)
+        port = register_port(m, self._config, Engine.VECTOR, self.engine)
         m.submodules.sequencer = sequencer = ElementSequencer(self._config)
         m.submodules.pipeline = pipeline = ElementPipeline(self._config)
         retirement = Retirement(self._config, sequencer.entry.shape())
@@ -116,24 +116,6 @@ class VectorEngine(wiring.Component):
         if self._config.trace:
             self._trace(m, sequencer, retirement)
         return m
-
-    def _register_port(self, m: Module) -> EngineInterface:
-        """The engine's port behind registers of the instruction and of `stop`."""
-        outer = self.engine
-        port = EngineSignature(self._config, Engine.VECTOR).create(path=("port",))
-        m.submodules.entry = entry = InstructionRegister(Engine.VECTOR)
-        connect(m, flipped(outer.instr), entry.i)
-        connect(m, entry.o, port.instr)
-        connect(m, port.signals[0], flipped(outer.signals[0]))
-        m.d.sync += port.stop.eq(outer.stop)
-        m.d.comb += [
-            # Without delay, so that the first instruction after a stop is not dropped.
-            entry.flush.eq(outer.stop),
-            outer.trap.eq(port.trap),
-            outer.trap_valid.eq(port.trap_valid),
-            outer.idle.eq(port.idle & ~entry.o.valid),
-        ]
-        return port
 
     def _trace(self, m: Module, sequencer: ElementSequencer, retirement: Retirement) -> None:
         """Outputs of a traced tile."""
