@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,9 @@ _FREE = {"$not", "$pos"}
 Json = dict[str, Any]
 Fan = dict[int, tuple[tuple[int, ...], int]]
 """The bits that a bit depends on in the same cycle, and the levels of logic between."""
+
+Edges = dict[int, list[tuple[int, int]]]
+"""The bits next to a bit, in one direction, and the levels of logic between."""
 
 
 @dataclass
@@ -69,24 +73,29 @@ class Block:
 
     def levels_before(self, bits: Iterable[object]) -> int:
         """Levels of logic from registers, or inputs, to the latest of `bits`."""
-        edges = {
-            bit: [(source, cost) for source in sources]
-            for bit, (sources, cost) in self._fan.items()
-        }
-        return _longest(edges, _bits(bits), self._before)
+        return _longest(self._sources, _bits(bits), self._before)
 
     def levels_after(self, bits: Iterable[object]) -> int:
         """Levels of logic from any of `bits` to the farthest register, or output."""
-        edges: dict[int, list[tuple[int, int]]] = {}
+        return _longest(self._users, _bits(bits), self._after)
+
+    @cached_property
+    def _sources(self) -> Edges:
+        return {
+            bit: [(source, cost) for source in sources]
+            for bit, (sources, cost) in self._fan.items()
+        }
+
+    @cached_property
+    def _users(self) -> Edges:
+        edges: Edges = {}
         for bit, (sources, cost) in self._fan.items():
             for source in sources:
                 edges.setdefault(source, []).append((bit, cost))
-        return _longest(edges, _bits(bits), self._after)
+        return edges
 
 
-def _longest(
-    edges: dict[int, list[tuple[int, int]]], starts: list[int], known: dict[int, int]
-) -> int:
+def _longest(edges: Edges, starts: list[int], known: dict[int, int]) -> int:
     """Longest of the paths that begin at `starts`; `known` keeps those of bits met on the way.
 
     Word-wide cells may seem to depend on themselves, bit by bit: no path goes around twice.

@@ -13,9 +13,6 @@ from tegula.lib.delay import gated
 
 __all__ = ["PatternDecode", "select_format", "selection_layout"]
 
-_QUIET = 1 << (BF16.mantissa_bits - 1)
-"""Fraction, in bf16, of the NaN that NaNs of 8-bit formats become."""
-
 
 def selection_layout(config: TileConfig) -> data.StructLayout:
     """Parts of a word that are its pattern; none of them: the pattern is 0.
