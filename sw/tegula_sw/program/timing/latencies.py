@@ -166,8 +166,8 @@ def latencies(config: TileConfig) -> Latencies:
     from tegula.control.front_end import END_CYCLES, FETCH_REQUEST_CYCLES
     from tegula.control.semaphores import SIGNAL_CYCLES
     from tegula.control.watchdog import DRAINED_CYCLES
-    from tegula.dma.accumulate import chunk_steps
     from tegula.dma.align import ReadAligner
+    from tegula.dma.chunk_adder import chunk_steps
     from tegula.dma.engine import DmaControl
     from tegula.dma.gather import Gather
     from tegula.dma.load import LoadEngine

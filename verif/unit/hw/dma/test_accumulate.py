@@ -7,7 +7,7 @@ import pytest
 
 from tegula.arith.fp_add import FpAdd
 from tegula.config import preset
-from tegula.dma.accumulate import chunk_steps
+from tegula.dma.chunk_adder import chunk_steps
 from tegula.isa.instructions import Engine
 from tegula.isa.operations import Accumulate
 from tegula.isa.traps import Trap

@@ -3,7 +3,7 @@
 import pytest
 
 from tegula.config import preset
-from tegula.dma.accumulate import chunk_steps
+from tegula.dma.chunk_adder import chunk_steps
 from tegula.isa.instructions import Engine
 from verif.support.dma_bench import check, expect
 from verif.support.dma_models import BASE, Command
