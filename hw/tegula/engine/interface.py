@@ -155,7 +155,8 @@ class EngineSignature(wiring.Signature):
         No instruction, bus transaction or signal is pending: low from the cycle after an
         instruction is taken until all of it is over.
     busy, stall : Out(1)
-        For the counters: the engine works; the engine has work and cannot proceed. Never both.
+        For the counters: in the cycle before, the engine worked; it had work and could not proceed.
+        Never both.
     trace : Out({begin, complete, activity})
         In a traced tile: the engine's own part of `tegula.engine.trace.ENGINE_FIELDS`.
     """

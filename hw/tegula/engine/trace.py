@@ -59,10 +59,9 @@ complete
     Its oldest instruction has had its last effect. Bit 0: in program order; bit 1: a tensor.load
     has been read, also in program order, beside the tensor engine's other instructions.
 busy, stall, idle
-    As in `EngineSignature`; of activation, load and store, `busy` and `stall` are those of the
-    cycle before.
+    As in `EngineSignature`; `busy` and `stall` are those of the cycle before.
 activity
-    `Activity`, if busy or stalled; of activation, load and store in the cycle before.
+    `Activity`, if busy or stalled, in the cycle before.
 empty
     The engine's queue holds nothing.
 waiting

@@ -22,8 +22,8 @@ from tegula_sw.profile.words import Words
 
 __all__ = ["timeline"]
 
-_DMA = (Engine.LOAD, Engine.STORE)
-"""Engines whose `busy`, `stall` and `activity` tell of the cycle before."""
+_LATE = 1
+"""Cycles by which `busy`, `stall` and `activity` of an engine come after its `idle`."""
 
 _CONDITION_SHIFT = 16
 
@@ -167,11 +167,11 @@ class _Reader:
 
     def _states(self, engine: Engine, finished: int) -> StateSpans:
         """States of the engine, from the words that concern it."""
-        words, late = self.engines[engine], int(engine in _DMA)
-        marks = (words.starts, words.starts - late, self.control.starts, self.held.starts)
+        words = self.engines[engine]
+        marks = (words.starts, words.starts - _LATE, self.control.starts, self.held.starts)
         starts = np.unique(np.concatenate((*marks, [0, min(finished, self.cycles - 1)])))
         starts = starts[(starts >= 0) & (starts < self.cycles)]
-        work = starts + late
+        work = starts + _LATE
         held = self.held.field("engine", starts)
         idle = np.select(
             (
