@@ -78,14 +78,14 @@ class ChunkAdder(wiring.Component):
             m.d.sync += self.summing.eq(0)
 
         halves = data.StructLayout({"held": 16, "incoming": 16})
-        word, low = Signal(halves), Signal(halves, reset_less=True)
+        word, low = Signal(halves), Signal(halves)
         index = step[: (count - 1).bit_length()]
         m.d.comb += [
             word[name].eq(select(list(chunk[name]), index)) for name in ("held", "incoming")
         ]
         enters = moves & (step < count)
         with m.If(moves):
-            # It is zero whenever a number of one word enters.
+            # It is zero whenever a number of one word enters: after a reset between halves, too.
             m.d.sync += low.eq(0)
             with m.If(enters & chunk.fp32 & ~step[0]):
                 m.d.sync += low.eq(word)

@@ -245,3 +245,21 @@ def test_a_stop_leaves_the_bus_clean_and_the_engine_usable(engine, seed):
         config, seed=seed, stall=rng.choice((0, 0.4)), latency=20, stop_at=rng.randrange(6, 400)
     )
     run_and_restart(bench, engine, commands, again, budget=9000)
+
+
+@both
+@pytest.mark.parametrize("chunk", range(2))
+def test_a_stop_between_the_halves_of_a_number_leaves_none_in_the_adder(engine, chunk):
+    """In each step of a chunk; a half that stayed would be the low half of the first sum after."""
+    config = preset("tiny")
+    steps, words = chunk_steps(config), 64
+    fields = {"run": words, "layout": 0}
+    halves = fields | {"mem_addr": BASE, "sbuf_addr": 0, "accumulate": Accumulate.FP32}
+    ones = {"mem_addr": BASE + 2 * words, "sbuf_addr": words, "accumulate": Accumulate.BF16}
+    for stop_at in range(40 + chunk * steps, 40 + (chunk + 1) * steps):
+        bench = BENCHES[engine](config, stop_at=stop_at)
+        memory = bench.memory.view(np.uint16)
+        for content in (memory, bench.sbuf[0]):
+            content[0:words:2], content[1 : 2 * words : 2] = 0xFFFF, 0x3F80
+            content[words : 2 * words] = 0x3F80
+        run_and_restart(bench, engine, [Command(halves)], [Command(fields | ones)], budget=2000)
