@@ -80,21 +80,23 @@ class StreamBuffer(wiring.Component):
         first = Signal(self._shape, reset_less=True)
         second = Signal(self._shape, reset_less=True)
         valid, waiting, moves = Signal(), Signal(), Signal()
+        ready = Signal(init=1)
+        """`~waiting`, a register of its own: that one drives every bit of the payload."""
         m.d.comb += [
             moves.eq(~valid | self.o.ready),
-            self.i.ready.eq(~waiting),
+            self.i.ready.eq(ready),
             self.o.valid.eq(valid),
             self.o.payload.eq(first),
             self.empty.eq(~valid),
         ]
         with m.If(moves):
-            m.d.sync += [valid.eq(waiting | self.i.valid), waiting.eq(0)]
+            m.d.sync += [valid.eq(waiting | self.i.valid), waiting.eq(0), ready.eq(1)]
             with m.If(waiting):
                 m.d.sync += first.eq(second)
             with m.Else():
                 m.d.sync += first.eq(self.i.payload)
         with m.Elif(self.i.valid):
-            m.d.sync += waiting.eq(1)
+            m.d.sync += [waiting.eq(1), ready.eq(0)]
         with m.If(~waiting):
             m.d.sync += second.eq(self.i.payload)
         return m
