@@ -38,8 +38,7 @@ class ChunkAdder(wiring.Component):
     Members
     -------
     i : In(stream of {held, incoming, fp32})
-        Words of bf16 numbers or, if `fp32`, halves of fp32 numbers. `ready` depends on registers
-        alone.
+        Words of bf16 numbers or, if `fp32`, halves of fp32 numbers. `ready` is a register.
     o : Out(stream of ArrayLayout(16, bus_words))
     summing : Out(1)
         A chunk was taken from `i` whose sums are not taken from `o`.
@@ -64,18 +63,21 @@ class ChunkAdder(wiring.Component):
         chunk = self.i.payload
         m.submodules.add = add = FpAdd()
 
-        step, moves = Signal(range(steps)), Signal()
-        last = step == steps - 1
+        step, last, moves = Signal(range(steps)), Signal(), Signal()
+        ends, sums = Signal(), Signal()
+        """`last` and `summing` of the next cycle."""
         m.d.comb += [
-            self.i.ready.eq(last & ~self.summing),
             moves.eq(self.i.valid & (~last | self.i.ready)),
+            ends.eq(Mux(moves, step == steps - 2, last)),
+            sums.eq((moves & last) | (self.summing & ~(self.o.valid & self.o.ready))),
+        ]
+        m.d.sync += [
+            last.eq(ends),
+            self.summing.eq(sums),
+            self.i.ready.eq(ends & ~sums),
         ]
         with m.If(moves):
             m.d.sync += step.eq(Mux(last, 0, step + 1))
-        with m.If(moves & last):
-            m.d.sync += self.summing.eq(1)
-        with m.Elif(self.o.valid & self.o.ready):
-            m.d.sync += self.summing.eq(0)
 
         halves = data.StructLayout({"held": 16, "incoming": 16})
         word, low = Signal(halves), Signal(halves)

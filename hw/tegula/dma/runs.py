@@ -40,8 +40,8 @@ class RunGenerator(wiring.Component):
     instruction becomes one item of kind SYNC.
 
     Latency from `instr.valid` to `runs.valid` is `LATENCY` cycles; then one run a cycle, and one
-    cycle between instructions. An instruction is copied into a register when it is taken from
-    `instr`, and its counters and addresses are set in the same cycle.
+    cycle between instructions. While none is in work, what `instr` offers is copied into a
+    register, and its counters and addresses are set, in every cycle: it is taken as they are.
 
     A reset ends all work. Only the flags of what is valid are reset, and neither addresses nor
     counters.
@@ -111,7 +111,7 @@ class RunGenerator(wiring.Component):
         with m.If(~active):
             m.d.sync += held.eq(self.instr.payload)
 
-        ends = self._count_runs(m, offered, fields, active, begin, step)
+        ends = self._count_runs(m, offered, fields, active, advance)
         sync = held.op == 0
         last = Signal()
         m.d.comb += last.eq(sync | (ends[0] & ends[1] & ends[2]))
@@ -122,7 +122,7 @@ class RunGenerator(wiring.Component):
 
         def strided(name, shape, start, prefix):
             strides = [fields[f"{prefix}{axis}"] for axis in (1, 2, 3)]
-            return self._add_strides(m, name, shape, start, strides, ends, active, begin, step)
+            return self._add_strides(m, name, shape, start, strides, ends, active, advance)
 
         partition_start = Mux(offered.layout, 0, offered.partition)
         address = strided("mem", _MEMORY_SHAPE, offered.mem_addr, "mem_stride")
@@ -177,10 +177,13 @@ class RunGenerator(wiring.Component):
         self._output(m, checked.o)
         return m
 
-    def _count_runs(self, m, offered, fields, active, begin, step):
-        """Counters of the runs of each axis; `ends[a]`: axis a + 1 is at its end."""
+    def _count_runs(self, m, offered, fields, active, advance):
+        """Counters of the runs of each axis; `ends[a]`: axis a + 1 is at its end.
+
+        They are set while no instruction is in work, for the one that is offered.
+        """
         ends = []
-        carry = step
+        carry = advance
         for axis in (1, 2, 3):
             count, first = fields[f"count{axis}"], 2
             following = Signal(16, init=first, reset_less=True, name=f"following{axis}")
@@ -188,17 +191,17 @@ class RunGenerator(wiring.Component):
             one = offered[f"count{axis}"] == 1
             only = Signal(reset_less=True, name=f"only{axis}")
             end = Signal(reset_less=True, name=f"end{axis}")
-            with m.If(begin):
-                m.d.sync += only.eq(one)
-            with m.If(begin | (carry & end)):
-                m.d.sync += [following.eq(first), end.eq(Mux(active, only, one))]
+            with m.If(~active):
+                m.d.sync += [only.eq(one), following.eq(first), end.eq(one)]
+            with m.Elif(carry & end):
+                m.d.sync += [following.eq(first), end.eq(only)]
             with m.Elif(carry):
                 m.d.sync += [following.eq(following + 1), end.eq(following == count)]
             ends.append(end)
             carry = carry & end
         return ends
 
-    def _add_strides(self, m, name, shape, start, strides, ends, active, begin, step):
+    def _add_strides(self, m, name, shape, start, strides, ends, active, advance):
         """Start addresses of runs: a stride is added for the axis that advances, by one adder.
 
         The first run's passes the adder too, which saves a multiplexer in front of each register.
@@ -209,11 +212,11 @@ class RunGenerator(wiring.Component):
         base = Mux(active, Mux(inner, Mux(middle, at[2], at[1]), at[0]), start)
         stride = Mux(active, Mux(inner, Mux(middle, strides[2], strides[1]), strides[0]), 0)
         m.d.comb += moved.eq(base + stride)
-        with m.If(begin | step):
+        with m.If(~active | advance):
             m.d.sync += at[0].eq(moved)
-        with m.If(begin | (step & inner)):
+        with m.If(~active | (advance & inner)):
             m.d.sync += at[1].eq(moved)
-        with m.If(begin | (step & inner & middle)):
+        with m.If(~active | (advance & inner & middle)):
             m.d.sync += at[2].eq(moved)
         return at[0]
 
