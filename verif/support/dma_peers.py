@@ -35,7 +35,8 @@ class LoadBench(Bench):
     The bus registers `room` as its ready, and each beat, and holds two requests. A read of the
     scratchpad sees what was written before it is accepted. The scratchpad holds up to `most_writes`
     writes; each takes at least `write_latency` cycles. With `stray`, beats come that were not
-    requested, some of them with errors.
+    requested, some of them with errors. `moved` has the cycles in which beats came, and those in
+    which writes were taken.
     """
 
     engine = LoadEngine
@@ -53,6 +54,7 @@ class LoadBench(Bench):
         self.arriving = None  # (data, bad, last) of the beat that the bus has registered
         self.ar_ready = self.r_ready = self.r_valid = self.write_ready = self.read_ready = 0
         self.written = []
+        self.moved = [], []
         self.strays = 0
 
     def probes(self):
@@ -124,6 +126,8 @@ class LoadBench(Bench):
         config = self.config
         self.now += 1
         assert beat & 1 or not self.r_arrives, "a beat came without room for it"
+        if self.r_arrives:
+            self.moved[0].append(self.now)
         self.r_ready = beat >> 1
         if self.buffered and self.lucky():
             _, addr, length = split(self.buffered.popleft(), [1, config.axi_addr_width, 8])
@@ -139,6 +143,7 @@ class LoadBench(Bench):
             self.outcome.effects += 1
         self.written = []
         if self.hold("write", write & 1, self.write_ready, write):
+            self.moved[1].append(self.now)
             self.write(write)
 
     def write(self, item):
@@ -171,7 +176,8 @@ class StoreBench(Bench):
     With `reads_first` no write beat is taken while a read is not answered; with `address_last` no
     address before the last beat of its burst; with `data_last` no beat before the address, which
     is taken in a tenth of the cycles.
-    `held_back` counts the cycles in which one waited for that.
+    `held_back` counts the cycles in which one waited for that. `moved` has the cycles in which
+    words came, and those in which beats were taken.
 
     Between engine and memory lie the buffers of the bus (`AxiMaster`): of two requests, two beats
     and one read request. It offers no beat before the address of its burst.
@@ -194,6 +200,7 @@ class StoreBench(Bench):
         self.beats = deque()  # (first cycle, data, bad, last) of reads
         self.read_bursts = []
         self.written = []
+        self.moved = [], []
         self.ar_ready = self.r_valid = 0
         self.now = 0
         self.read_ready = self.aw_ready = self.w_ready = self.b_valid = 0
@@ -233,6 +240,7 @@ class StoreBench(Bench):
         arrives = bool(self.reads) and self.reads[0][0] <= self.now and self.lucky()
         ctx.set(dut.read.valid, arrives)
         if arrives:
+            self.moved[0].append(self.now + 1)
             ctx.set(Value.cast(dut.read.data), self.reads.popleft()[1])
         if not self.b_valid and self.answers and self.answers[0][0] <= self.now and self.lucky():
             self.b_valid = 1
@@ -280,6 +288,8 @@ class StoreBench(Bench):
         ):
             if self.hold(name, item & 1, ready, item):
                 self.buffered[name].append(item)
+                if name == "w":
+                    self.moved[1].append(self.now)
         if self.hold("read", read & 1, self.read_ready, read):
             assert len(self.reads) < self.outstanding_reads
             self.reads.append((self.now + self.read_latency - 1, read_words(self, read)))

@@ -59,6 +59,8 @@ class BurstSplitter(wiring.Component):
     runs : In(stream of `run_layout`), bursts : Out(stream of `burst_layout`)
     """
 
+    LATENCY = 1
+
     def __init__(self, config: TileConfig):
         self._config = config
         super().__init__(

@@ -15,7 +15,7 @@ from tegula.engine.trace import Activity
 from tegula.isa.instructions import Engine
 from tegula.isa.traps import CAUSE_BITS, Trap
 from tegula.lib.mux import prioritised
-from tegula.lib.stream import StreamQueue
+from tegula.lib.stream import StreamBuffer, StreamQueue
 
 __all__ = ["DmaControl"]
 
@@ -112,7 +112,7 @@ class DmaControl(wiring.Component):
             }
         )
 
-    REQUEST_LATENCY = RunGenerator.LATENCY + 1
+    REQUEST_LATENCY = RunGenerator.LATENCY + BurstSplitter.LATENCY + StreamBuffer.LATENCY
     """Cycles from `instr.valid` to `request.valid` of an idle engine: burst 1."""
 
     def elaborate(self, platform):
@@ -122,11 +122,15 @@ class DmaControl(wiring.Component):
         droppable = ResetInserter(self.flush)
         m.submodules.generator = generator = droppable(RunGenerator(config, self._engine))
         m.submodules.splitter = splitter = droppable(BurstSplitter(config))
+        # Whether a burst is issued depends on the bus and on what is in flight; what that moves,
+        # runs and the stages that make them, goes by a register.
+        m.submodules.held = held = droppable(StreamBuffer(burst_layout(config)))
         retirement = Retirement(config, generator.tickets.payload.shape())
         m.submodules.retirement = droppable(retirement)
         wiring.connect(m, wiring.flipped(self.window), generator.window)
         wiring.connect(m, generator.tickets, retirement.tickets)
-        wiring.connect(m, splitter.bursts, wiring.flipped(self.bursts))
+        wiring.connect(m, splitter.bursts, held.i)
+        wiring.connect(m, held.o, wiring.flipped(self.bursts))
         wiring.connect(m, retirement.signals, wiring.flipped(engine.signals[0]))
         m.d.comb += [
             generator.instr.payload.eq(engine.instr.payload),
@@ -148,7 +152,8 @@ class DmaControl(wiring.Component):
             engine.stall.eq(~engine.idle & ~self.moves),
         ]
         if config.trace:
-            starting = engine.instr.valid | ~generator.empty | splitter.bursts.valid
+            working = ~generator.empty | splitter.bursts.valid | ~held.empty
+            starting = engine.instr.valid | working
             self._trace(m, generator, retirement, starting)
         return m
 

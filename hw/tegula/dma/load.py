@@ -10,13 +10,13 @@ from tegula.dma.accumulate import LoadAccumulator
 from tegula.dma.align import ReadAligner
 from tegula.dma.bursts import read_channels
 from tegula.dma.engine import DmaControl
-from tegula.dma.layouts import copy_fields, sbuf_run_layout
+from tegula.dma.layouts import copy_fields, sbuf_run_layout, write_layout
 from tegula.dma.scatter import Scatter
 from tegula.engine.interface import EngineSignature
 from tegula.engine.trace import Activity
 from tegula.isa.instructions import Engine
 from tegula.lib.mux import prioritised
-from tegula.lib.stream import StreamQueue
+from tegula.lib.stream import StreamBuffer, StreamQueue
 from tegula.memory.ports import ChunkReadSignature, ChunkWriteSignature
 
 __all__ = ["LoadEngine"]
@@ -29,7 +29,7 @@ class LoadEngine(wiring.Component):
     cycle out; with `bytes1` half a beat a cycle. With `accumulate` a chunk every `chunk_steps`
     cycles. At most `max_reads` bursts are outstanding. Consecutive instructions overlap: an
     instruction issues its first burst while the data of those before it arrive. From `instr.valid`
-    to `ar.valid` 4 cycles; from a beat to its write 2 cycles, or 1 from the second beat of a chunk.
+    to `ar.valid` 5 cycles; from a beat to its write 3 cycles, or 2 from the second beat of a chunk.
     An instruction is complete when its last write is in the scratchpad.
 
     Every output depends on registers alone. Offers of `ar`, `read` and `write` may be withdrawn
@@ -58,7 +58,7 @@ class LoadEngine(wiring.Component):
         Reads of the destination of `accumulate`, one at a time. Answers at any latency.
     """
 
-    BEAT_TO_WRITE = ReadAligner.LATENCY
+    BEAT_TO_WRITE = ReadAligner.LATENCY + StreamBuffer.LATENCY
     """Cycles from a beat to its write; one less from the next beat, where that is needed too."""
 
     def __init__(self, config: TileConfig):
@@ -84,6 +84,9 @@ class LoadEngine(wiring.Component):
         m.submodules.aligner = aligner = droppable(ReadAligner(config))
         m.submodules.scatter = scatter = droppable(Scatter(config))
         m.submodules.accumulator = accumulator = LoadAccumulator(config)
+        # Whether the accumulator takes a write depends on its adder and on the scratchpad; what
+        # that moves, runs and bytes, goes by a register.
+        m.submodules.writes = writes = droppable(StreamBuffer(write_layout(config)))
 
         wiring.connect(m, control.engine, wiring.flipped(self.engine))
         wiring.connect(m, wiring.flipped(self.window), control.window)
@@ -98,7 +101,8 @@ class LoadEngine(wiring.Component):
 
         wiring.connect(m, runs.o, scatter.runs)
         wiring.connect(m, aligner.chunks, scatter.chunks)
-        wiring.connect(m, scatter.write, accumulator.i)
+        wiring.connect(m, scatter.write, writes.i)
+        wiring.connect(m, writes.o, accumulator.i)
         wiring.connect(m, accumulator.read, wiring.flipped(self.read))
         wiring.connect(m, accumulator.write, wiring.flipped(self.write))
 
@@ -106,7 +110,7 @@ class LoadEngine(wiring.Component):
         starved = scatter.starved & aligner.starved
         m.d.comb += [
             accumulator.flush.eq(control.flush),
-            scatter.drained.eq(accumulator.drained),
+            scatter.drained.eq(accumulator.drained & writes.empty),
             control.done.eq(self.write.written_last | scatter.synced),
             control.fault.eq(scatter.trapped | (control.failed & starved)),
             control.quiet.eq(accumulator.quiet),

@@ -17,7 +17,7 @@ from tegula.engine.interface import EngineSignature
 from tegula.engine.trace import Activity
 from tegula.isa.instructions import Engine
 from tegula.lib.mux import prioritised
-from tegula.lib.stream import StreamQueue
+from tegula.lib.stream import StreamBuffer, StreamQueue
 from tegula.memory.ports import ChunkReadSignature
 
 __all__ = ["StoreEngine"]
@@ -30,7 +30,7 @@ class StoreEngine(wiring.Component):
     `accumulate` a beat every `chunk_steps` cycles, and the latency of `ReadBack`. At most
     `max_writes` bursts are outstanding. W beats follow the order of the AW requests, each offered
     after its request; every requested burst gets its beats, with zero strobes after a trap or
-    `stop`. From `instr.valid` to `aw.valid` 4 cycles. An instruction is complete when memory has
+    `stop`. From `instr.valid` to `aw.valid` 5 cycles. An instruction is complete when memory has
     answered each of its bursts.
 
     Every output depends on registers alone. Offers of `aw`, `ar` and `read` may be withdrawn, and
@@ -62,7 +62,9 @@ class StoreEngine(wiring.Component):
         Reads of the destination of `accumulate`; one burst at a time.
     """
 
-    WORDS_TO_BEAT = StreamQueue.LATENCY + Packer.LATENCY + WriteAligner.LATENCY
+    WORDS_TO_BEAT = (
+        StreamQueue.LATENCY + Packer.LATENCY + WriteAligner.LATENCY + StreamBuffer.LATENCY
+    )
     """Cycles from the words that complete a chunk to its beat."""
 
     REQUEST_TO_BEAT = StreamQueue.LATENCY
@@ -93,9 +95,11 @@ class StoreEngine(wiring.Component):
         m.submodules.gather = gather = Gather(config)
         m.submodules.aligner = aligner = droppable(WriteAligner(config))
         m.submodules.readback = readback = ReadBack(config)
-        m.submodules.accumulator = accumulator = droppable(
-            StoreAccumulator(config, aligner.beats.payload.shape())
-        )
+        beat = aligner.beats.payload.shape()
+        # Whether the accumulator takes a beat depends on its adder and on the bus; what that moves,
+        # chunks and words, goes by a register.
+        m.submodules.beats = beats = droppable(StreamBuffer(beat))
+        m.submodules.accumulator = accumulator = droppable(StoreAccumulator(config, beat))
         chunk = aligner.chunks.payload.shape()
         m.submodules.packer = packer = droppable(Packer(config, chunk))
 
@@ -106,7 +110,8 @@ class StoreEngine(wiring.Component):
         wiring.connect(m, gather.read, wiring.flipped(self.read))
         wiring.connect(m, gather.words, packer.words)
         wiring.connect(m, packer.chunks, aligner.chunks)
-        wiring.connect(m, aligner.beats, accumulator.i)
+        wiring.connect(m, aligner.beats, beats.i)
+        wiring.connect(m, beats.o, accumulator.i)
         wiring.connect(m, readback.beats, accumulator.held)
         wiring.connect(m, control.bursts, readback.i)
         wiring.connect(m, readback.ar, wiring.flipped(self.ar))

@@ -7,7 +7,7 @@ from functools import partial
 
 from tegula.config import TileConfig
 from tegula.isa.instructions import Layout
-from tegula_sw.program.timing.bus import Reader
+from tegula_sw.program.timing.bus import Reader, Take
 from tegula_sw.program.timing.clock import Clock, Gate, Steps
 from tegula_sw.program.timing.dma import Run, Runs, bursts, chunk_addr, chunk_words, read_chunk
 from tegula_sw.program.timing.front_end import Queue
@@ -48,8 +48,12 @@ _ROOM = 1
 """Cycles from a chunk's leaving the queue to the flag that there is room for beats."""
 
 
+_BUFFERED = 2
+"""Bursts that are split and not issued: those in a `StreamBuffer`."""
+
+
 class _Path:
-    """From the bus to the scratchpad: a register of a beat, a queue of chunks, writes.
+    """From the bus to the scratchpad: a register of a beat, a queue of chunks, a buffer of writes.
 
     Of a run that does not begin at a bus word, a chunk is whole when the next beat is there, and
     the last beat may hold no chunk of its own (`tegula.dma.align`).
@@ -60,8 +64,8 @@ class _Path:
         Words that the scratchpad takes in a cycle, and such parts of a chunk.
     done
         Words of the run that are written.
-    requested
-        The cycle of the last request of a write.
+    entered, requested
+        The cycles in which the last write entered the buffer, and was requested.
     written
         Cycles of the last two writes.
     """
@@ -76,7 +80,7 @@ class _Path:
         self._late = False
         self.words = self.parts = 1
         self.done = 0
-        self.requested = -1
+        self.entered = self.requested = self._before = -1
         self.written: deque[int] = deque([-1, -1], maxlen=2)
 
     def begin(self, run: Run, words: int, bytes1: bool) -> None:
@@ -94,9 +98,17 @@ class _Path:
             cycle = self._passed[0] + _ROOM + self._latencies.bus
         return cycle
 
+    def enter(self, ready: int) -> None:
+        """A write that may be requested from `ready` on enters the buffer, of two."""
+        self.entered = max(ready - 1, self.entered + 1, self._before + 1)
+
+    def request(self, cycle: int) -> None:
+        """The write that entered last is requested."""
+        self._before, self.requested = self.requested, cycle
+
     def pass_on(self) -> None:
         """The last chunk leaves the queue with its last write."""
-        self._passed.append(self.requested)
+        self._passed.append(self.entered)
 
     def leave(self, cycle: int, last: bool) -> Iterator[int]:
         """Cycles from which chunks may be written when a beat, the last or not, comes."""
@@ -117,6 +129,7 @@ class _Path:
             self.requested = max(
                 cycle + self._latency - completed_late, self.requested + made - self._made
             )
+            self.entered = self._before = self.requested - 1
             end = self.requested + self._latencies.chunk_write_bank
             self.written.extend((end - 1, end))
             self._made = made
@@ -157,12 +170,18 @@ class LoadEngine:
         self._pending = deque([_Sum(-shared.latencies.accumulate, (-1, -1), False)] * 2, maxlen=2)
         """The last chunks that were added to."""
         self._in_flight = 0
-        """Bursts that are requested and not received."""
+        """Bursts that are split and not received."""
         self._syncs: deque[tuple[int, dict[str, int]]] = deque()
         """Instructions without work, and how many bursts come before each."""
+        self._buffer: deque[tuple[int, int, Take]] = deque()
+        """Bursts that are split and not issued: the first cycle for that, beats, receiver."""
+        self._buffer_room = _Room(self._clock, _BUFFERED)
+        self._split = Gate(self._clock)
         self._clock.start(self._process(), rank=_RANK)
+        self._clock.start(self._issue(), rank=_RANK)
 
     def _process(self) -> Steps:
+        """Runs, and their bursts into the buffer."""
         clock, config = self._clock, self._config
         while True:
             fields, run, ready = yield from self._runs.next()
@@ -178,14 +197,29 @@ class LoadEngine:
             sizes = list(bursts(config, run))
             for number, beats in enumerate(sizes):
                 yield clock.now + 1
-                room = yield from self._burst_room.take()
-                yield room
-                room = yield from self._reads.room(Reader.LOAD)
+                room = yield from self._buffer_room.take()
                 yield room
                 ends_run = number == len(sizes) - 1
                 take = partial(self._take, fields, run, number, ends_run)
                 self._in_flight += 1
-                self._reads.offer(Reader.LOAD, beats, take)
+                self._buffer.append((clock.now + 1, beats, take))
+                self._split.open(0)
+
+    def _issue(self) -> Steps:
+        """Bursts to the bus, at most one a cycle."""
+        clock, issued = self._clock, -1
+        while True:
+            while not self._buffer:
+                yield self._split
+            ready, beats, take = self._buffer.popleft()
+            yield max(ready, issued + 1)
+            room = yield from self._burst_room.take()
+            yield room
+            room = yield from self._reads.room(Reader.LOAD)
+            yield room
+            issued = clock.now
+            self._reads.offer(Reader.LOAD, beats, take)
+            self._buffer_room.give(issued + 1)
 
     def _take(
         self,
@@ -210,7 +244,7 @@ class LoadEngine:
                     yield from self._write_chunk(fields, run, held)
         self._burst_room.give(cycle + self._latencies.bus + 1)
         if ends_run:
-            self._run_room.give(path.requested + 1)
+            self._run_room.give(path.entered + 1)
             if run.last:
                 self._complete(path.written[-1], fields)
         self._in_flight -= 1
@@ -239,6 +273,7 @@ class LoadEngine:
             if path.done >= run.elements:
                 break
             words = min(path.words, run.elements - path.done)
+            path.enter(ready)
             request = max(ready, path.requested + 1)
             if fields["accumulate"]:
                 last = run.last and path.done + path.words >= run.elements
@@ -246,7 +281,7 @@ class LoadEngine:
             else:
                 request = max(request, path.written[0] + 1, self._pending[-1].written)
                 taken = request
-            path.requested = taken
+            path.request(taken)
             cycle = max(request + bank, path.written[-1] + 1)
             written = yield from self._write(fields, run, cycle, path.done, words)
             path.written.append(written)

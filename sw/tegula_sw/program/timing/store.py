@@ -18,6 +18,10 @@ _RANK = 5
 _HELD = 3
 """Cycles in which a beat passes the two queues and the register of `ReadBack`."""
 
+_PASSING = 5
+"""Beats between the words that enter the packer and the beat that leaves the buffer, and that: the
+packer, the aligner and the buffer hold four."""
+
 _ADDRESSED = 3
 """Cycles from a burst to the first in which memory is known to have its address."""
 
@@ -42,8 +46,12 @@ class StoreEngine:
         """The last chunk's request is accepted."""
         self._reads_at: deque[int] = deque([-1] * 2, maxlen=2)
         """The last chunks, as many as the scratchpad holds requests of, are read."""
-        self._issued = self._beat_at = -1
-        """The last burst is issued; the last beat is sent."""
+        self._split = self._beat_at = -1
+        """The last burst enters the buffer of bursts; the last beat is sent."""
+        self._issued: deque[int] = deque([-1] * 2, maxlen=2)
+        """The last bursts, as many as the buffer holds, are issued."""
+        self._left: deque[int] = deque([-1] * _PASSING, maxlen=_PASSING)
+        """The last beats leave the buffer of beats."""
         self._open: deque[int] = deque([-1] * config.max_writes, maxlen=config.max_writes)
         """Answers to the bursts that may be in flight."""
         self._taken: deque[int] = deque([-1] * depth, maxlen=depth)
@@ -63,7 +71,7 @@ class StoreEngine:
         while True:
             fields, run, ready = yield from self._runs.next()
             # Both the reads and the bursts take it.
-            accepted = max(ready, self._requested, self._issued, accepted + 1)
+            accepted = max(ready, self._requested, self._split, accepted + 1)
             self._runs.accept(accepted)
             if run is None:
                 done = max(accepted + lat.request - lat.run + 1, self._open[-1] + 1)
@@ -86,7 +94,8 @@ class StoreEngine:
         burst_at, chunk = ready + 1, 0
         beat_addr = run.mem_addr // config.bus_bytes
         for beats in bursts(config, run):
-            issued = max(burst_at, self._issued + 1)
+            self._split = max(burst_at, self._split + 1, self._issued[0] + 1)
+            issued = max(self._split, self._issued[-1]) + 1
             if fields["accumulate"]:
                 in_order = chunk == 0 and not (self._ascending and beat_addr > self._top)
                 issued = yield from self._read_back(issued, beats, acknowledged=in_order)
@@ -94,8 +103,8 @@ class StoreEngine:
             self._ascending = issued > self._open[-1] or (self._ascending and beat_addr > self._top)
             beat_addr += beats
             self._top = beat_addr - 1
-            self._issued = issued
-            burst_at = issued + 1
+            self._issued.append(issued)
+            burst_at = self._split + 1
             for _ in range(beats):
                 if chunk < chunks:
                     for _ in range(parts):
@@ -118,20 +127,22 @@ class StoreEngine:
     def _send(self, fields: dict[str, int], ready: int, issued: int) -> None:
         """A beat, which would be sent in cycle `ready` if nothing held it back."""
         lat = self._latencies
-        leaves = ready - 1
+        packed = ready - lat.bus - lat.words_to_beat + 1
+        leaves = ready - lat.bus
         if fields["accumulate"]:
             begins = max(leaves, self._arrivals.popleft() + lat.bus + _HELD, self._entered[-1] + 1)
             leaves = begins + lat.accumulate - 1
             self._entered.append(leaves)
             ready = begins + lat.sum + 1
         self._beat_at = max(ready, self._beat_at + 1, issued + lat.request_to_beat + lat.bus)
-        self._taken[-1] = max(leaves, self._beat_at - 1 if not fields["accumulate"] else 0) - 1
+        self._taken[-1] = max(packed, self._left[0] + 1)
+        self._left.append(leaves if fields["accumulate"] else self._beat_at - lat.bus)
 
     def _read_back(
         self, cycle: int, beats: int, *, acknowledged: bool
     ) -> Generator[int | Gate, None, int]:
         """Read what a burst adds to (`tegula.dma.readback`); when the burst may be issued."""
-        cycle = max(cycle, self._issued + _ADDRESSED, self._entered[0] + 1)
+        cycle = max(cycle, self._issued[-1] + _ADDRESSED, self._entered[0] + 1)
         if acknowledged:
             cycle = max(cycle, self._open[-1] + 1)
         ends: list[int] = []

@@ -7,6 +7,8 @@ import pytest
 
 from tegula.config import preset
 from tegula.dma.engine import DmaControl
+from tegula.dma.load import LoadEngine
+from tegula.dma.store import StoreEngine
 from tegula.isa.instructions import Engine
 from verif.support.dma_bench import check, expect
 from verif.support.dma_errors import run_and_restart
@@ -123,6 +125,19 @@ def test_the_first_request_comes_after_the_request_latency(engine):
     outcome, _ = run_checked(engine, config, [command], budget=100)
     # Cycles are counted from 1, and the instruction is offered in the first.
     assert outcome.burst_cycles == [1 + DmaControl.REQUEST_LATENCY + BUS_CYCLES]
+
+
+@both
+def test_data_pass_an_idle_engine_in_its_latency(engine):
+    config = preset("tiny")
+    commands = [Command(line_of_runs(config, runs=1, beats=8, layout=0))]
+    bench = BENCHES[engine](config)
+    expected = expect(bench, engine, commands)
+    bench.run(commands, budget=200)
+    check(bench, engine, expected)
+    latency = LoadEngine.BEAT_TO_WRITE if engine == Engine.LOAD else StoreEngine.WORDS_TO_BEAT
+    came, left = bench.moved
+    assert [after - before for before, after in zip(came, left, strict=True)] == [latency] * 8
 
 
 @both
