@@ -2,27 +2,22 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 from tegula.formats import FP32
-from tegula.isa.instructions import Layout
 from tegula_sw.gemm.plan import Block, GemmPlan
+from tegula_sw.program.costs import psum_reuse_cycles
 from tegula_sw.program.program import Program
 from tegula_sw.program.span import Span
 
-__all__ = ["ChunkWork", "GemmAddresses", "GemmMap", "Piece"]
+__all__ = ["ChunkWork", "GemmAddresses", "GemmMap", "Part", "Piece"]
 
-_CUT_LINES = 8
-"""Scratchpad lines of the first and of the last moving tile that are cut into pieces."""
+_FIRST_STATIONARY = 4
+"""Stationary tiles that a program loads first: with the first moving columns the array has enough
+to do until the others are there."""
 
-_PIECE_LINES = 2
-"""Scratchpad lines of a piece, but of the last, which have one.
-
-A piece of the first tile delays the array by its beats, and takes four more of the bus for its load
-instruction.
-"""
-
-_LAST_STORES = 3
-"""Pieces of the last tile that are stored one by one."""
+_FIRST_LINES = 2
+"""Scratchpad lines of the moving columns that a program loads first."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,9 +56,9 @@ class ChunkWork:
 
 @dataclass(frozen=True, kw_only=True)
 class Piece:
-    """Moving columns `span` of a finished tile, drained or stored as one; `is_last` of the tile.
+    """Moving columns `span` of a finished tile, drained and stored as one.
 
-    What is stored as one is drained in `drains` pieces.
+    `is_last`: it is the last of its tile.
     """
 
     tile: int
@@ -71,11 +66,17 @@ class Piece:
     moving: Span
     span: Span
     is_last: bool
-    drains: int = 1
 
 
-def _first(spans: tuple[Span, ...]) -> Span | None:
-    return spans[0] if spans else None
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """What of the first chunk is loaded as one: stationary tiles, or moving columns.
+
+    `moving` has them tile by tile, with the tiles' numbers in their block.
+    """
+
+    stationary: tuple[Span, ...] = ()
+    moving: tuple[tuple[int, Span], ...] = ()
 
 
 class GemmMap:
@@ -104,17 +105,15 @@ class GemmMap:
         self.tile_cast = program.semaphore("tile cast")
         self.slot_free = program.semaphore("slot free")
         self.tiles = sum(len(block.stationary) * len(block.moving) for block in plan.blocks)
-        self._first_spans = plan.chunks(first=True)
-        self._later_spans = plan.chunks(first=False)
-        later = (len(plan.blocks) - 1) * len(self._later_spans)
-        self._chunk_count = len(self._first_spans) + later
+        self._chunk_count = sum(len(plan.chunks(number)) for number in range(len(plan.blocks)))
+        self._reuse = psum_reuse_cycles(plan.config)
         self.first_parts = self._cut_first_chunk(plan.blocks[0])
 
     def chunks(self) -> Iterator[ChunkWork]:
         """All chunks in program order."""
         number = first_tile = 0
-        for block in self.plan.blocks:
-            for steps in self._later_spans if number else self._first_spans:
+        for index, block in enumerate(self.plan.blocks):
+            for steps in self.plan.chunks(index):
                 yield ChunkWork(
                     number=number,
                     block=block,
@@ -125,46 +124,45 @@ class GemmMap:
                 number += 1
             first_tile += len(block.stationary) * len(block.moving)
 
-    def _cut_first_chunk(self, block: Block) -> list[tuple[tuple[Span, ...], tuple[Span, ...]]]:
-        """(stationary, moving) spans of each part, in the order of need, led by one of each.
+    def _cut_first_chunk(self, block: Block) -> list[Part]:
+        """The parts in the order of need.
 
-        Layout `free` begins on scratchpad lines only: tiles that do not stay together. The first
-        moving tile comes in pieces: the array begins with the first while the others arrive.
+        A few stationary tiles and a few moving columns make work for the array while the others
+        arrive. Layout `free` begins on scratchpad lines only.
         """
-        stationary, moving = block.stationary, block.moving
-        layouts = (self.shape.layout_a, self.shape.layout_b)
-        lead, lead_moving = (
-            len(tiles)
-            if layout == Layout.FREE
-            and any((tile.start - tiles[0].start) % self.config.bus_words for tile in tiles)
-            else 1
-            for tiles, layout in zip(
-                (stationary, moving), layouts[::-1] if self.plan.swapped else layouts, strict=True
-            )
-        )
-        pieces = self.cut_first_tile(moving[0]) if lead_moving == 1 else list(moving[:lead_moving])
-        first = pieces[:1] if lead_moving == 1 else pieces
-        return [
-            (stationary[:lead], tuple(first)),
-            *(((), (span,)) for span in pieces[len(first) :]),
-            *(((), (span,)) for span in moving[lead_moving:]),
-            *([(stationary[lead:], ())] if stationary[lead:] else []),
-        ]
+        stationary, moving = block.stationary, tuple(enumerate(block.moving))
+        tiles_of_line = max(1, self.config.bus_words // self.config.n)
+        lead = -(-_FIRST_STATIONARY // tiles_of_line) * tiles_of_line
+        cut, tile = moving[0][1].start + _FIRST_LINES * self.config.bus_words, moving[0][1]
+        parts = [Part(stationary=stationary[:lead])]
+        if cut < tile.stop:
+            parts.append(Part(moving=((0, Span(tile.start, cut)),)))
+            moving = ((0, Span(cut, tile.stop)), *moving[1:])
+        else:
+            parts.append(Part(moving=moving))
+            moving = ()
+        if stationary[lead:]:
+            parts.append(Part(stationary=stationary[lead:]))
+        if moving:
+            parts.append(Part(moving=moving))
+        return parts
 
-    def cut_first_tile(self, moving: Span) -> list[Span]:
-        """The spans in which the first moving tile of the program arrives."""
-        line = self.config.bus_words
-        cut = min(moving.stop, moving.start + _CUT_LINES * line)
-        rest = [Span(cut, moving.stop)] if cut < moving.stop else []
-        return [*Span(moving.start, cut).pieces(_PIECE_LINES * line), *rest]
+    @property
+    def first_columns(self) -> list[tuple[int, Span]]:
+        """The moving columns of the first chunk as they are loaded: number of the tile, columns."""
+        return [columns for part in self.first_parts for columns in part.moving]
 
-    def comes_alone(
-        self, chunk: ChunkWork, *, stationary: Span | None = None, moving: Span | None = None
-    ) -> bool:
-        """True for a span of the first chunk that begins a part behind the first one."""
-        return chunk.number == 0 and any(
-            (stationary, moving) == (_first(own), _first(other))
-            for own, other in self.first_parts[1:]
+    def part_of_tile(self, stationary: Span) -> int:
+        """Number of the part of the first chunk that has a stationary tile."""
+        parts = enumerate(self.first_parts)
+        return next(number for number, part in parts if stationary in part.stationary)
+
+    def part_of_columns(self, f: int, moving: Span) -> int:
+        """Number of the first chunk's part with the last of some columns of moving tile `f`."""
+        return next(
+            number
+            for number, part in enumerate(self.first_parts)
+            if any(tile == f and moving.stop <= span.stop for tile, span in part.moving)
         )
 
     def slot_is_reused(self, chunk: ChunkWork) -> bool:
@@ -199,52 +197,37 @@ class GemmMap:
         return min(self.config.n, self.shape.k - step * self.config.n)
 
     def cut_tile(self, tile: int, moving: Span) -> list[Span]:
-        """The spans in which a tile finishes: one; several of the last tile, to drain sooner.
-
-        They are drained and stored while the last pass computes the rest.
-        """
+        """The spans in which a tile finishes: one; several of the last tile, to drain sooner."""
+        cuts = set()
         if self.plan.k_steps == 1 and tile == 0:
-            return self.cut_first_tile(moving)
-        if tile < self.tiles - 1:
-            return [moving]
+            cuts |= {span.stop for number, span in self.first_columns if number == 0}
+        if tile == self.tiles - 1:
+            line = self.config.bus_words
+            lines = -(-len(moving) // line)
+            cuts |= {self.tail(moving).start, moving.start + (lines - 1) * line}
+        ends = [*sorted(cut for cut in cuts if moving.start < cut < moving.stop), moving.stop]
+        return [Span(start, stop) for start, stop in pairwise([moving.start, *ends])]
+
+    def tail(self, moving: Span) -> Span:
+        """The columns of the last tile that are computed behind all others.
+
+        So the others are stored by then. They are as few as the array can add to step by step
+        without waiting for itself, in whole lines.
+        """
         line = self.config.bus_words
-        lines = -(-len(moving) // line)
-        cut = moving.start + max(0, lines - _CUT_LINES) * line
-        last = moving.start + max(0, lines - _PIECE_LINES) * line
-        ahead = [Span(moving.start, cut)] if cut > moving.start else []
-        return [
-            *ahead,
-            *Span(cut, last).pieces(_PIECE_LINES * line),
-            *Span(last, moving.stop).pieces(line),
-        ]
+        start = moving.start + (len(moving) - self._reuse) // line * line
+        return Span(max(moving.start, start), moving.stop)
 
-    def drained(self) -> Iterator[Piece]:
-        """Pieces in the order in which they finish, which is that of their draining."""
+    def pieces(self) -> Iterator[Piece]:
+        """Pieces in the order in which they finish, are drained and stored."""
         for tile, stationary, moving in self._tiles():
-            spans = self.cut_tile(tile, moving)
-            for span in spans:
-                yield Piece(
-                    tile=tile,
-                    stationary=stationary,
-                    moving=moving,
-                    span=span,
-                    is_last=span is spans[-1],
-                )
-
-    def stored(self) -> Iterator[Piece]:
-        """Pieces that are stored by one instruction: all but the last few of a tile together."""
-        for tile, stationary, moving in self._tiles():
-            spans = self.cut_tile(tile, moving)
-            ahead = max(1, len(spans) - _LAST_STORES)
-            together = Span(spans[0].start, spans[ahead - 1].stop)
-            for index, span in enumerate([together, *spans[ahead:]]):
+            for span in self.cut_tile(tile, moving):
                 yield Piece(
                     tile=tile,
                     stationary=stationary,
                     moving=moving,
                     span=span,
                     is_last=span.stop == moving.stop,
-                    drains=1 if index else ahead,
                 )
 
     def _tiles(self) -> Iterator[tuple[int, Span, Span]]:

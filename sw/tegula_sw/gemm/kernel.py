@@ -17,6 +17,7 @@ PSUM slot i and result slot i belong together, so the one token of the store eng
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from tegula.config import TileConfig
 from tegula.formats import FP32, FloatFormat
@@ -38,6 +39,19 @@ from tegula_sw.program.span import Span
 __all__ = ["build_gemm"]
 
 
+_Columns = tuple[int, Span]
+"""Number of a moving tile in its block, and all or some of its columns."""
+
+
+@dataclass(frozen=True)
+class _Pass:
+    """A stationary tile `s` of K step `step`, and the columns that it multiplies."""
+
+    step: int
+    s: int
+    columns: list[_Columns]
+
+
 class _TensorStream:
     """Passes of the array: a stationary load, then a matmul for each moving tile of the block."""
 
@@ -51,65 +65,104 @@ class _TensorStream:
         self._reuse = psum_reuse_cycles(where.config)
         self._latency = matmul_latency(where.config)
         self._slots_to_free = 0
+        self._parts_taken = 0
+        """Parts of the first chunk that were waited for."""
 
     def ops(self) -> Iterator[Op]:
         """The instructions."""
         for chunk in self._map.chunks():
-            order = self._order(chunk)
-            for step, s in order:
-                yield self._load(chunk, step, s)
-                for f in range(len(chunk.block.moving)):
-                    ends_chunk = (step, s) == order[-1] and f == len(chunk.block.moving) - 1
-                    if ends_chunk and self._map.slot_is_reused(chunk):
-                        self._slots_to_free += 1
-                    yield from self._matmuls(chunk, step, s, f)
+            passes = list(self._passes(chunk))
+            for each in passes:
+                yield self._load(chunk, each, first=each is passes[0])
+                if each is passes[-1] and self._map.slot_is_reused(chunk):
+                    self._slots_to_free += 1
+                for f, columns in each.columns:
+                    yield from self._matmuls(chunk, each, f, columns)
             if self._slots_to_free and self._plan.k_steps == 1:
                 # Every matmul finishes a tile and has that to signal.
                 yield Op("tensor.sync", signal=self._map.chunk_free.add(self._slots_to_free))
                 self._slots_to_free = 0
 
-    def _order(self, chunk: ChunkWork) -> list[tuple[int, int]]:
-        """(K step, stationary tile) of the passes of a chunk.
+    def _passes(self, chunk: ChunkWork) -> Iterator[_Pass]:
+        """The passes of a chunk.
 
         In the last chunk of a block tile by tile, so that its tiles finish apart and drain one
         behind the other; else, and where that would accumulate onto words still in flight, step by
-        step.
+        step. The tail of the program's last tile is computed behind all of the rest.
         """
-        steps = range(chunk.steps.start, chunk.steps.stop)
+        every = list(enumerate(chunk.block.moving))
         tiles = range(len(chunk.block.stationary))
-        if chunk.ends_block and len(chunk.block.moving_span) >= self._reuse:
-            return [(step, s) for s in tiles for step in steps]
-        return [(step, s) for step in steps for s in tiles]
+        steps = range(chunk.steps.start, chunk.steps.stop)
+        if chunk.number == 0 and not chunk.ends_block:
+            yield from self._first_passes(tiles)
+        elif not (chunk.ends_block and len(chunk.block.moving_span) >= self._reuse):
+            yield from (_Pass(step, s, every) for step in steps for s in tiles)
+        else:
+            yield from (_Pass(step, s, every) for s in tiles[:-1] for step in steps)
+            for columns in self._cut_last(chunk, every):
+                yield from (_Pass(step, tiles[-1], columns) for step in steps)
 
-    def _load(self, chunk: ChunkWork, step: int, s: int) -> Op:
-        tile = chunk.block.stationary[s]
-        comes_now = s == 0 or self._map.comes_alone(chunk, stationary=tile)
+    def _first_passes(self, tiles: range) -> Iterator[_Pass]:
+        """The first K step: all tiles with the columns that come first, then with the others."""
+        first, *others = self._map.first_columns
+        for s in tiles[:-1]:
+            yield _Pass(0, s, [first])
+        yield _Pass(0, tiles[-1], [first, *others])
+        if others:
+            yield from (_Pass(0, s, others) for s in reversed(tiles[:-1]))
+
+    def _cut_last(self, chunk: ChunkWork, every: list[_Columns]) -> list[list[_Columns]]:
+        """Columns of the passes of a block's last stationary tile: all, or the tail by itself."""
+        *others, (f, moving) = every
+        tail = self._map.tail(moving)
+        in_last = chunk.first_tile + len(chunk.block.stationary) * len(every) == self._map.tiles
+        if not in_last or len(chunk.steps) == 1 or tail == moving:
+            return [every]
+        return [[*others, (f, Span(moving.start, tail.start))], [(f, tail)]]
+
+    def _load(self, chunk: ChunkWork, each: _Pass, *, first: bool) -> Op:
+        """The load of a pass, `first` of its chunk."""
+        tile = chunk.block.stationary[each.s]
         wait = None
-        if step == chunk.steps.start and comes_now:
+        if chunk.number == 0:
+            wait = self._wait_for_part(self._map.part_of_tile(tile))
+        elif first:
             wait = self._map.chunk_loaded.at_least(1, consume=True)
         fields = {
-            "rows": self._map.rows(step),
+            "rows": self._map.rows(each.step),
             "format": self._stationary.fmt.code,
             "columns": len(tile),
-            "addr": self._stationary.address(chunk, step, tile.start),
+            "addr": self._stationary.address(chunk, each.step, tile.start),
         }
         return Op("tensor.load", fields, wait=wait)
 
-    def _matmuls(self, chunk: ChunkWork, step: int, s: int, f: int) -> Iterator[Op]:
-        """A pass for a moving tile; the program's first and last in pieces, each synchronised."""
-        moving = chunk.block.moving[f]
-        tile = chunk.first_tile + s * len(chunk.block.moving) + f
-        spans = self._map.cut_first_tile(moving) if tile == step == 0 else [moving]
-        signals: list[Signal | None] = [None] * len(spans)
+    def _wait_for_part(self, number: int) -> Wait | None:
+        """Wait for a part of the first chunk and for those before it, if none has been before."""
+        missing = number + 1 - self._parts_taken
+        if missing <= 0:
+            return None
+        self._parts_taken = number + 1
+        return self._map.chunk_loaded.at_least(missing, consume=True)
+
+    def _matmuls(self, chunk: ChunkWork, each: _Pass, f: int, columns: Span) -> Iterator[Op]:
+        """A pass for columns of a moving tile; what finishes is cut."""
+        moving, step = chunk.block.moving[f], each.step
+        tile = chunk.first_tile + each.s * len(chunk.block.moving) + f
+        spans: list[Span] = [columns]
+        signals: list[Signal | None] = [None]
         if step == self._plan.k_steps - 1:
-            spans = self._map.cut_tile(tile, moving)
+            cut = self._map.cut_tile(tile, moving)
+            spans = [span for span in cut if columns.start <= span.start < columns.stop]
             signals = [self._map.tile_done.add()] * len(spans)
-        elif self._slots_to_free:
-            signals[-1] = self._map.chunk_free.add(self._slots_to_free)
+        elif self._slots_to_free and (f, columns) == each.columns[-1]:
+            signals = [self._map.chunk_free.add(self._slots_to_free)]
             self._slots_to_free = 0
         for span, signal in zip(spans, signals, strict=True):
-            begins = span.start == moving.start
-            wait = self._matmul_wait(chunk, step, s, (span, moving) if begins else (span,), tile)
+            wait = None
+            if chunk.number == 0:
+                wait = self._wait_for_part(self._map.part_of_columns(f, span))
+            elif step == 0 and span.start == moving.start and tile >= self._plan.psum_slots:
+                wait = self._map.slot_free.at_least(1, consume=True)
             fields = {
                 "rows": self._map.rows(step),
                 "format": self._moving.fmt.code,
@@ -118,28 +171,14 @@ class _TensorStream:
                 "addr": self._moving.address(chunk, step, span.start),
                 "psum_addr": self._map.psum_address(tile, span.start - moving.start),
             }
-            cycles = max(len(span), self._period) if begins else len(span)
+            cycles = max(len(span), self._period) if span is spans[0] else len(span)
             yield Op("tensor.matmul", fields, cycles, self._latency, wait, signal)
-
-    def _matmul_wait(
-        self, chunk: ChunkWork, step: int, s: int, spans: tuple[Span, ...], tile: int
-    ) -> Wait | None:
-        """Wait of a piece; `spans` are the piece and, if it is the first one, its tile."""
-        if (
-            step == 0
-            and s == 0
-            and any(self._map.comes_alone(chunk, moving=span) for span in spans)
-        ):
-            return self._map.chunk_loaded.at_least(1, consume=True)
-        if step == 0 and len(spans) > 1 and tile >= self._plan.psum_slots:
-            return self._map.slot_free.at_least(1, consume=True)
-        return None
 
 
 def _vector_ops(where: GemmMap, fmt: FloatFormat, saturate: bool) -> Iterator[Op]:
     """Finished tiles from PSUM, rounded and cast, to the results."""
     cost = drain_cost(where.config)
-    for piece in where.drained():
+    for piece in where.pieces():
         offset = piece.span.start - piece.moving.start
         columns = len(piece.span)
         fields = {
@@ -163,10 +202,10 @@ def _vector_ops(where: GemmMap, fmt: FloatFormat, saturate: bool) -> Iterator[Op
 
 def _store_ops(where: GemmMap) -> Iterator[Op]:
     """Results to memory, a descriptor a piece."""
-    for piece in where.stored():
+    for piece in where.pieces():
         frees = piece.is_last and piece.tile + where.plan.psum_slots < where.tiles
         yield _store_op(where, piece).synchronised(
-            where.tile_cast.at_least(piece.drains, consume=True),
+            where.tile_cast.at_least(1, consume=True),
             where.slot_free.add() if frees else None,
         )
 

@@ -78,8 +78,7 @@ class LoadStream:
             wait = None
             if chunk.number >= self._plan.ring_slots:
                 wait = self._map.chunk_free.at_least(1, consume=True)
-            whole = [(chunk.block.stationary, chunk.block.moving)]
-            for stationary, moving in whole if chunk.number else self._map.first_parts:
+            for stationary, moving in self._parts(chunk):
                 rows, columns = (moving, stationary) if self._plan.swapped else (stationary, moving)
                 ops = [
                     *self._transfers(self._a, chunk, rows),
@@ -90,6 +89,13 @@ class LoadStream:
                     wait = None
                 yield ops[-1].synchronised(wait, self._map.chunk_loaded.add())
                 wait = None
+
+    def _parts(self, chunk: ChunkWork) -> list[tuple[tuple[Span, ...], tuple[Span, ...]]]:
+        """Stationary tiles and moving columns of a chunk that are signalled together."""
+        if chunk.number:
+            return [(chunk.block.stationary, chunk.block.moving)]
+        parts = self._map.first_parts
+        return [(part.stationary, tuple(span for _, span in part.moving)) for part in parts]
 
     def _transfers(self, operand: _Operand, chunk: ChunkWork, tiles: tuple[Span, ...]) -> list[Op]:
         """Consecutive tiles of an operand, in a chunk's K steps."""

@@ -37,8 +37,9 @@ __all__ = [
     "plan_gemm",
 ]
 
-_PIECE_GRANULES = 12
-"""Granules of what loads, multiplies, drains and stores a piece of a tile, at most."""
+_CUT_GRANULES = 48
+"""Granules of what loads, multiplies, drains and stores the pieces of the first and of the last
+tile, at most, beside those of whole tiles."""
 
 _CHUNK_K = 64
 _RING_SLOTS = (6, 4, 3, 2)
@@ -186,21 +187,27 @@ class GemmPlan:
         """Scratchpad words of a partition in use."""
         return self.result_base + self.psum_slots * self.result_words
 
-    def chunks(self, first: bool) -> list[Span]:
-        """K steps of each chunk of a block; in the first block of a program, growing from one step.
+    def chunks(self, block: int) -> list[Span]:
+        """K steps of each chunk of a block, by its number.
 
-        The first chunk must arrive before anything can be computed; each of the others must arrive
-        while the one before it is computed.
+        Nothing is computed before the first chunk of a program is there, and each of the others
+        must arrive while the one before it is computed. So those of the first block grow from one
+        step, twice; and of the second, which come while the loads are hardly ahead, there are two
+        in the place of one, if it is not the last: the last chunk of a program is a long one, under
+        which tiles are stored.
         """
-        if not first:
+        if block == 1 < len(self.blocks) - 1:
+            return balanced(self.k_steps, -(-min(self.chunk_steps, self.k_steps) // 2), 1)
+        if block:
             return balanced(self.k_steps, self.chunk_steps, 1)
         growth = 0.8 * self.compute_cycles(1) / max(1, self.load_cycles(1))
-        spans = []
+        spans: list[Span] = []
         start, size = 0, 1
         while start < self.k_steps:
             spans.append(Span(start, min(start + size, self.k_steps)))
             start += size
-            size = min(self.chunk_steps, max(size + 1, int(size * growth)))
+            if len(spans) > 1:
+                size = min(self.chunk_steps, max(size + 1, int(size * growth)))
         return spans
 
     def compute_cycles(self, steps: int) -> int:
@@ -251,11 +258,12 @@ class GemmPlan:
 
     def granules(self) -> int:
         """Upper bound of the program's size in granules."""
-        total = 2 + _PIECE_GRANULES * -(-self.tile_columns // self.config.bus_words)
+        # Operands that are loaded once more, and their matmuls, in the first step and for the tail.
+        total = 2 + _CUT_GRANULES + 2 * (self.psum_slots + self.chunk_steps)
         for index, block in enumerate(self.blocks):
             tiles = len(block.stationary) * len(block.moving)
             total += self.k_steps * (len(block.stationary) + tiles)
-            total += len(self.chunks(index == 0)) * (3 * 4 + 1) + tiles * 6 + 32
+            total += len(self.chunks(index)) * (3 * 4 + 1) + tiles * 6 + 32
         return total
 
 

@@ -42,12 +42,12 @@ def test_blocks_cover_c_once_and_chunks_cover_k_once(config, size, swapped):
                 rows, columns = (moving, stationary) if swapped else (stationary, moving)
                 covered[rows.start : rows.stop, columns.start : columns.stop] += 1
     assert (covered == 1).all()
-    for first in (False, True):
-        spans = plan.chunks(first)
+    for number in range(len(plan.blocks)):
+        spans = plan.chunks(number)
         steps = [step for span in spans for step in range(span.start, span.stop)]
         assert steps == list(range(-(-k // config.n)))
         assert max(len(span) for span in spans) <= plan.chunk_steps
-    assert len(plan.chunks(True)[0]) == 1
+    assert len(plan.chunks(0)[0]) == 1
     assert plan.sbuf_words <= config.sbuf_depth
 
 

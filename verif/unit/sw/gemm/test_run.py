@@ -16,6 +16,7 @@ from tegula_sw.devices.golden import GoldenDevice
 from tegula_sw.gemm import run as gemm_module
 from tegula_sw.gemm.addresses import GemmAddresses
 from tegula_sw.gemm.kernel import build_gemm
+from tegula_sw.gemm.prediction import predict_gemm
 from tegula_sw.gemm.run import gemm, split_jobs
 from tegula_sw.gemm.shape import GemmShape
 from tegula_sw.program.race_check import check_program
@@ -156,14 +157,17 @@ def test_every_configuration_takes_transposed_operands(config, size, transposed)
         assert (report.transpose_a, report.transpose_b) == transposed
 
 
+def instructions_of(program):
+    """Mnemonics and fields of the instructions of a program, in its order."""
+    offset = 0
+    while (decoded := decode(program, offset)).mnemonic != "halt":
+        yield decoded.mnemonic, decoded.fields
+        offset += decoded.size
+
+
 def loads(program):
     """Fields of all loads of a program."""
-    offset, found = 0, []
-    while (decoded := decode(program, offset)).mnemonic != "halt":
-        if decoded.mnemonic == "load.dma":
-            found.append(decoded.fields)
-        offset += decoded.size
-    return found
+    return [fields for name, fields in instructions_of(program) if name == "load.dma"]
 
 
 @pytest.mark.parametrize("transposed", TRANSPOSED, ids=str)
@@ -253,16 +257,46 @@ def test_all_tokens_are_consumed():
     assert waits > 50
 
 
-def test_the_first_instruction_loads_a_single_tile_so_that_compute_starts_early():
+def test_the_first_loads_are_a_k_step_of_few_tiles_so_that_compute_starts_early():
     shape = GemmShape.whole(64, 64, 64, BF16, BF16, BF16)
     program, _ = build_gemm(SMALL, shape, GemmAddresses(a=0, b=1 << 20, c=1 << 21))
-    first = decode(program)
-    assert first.mnemonic == "load.dma"
-    assert first.fields["run"] * first.fields["count1"] == SMALL.n**2
+    stationary, moving, *_ = loads(program)
+    n = SMALL.n
+    assert (stationary["run"], stationary["count1"]) == (n, 4 * n)
+    assert (moving["run"], moving["count1"]) == (2 * SMALL.bus_words, n)
+
+
+@pytest.mark.parametrize(
+    ("size", "cycles"),
+    [(32, 280), (64, 240), (96, 240), (100, 270), (127, 280), (128, 240)],
+    ids=str,
+)
+def test_a_product_takes_few_cycles_more_than_the_array(size, cycles):
+    """Of the model of time, which is within two cycles of the RTL on these."""
+    shape = GemmShape.whole(size, size, size, BF16, BF16, BF16)
+    (predicted,) = predict_gemm(SMALL, shape, [20])
+    bound = (-(-size // SMALL.n)) ** 2 * size
+    assert 0 < predicted.cycles_predicted - bound <= cycles
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+@pytest.mark.parametrize("size", [(64, 64, 64), (100, 100, 100), (40, 200, 40)], ids=str)
+def test_a_program_ends_with_few_columns_of_the_last_tile(size, swapped):
+    """All K steps of the other columns come before, so that they are stored by then."""
+    shape = GemmShape.whole(*size, BF16, BF16, BF16)
+    addresses = GemmAddresses(a=0, b=1 << 20, c=1 << 21)
+    program, plan = build_gemm(SMALL, shape, addresses, swapped=swapped)
+    matmuls = [fields for name, fields in instructions_of(program) if name == "tensor.matmul"]
+    steps = plan.chunks(len(plan.blocks) - 1)[-1]
+    *passes, first_piece, last_piece = matmuls[-len(steps) - 1 :]
+    columns = first_piece["columns"] + last_piece["columns"]
+    assert [fields["columns"] for fields in passes] == [columns] * (len(steps) - 1)
+    assert columns < 3 * SMALL.bus_words
+    assert last_piece["columns"] <= SMALL.bus_words
 
 
 def test_programs_stay_short():
-    sizes = {64: 264, 256: 10_100}
+    sizes = {64: 265, 256: 10_100}
     for size, limit in sizes.items():
         shape = GemmShape.whole(size, size, size, BF16, BF16, BF16)
         program, plan = build_gemm(SMALL, shape, GemmAddresses(a=0, b=1 << 20, c=1 << 21))
