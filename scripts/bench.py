@@ -12,6 +12,7 @@ from typing import TypedDict
 import numpy as np
 
 from scripts.readme import README, put_into
+from scripts.redmule import REDMULE, redmule_table
 from tegula.config import PRESETS, preset
 from tegula.formats import format_by_name
 from tegula_golden.numerics.gemm import gemm as golden_gemm
@@ -26,6 +27,12 @@ ROOT = Path(__file__).resolve().parents[1]
 SIZES = (64, 96, 100, 127, 128, 256)
 FORMATS = (("bf16", "bf16"), ("e4m3fn", "bf16"))
 TRANSPOSED_SIZES = (64, 128)
+REDMULE_LATENCIES = (1, 20)
+"""Read latencies at which RedMulE's shapes are measured: that of its figures, and the default."""
+REDMULE_CAPTION = (
+    "Beside RedMulE (12 x 4, fp16, ideal memory with one cycle of latency), each as a share of its"
+    " own array; ours bf16 in, bf16 out, memory to memory:"
+)
 TRANSPOSED = {
     (False, False): "A @ B",
     (True, False): "A^T @ B",
@@ -38,7 +45,8 @@ BEGIN, END = "<!-- results: written by `make bench` -->", "<!-- end of results -
 Row = TypedDict(
     "Row",
     {
-        "size": int,
+        "shape": tuple[int, int, int],
+        "mem_latency": int,
         "in": str,
         "out": str,
         "transpose_a": bool,
@@ -50,20 +58,25 @@ Row = TypedDict(
         "cycles_per_second": float,
     },
 )
-"""A product that was measured."""
+"""A product that was measured; its shape is (M, K, N)."""
+
+Job = tuple[int, tuple[int, int, int], str, str, tuple[bool, bool]]
+"""Read latency, shape, formats of operands and of the result, and which operands are transposed."""
 
 
 def measure(
     device: RtlDevice,
-    size: int,
+    mem_latency: int,
+    shape: tuple[int, int, int],
     fmt_in: str,
     fmt_out: str,
     seed: int,
     transposed: tuple[bool, bool] = (False, False),
 ) -> Row:
-    """Run one cubic GEMM, compare it with golden, and return its row.
+    """Run one GEMM, compare it with golden, and return its row.
 
-    `transposed` says whether A and B lie transposed in memory.
+    `shape` is (M, K, N): A is M x K, B is K x N. `mem_latency` is the device's. `transposed` says
+    whether A and B lie transposed in memory.
 
     Raises
     ------
@@ -72,8 +85,8 @@ def measure(
     """
     rng = np.random.default_rng(seed)
     source, result_format = format_by_name(fmt_in), format_by_name(fmt_out)
-    a = operands(rng, (size, size), source, "finite_codes")
-    b = operands(rng, (size, size), source, "finite_codes")
+    a = operands(rng, shape[:2], source, "finite_codes")
+    b = operands(rng, shape[1:], source, "finite_codes")
     started = time.perf_counter()
     result, report = gemm(
         device,
@@ -96,10 +109,11 @@ def measure(
         acc_width=device.config.acc_width,
     )
     if not np.array_equal(result, golden):
-        raise SystemExit(f"bench: {size}^3 {fmt_in} differs from the golden model")
+        raise SystemExit(f"bench: {_name(shape)} {fmt_in} differs from the golden model")
     assert report.cycles is not None and report.utilisation is not None, "the RTL has a clock"
     return {
-        "size": size,
+        "shape": shape,
+        "mem_latency": mem_latency,
         "in": fmt_in,
         "out": fmt_out,
         "transpose_a": transposed[0],
@@ -129,7 +143,7 @@ def table(config_name: str, latency: int, rows: list[Row]) -> str:
     for size in SIZES:
         cells = []
         for formats in FORMATS:
-            row = next(r for r in rows if r["size"] == size and (r["in"], r["out"]) == formats)
+            row = next(r for r in rows if r["shape"][0] == size and (r["in"], r["out"]) == formats)
             cells.append(_cell(row))
         lines.append(f"| {size} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
@@ -149,9 +163,21 @@ def transposed_table(rows: list[Row]) -> str:
         "|---|" + "---|" * len(TRANSPOSED),
     ]
     for size in TRANSPOSED_SIZES:
-        cells = [_cell(row) for row in rows if row["size"] == size]
+        cells = [_cell(row) for row in rows if row["shape"][0] == size]
         lines.append(f"| {size} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def _name(shape: tuple[int, int, int]) -> str:
+    return " x ".join(map(str, shape))
+
+
+def _by_latency(rows: list[Row]) -> dict[int, dict[tuple[int, int, int], float]]:
+    """Utilisation by read latency and shape."""
+    found: dict[int, dict[tuple[int, int, int], float]] = {}
+    for row in rows:
+        found.setdefault(row["mem_latency"], {})[row["shape"]] = row["utilisation"]
+    return found
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -165,25 +191,44 @@ def main(arguments: list[str] | None = None) -> int:
     out = ROOT / "build" / "bench" / f"{options.preset}.json"
     out.parent.mkdir(parents=True, exist_ok=True)
     check_outputs(("results", str(out)), ("--readme", str(README) if options.readme else None))
-    device = RtlDevice(preset(options.preset), mem_latency=options.mem_latency)
-    jobs = [(size, *formats, (False, False)) for formats in FORMATS for size in SIZES]
-    plain = len(jobs)
-    jobs += [(size, *FORMATS[0], flags) for size in TRANSPOSED_SIZES for flags in TRANSPOSED]
+    config, latency = preset(options.preset), options.mem_latency
+    plain: list[Job] = [
+        (latency, (size,) * 3, *f, (False, False)) for f in FORMATS for size in SIZES
+    ]
+    turned: list[Job] = [
+        (latency, (size,) * 3, *FORMATS[0], flags)
+        for size in TRANSPOSED_SIZES
+        for flags in TRANSPOSED
+    ]
+    redmule: list[Job] = [
+        (each, shape, *FORMATS[0], (False, False))
+        for each in REDMULE_LATENCIES
+        for shape in REDMULE
+    ]
+    devices = {each: RtlDevice(config, mem_latency=each) for each in {latency, *REDMULE_LATENCIES}}
     rows = []
-    for size, fmt_in, fmt_out, transposed in jobs:
-        row = measure(device, size, fmt_in, fmt_out, options.seed, transposed)
+    for mem_latency, shape, fmt_in, fmt_out, transposed in (*plain, *turned, *redmule):
+        device = devices[mem_latency]
+        row = measure(device, mem_latency, shape, fmt_in, fmt_out, options.seed, transposed)
         rows.append(row)
         print(
-            f"{size:4d}^3 {TRANSPOSED[transposed]:>9} {fmt_in:>7} -> {fmt_out}:"
-            f" {row['cycles']:8d} cycles, {row['utilisation']:6.1%},"
+            f"{_name(shape):>15} {TRANSPOSED[transposed]:>9} {fmt_in:>7} -> {fmt_out},"
+            f" latency {mem_latency}: {row['cycles']:8d} cycles, {row['utilisation']:6.1%},"
             f" {row['cycles_per_second']:9,.0f} cycles/s",
             file=sys.stderr,
         )
-    text = table(options.preset, options.mem_latency, rows[:plain])
-    text += "\n\n" + transposed_table(rows[plain:])
+    squares, rest = rows[: len(plain)], rows[len(plain) :]
+    text = "\n\n".join(
+        (
+            table(options.preset, latency, squares),
+            transposed_table(rest[: len(turned)]),
+            REDMULE_CAPTION,
+            redmule_table(_by_latency(rest[len(turned) :])),
+        )
+    )
     with Outputs() as outputs:
         with outputs.writing(out):
-            write_json(out, {"mem_latency": options.mem_latency, "rows": rows}, indent=1)
+            write_json(out, {"mem_latency": latency, "rows": rows}, indent=1)
         with outputs.writing(STDOUT):
             print_text(text + "\n")
         if options.readme:

@@ -14,7 +14,7 @@ from verif import ROOT
 
 LIBRARIES = frozenset(
     "__init__ budgets dependence estimate flows isa_prose netlist nextpnr pnr_report progress"
-    " readme sdf".split()
+    " readme redmule sdf".split()
 )
 """Files that are no command."""
 
