@@ -114,12 +114,12 @@ a shift register; a RAM32M or RAM64M takes four (UG474, distributed RAM configur
 HARNESS = "harness"
 """Top module around a tile whose ports are registered."""
 
-FEWEST_RESET, FEWEST_ENABLED = 300, 16
+FEWEST_RESET, FEWEST_ENABLED = 32, 16
 """Registers that a reset, an enable must have in a tile that is placed; else it becomes LUTs.
 
 To nextpnr the eight registers of a logic tile share one reset, or have none (a slice's two, one
-enable). Of the hundreds of resets that `tegula.lib.delay.gated` makes, most of 16 to 64 registers,
-the first pass of its placer (HeAP) moves registers out of each other's way without end.
+enable). With several hundred resets the first pass of its placer (HeAP) moves registers out of each
+other's way without end; of the hundred that are left at this limit it makes a legal placement.
 """
 
 _REGISTERS = " ".join(

@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 from tegula.activation.cubic import VALUE_BITS
 from tegula.activation.table import segment_layout
 from tegula.arith.fp32 import FRACTION_BITS, SIGN, SIGNIFICAND_BITS
-from tegula.arith.normalise import four_shifts, one_minus, spend
+from tegula.arith.normalise import one_minus, one_of_four, spend
 from tegula.formats import FP32
 from tegula.lib.delay import chosen, delayed, gated, registered
 
@@ -198,12 +198,11 @@ class Finish(wiring.Component):
             gated(m, window[4:8].any(), ~by_8, name="lost_8"),
             gated(m, window[8:12].any(), ~by_8 & ~by_4, name="lost_12"),
         )
-        window = chosen(
+        window = one_of_four(
             m,
-            [
-                (take, window[12 - 4 * k : 12 - 4 * k + kept])
-                for k, take in enumerate(four_shifts(by_8, by_4))
-            ],
+            by_8,
+            by_4,
+            [window[12 - 4 * k : 12 - 4 * k + kept] for k in range(4)],
             name="shifted",
         )
         shift = registered(m, Cat(by_4, by_8, shift), name="shift_4")

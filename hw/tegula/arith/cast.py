@@ -9,10 +9,10 @@ from amaranth.lib.wiring import In, Out
 
 from tegula.arith.codes import is_raw
 from tegula.arith.fp32 import EXPONENT_BITS, FRACTION_BITS, SIGN, Fp32Fields
-from tegula.arith.normalise import four_shifts
+from tegula.arith.normalise import one_of_four
 from tegula.config import TileConfig
 from tegula.formats import BF16, FORMAT_BITS, FP32, FloatFormat
-from tegula.lib.delay import chosen, delayed, gated, registered
+from tegula.lib.delay import delayed, gated, registered
 
 __all__ = ["Cast"]
 
@@ -205,12 +205,11 @@ class Cast(wiring.Component):
                 gated(m, window[step : 2 * step].any(), high, name=f"lost_{step}_1"),
                 gated(m, window[2 * step : 3 * step].any(), high & low, name=f"lost_{step}_2"),
             )
-            window = chosen(
+            window = one_of_four(
                 m,
-                [
-                    (take, window[step * k :][: kept + step - 1])
-                    for k, take in enumerate(four_shifts(high, low))
-                ],
+                high,
+                low,
+                [window[step * k :][: kept + step - 1] for k in range(4)],
                 name=f"window_{step}",
             )
             shift = registered(m, shift[:-2], name=f"shift_{step}")

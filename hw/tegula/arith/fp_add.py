@@ -5,8 +5,8 @@ from amaranth.lib.wiring import In, Out
 
 from tegula.arith.fp32 import FRACTION_BITS, SIGN, SIGNIFICAND_BITS, Fp32Fields
 from tegula.arith.fp_core import FpCore, Operand
-from tegula.arith.normalise import four_shifts, spend
-from tegula.lib.delay import chosen, delayed, gated, registered
+from tegula.arith.normalise import one_of_four, spend
+from tegula.lib.delay import delayed, gated, registered
 
 __all__ = ["FpAdd"]
 
@@ -155,10 +155,8 @@ class FpAdd(FpCore):
             Cat(Const(0, _GUARD), b.fraction, b.normal & ~b.special),
         )
         by_2, by_4 = distance[1] | far, distance[2]
-        window = chosen(
-            m,
-            [(take, smaller[2 * k :]) for k, take in enumerate(four_shifts(by_4, by_2))],
-            name="smaller",
+        window = one_of_four(
+            m, by_4, by_2, (smaller[2 * twos :] for twos in range(4)), name="smaller"
         )
         lost = [
             gated(m, smaller[2 * k : 2 * k + 2].any(), passed, name=f"lost_{k}")
@@ -197,12 +195,11 @@ class FpAdd(FpCore):
             low, spared = spend(
                 Mux(high, clear(2 * step, step), upper), exponent[step.bit_length() - 1], spared
             )
-            window = chosen(
+            window = one_of_four(
                 m,
-                [
-                    (take & passes, (window << step * k)[:_WINDOW])
-                    for k, take in enumerate(four_shifts(high, low))
-                ],
+                high,
+                low,
+                [(window << step * k)[:_WINDOW] & passes.replicate(_WINDOW) for k in range(4)],
                 name=f"shifted_{step}",
             )
             takes = [

@@ -5,8 +5,8 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from tegula.arith.fp32 import EXPONENT_BITS, FRACTION_BITS, SIGN, SIGNIFICAND_BITS
 from tegula.arith.fp_core import FpCore, Operand
 from tegula.arith.multiply import multiplied
-from tegula.arith.normalise import four_shifts, spend
-from tegula.lib.delay import chosen, delayed, gated, registered
+from tegula.arith.normalise import one_of_four, spend
+from tegula.lib.delay import delayed, gated, registered
 
 __all__ = ["FpMul"]
 
@@ -109,14 +109,12 @@ class FpMul(FpCore):
         """
         upper, lower = ~product[40:].any(), ~product[32:40].any()
         by_16, spared = spend((upper & lower) | low, budget[4], spared)
-        window = chosen(
+        entering = (product[8:], Cat(Const(0, 8), product[:32]), product[40:], product[24:])
+        window = one_of_four(
             m,
-            [
-                (present & ~low & ~by_16, product[8:]),
-                (present & ~low & by_16, Cat(Const(0, 8), product[:32])),
-                (present & low & ~by_16, product[40:]),
-                (present & low & by_16, product[24:]),
-            ],
+            low,
+            by_16,
+            [value & present.replicate(len(value)) for value in entering],
             name="entered",
         )
         rest = [
@@ -131,12 +129,11 @@ class FpMul(FpCore):
         upper = ~window[36:].any()
         by_8, spared = spend(upper & ~window[32:36].any(), budget[3], spared)
         by_4, spared = spend(Mux(by_8, ~window[28:32].any(), upper), budget[2], spared)
-        aligned = chosen(
+        aligned = one_of_four(
             m,
-            [
-                (take, window[12 - 4 * k : 40 - 4 * k])
-                for k, take in enumerate(four_shifts(by_8, by_4))
-            ],
+            by_8,
+            by_4,
+            [window[12 - 4 * k : 40 - 4 * k] for k in range(4)],
             name="aligned",
         )
         rest = [

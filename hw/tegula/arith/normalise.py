@@ -1,8 +1,12 @@
 """Left shifts by the number of leading zeros, but by no more than an exponent allows."""
 
-from amaranth.hdl import Cat, Const, Value
+from collections.abc import Iterable
 
-__all__ = ["four_shifts", "one_minus", "spend"]
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
+
+from tegula.lib.delay import registered
+
+__all__ = ["one_minus", "one_of_four", "spend"]
 
 
 def spend(zeros: Value, limit: Value, spared: Value) -> tuple[Value, Value]:
@@ -25,9 +29,12 @@ def spend(zeros: Value, limit: Value, spared: Value) -> tuple[Value, Value]:
     return zeros & (limit | spared), spared | (limit & ~zeros)
 
 
-def four_shifts(high: Value, low: Value) -> tuple[Value, Value, Value, Value]:
-    """Conditions for shifts by 0, 1, 2 and 3 steps from the two bits of that number."""
-    return ~high & ~low, ~high & low, high & ~low, high & low
+def one_of_four(
+    m: Module, high: Value, low: Value, values: Iterable[Value], *, name: str
+) -> Signal:
+    """``values[2 * high + low]`` one cycle later, of four: two LUT4 a bit."""
+    zero, one, two, three = values
+    return registered(m, Mux(high, Mux(low, three, two), Mux(low, one, zero)), name=name)
 
 
 def one_minus(shift: Value, width: int) -> Value:

@@ -5,7 +5,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from tegula.arith.fp32 import FRACTION_BITS, SIGNIFICAND_BITS
-from tegula.arith.normalise import four_shifts, one_minus, spend
+from tegula.arith.normalise import one_minus, one_of_four, spend
 from tegula.lib.delay import chosen, delayed, gated, registered
 
 __all__ = ["PsumRound"]
@@ -180,10 +180,11 @@ def _shift_twice(
     upper = clear(0, step)
     high, spared = spend(upper & clear(step, step), limit[position + 1], spared)
     low, spared = spend(Mux(high, clear(2 * step, step), upper), limit[position], spared)
-    takes = four_shifts(high, low)
-    shifted = chosen(
+    shifted = one_of_four(
         m,
-        [(take, window[(3 - k) * step : bits - k * step]) for k, take in enumerate(takes)],
+        high,
+        low,
+        [window[(3 - k) * step : bits - k * step] for k in range(4)],
         name=f"shifted_{step}",
     )
     pieces = [window[k * step : (k + 1) * step].any() for k in range(3)]
