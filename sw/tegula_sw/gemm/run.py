@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from time import perf_counter
 
 import numpy as np
 
@@ -37,6 +38,10 @@ class GemmReport:
         Doorbell to interrupt, summed over programs; None on a device without a clock.
     cycles_predicted
         The same as `program.timing` predicts it, or None if that was not wanted.
+    seconds
+        Time that the device took to run the programs, in seconds of this machine.
+    cycles_per_second
+        Speed of the simulation, ``cycles / seconds``; None on a device without a clock.
     macs, peak_macs_per_cycle
         Multiply-accumulates of the job, and those that the array can do in a cycle.
     utilisation
@@ -56,6 +61,8 @@ class GemmReport:
     transpose_b: bool
     cycles: int | None
     cycles_predicted: int | None
+    seconds: float
+    cycles_per_second: float | None
     macs: int
     peak_macs_per_cycle: int
     utilisation: float | None
@@ -210,6 +217,7 @@ def gemm(
     beats: Counter[str] = Counter()
     counters: Counter[str] = Counter()
     program_bytes = 0
+    seconds = 0.0
     for number, job in enumerate(jobs):
         if progress is not None:
             progress(number, len(jobs))
@@ -217,7 +225,9 @@ def gemm(
             code = build_gemm(config, job, addresses, saturate=saturate, swapped=swapped)[0]
         start = program - base
         memory[start : start + len(code)] = np.frombuffer(code, np.uint8)
+        started = perf_counter()
         result = run_well(device, memory, program, len(code), base=base)
+        seconds += perf_counter() - started
         cycles.append(result.cycles)
         predicted.append(_predicted(config, code, program, predicted_latency))
         beats.update(read=result.read_beats, write=result.write_beats)
@@ -231,6 +241,8 @@ def gemm(
         transpose_b=transpose_b,
         cycles=total,
         cycles_predicted=total_cycles(predicted),
+        seconds=seconds,
+        cycles_per_second=None if total is None else total / seconds,
         macs=m * n * k,
         peak_macs_per_cycle=peak,
         utilisation=None if total is None else m * n * k / (total * peak),

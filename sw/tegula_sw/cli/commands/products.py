@@ -116,6 +116,8 @@ def _run_gemm(
         progress=show_progress,
         predicted_latency=options.mem_latency if device_name == "golden" else None,
     )
+    if report.cycles_per_second is not None:
+        note(f"cycles {report.cycles:,}, cycles_per_second {report.cycles_per_second:,.0f}")
     return as_floats(codes, options.format_out), report
 
 

@@ -27,6 +27,7 @@ def test_gemm_of_float_arrays_writes_codes_and_a_report(run, matrices, tmp_path)
     assert report["peak_macs_per_cycle"] == 64
     assert report["cycles"] is None
     assert report["utilisation"] is None
+    assert report["cycles_per_second"] is None
     assert report["preset"] == "small"
     assert report["device"] == "golden"
     assert report["read_beats"] > report["write_beats"] > 0
@@ -59,7 +60,20 @@ def test_gemm_writes_a_trace_of_the_rtl(run, matrices, tmp_path):
     code, out, _ = run(*arguments, "--trace", "t.json", "--json", "r.json")
     assert (code, out) == (0, "")
     content = json.loads((tmp_path / "t.json").read_text())
-    assert content["otherData"]["cycles"] == json.loads((tmp_path / "r.json").read_text())["cycles"]
+    report = json.loads((tmp_path / "r.json").read_text())
+    assert content["otherData"]["cycles"] == report["cycles"]
+    assert report["cycles_per_second"] == report["cycles"] / report["seconds"] > 0
+
+
+@pytest.mark.slow
+def test_gemm_on_the_rtl_shows_cycles_and_speed_on_a_terminal(run, matrices, monkeypatch, tmp_path):
+    monkeypatch.setattr("tegula_sw.cli.commands.common.sys.stderr.isatty", lambda: True)
+    options = ("--preset", "tiny", "--device", "rtl", "--json", "r.json")
+    code, out, err = run(*gemm_arguments(*options))
+    assert (code, out) == (0, "")
+    report = json.loads((tmp_path / "r.json").read_text())
+    cycles, speed = f"{report['cycles']:,}", f"{report['cycles_per_second']:,.0f}"
+    assert f"tegula: cycles {cycles}, cycles_per_second {speed}\n" in err
 
 
 def test_traces_and_pictures_that_cannot_be_are_refused_before_the_work(run, matrices):

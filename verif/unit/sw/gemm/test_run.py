@@ -328,7 +328,8 @@ def test_the_report_describes_the_job():
     assert report.shape == (64, 32, 16)
     assert report.macs == 64 * 32 * 16
     assert report.peak_macs_per_cycle == 64
-    assert (report.cycles, report.utilisation) == (None, None)
+    assert (report.cycles, report.utilisation, report.cycles_per_second) == (None, None, None)
+    assert report.seconds > 0
     assert (report.preset, report.device, report.programs) == ("small", "golden", 1)
     program_beats = report.program_bytes // 16
     assert report.read_beats >= (64 * 16 + 16 * 32) // 8 + program_beats
@@ -346,6 +347,29 @@ def test_cycles_of_a_device_with_a_clock_make_the_utilisation():
     assert report.cycles == 128
     assert report.utilisation == 0.5
     assert report.counters == {"TENSOR_BUSY": 5}
+
+
+def test_the_speed_is_cycles_by_the_seconds_in_which_programs_ran(monkeypatch):
+    monkeypatch.setattr(gemm_module, "MAX_GRANULES", 400)
+    now = [100.0]
+    monkeypatch.setattr(gemm_module, "perf_counter", lambda: now[0])
+    device = GoldenDevice(SMALL)
+    run = device.run
+
+    def run_for_two_seconds(*args, **kwargs):
+        now[0] += 2.0
+        return replace(run(*args, **kwargs), cycles=128)
+
+    def prepare_for_a_second(number, total):
+        now[0] += 1.0
+
+    device.run = run_for_two_seconds
+    codes = np.full((200, 16), 0x3F80, np.uint16), np.full((16, 150), 0x3F80, np.uint16)
+    _, report = gemm(device, *codes, BF16, BF16, BF16, progress=prepare_for_a_second)
+    assert report.programs > 1
+    assert report.cycles == 128 * report.programs
+    assert report.seconds == 2.0 * report.programs
+    assert report.cycles_per_second == 64.0
 
 
 @pytest.mark.parametrize("transposed", [PLAIN, *TRANSPOSED], ids=str)
