@@ -44,7 +44,10 @@ _PHASES: tuple[tuple[re.Pattern[str], str, bool], ...] = tuple(
         (r"at iteration #(\d+): temp.* wirelen = (\d+)", "refining: pass {}, wire length {}", True),
         (r"^Routing (\d+) arcs", "routing {} arcs", False),
         (r"^ +\d+ \|.*\| +(\d+)\| +[\d.]+ +[\d.]+\|", "routing: {} arcs left", True),
+        (r"^Running router2", "routing", False),
+        (r"^ +iter=\d+ .* overused=(\d+)", "routing: {} wires shared", True),
         (r"^Routing complete", "routed", False),
+        (r"^Router2 time", "routed", False),
     )
 )
 """What lines of nextpnr say, as progress; whether it is one of many of its kind."""

@@ -54,8 +54,8 @@ RAMW_SITES = 2
 """LUT4 sites of the slice that writes a distributed memory; its reading LUTs count themselves."""
 
 
-ROUTE = ("--lpf-allow-unconstrained", "--sdf", "out.sdf")
-"""Options of nextpnr: pins where it likes; delays to analyse."""
+ROUTE = ("--lpf-allow-unconstrained", "--router", "router2", "--sdf", "out.sdf")
+"""Options of nextpnr: pins where it likes; the router for large designs; delays to analyse."""
 
 _ANALYSIS = inspect.getsource(sdf) + inspect.getsource(block_of)
 

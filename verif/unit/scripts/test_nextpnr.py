@@ -45,6 +45,13 @@ SMALL = ROOT / "verif" / "unit" / "scripts" / "recorded" / "small.v"
             True,
         ),
         ("Info: Routing complete.", "routed", False),
+        ("Info: Running router2...", "routing", False),
+        (
+            "Info:     iter=2 wires=993579 overused=44312 overuse=47909 tmgfail=0 archfail=NA",
+            "routing: 44312 wires shared",
+            True,
+        ),
+        ("Info: Router2 time 51.44s", "routed", False),
     ],
 )
 def test_lines_of_nextpnr_become_progress(line, text, repeated):
