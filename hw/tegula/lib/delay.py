@@ -40,8 +40,11 @@ def chosen(m: Module, choices: Iterable[tuple[Value, Value]], *, name: str) -> S
     they take fewer LUTs, but a placer finds no room for many resets of few registers each.
     """
     result = Const(0, 1)
-    for condition, value in choices:
-        result = result | (value & condition.replicate(len(value)))
+    for index, (condition, value) in enumerate(choices):
+        # A signal: an expression that is repeated is elaborated for each bit.
+        takes = Signal(name=f"{name}_takes_{index}")
+        m.d.comb += takes.eq(condition)
+        result = result | (value & takes.replicate(len(value)))
     return registered(m, result, name=name)
 
 
