@@ -12,7 +12,7 @@ from typing import TypedDict
 import numpy as np
 
 from scripts.readme import README, put_into
-from scripts.redmule import REDMULE, redmule_table
+from scripts.redmule import REDMULE, redmule_table, shape_name
 from tegula.config import PRESETS, preset
 from tegula.formats import format_by_name
 from tegula_golden.numerics.gemm import gemm as golden_gemm
@@ -107,7 +107,7 @@ def measure(
         acc_width=device.config.acc_width,
     )
     if not np.array_equal(result, golden):
-        raise SystemExit(f"bench: {_name(shape)} {fmt_in} differs from the golden model")
+        raise SystemExit(f"bench: {shape_name(shape)} {fmt_in} differs from the golden model")
     assert report.cycles is not None and report.utilisation is not None, "the RTL has a clock"
     assert report.cycles_per_second is not None, "the RTL has a clock"
     return {
@@ -167,10 +167,6 @@ def transposed_table(rows: list[Row]) -> str:
     return "\n".join(lines)
 
 
-def _name(shape: tuple[int, int, int]) -> str:
-    return " x ".join(map(str, shape))
-
-
 def _by_latency(rows: list[Row]) -> dict[int, dict[tuple[int, int, int], float]]:
     """Utilisation by read latency and shape."""
     found: dict[int, dict[tuple[int, int, int], float]] = {}
@@ -211,7 +207,7 @@ def main(arguments: list[str] | None = None) -> int:
         row = measure(device, mem_latency, shape, fmt_in, fmt_out, options.seed, transposed)
         rows.append(row)
         print(
-            f"{_name(shape):>15} {TRANSPOSED[transposed]:>9} {fmt_in:>7} -> {fmt_out},"
+            f"{shape_name(shape):>15} {TRANSPOSED[transposed]:>9} {fmt_in:>7} -> {fmt_out},"
             f" latency {mem_latency}: {row['cycles']:8d} cycles, {row['utilisation']:6.1%},"
             f" {row['cycles_per_second']:9,.0f} cycles/s",
             file=sys.stderr,

@@ -119,7 +119,7 @@ FEWEST_RESET, FEWEST_ENABLED = 32, 16
 
 To nextpnr the eight registers of a logic tile share one reset, or have none (a slice's two, one
 enable). With several hundred resets the first pass of its placer (HeAP) moves registers out of each
-other's way without end; of the hundred that are left at this limit it makes a legal placement.
+other's way without end; of a hundred it makes a legal placement.
 """
 
 _REGISTERS = " ".join(

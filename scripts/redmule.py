@@ -7,7 +7,7 @@ with an ideal memory of one cycle of latency, and shares of its own array.
 
 from collections.abc import Mapping, Sequence
 
-__all__ = ["REDMULE", "redmule_table"]
+__all__ = ["REDMULE", "redmule_table", "shape_name"]
 
 REDMULE: Mapping[tuple[int, int, int], float] = {
     (32, 32, 32): 0.779,
@@ -45,7 +45,10 @@ def redmule_table(utilisation: Mapping[int, Mapping[tuple[int, int, int], float]
     heads = ["rows x sums x columns", *(f"latency {latency}" for latency in latencies), "RedMulE"]
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for shape, published in REDMULE.items():
-        cells = [_name(shape), *(f"{utilisation[latency][shape]:.1%}" for latency in latencies)]
+        cells = [
+            shape_name(shape),
+            *(f"{utilisation[latency][shape]:.1%}" for latency in latencies),
+        ]
         lines.append(f"| {' | '.join([*cells, f'{published:.1%}'])} |")
     return "\n".join([*lines, "", _verdict(min(latencies), lost)])
 
@@ -53,9 +56,10 @@ def redmule_table(utilisation: Mapping[int, Mapping[tuple[int, int, int], float]
 def _verdict(latency: int, lost: Sequence[tuple[int, int, int]]) -> str:
     """Which shapes keep less of the array busy than RedMulE's."""
     count = f"{len(REDMULE) - len(lost)} of {len(REDMULE)}"
-    rest = f"; not of {', '.join(map(_name, lost))}" if lost else ""
+    rest = f"; not of {', '.join(map(shape_name, lost))}" if lost else ""
     return f"At read latency {latency} the share is at least RedMulE's of {count} shapes{rest}."
 
 
-def _name(shape: tuple[int, int, int]) -> str:
+def shape_name(shape: tuple[int, int, int]) -> str:
+    """A shape as in tables: 32 x 64 x 16."""
     return " x ".join(map(str, shape))

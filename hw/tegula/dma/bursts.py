@@ -60,6 +60,7 @@ class BurstSplitter(wiring.Component):
     """
 
     LATENCY = 1
+    """Cycles from a run to its first burst."""
 
     def __init__(self, config: TileConfig):
         self._config = config

@@ -15,13 +15,13 @@ INSTANCE = re.compile(r"^  (\w+) (\w+) \(\n(.*?)^  \);", re.M | re.S)
 CONSTANT = re.compile(r"\.(\w+)\((\d+'[hb][0-9a-f]+)\)")
 
 TIE_OFFS = {
-    # Operands that are registered where they come from; one path into the unit.
+    # Sums and products only: nothing is compared, no pattern is kept, every result is output.
     *(("activation_lane", "adder", port) for port in ("alone", "keep", "takes")),
     *(("chunk_adder", "add", port) for port in ("alone", "keep", "takes")),
     ("activation_lane", "multiplier", "takes"),
     # Functions round to nearest.
     *(("activation_lane", "cast", port) for port in ("random", "stochastic")),
-    # What a column's end adds is dropped behind the combiner.
+    # A stop resets the activation engine's pipeline, and its combiner with it.
     ("item_pipeline", "combiner", "stop"),
 }
 """(module, instance, input)."""
