@@ -164,7 +164,7 @@ class ColumnIssue(wiring.Component):
                 m.d.sync += self._waiting[slot].eq(0)
             with m.If(releases & (issuing == slot)):
                 m.d.sync += self._taken[slot].eq(0)
-        self._describe(m, begins, order, sums)
+        self._describe(m, ready, begins, order, sums)
         m.d.comb += [
             self.item.valid.eq(delay(m, goes, 1, "valid")),
             self.item.beat.eq(registered(m, beat, name="beat_now")),
@@ -174,8 +174,13 @@ class ColumnIssue(wiring.Component):
             word = _choose(choice, Cat(beat, issuing))
             m.d.comb += self.words[lane].eq(registered(m, word, name=f"word_{lane}"))
 
-    def _describe(self, m: Module, begins: Value, order: data.View, sums: Value) -> None:
-        """Controls of the column that begins, and the destination of its results."""
+    def _describe(
+        self, m: Module, ready: Value, begins: Value, order: data.View, sums: Value
+    ) -> None:
+        """Controls of the column that begins, and the destination of its results.
+
+        They are registered while it could begin, whether it does or not.
+        """
         fields = self.fields
         column = Signal(self.item.column.shape(), name="column", reset_less=True)
         function, travel = column.function, column.travel
@@ -187,7 +192,7 @@ class ColumnIssue(wiring.Component):
             self.exit.rows.eq(fields.rows),
             self.exit.last.eq(order.last),
         ]
-        with m.If(begins):
+        with m.If(ready):
             m.d.sync += [
                 column.constant.eq(order.constant),
                 column.value.eq(Mux(order.kind == Kind.SCALE, fields.scale, fields.bias)),

@@ -10,7 +10,7 @@ from tegula.activation.table import table_write_layout
 from tegula.activation.work import APPLY, TABLE, ActivationCode, Request, Scalar, make_state
 from tegula.arith.combine import PARTIALS
 from tegula.config import TileConfig
-from tegula.engine.sequencing import CHECKED_ADDRESS, Sequencer
+from tegula.engine.sequencing import SCALAR_ADDRESS_BITS, Sequencer
 from tegula.formats import FP32
 from tegula.isa.instructions import Engine
 from tegula.isa.operations import TableKind
@@ -114,7 +114,7 @@ class ColumnSequencer(Sequencer):
         fields, table = data.View(APPLY, instr.payload), data.View(TABLE, instr.payload)
         busy = Signal()
         applies, loads = instr.op == ActivationCode.APPLY, instr.op == ActivationCode.TABLE
-        other_rhythm = fields.sum != state.fields.sum
+        other_rhythm = fields.sum != state.sums
         waits = loads | (applies & (~fields.overlap | fields.proceed | other_rhythm))
         working = (
             *(state[name] for name in self._TO_COME),
@@ -123,58 +123,56 @@ class ColumnSequencer(Sequencer):
         m.d.comb += [busy.eq(Cat(working).any()), self.fields.eq(state.fields)]
         self._take(m, busy=busy, waits=waits, has_work=applies | loads)
         with m.If(self.start):
-            m.d.sync += [state.pc.eq(instr.pc), state.second.eq(0)]
+            m.d.sync += state.second.eq(0)
         with m.If(self.start & applies):
             m.d.sync += [
-                state.fields.eq(fields),
                 state.scale.eq(1),
                 state.bias.eq(1),
                 state.running.eq(1),
                 state.finishing.eq(fields.sum & fields.finish),
                 state.table.eq(0),
-                state.x_at.eq(fields.x_addr),
-                state.dst_at.eq(fields.dst),
-                state.left.eq(fields.columns),
-                state.partial.eq(0),
-                state.begins.eq(fields.sum & ~fields.proceed),
+                state.sums.eq(fields.sum),
             ]
         with m.If(self.start & loads):
+            m.d.sync += [state.loading.eq(1), state.table.eq(1), state.low_here.eq(0)]
+        # Loaded before it is known that the instruction starts, which enables few registers then.
+        with m.If(~busy):
             m.d.sync += [
-                state.loading.eq(1),
-                state.table.eq(1),
-                state.low_here.eq(0),
+                state.pc.eq(instr.pc),
+                state.fields.eq(fields),
                 state.entries.eq(table.kind == TableKind.ENTRIES),
                 state.index.eq(table.first),
-                state.x_at.eq(table.addr),
-                state.left.eq(table.count),
+                state.x_at.eq(Mux(loads, table.addr, fields.scale[:SCALAR_ADDRESS_BITS])),
+                state.dst_at.eq(fields.dst),
+                state.left.eq(Mux(loads, table.count, fields.columns)),
+                state.partial.eq(0),
+                state.begins.eq(fields.sum & ~fields.proceed),
             ]
 
     def _next_scalar(self, m: Module) -> Scalar:
         """The scalar that is due: scale, then bias."""
         state, fields = self._state, self._state.fields
-        value, from_partition = Signal(32, name="scalar_value"), Signal()
-        m.d.comb += [
-            from_partition.eq(Mux(state.scale, fields.scale_partition, fields.bias_partition)),
-            value.eq(Mux(state.scale, fields.scale, fields.bias)),
-        ]
-        return Scalar(state.scale | state.bias, value, from_partition)
+        from_partition = Signal()
+        m.d.comb += from_partition.eq(
+            Mux(state.scale, fields.scale_partition, fields.bias_partition)
+        )
+        return Scalar(state.scale | state.bias, from_partition)
 
     def _check(self, m: Module, scalar: Scalar, granted: Value) -> Signal:
         """1 if the row that is granted fails its checks, whose order is the contract's."""
         state, fields = self._state, self._state.fields
         sbuf_bits = (self._config.sbuf_depth - 1).bit_length()
         x_at, dst_at = state.x_at, state.dst_at
-        scalar_at, sum_at = scalar.value[:16], fields.sum_dst
+        sum_at = fields.sum_dst
         reads_scalar = scalar.is_next & scalar.from_partition & ~state.second
         element = ~scalar.is_next & state.running & ~state.second
         totals = element & state.finishing & (state.left == 1)
         x_wide, wide = fields.x_format == FP32.code, fields.format == FP32.code
-        row = element | state.loading
+        row = reads_scalar | element | state.loading
+        pair = reads_scalar | (element & x_wide)
         checks = (
-            (reads_scalar & scalar_at[sbuf_bits:].any(), Trap.SBUF_RANGE, scalar_at),
-            (reads_scalar & scalar_at[0], Trap.SBUF_ALIGNMENT, scalar_at),
             (row & x_at[sbuf_bits:].any(), Trap.SBUF_RANGE, x_at),
-            (element & x_wide & x_at[0], Trap.SBUF_ALIGNMENT, x_at),
+            (pair & x_at[0], Trap.SBUF_ALIGNMENT, x_at),
             (element & dst_at[sbuf_bits:].any(), Trap.SBUF_RANGE, dst_at),
             (element & wide & dst_at[0], Trap.SBUF_ALIGNMENT, dst_at),
             (totals & sum_at[sbuf_bits:].any(), Trap.SBUF_RANGE, sum_at),
@@ -188,7 +186,6 @@ class ColumnSequencer(Sequencer):
         """Requests of rows: of the next column when there is room for it, or of the table."""
         state, fields = self._state, self._state.fields
         due, needs_rows, two, reads = Signal(), Signal(), Signal(), Signal()
-        at = Signal(CHECKED_ADDRESS)
         sbuf_bits = (self._config.sbuf_depth - 1).bit_length()
         m.d.comb += [
             due.eq(
@@ -210,9 +207,8 @@ class ColumnSequencer(Sequencer):
             ),
             # A row that comes is the table's, unless it is not there; other rows need an order.
             reads.eq(needs_rows & ~(state.loading & state.x_at[sbuf_bits:].any())),
-            at.eq(Mux(scalar.is_next, scalar.value[:16], state.x_at)),
             # The table's rows are counted one by one; a pair begins at an even address.
-            self.row.payload.eq(at | (state.second & ~state.loading)),
+            self.row.payload.eq(state.x_at | (state.second & ~state.loading)),
             self.row.valid.eq(due & reads),
             request.granted.eq(due & (~needs_rows | self.row.ready)),
             request.first.eq(request.granted & ~fault & ~state.second),
@@ -269,7 +265,14 @@ class ColumnSequencer(Sequencer):
             with m.If(request.last):
                 m.d.sync += state.left.eq(state.left - 1)
         with m.Elif(request.last):
-            with self._advance_element(m, state.scale, state.bias, x_step):
+            with self._advance_element(
+                m,
+                state.scale,
+                state.bias,
+                scalar1_at=fields.bias[:SCALAR_ADDRESS_BITS],
+                x_addr=fields.x_addr,
+                x_stride=x_step,
+            ):
                 m.d.sync += [
                     state.dst_at.eq(state.dst_at + fields.dst_stride),
                     state.begins.eq(0),

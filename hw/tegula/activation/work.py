@@ -27,6 +27,7 @@ _CONTROL = {
     "table": 1,
     "low_here": 1,
     "second": 1,
+    "sums": 1,
 }
 
 _DATA = {
@@ -52,12 +53,15 @@ def make_state() -> data.View:
         The first row of an entry is here.
     second
         The second row of a column, or of an entry, is due.
+    sums
+        The `activation.apply` that was started last sums up.
     fields
         The `activation.apply` in work.
     entries, index
         The table is loaded with entries; the next index.
     x_at, dst_at
-        Addresses of the next column; `x_at` also of the table's next row.
+        Addresses of the next column; `x_at` also of scale or bias while they are due, and of the
+        table's next row.
     left
         Columns, or indices of the table, that are left.
     partial, begins
@@ -72,10 +76,9 @@ def make_state() -> data.View:
 
 
 class Scalar(NamedTuple):
-    """Scale or bias, if one of them is next; `value` may be the address of one a partition."""
+    """Scale or bias, if one of them is next, and whether it is one a partition."""
 
     is_next: Value
-    value: Signal
     from_partition: Signal
 
 

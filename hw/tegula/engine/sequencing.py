@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import ClassVar
 
-from amaranth.hdl import Module, Shape, Signal, Value, signed
+from amaranth.hdl import Module, Mux, Shape, Signal, Value, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -24,6 +24,7 @@ from tegula.lib.mux import prioritised
 __all__ = [
     "CHECKED_ADDRESS",
     "CHECKED_ADDRESS_BITS",
+    "SCALAR_ADDRESS_BITS",
     "SEQUENCER_STATE",
     "Check",
     "Sequencer",
@@ -35,6 +36,9 @@ CHECKED_ADDRESS_BITS = 20
 
 CHECKED_ADDRESS = signed(CHECKED_ADDRESS_BITS)
 """An address one step (2**11) away from a checked one."""
+
+SCALAR_ADDRESS_BITS = 16
+"""Bits of a scalar that are its address, where it is one a partition."""
 
 SEQUENCER_STATE = {"pc": PC_BITS, "finishing": 1, "combining": 1, "trapped": 1, "reported": 1}
 """State of every `Sequencer`.
@@ -126,17 +130,25 @@ class Sequencer(wiring.Component):
 
     @contextmanager
     def _advance_element(
-        self, m: Module, scalar0: Value, scalar1: Value, x_stride: Value
+        self,
+        m: Module,
+        scalar0: Value,
+        scalar1: Value,
+        *,
+        scalar1_at: Value,
+        x_addr: Value,
+        x_stride: Value,
     ) -> Iterator[None]:
         """State after an item: a scalar that was due no longer is, or an element fewer is left.
 
-        What else an element changes is stated in the body of the ``with``.
+        `x_at` becomes the address of the next item: of the second scalar, of the first element, or
+        of the next. What else an element changes is stated in the body of the ``with``.
         """
         state = self._state
         with m.If(scalar0):
-            m.d.sync += scalar0.eq(0)
+            m.d.sync += [scalar0.eq(0), state.x_at.eq(Mux(scalar1, scalar1_at, x_addr))]
         with m.Elif(scalar1):
-            m.d.sync += scalar1.eq(0)
+            m.d.sync += [scalar1.eq(0), state.x_at.eq(x_addr)]
         with m.Else():
             m.d.sync += [
                 state.x_at.eq(state.x_at + x_stride),

@@ -5,7 +5,7 @@ from amaranth.lib.wiring import In, Out
 
 from tegula.arith.codes import is_wide
 from tegula.config import TileConfig
-from tegula.engine.sequencing import Sequencer
+from tegula.engine.sequencing import SCALAR_ADDRESS_BITS, Sequencer
 from tegula.isa.instructions import Engine
 from tegula.isa.operations import Operand, Reduction, Source
 from tegula.isa.traps import Trap
@@ -125,7 +125,13 @@ class ElementSequencer(Sequencer):
             m.d.sync += [
                 state.work.eq(offered),
                 state.pc.eq(instr.pc),
-                state.x_at.eq(fields.x_addr),
+                state.x_at.eq(
+                    Mux(
+                        offered.scalar0,
+                        fields.s0[:SCALAR_ADDRESS_BITS],
+                        Mux(offered.scalar1, fields.s1[:SCALAR_ADDRESS_BITS], fields.x_addr),
+                    )
+                ),
                 state.y_at.eq(fields.y_addr),
                 state.dst_at.eq(fields.dst),
                 state.left.eq(fields.columns),
@@ -176,7 +182,7 @@ class ElementSequencer(Sequencer):
                 Mux(item.is_scalar, item.from_partition, fields.x_source == Source.SBUF)
             ),
             y_requested.eq(item.is_element & state.work.y_used),
-            self.x.addr.eq(Mux(item.is_scalar, item.value, state.x_at)),
+            self.x.addr.eq(state.x_at),
             self.x.double.eq(item.is_scalar | is_wide(fields.x_format)),
             self.y.addr.eq(state.y_at),
             self.y.double.eq(is_wide(fields.y_format)),
@@ -233,7 +239,6 @@ class ElementSequencer(Sequencer):
             (depth - 1).bit_length() for depth in (config.sbuf_depth, config.psum_depth)
         )
         scalar = item.is_scalar & item.from_partition
-        scalar_at = item.value[:16]
         x_at, y_at, dst_at = state.x_at, state.y_at, state.dst_at
         psum = item.is_element & (fields.x_source == Source.PSUM)
         sbuf = item.is_element & (fields.x_source == Source.SBUF)
@@ -244,15 +249,13 @@ class ElementSequencer(Sequencer):
             dst_at[: (config.n - 1).bit_length()].any(),
             is_wide(fields.format) & dst_at[0],
         )
-        x_odd = is_wide(fields.x_format) & x_at[0]
+        rows = scalar | sbuf
         y_odd = is_wide(fields.y_format) & y_at[0]
         checks = (
-            (scalar & scalar_at[sbuf_bits:].any(), Trap.SBUF_RANGE, scalar_at),
-            (scalar & scalar_at[0], Trap.SBUF_ALIGNMENT, scalar_at),
             (psum & x_at[psum_bits:].any(), Trap.PSUM_RANGE, x_at),
             (psum & ~self._find_written(m), Trap.PSUM_UNWRITTEN, x_at),
-            (sbuf & x_at[sbuf_bits:].any(), Trap.SBUF_RANGE, x_at),
-            (sbuf & x_odd, Trap.SBUF_ALIGNMENT, x_at),
+            (rows & x_at[sbuf_bits:].any(), Trap.SBUF_RANGE, x_at),
+            (rows & self.x.double & x_at[0], Trap.SBUF_ALIGNMENT, x_at),
             (y & y_at[sbuf_bits:].any(), Trap.SBUF_RANGE, y_at),
             (y & y_odd, Trap.SBUF_ALIGNMENT, y_at),
             (writes & dst_at[sbuf_bits:].any(), Trap.SBUF_RANGE, dst_at),
@@ -268,7 +271,14 @@ class ElementSequencer(Sequencer):
             m.d.sync += state.pause.eq(state.pause - 1)
         wraps = state.partition == config.n - 1
         with m.If(self.issue_valid):
-            with self._advance_element(m, state.scalar0, state.scalar1, fields.x_stride):
+            with self._advance_element(
+                m,
+                state.scalar0,
+                state.scalar1,
+                scalar1_at=fields.s1[:SCALAR_ADDRESS_BITS],
+                x_addr=fields.x_addr,
+                x_stride=fields.x_stride,
+            ):
                 m.d.sync += [
                     state.y_at.eq(state.y_at + fields.y_stride),
                     state.first.eq(0),

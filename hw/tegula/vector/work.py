@@ -72,7 +72,7 @@ def make_state(config: TileConfig) -> data.View:
     work
         The instruction in work.
     x_at, y_at, dst_at
-        Addresses of the next element.
+        Addresses of the next element; `x_at` also of a scalar that is due.
     left, first
         Elements that are left; the next is the first.
     partial, partition
