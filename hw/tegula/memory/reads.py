@@ -76,19 +76,23 @@ class ScratchpadReads(BankPorts):
         self._words = [bank.data for bank in self.banks]
 
         moving, stationary, x, y = self._register_masks(m)
-        others, row_addr, chunk_row = self._grant_row(m)
-        row = stationary | others
-        lines = self._grant_line(m, others, chunk_row)
+        activation, row_addr, chunk_row = self._grant_row(m)
+        row, left = Signal.like(activation), Signal.like(activation)
+        m.d.comb += [row.eq(stationary | activation), left.eq(~(self._occupied | activation))]
+        lines = self._grant_line(m, left, chunk_row)
+        chunk_addr = self._chunk.request.payload.addr
         sources = (
             (moving, self._line(self._moving_addr)),
             (row, self._line(row_addr)),
             (x, self._line(self._x_addr)),
             (y, self._line(self._y_addr)),
-            (~(self._occupied | others), self._line(self._chunk.request.payload.addr)),
+            # Whether DMA reads there or not.
+            (left, self._line(chunk_addr)),
         )
         for b, bank in enumerate(self.banks):
             m.d.comb += bank.addr.eq(_and_or((mask[b], addr) for mask, addr in sources))
-        self._select_rows(m, moving, row)
+        chunk_bank = self._one_hot(chunk_addr) & chunk_row.replicate(self.config.bus_words)
+        self._select_rows(m, moving, row | chunk_bank)
         self._select_pair(m, "x", self.x, x)
         self._select_pair(m, "y", self.y, y)
         self._select_chunk(m, lines, chunk_row)
@@ -140,42 +144,39 @@ class ScratchpadReads(BankPorts):
             for b in range(self.config.bus_words)
         )
 
-    def _grant_row(self, m: Module) -> tuple[Signal, Value, Value]:
+    def _grant_row(self, m: Module) -> tuple[Signal, Value, Signal]:
         """Row of the activation engine, else of DMA, in a cycle without a stationary column.
 
-        Returns its bank, the address of the row port, and whether it is DMA's.
+        Returns the bank of the former, the address of the row port but for DMA's, and whether DMA
+        reads a row.
         """
         rows, chunk = self._rows, self._chunk.request
-        others, accepted, chunk_row = Signal(self.config.bus_words), Signal(), Signal()
-        free = []
-        for name, addr in (("activation", rows.payload), ("chunk", chunk.payload.addr)):
-            granted = Signal(name=f"{name}_free")
-            taken = select(list(self._occupied), self._bank(addr))
-            m.d.comb += granted.eq(~self._stationary_reads & ~taken)
-            free.append(granted)
-        addr = Mux(rows.valid, rows.payload, chunk.payload.addr)
+        activation, accepted, chunk_row = Signal(self.config.bus_words), Signal(), Signal()
+        is_free = [
+            ~self._stationary_reads & ~select(list(self._occupied), self._bank(addr))
+            for addr in (rows.payload, chunk.payload.addr)
+        ]
         m.d.comb += [
-            rows.ready.eq(free[0]),
-            accepted.eq(rows.valid & free[0]),
+            rows.ready.eq(is_free[0]),
+            accepted.eq(rows.valid & is_free[0]),
+            activation.eq(accepted.replicate(self.config.bus_words) & self._one_hot(rows.payload)),
             chunk_row.eq(
-                chunk.valid & (chunk.payload.layout == Layout.PARTITION) & ~rows.valid & free[1]
-            ),
-            others.eq(
-                (accepted | chunk_row).replicate(self.config.bus_words) & self._one_hot(addr)
+                chunk.valid & (chunk.payload.layout == Layout.PARTITION) & ~rows.valid & is_free[1]
             ),
         ]
         reading = Signal()
         m.d.sync += [reading.eq(accepted), self.activation.valid.eq(reading)]
-        return others, Mux(self._stationary_reads, self._stationary_addr, addr), chunk_row
+        addr = Mux(self._stationary_reads, self._stationary_addr, rows.payload)
+        return activation, addr, chunk_row
 
-    def _grant_line(self, m: Module, others: Value, chunk_row: Value) -> Signal:
-        """Banks that a line of DMA reads in this cycle; acceptance of a line or of DMA's row."""
+    def _grant_line(self, m: Module, left: Value, chunk_row: Value) -> Signal:
+        """Banks of those `left` that a line of DMA reads; acceptance of a line, or of DMA's row."""
         count, chunk = self.config.bus_words, self._chunk.request
         requested = chunk.valid & (chunk.payload.layout == Layout.FREE)
         done, granted, complete = Signal(count), Signal(count), Signal()
         m.d.comb += [
-            granted.eq(~(self._occupied | others | done) & requested.replicate(count)),
-            complete.eq(requested & (granted | done).all()),
+            granted.eq(left & ~done & requested.replicate(count)),
+            complete.eq(requested & (left | done).all()),
             chunk.ready.eq(chunk_row | complete),
         ]
         m.d.sync += done.eq(Mux(complete | ~requested, 0, done | granted))
