@@ -79,12 +79,14 @@ class PsumRound(wiring.Component):
         for stage in range(4):
             signs.append(registered(m, signs[-1], name=f"sign_{stage}"))
 
-        window, sticky, room, limit, spared, shift = self._shift_by_32(
+        window, clear, sticky, room, limit, spared, shift = self._shift_by_32(
             m, magnitude, negative, anchor
         )
-        for cycle, step in enumerate((8, 2)):
+        for step in (8, 2):
+            if step == 2:
+                clear = _clear(window, step, signs[2])
             window, sticky, takes, spared = _shift_twice(
-                m, step, window, sticky, limit, spared, signs[1 + cycle]
+                m, step, window, clear, sticky, limit, spared
             )
             room = registered(m, room, name=f"room_{step}")
             limit = registered(m, limit[: step.bit_length() - 1], name=f"limit_{step}")
@@ -127,8 +129,9 @@ class PsumRound(wiring.Component):
     ) -> tuple[Value, ...]:
         """One cycle: shift left by 32, right by 32 (E < 115) or not.
 
-        Returned are the window, whether a bit below it is set, the room, its low five bits for the
-        later stages, whether these may all shift, and whether this one did.
+        Returned are the window, `_clear` of it by 8 bits, whether a bit below it is set, the room,
+        its low five bits for the later stages, whether these may all shift, and whether this one
+        did.
         """
         width = len(magnitude)
         leading = ~(magnitude[-32:] ^ sign.replicate(32)).any()
@@ -151,8 +154,11 @@ class PsumRound(wiring.Component):
             ],
             name="window",
         )
+        # Of a number that enters lower, the top is sign.
+        clear = Mux(take, _clear(magnitude << 32, 8, sign, width), _clear(magnitude, 8, sign))
         return (
             window,
+            registered(m, clear | low.replicate(3), name="clear_32"),
             Cat(lost).any(),
             registered(m, room[:9], name="room_32"),
             gated(m, room[:5], ~(low & ~room[5:9].all()), name="limit_32"),
@@ -161,25 +167,31 @@ class PsumRound(wiring.Component):
         )
 
 
+def _clear(window: Value, step: int, sign: Value, bits: int | None = None) -> Value:
+    """Three flags: the first, second and third `step` bits from the top are the sign.
+
+    The top is that of the low `bits` of the window, if they are given.
+    """
+    top = len(window) if bits is None else bits
+    return Cat(
+        ~(window[top - step * (k + 1) : top - step * k] ^ sign.replicate(step)).any()
+        for k in range(3)
+    )
+
+
 def _shift_twice(
-    m: Module, step: int, window: Value, sticky: Value, limit: Value, spared: Value, sign: Value
+    m: Module, step: int, window: Value, clear: Value, sticky: Value, limit: Value, spared: Value
 ) -> tuple[Value, ...]:
     """One cycle: shift left by ``2 * step`` and by `step` where the top bits are the sign.
 
-    The window loses ``3 * step`` bits: below it, into `sticky`, or above it, where they are the
-    sign. Returned are window, `sticky`, the two shifts (that by `step` first), and `spared`.
+    `clear` is `_clear` of the window by `step` bits. The window loses ``3 * step`` bits: below it,
+    into `sticky`, or above it, where they are the sign. Returned are window, `sticky`, the two
+    shifts (that by `step` first), and `spared`.
     """
     bits = len(window)
-
-    def clear(first: int, count: int) -> Value:
-        """1 if `count` bits from the top, after `first`, are the sign."""
-        field = window[bits - first - count : bits - first]
-        return ~(field ^ sign.replicate(count)).any()
-
     position = step.bit_length() - 1
-    upper = clear(0, step)
-    high, spared = spend(upper & clear(step, step), limit[position + 1], spared)
-    low, spared = spend(Mux(high, clear(2 * step, step), upper), limit[position], spared)
+    high, spared = spend(clear[0] & clear[1], limit[position + 1], spared)
+    low, spared = spend(Mux(high, clear[2], clear[0]), limit[position], spared)
     shifted = one_of_four(
         m,
         high,
