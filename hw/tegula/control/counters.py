@@ -28,7 +28,7 @@ class Counters(wiring.Component):
     Members
     -------
     clear, run : In(1)
-        Begin anew; count.
+        Begin anew, a cycle later; count. `run` is low while `clear` is high.
     busy, wait, stall : In(5)
         In the order of `ENGINES`: what each engine does in this cycle.
     read_beat, write_beat : In(1)
@@ -59,8 +59,8 @@ class Counters(wiring.Component):
     def elaborate(self, platform):
         """A strobe, and an adder, for each counter."""
         m = Module()
-        run = Signal()
-        m.d.sync += run.eq(self.run)
+        run, clear = Signal(), Signal()
+        m.d.sync += [run.eq(self.run), clear.eq(self.clear)]
         counted = [(self.read_beats, self.read_beat), (self.write_beats, self.write_beat)]
         for i, engine in enumerate(ENGINES):
             for event in EVENTS:
@@ -71,9 +71,10 @@ class Counters(wiring.Component):
             for i, (counter, strobe) in enumerate(counted)
         ]
 
-        with m.If(self.clear):
+        # A register, for it reaches all of them; `run` follows, so nothing is counted meanwhile.
+        with m.If(clear):
             # The cycles from the handshake to this one have passed.
-            m.d.sync += self.cycles.eq(CLEAR_CYCLES + 1)
+            m.d.sync += self.cycles.eq(CLEAR_CYCLES + 1 + self.run)
             m.d.sync += [counter.eq(0) for counter, _ in counted]
         with m.Else():
             m.d.sync += self.cycles.eq(self.cycles + self.run)

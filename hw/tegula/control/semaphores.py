@@ -198,11 +198,17 @@ class SemaphoreFile(wiring.Component):
 
 def _first_after_last(m: Module, requests, first, goes) -> None:
     """`first`: the first of `requests` after the one that last did go, round-robin."""
-    later, candidates = Signal(len(requests)), Signal(len(requests))
-    m.d.comb += candidates.eq(Mux((requests & later).any(), requests & later, requests))
-    # Whether a candidate comes before each port: prefix ORs, shorter than a carry chain.
-    behind = Cat(candidates[:i].any() for i in range(len(requests)))
-    m.d.comb += first.eq(candidates & ~behind)
+    count = len(requests)
+    later, after, behind = Signal(count), Signal(count), Signal(count)
+    m.d.comb += after.eq(requests & later)
+    # Whether one comes before each port: prefix ORs, shorter than a carry chain; both at once.
+    behind_after, behind_any = (
+        Cat(candidates[:i].any() for i in range(count)) for candidates in (after, requests)
+    )
+    m.d.comb += [
+        behind.eq(Mux(after.any(), behind_after, behind_any)),
+        first.eq(Mux(after.any(), after & ~behind_after, requests & ~behind_any)),
+    ]
     with m.If(goes):
         m.d.sync += later.eq(behind)
 

@@ -24,9 +24,10 @@ def test_every_counter_counts_its_own_strobe_while_running():
 
     async def testbench(ctx, dut):
         nonlocal checked
-        cycles, counted = 0, dict.fromkeys(totals, 0)
+        cycles, counted, cleared = 0, dict.fromkeys(totals, 0), False
         for cycle in range(500):
-            clear, run = cycle == 0 or rng.random() < 0.01, rng.random() < 0.8
+            clear = cycle == 0 or rng.random() < 0.01
+            run = not clear and rng.random() < 0.8
             values = {event: rng.getrandbits(len(ENGINES)) for event in EVENTS}
             values |= {"read_beat": rng.getrandbits(1), "write_beat": rng.getrandbits(1)}
             for name, value in (values | {"clear": clear, "run": run}).items():
@@ -34,8 +35,9 @@ def test_every_counter_counts_its_own_strobe_while_running():
             await ctx.tick()
             # What was given in the cycle before is counted in this one.
             for name, value in counted.items():
-                totals[name] = 0 if clear else totals[name] + value
-            cycles = CLEAR_CYCLES + 1 if clear else cycles + run
+                totals[name] = 0 if cleared else totals[name] + value
+            cycles = run + (CLEAR_CYCLES + 1 if cleared else cycles)
+            cleared = clear
             counted = {name: run and values[event] >> i & 1 for name, (event, i) in names.items()}
             counted |= {f"{way}_beats": run and values[f"{way}_beat"] for way in ("read", "write")}
             assert ctx.get(dut.cycles) == cycles
