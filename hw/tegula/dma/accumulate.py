@@ -63,33 +63,37 @@ class LoadAccumulator(wiring.Component):
     def elaborate(self, platform):
         """A read for the next chunk, sums of the one before, the write of the one before that."""
         m = Module()
-        m.submodules.adder = adder = ResetInserter(self.flush)(ChunkAdder(self._config))
+        layout = write_layout(self._config)
+        destination = data.StructLayout(
+            {name: layout["write"].shape[name].shape for name in _DESTINATION}
+        )
+        adder = ChunkAdder(self._config, destination)
+        m.submodules.adder = ResetInserter(self.flush)(adder)
         write, request = self.i.payload.write, self.write.request
         accumulates = Signal()
         m.d.comb += accumulates.eq(self.i.payload.accumulate != Accumulate.NONE)
 
-        # `adding`: its words enter the adder. `summed`: they have, and its sums are not yet output.
-        # `leaving`: the last that the scratchpad accepted.
-        layout = write_layout(self._config)
+        # `adding`: its words enter the adder. `accepted`: the last that the scratchpad accepted.
         adding = Signal(layout, reset_less=True)
-        summed = Signal(layout, reset_less=True)
-        leaving = Signal(layout, reset_less=True)
+        accepted = Signal(destination, reset_less=True)
         is_adding, unwritten = Signal(), Signal(range(self.MAX_UNWRITTEN + 1))
         answer, held = Signal(self._words, reset_less=True), Signal(self._words, reset_less=True)
         pending = (
             (is_adding, adding.write),
-            (adder.summing, summed.write),
-            (unwritten != 0, leaving.write),
+            (adder.summing, adder.summed),
+            (adder.o.valid, adder.o.payload.context),
+            (unwritten != 0, accepted),
         )
         clear = ~self._clash(write, pending) & (unwritten <= 1)
         reading, answered = self._request(m, accumulates & clear, answer)
 
-        entered, begin, passes = Signal(), Signal(), Signal()
+        entered, begin, adds, passes = Signal(), Signal(), Signal(), Signal()
         m.d.comb += [
             adder.i.valid.eq(is_adding),
             adder.i.payload.held.eq(held),
             adder.i.payload.incoming.eq(adding.write.data),
             adder.i.payload.fp32.eq(adding.accumulate == Accumulate.FP32),
+            *(adder.i.payload.context[name].eq(adding.write[name]) for name in _DESTINATION),
             entered.eq(is_adding & adder.i.ready),
             begin.eq(answered & (~is_adding | entered)),
         ]
@@ -97,27 +101,27 @@ class LoadAccumulator(wiring.Component):
             m.d.sync += adding.eq(self.i.payload)
         with m.If(~is_adding | entered):
             m.d.sync += held.eq(answer)
-        with m.If(entered):
-            m.d.sync += summed.eq(adding)
-        with m.If(request.valid & request.ready):
-            m.d.sync += leaving.write.eq(request.payload)
-        accepted = request.valid & request.ready
+        accepts = request.valid & request.ready
+        with m.If(accepts):
+            m.d.sync += [accepted[name].eq(request.payload[name]) for name in _DESTINATION]
         m.d.sync += [
             is_adding.eq((begin | (is_adding & ~entered)) & ~self.flush),
-            unwritten.eq(unwritten + accepted - self.write.written),
+            unwritten.eq(unwritten + accepts - self.write.written),
         ]
 
-        words = {"data": adder.o.payload, **{n: summed.write[n] for n in _DESTINATION}}
+        sums = adder.o.payload
+        words = {"data": sums.words, **{name: sums.context[name] for name in _DESTINATION}}
         m.d.comb += [
-            passes.eq(~accumulates & ~is_adding & ~adder.summing),
+            adds.eq(is_adding | adder.summing | adder.o.valid),
+            passes.eq(~accumulates & ~adds),
             self.i.ready.eq(Mux(accumulates, begin, passes & request.ready)),
             request.valid.eq((adder.o.valid | (self.i.valid & passes)) & ~self.flush),
             adder.o.ready.eq(request.ready),
             *(
-                request.payload[name].eq(Mux(adder.summing, value, write[name]))
+                request.payload[name].eq(Mux(adder.o.valid, value, write[name]))
                 for name, value in words.items()
             ),
-            self.drained.eq(~is_adding & ~adder.summing & (unwritten == 0)),
+            self.drained.eq(~adds & (unwritten == 0)),
             self.quiet.eq(~reading & (unwritten == 0)),
         ]
         return m
@@ -185,9 +189,8 @@ class StoreAccumulator(wiring.Component):
     def elaborate(self, platform):
         """A beat joined with what memory holds, its sums, and its strobes again."""
         m = Module()
-        m.submodules.adder = adder = ChunkAdder(self._config)
         beat = self.i.payload
-        strobes = Signal.like(beat.strb, reset_less=True)
+        m.submodules.adder = adder = ChunkAdder(self._config, beat.strb.shape())
         accumulates, entered, passes = Signal(), Signal(), Signal()
         m.d.comb += [
             accumulates.eq(beat.accumulate != Accumulate.NONE),
@@ -195,18 +198,16 @@ class StoreAccumulator(wiring.Component):
             adder.i.payload.held.eq(self.held.payload),
             adder.i.payload.incoming.eq(beat.data),
             adder.i.payload.fp32.eq(beat.accumulate == Accumulate.FP32),
+            adder.i.payload.context.eq(beat.strb),
             entered.eq(adder.i.valid & adder.i.ready),
             self.held.ready.eq(entered),
         ]
-        with m.If(entered):
-            m.d.sync += strobes.eq(beat.strb)
-
         m.d.comb += [
-            passes.eq(~accumulates & ~adder.summing),
+            passes.eq(~accumulates & ~adder.summing & ~adder.o.valid),
             self.i.ready.eq(entered | (passes & self.o.ready)),
             self.o.valid.eq(adder.o.valid | (self.i.valid & passes)),
             adder.o.ready.eq(self.o.ready),
-            self.o.payload.data.eq(Mux(adder.summing, adder.o.payload, beat.data)),
-            self.o.payload.strb.eq(Mux(adder.summing, strobes, beat.strb)),
+            self.o.payload.data.eq(Mux(adder.o.valid, adder.o.payload.words, beat.data)),
+            self.o.payload.strb.eq(Mux(adder.o.valid, adder.o.payload.context, beat.strb)),
         ]
         return m

@@ -108,9 +108,12 @@ class LoadEngine(wiring.Component):
 
         request = self.write.request
         starved = scatter.starved & aligner.starved
+        # A cycle late, but for what enters meanwhile: it decides whether the queue of runs moves.
+        drained = Signal()
+        m.d.sync += drained.eq(accumulator.drained & writes.empty)
         m.d.comb += [
             accumulator.flush.eq(control.flush),
-            scatter.drained.eq(accumulator.drained & writes.empty),
+            scatter.drained.eq(drained & writes.empty),
             control.done.eq(self.write.written_last | scatter.synced),
             control.fault.eq(scatter.trapped | (control.failed & starved)),
             control.quiet.eq(accumulator.quiet),

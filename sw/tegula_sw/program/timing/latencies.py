@@ -167,7 +167,7 @@ def latencies(config: TileConfig) -> Latencies:
     from tegula.control.semaphores import SIGNAL_CYCLES
     from tegula.control.watchdog import DRAINED_CYCLES
     from tegula.dma.align import ReadAligner
-    from tegula.dma.chunk_adder import chunk_steps
+    from tegula.dma.chunk_adder import SUM_CYCLES, chunk_steps
     from tegula.dma.engine import DmaControl
     from tegula.dma.gather import Gather
     from tegula.dma.load import LoadEngine
@@ -229,5 +229,5 @@ def latencies(config: TileConfig) -> Latencies:
         request_to_beat=StoreEngine.REQUEST_TO_BEAT,
         gather_depth=Gather.DEPTH,
         accumulate=chunk_steps(config),
-        sum=config.bus_words + FpAdd.LATENCY,
+        sum=config.bus_words + SUM_CYCLES,
     )
