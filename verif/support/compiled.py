@@ -1,7 +1,8 @@
 """Compiled simulation of a component, where Amaranth's simulator takes minutes.
 
 A testbench is the coroutine that Amaranth's simulator would run, with two limits: it sets and reads
-ports only, and it is the only one. Each runs from reset.
+ports only, and it is the only one. Each runs from reset, with random content in those registers
+that have none.
 """
 
 import ctypes
@@ -16,8 +17,12 @@ from amaranth.lib import wiring
 from tegula.backend.cache import digest, sources_digest
 from tegula.config import TileConfig
 from verif.support.model_build import build_model
+from verif.support.scrambled import MARK, marked
 
-__all__ = ["CompiledModel", "Context", "compiled_model"]
+__all__ = ["ONES", "ZEROS", "CompiledModel", "Context", "compiled_model"]
+
+ZEROS, ONES = 0, -1
+"""Contents of registers without reset that are not random."""
 
 
 class CompiledModel:
@@ -36,14 +41,18 @@ class CompiledModel:
         self.signals = dict(_ports(component))
         self._library = ctypes.CDLL(str(build_model(component, tuple(self.signals), key)))
         self._library.model_new.restype = self._library.model_port.restype = ctypes.c_void_p
+        self._library.model_new.argtypes = [ctypes.c_int]
         for name in ("model_delete", "model_eval", "model_tick"):
             function = getattr(self._library, name)
             function.argtypes, function.restype = [ctypes.c_void_p], None
         self._library.model_port.argtypes = [ctypes.c_void_p, ctypes.c_int]
 
-    def run(self, testbench: Callable) -> None:
-        """Run the coroutine `testbench(ctx)` to its end."""
-        top = self._library.model_new()
+    def run(self, testbench: Callable, *, fill: int = 1) -> None:
+        """Run the coroutine `testbench(ctx)` to its end.
+
+        Registers without reset begin with random content of the seed `fill`, or `ZEROS` or `ONES`.
+        """
+        top = self._library.model_new(fill)
         try:
             ports = {
                 id(signal): _memory(self._library.model_port(top, index), len(signal))
@@ -178,5 +187,5 @@ def _memory(address: int, width: int) -> tuple:
 def compiled_model(component: Callable[[TileConfig], wiring.Component], config: TileConfig):
     """Model of ``component(config)``, a class of the package `tegula`; one per process."""
     parts = (component.__qualname__, repr(config), str(config.trace), version("amaranth"))
-    key = digest(*parts, sources_digest())
-    return CompiledModel(component(config), key)
+    key = digest(*parts, MARK, sources_digest())
+    return CompiledModel(marked(component)(config), key)

@@ -50,6 +50,8 @@ class Bench:
         Byte range [first, last] whose beats answer with `response`.
     stop_at
         Cycle in which `stop` rises of itself; it also rises after a trap.
+    fill
+        What registers without reset begin with (`CompiledModel.run`).
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class Bench:
         bad=None,
         response=2,
         stop_at=None,
+        fill=1,
     ):
         self.config = config
         self.rng = Random(seed)
@@ -77,6 +80,7 @@ class Bench:
         self.bad_reads = True
         self.response = response
         self.stop_at = stop_at
+        self.fill = fill
         self.outcome = Outcome()
         self.held = {}
         self.cut_short = False
@@ -127,7 +131,7 @@ class Bench:
         AssertionError
             If a rule is broken, or the engine is not idle after `budget` cycles.
         """
-        self._model.run(lambda ctx: self._run(ctx, commands, budget, gap))
+        self._model.run(lambda ctx: self._run(ctx, commands, budget, gap), fill=self.fill)
         return self.outcome
 
     async def _run(self, ctx, commands, budget, gap):

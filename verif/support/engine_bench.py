@@ -2,7 +2,7 @@
 
 import random
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import numpy as np
@@ -12,11 +12,12 @@ from tegula.isa.instructions import PAYLOAD_OFFSET
 from tegula.isa.traps import Trap
 from tegula.memory.ports import BANK_READ_CYCLES
 from tegula_golden.tile.state import EngineTrap, TileState
-from verif.support.compiled import compiled_model
+from verif.support.compiled import ONES, ZEROS, compiled_model
 
-__all__ = ["EnginePlayer", "Item", "Observed", "check", "pack", "run"]
+__all__ = ["EnginePlayer", "Item", "Observed", "check", "check_fills", "pack", "run"]
 
 SEED = 11
+_FILLS = (ONES, 2, 3)
 _POISON = 0xDEAD
 """What a read gets of a word that is being written."""
 
@@ -204,10 +205,11 @@ class EnginePlayer:
         self.ctx.set(self.dut.engine.stop, 0)
 
 
-def run(player_class, state, program, *, stall=0.0, stop_at=None, after=()):
+def run(player_class, state, program, *, stall=0.0, stop_at=None, after=(), fill=1):
     """Run `program` until it is done or has trapped; then stop, and run `after` if there is any.
 
-    With `stop_at`, stop in that cycle instead. Fails if it takes longer than any stall explains.
+    With `stop_at`, stop in that cycle instead. Registers without reset begin with what `fill`
+    says (`CompiledModel.run`). Fails if it takes longer than any stall explains.
     """
     model = compiled_model(player_class.component, state.config)
     items = (*program, *after)
@@ -230,7 +232,7 @@ def run(player_class, state, program, *, stall=0.0, stop_at=None, after=()):
             player.seen.traps = trapped
         player.sbuf.settle()
 
-    model.run(testbench)
+    model.run(testbench, fill=fill)
     seen = players[0].seen
     seen.sbuf = players[0].sbuf.words
     return seen
@@ -249,7 +251,8 @@ def check(player_class, program, state, **how):
         if item.signal is not None:
             signals.append(item.signal)
     for item in how.get("after", ()):
-        player_class.golden[item.mnemonic](golden, item.full)
+        if item.mnemonic in player_class.golden:
+            player_class.golden[item.mnemonic](golden, item.full)
         assert item.signal is None
     seen = run(player_class, state, program, **how)
     assert seen.traps == ([] if trap is None else [trap])
@@ -259,3 +262,16 @@ def check(player_class, program, state, **how):
         f"{len(wrong)} wrong words, the first (partition, address): {wrong[:4].tolist()}"
     )
     return seen
+
+
+def check_fills(player_class, program, state, **how):
+    """Run with several contents of registers without reset: the same, cycle by cycle.
+
+    Returned is what all of them did.
+    """
+    zeros = run(player_class, state, program, fill=ZEROS, **how)
+    for fill in _FILLS:
+        seen = run(player_class, state, program, fill=fill, **how)
+        np.testing.assert_array_equal(seen.sbuf, zeros.sbuf)
+        assert replace(seen, sbuf=None) == replace(zeros, sbuf=None)
+    return zeros

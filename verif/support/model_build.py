@@ -1,11 +1,15 @@
 """Shared library of a component: Yosys, Verilator and one run of the C++ compiler.
 
+A model begins as after a reset: registers without one (`scrambled.marked`) hold what a seed says.
+
 Libraries are kept in `cache_root() / "units"`, by key and by content: the key saves elaboration,
 the content saves compilation where the sources have changed elsewhere.
 """
 
 import fcntl
+import inspect
 import os
+import re
 import subprocess
 import tempfile
 from collections.abc import Callable, Sequence
@@ -18,12 +22,13 @@ from tegula.backend.cache import cache_root, digest
 from tegula.backend.verilog import emit_verilog
 from tegula.files import install
 from tegula_sw.devices.rtl.build import verilator_command, verilator_environment
+from verif.support.scrambled import MARK
 
 __all__ = ["build_model"]
 
 _VERILATOR_FLAGS = (
     *("--cc", "--prefix", "Vtop", "--top-module", "top", "-O3", "--no-timing"),
-    *("--x-assign", "fast", "--x-initial", "fast", "-Wno-fatal", "-Wno-lint", "-Wno-style"),
+    *("--x-assign", "fast", "--x-initial", "unique", "-Wno-fatal", "-Wno-lint", "-Wno-style"),
 )
 _COMPILER_FLAGS = ("-std=c++17", "-fPIC", "-O0", "-DVERILATOR=1", "-DVM_TRACE=0", "-DVM_COVERAGE=0")
 """Few cycles are run, so that compilation is what takes time."""
@@ -31,9 +36,17 @@ _COMPILER_FLAGS = ("-std=c++17", "-fPIC", "-O0", "-DVERILATOR=1", "-DVM_TRACE=0"
 _RUNTIME = ("verilated.cpp", "verilated_threads.cpp")
 
 _HARNESS = """
+#include <cstring>
 #include "Vtop.h"
 extern "C" {{
-void* model_new() {{ return new Vtop; }}
+void* model_new(int fill) {{
+    Verilated::randReset(fill > 0 ? 2 : -fill);
+    if (fill > 0) Verilated::randSeed(fill);
+    Vtop* top = new Vtop;
+    top->clk = top->rst = 0;
+    {idle}
+    return top;
+}}
 void model_delete(Vtop* top) {{ top->final(); delete top; }}
 void model_eval(Vtop* top) {{ top->eval(); }}
 void model_tick(Vtop* top) {{ top->clk = 1; top->eval(); top->clk = 0; top->eval(); }}
@@ -53,9 +66,13 @@ def build_model(component: wiring.Component, names: Sequence[str], key: str) -> 
     RuntimeError
         If Verilator or the compiler fails, with the end of its messages.
     """
-    members = ", ".join("&top->" + name.replace("__", "___05F") for name in names)
-    harness = _HARNESS.format(ports=members)
+    members = ["top->" + name.replace("__", "___05F") for name in names]
+    harness = _HARNESS.format(
+        ports=", ".join("&" + member for member in members),
+        idle=" ".join(f"std::memset(&{member}, 0, sizeof {member});" for member in members),
+    )
     flags = (*_VERILATOR_FLAGS, *_COMPILER_FLAGS, version("verilator"))
+    flags += (inspect.getsource(_without_initial_values),)
     name = type(component).__name__
 
     def make(folder: Path) -> Path:
@@ -89,6 +106,7 @@ def _made_once(path: Path, make: Callable[[Path], Path]) -> Path:
 
 def _compile(verilog: Path, harness: str, folder: Path) -> Path:
     """Library of model and harness, one unit: Verilator's headers are long and parsed once."""
+    verilog.write_text(_without_initial_values(verilog.read_text()))
     command = [*verilator_command(), *_VERILATOR_FLAGS, "--Mdir", str(folder), str(verilog)]
     _run(command)
     parts = "".join(f'#include "{part.name}"\n' for part in sorted(folder.glob("Vtop*.cpp")))
@@ -104,6 +122,13 @@ def _compile(verilog: Path, harness: str, folder: Path) -> Path:
     library = folder / "model.so"
     _run([*_compiler(), "-shared", str(source), *map(str, runtime), "-o", str(library)])
     return library
+
+
+def _without_initial_values(verilog: str) -> str:
+    """`verilog` (as `emit_verilog` writes it) whose registers without reset begin as anything."""
+    text, count = re.subn(rf"^(  reg [^=;]*{MARK}[^=;]*) = .*;$", r"\1;", verilog, flags=re.M)
+    assert count or MARK not in verilog
+    return text
 
 
 def _object(source: Path, folder: Path) -> Path:
