@@ -102,10 +102,10 @@ class SimulatedEngine(EngineModel):
 
 
 class Rig:
-    """A front end in a simulator: one a configuration, since it takes long to make."""
+    """A front end in a simulator: one a class and configuration, since it takes long to make."""
 
-    def __init__(self, config):
-        self.dut, self.bench = Control(config), None
+    def __init__(self, front_end, config):
+        self.dut, self.bench = front_end(config), None
         self.simulator = Simulator(self.dut)
         self.simulator.add_clock(1e-8)
         self.simulator.add_testbench(self._scenario)
@@ -142,12 +142,14 @@ class ControlBench:
         Probability that a channel or an engine is not ready in a cycle.
     latency
         Cycles from a burst's request to its first beat.
+    front_end
+        Class of the front end.
     """
 
-    def __init__(self, config, scenario, *, seed=0, stall=0.0, latency=3):
+    def __init__(self, config, scenario, *, seed=0, stall=0.0, latency=3, front_end=Control):
         self.config, self.seed, self.stall, self.latency = config, seed, stall, latency
         self.rng = random.Random(seed)
-        rig = _rig(config)
+        rig = _rig(front_end, config)
         self.dut = rig.dut
         self.engines = {engine: SimulatedEngine(self, engine) for engine in ENGINES}
         self.memory, self.errors = {}, {}
