@@ -14,6 +14,7 @@ from pathlib import Path
 
 from tegula.backend.cache import cache_root
 from tegula.files import install
+from tegula_sw.devices.rtl.source import register_reset
 
 __all__ = ["BuildError", "build_library", "verilator_command", "verilator_environment"]
 
@@ -26,7 +27,7 @@ _VERILATOR_FLAGS = (
     *("--cc", "--exe", "--build", "--prefix", "Vtile", "-O3", "--no-timing"),
     *("--x-assign", "fast", "--x-initial", "fast", "-Wno-fatal", "-Wno-lint", "-Wno-style"),
     *("-CFLAGS", "-fPIC -std=c++17", "-LDFLAGS", "-shared", "-o", "tile.so"),
-    *("-MAKEFLAGS", "OPT_FAST=-O2 OPT_SLOW=-O1 OPT_GLOBAL=-O2"),
+    *("-MAKEFLAGS", "OPT_FAST=-O2 OPT_SLOW=-O0 OPT_GLOBAL=-O2"),
 )
 
 
@@ -90,7 +91,8 @@ def build_library(verilog: Path, top: str, *, waves: bool = False, trace: bool =
     flags = [*_VERILATOR_FLAGS, "--top-module", top]
     flags += ["--trace"] if waves else []
     flags += ["-CFLAGS", "-DTEGULA_TRACE=1"] if trace else []
-    texts = [*(file.read_text() for file in (verilog, *_HARNESS)), *flags, version("verilator")]
+    source = register_reset(verilog.read_text(), top)
+    texts = [source, *(file.read_text() for file in _HARNESS), *flags, version("verilator")]
     key = hashlib.sha256("\0".join(texts).encode()).hexdigest()[:24]
     library = cache_root() / "rtl" / f"{top}_{key}.so"
     if library.exists():
@@ -104,17 +106,19 @@ def build_library(verilog: Path, top: str, *, waves: bool = False, trace: bool =
             print(f"building RTL device {label}: ", end="", file=sys.stderr, flush=True)
             start, end = time.monotonic(), "failed"
             try:
-                _compile(verilog, flags, library)
+                _compile(source, flags, library)
                 end = f"{time.monotonic() - start:.0f} s"
             finally:
                 print(end, file=sys.stderr)
     return library
 
 
-def _compile(verilog: Path, flags: list[str], library: Path) -> None:
+def _compile(source: str, flags: list[str], library: Path) -> None:
     with tempfile.TemporaryDirectory(dir=library.parent) as folder:
+        verilog = Path(folder, "tile.v")
+        verilog.write_text(source)
         command = [*verilator_command(), *flags, "--Mdir", folder, "-j", str(os.cpu_count())]
-        command += ["-CFLAGS", f"-I{_HARNESS[0].parent}", str(verilog.resolve()), str(_HARNESS[0])]
+        command += ["-CFLAGS", f"-I{_HARNESS[0].parent}", str(verilog), str(_HARNESS[0])]
         run = subprocess.run(
             command,
             env=verilator_environment(),
