@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tegula.backend.cache import cache_root
 from tegula.files import install
-from tegula_sw.devices.rtl.source import register_reset
+from tegula_sw.devices.rtl.source import simulation_verilog
 
 __all__ = ["BuildError", "build_library", "verilator_command", "verilator_environment"]
 
@@ -91,7 +91,7 @@ def build_library(verilog: Path, top: str, *, waves: bool = False, trace: bool =
     flags = [*_VERILATOR_FLAGS, "--top-module", top]
     flags += ["--trace"] if waves else []
     flags += ["-CFLAGS", "-DTEGULA_TRACE=1"] if trace else []
-    source = register_reset(verilog.read_text(), top)
+    source = simulation_verilog(verilog.read_text(), top)
     texts = [source, *(file.read_text() for file in _HARNESS), *flags, version("verilator")]
     key = hashlib.sha256("\0".join(texts).encode()).hexdigest()[:24]
     library = cache_root() / "rtl" / f"{top}_{key}.so"
