@@ -140,14 +140,15 @@ class Fetch(wiring.Component):
             self.ar.payload.len.eq(length),
             accepted.eq(self.ar.valid & self.ar.ready),
         ]
-        with m.If(accepted):
+        # A cycle behind the acceptance, in which none is offered: the start does not come as far.
+        with m.If(was_accepted):
             m.d.sync += [
                 block.eq(block + 1),
                 begin.eq(0),
                 blocks_left.eq(blocks_left - 1),
                 is_last.eq(blocks_left == 1),
             ]
-        with m.Elif(~requesting):
+        with m.Elif(~active):
             m.d.sync += [
                 Cat(begin, block).eq(first),
                 Cat(end, blocks_left).eq(last),
