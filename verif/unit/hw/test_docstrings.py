@@ -27,6 +27,7 @@ ARGUMENTS = {
     "acc_width": CONFIG.acc_width,
     "beat": ALIGNER.beats.payload.shape(),
     "chunk": ALIGNER.chunks.payload.shape(),
+    "context": 8,
     "cycles": 2,
     "depth": 16,
     "engine": Engine.LOAD,
