@@ -116,9 +116,10 @@ class ColumnSequencer(Sequencer):
         applies, loads = instr.op == ActivationCode.APPLY, instr.op == ActivationCode.TABLE
         other_rhythm = fields.sum != state.sums
         waits = loads | (applies & (~fields.overlap | fields.proceed | other_rhythm))
+        # Scale and bias are due only while elements are to come.
         working = (
-            *(state[name] for name in self._TO_COME),
-            *(state.trapped, self.pending, unanswered != 0),
+            *(state.running, state.finishing, state.loading, state.trapped),
+            *(self.pending, unanswered != 0),
         )
         m.d.comb += [busy.eq(Cat(working).any()), self.fields.eq(state.fields)]
         self._take(m, busy=busy, waits=waits, has_work=applies | loads)

@@ -46,7 +46,7 @@ def make_state() -> data.View:
     """State of the `ColumnSequencer`: `SEQUENCER_STATE`, and what it adds to that.
 
     scale, bias, running
-        Scale and bias are still to be requested; columns are.
+        Scale and bias are still to be requested; columns are, behind them.
     loading, table
         Rows for the table are still to be requested or to come; rows that come are for the table.
     low_here

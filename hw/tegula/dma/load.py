@@ -99,7 +99,10 @@ class LoadEngine(wiring.Component):
         ]
         self._take_beats(m, control, aligner)
 
-        wiring.connect(m, runs.o, scatter.runs)
+        # Whether a run is used up depends on the bytes that are there, and on the scratchpad.
+        m.submodules.next_run = next_run = droppable(StreamBuffer(sbuf_run_layout(config)))
+        wiring.connect(m, runs.o, next_run.i)
+        wiring.connect(m, next_run.o, scatter.runs)
         wiring.connect(m, aligner.chunks, scatter.chunks)
         wiring.connect(m, scatter.write, writes.i)
         wiring.connect(m, writes.o, accumulator.i)

@@ -95,7 +95,8 @@ class RunGenerator(wiring.Component):
 
         advance = Signal()
         """The stages move, all together: a register, for it enables all of them."""
-        active = Signal()
+        active, resting = Signal(), Signal(init=1)
+        """An instruction is in work; none is, in a register of its own, for it enables many."""
         begin = Signal()
         step = Signal()
         extents_valid = Signal()
@@ -108,28 +109,29 @@ class RunGenerator(wiring.Component):
             self.tickets.payload.signal.eq(self.instr.payload.signal),
             *assign_update(self.tickets.payload.update, self.instr.payload),
         ]
-        with m.If(~active):
+        with m.If(resting):
             m.d.sync += held.eq(self.instr.payload)
 
-        ends = self._count_runs(m, offered, fields, active, advance)
+        ends = self._count_runs(m, offered, fields, resting, advance)
         sync = held.op == 0
         last = Signal()
         m.d.comb += last.eq(sync | (ends[0] & ends[1] & ends[2]))
         with m.If(begin):
-            m.d.sync += active.eq(1)
+            m.d.sync += [active.eq(1), resting.eq(0)]
         with m.Elif(step & last):
-            m.d.sync += active.eq(0)
+            m.d.sync += [active.eq(0), resting.eq(1)]
 
         def strided(name, shape, start, prefix):
             strides = [fields[f"{prefix}{axis}"] for axis in (1, 2, 3)]
-            return self._add_strides(m, name, shape, start, strides, ends, active, advance)
+            moves = resting, advance
+            return self._add_strides(m, name, shape, start, strides, ends, active, moves)
 
         partition_start = Mux(offered.layout, 0, offered.partition)
         address = strided("mem", _MEMORY_SHAPE, offered.mem_addr, "mem_stride")
         sbuf = strided("sbuf", signed(_SBUF_BITS), offered.sbuf_addr, "sbuf_stride")
         partition = strided("partition", _PARTITION_BITS, partition_start, "partition_stride")
         elements_m1 = Signal(16, reset_less=True)
-        with m.If(~active):
+        with m.If(resting):
             m.d.sync += elements_m1.eq(offered.run - 1)
         row_span = self._multiply_span(m, fields, elements_m1, advance)
 
@@ -177,7 +179,7 @@ class RunGenerator(wiring.Component):
         self._output(m, checked.o)
         return m
 
-    def _count_runs(self, m, offered, fields, active, advance):
+    def _count_runs(self, m, offered, fields, resting, advance):
         """Counters of the runs of each axis; `ends[a]`: axis a + 1 is at its end.
 
         They are set while no instruction is in work, for the one that is offered.
@@ -191,7 +193,7 @@ class RunGenerator(wiring.Component):
             one = offered[f"count{axis}"] == 1
             only = Signal(reset_less=True, name=f"only{axis}")
             end = Signal(reset_less=True, name=f"end{axis}")
-            with m.If(~active):
+            with m.If(resting):
                 m.d.sync += [only.eq(one), following.eq(first), end.eq(one)]
             with m.Elif(carry & end):
                 m.d.sync += [following.eq(first), end.eq(only)]
@@ -201,9 +203,10 @@ class RunGenerator(wiring.Component):
             carry = carry & end
         return ends
 
-    def _add_strides(self, m, name, shape, start, strides, ends, active, advance):
+    def _add_strides(self, m, name, shape, start, strides, ends, active, moves):
         """Start addresses of runs: a stride is added for the axis that advances, by one adder.
 
+        `moves`: no instruction is in work, and the stages move.
         The first run's passes the adder too, which saves a multiplexer in front of each register.
         """
         at = [Signal(shape, reset_less=True, name=f"{name}_at{axis}") for axis in (1, 2, 3)]
@@ -212,11 +215,12 @@ class RunGenerator(wiring.Component):
         base = Mux(active, Mux(inner, Mux(middle, at[2], at[1]), at[0]), start)
         stride = Mux(active, Mux(inner, Mux(middle, strides[2], strides[1]), strides[0]), 0)
         m.d.comb += moved.eq(base + stride)
-        with m.If(~active | advance):
+        resting, advance = moves
+        with m.If(resting | advance):
             m.d.sync += at[0].eq(moved)
-        with m.If(~active | (advance & inner)):
+        with m.If(resting | (advance & inner)):
             m.d.sync += at[1].eq(moved)
-        with m.If(~active | (advance & inner & middle)):
+        with m.If(resting | (advance & inner & middle)):
             m.d.sync += at[2].eq(moved)
         return at[0]
 

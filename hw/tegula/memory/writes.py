@@ -91,13 +91,14 @@ class ScratchpadWrites(BankPorts):
         """Registered result of the vector engine, and the banks that it is written to.
 
         Those of a line are written like rows of which one partition is enabled. `_busy`, of even
-        and odd banks: no other row may be written.
+        and odd banks: no other row may be written. `_free` is its complement, in registers of its
+        own, for `_busy` selects words.
         """
         config, vector = self.config, self.vector_write.payload
         bank, writes = self._bank(vector.addr), vector.enable.any()
         first_group = bank[(config.row_words - 1).bit_length() :]
         self._by_row, self._by_line = Signal(config.bus_words), Signal(config.bus_words)
-        self._busy = Signal(2)
+        self._busy, self._free, busy = Signal(2), Signal(2, init=0b11), Signal(2)
         by_row = Cat(
             writes & ~vector.line & (bank[1:] == b >> 1) & (vector.double | (bank[0] == (b & 1)))
             for b in range(config.bus_words)
@@ -109,10 +110,12 @@ class ScratchpadWrites(BankPorts):
             for b in range(config.bus_words)
         )
         whole = vector.line | vector.double
+        m.d.comb += busy.eq(Cat(writes & (whole | ~bank[0]), writes & (whole | bank[0])))
         m.d.sync += [
             self._by_row.eq(by_row),
             self._by_line.eq(by_line),
-            self._busy.eq(Cat(writes & (whole | ~bank[0]), writes & (whole | bank[0]))),
+            self._busy.eq(busy),
+            self._free.eq(~busy),
         ]
         partition = Cat(vector.partition == p for p in range(config.n))
         self._enable = registered(m, Mux(vector.line, partition, vector.enable), name="enable")
@@ -131,7 +134,7 @@ class ScratchpadWrites(BankPorts):
         self._chunk_row = Signal()
 
         def free(addr: Value) -> Value:
-            return ~Mux(addr[0], self._busy[1], self._busy[0])
+            return Mux(addr[0], self._free[1], self._free[0])
 
         m.d.comb += [
             row.ready.eq(free(row.payload.addr)),

@@ -99,7 +99,7 @@ class ElementSequencer(Sequencer):
         """Acceptance of the next instruction once nothing of the last can interfere with it."""
         state, instr = self._state, self.instr.payload
         self._offered = offered = plan_work(m, self._config, instr.op, instr.payload)
-        busy = state.scalar0 | state.scalar1 | state.running | state.finishing | state.trapped
+        busy = state.running | state.finishing | state.trapped
         waits = (
             (offered.reads & ~offered.fields.overlap)
             | (offered.route.as_value() != state.route.as_value())

@@ -60,7 +60,7 @@ def make_state(config: TileConfig) -> data.View:
     """State of the `ElementSequencer`: `SEQUENCER_STATE`, and what it adds to that.
 
     scalar0, scalar1, running
-        Scalars are still to come; elements are.
+        Scalars are still to come; elements are, with or behind them.
     pause
         Cycles until the results of another element may be written as lines.
     second, third
