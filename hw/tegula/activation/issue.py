@@ -171,7 +171,7 @@ class ColumnIssue(wiring.Component):
         ]
         for lane in range(lanes):
             choice = [slot[p] for slot in words for p in range(lane, self._config.n, lanes)]
-            word = _choose(choice, Cat(beat, issuing))
+            word = _choose(m, choice, Cat(beat, issuing), name=f"choice_{lane}")
             m.d.comb += self.words[lane].eq(registered(m, word, name=f"word_{lane}"))
 
     def _describe(
@@ -211,17 +211,19 @@ class ColumnIssue(wiring.Component):
             ]
 
 
-def _choose(words: list[Value], index: Value) -> Value:
+def _choose(m: Module, words: list[Value], index: Value, *, name: str) -> Value:
     """``words[index]``, half a LUT4 a word: each takes two words, or passes a bit on.
 
     The bit that comes to the LUT4 of the two words that are chosen says which; it is the result
     of those before, which give the low bit of `index` where they hold no word that is chosen.
+    Each result is a signal: it is used thrice, and an expression is elaborated for each use.
     """
     low, pair = index[0].replicate(len(words[0])), index[1:]
-    result = Mux(pair == 0, Mux(index[0], words[1], words[0]), low)
+    result: Value = Mux(pair == 0, Mux(index[0], words[1], words[0]), low)
     for number in range(1, len(words) // 2):
         zero, one = words[2 * number : 2 * number + 2]
-        chosen = (pair == number).replicate(len(zero))
-        either = (result & one) | (~result & zero)
-        result = (chosen & either) | (~chosen & result)
+        before = Signal(len(zero), name=f"{name}_{number}")
+        is_here = Signal(name=f"{name}_is_{number}")
+        m.d.comb += [before.eq(result), is_here.eq(pair == number)]
+        result = Mux(is_here, (before & one) | (~before & zero), before)
     return result
