@@ -69,7 +69,8 @@ class PsumRound(wiring.Component):
         anchor = word[self._acc_width :]
         flags = anchor[:2]
         special = anchor[2:].all() & flags.any()
-        negative = word[self._acc_width - 1] | (special & (flags == 0b10))
+        negative = Signal()
+        m.d.comb += negative.eq(word[self._acc_width - 1] | (special & (flags == 0b10)))
         padding = max(0, _WINDOW - (self._acc_width - 1))
         magnitude = Cat(Const(0, padding), word[: self._acc_width - 1])
 
@@ -141,6 +142,7 @@ class PsumRound(wiring.Component):
         low = room < 0
         take, spared = spend(leading, room[5] & ~low, room[6:9].any() & ~low)
         lower = _WINDOW - 32
+        shifted = (magnitude << 32)[:width]
         lost = [
             gated(m, magnitude[:near].any(), ~take, name="lost_near"),
             gated(m, magnitude[near:far].any(), low, name="lost_far"),
@@ -149,13 +151,13 @@ class PsumRound(wiring.Component):
             m,
             [
                 (~take & ~low, magnitude[-_WINDOW:]),
-                (take, (magnitude << 32)[width - _WINDOW : width]),
+                (take, shifted[-_WINDOW:]),
                 (low, Cat(magnitude[-lower:], sign.replicate(32))),
             ],
             name="window",
         )
         # Of a number that enters lower, the top is sign.
-        clear = Mux(take, _clear(magnitude << 32, 8, sign, width), _clear(magnitude, 8, sign))
+        clear = Mux(take, _clear(shifted, 8, sign), _clear(magnitude, 8, sign))
         return (
             window,
             registered(m, clear | low.replicate(3), name="clear_32"),
@@ -167,12 +169,9 @@ class PsumRound(wiring.Component):
         )
 
 
-def _clear(window: Value, step: int, sign: Value, bits: int | None = None) -> Value:
-    """Three flags: the first, second and third `step` bits from the top are the sign.
-
-    The top is that of the low `bits` of the window, if they are given.
-    """
-    top = len(window) if bits is None else bits
+def _clear(window: Value, step: int, sign: Value) -> Value:
+    """Three flags: the first, second and third `step` bits from the top are the sign."""
+    top = len(window)
     return Cat(
         ~(window[top - step * (k + 1) : top - step * k] ^ sign.replicate(step)).any()
         for k in range(3)

@@ -71,9 +71,11 @@ class TrapRecord(wiring.Component):
         valid = Cat(source.valid for source in self.sources)
         first = Signal(source_layout())
         # And-or instead of a chain of multiplexers as long as there are sources.
+        takes = Signal(len(valid))
+        m.d.comb += takes.eq(Cat(bit & ~valid[:i].any() for i, bit in enumerate(valid)))
         selected = [
-            source.as_value() & (source.valid & ~valid[:i].any()).replicate(len(first.as_value()))
-            for i, source in enumerate(self.sources)
+            source.as_value() & bit.replicate(len(first.as_value()))
+            for source, bit in zip(self.sources, takes, strict=True)
         ]
         m.d.comb += first.eq(reduce(or_, selected))
         with m.If(self.clear):

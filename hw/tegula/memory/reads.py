@@ -105,7 +105,8 @@ class ScratchpadReads(BankPorts):
             self._one_hot(port.addr) & port.en.replicate(self.config.bus_words)
             for port in (self.moving, self.stationary)
         ]
-        x, y = self._pair_banks(self.x), self._pair_banks(self.y)
+        x, y = Signal.like(taken, name="x_banks"), Signal.like(taken, name="y_banks")
+        m.d.comb += [x.eq(self._pair_banks(self.x)), y.eq(self._pair_banks(self.y))]
         # As the vector engine does it (`tegula.memory.grants`), which needs no answer.
         pairs = [
             x & (~(x & taken).any()).replicate(len(taken)),

@@ -75,10 +75,10 @@ class ScratchpadWrites(BankPorts):
         line = self._chunk.payload
         by_row = self._by_row | by_row
         shared = by_row | self._by_line
+        line_partition = Signal(config.n)
+        m.d.comb += line_partition.eq(Cat(line.partition == p for p in range(config.n)))
         for b, bank in enumerate(self.banks):
-            of_line = lines[b].replicate(config.n) & Cat(
-                line.partition == p for p in range(config.n)
-            )
+            of_line = lines[b].replicate(config.n) & line_partition
             word = Mux(self._by_line[b], self._low[b % config.row_words], line.data[b])
             m.d.comb += [
                 bank.addr.eq(Mux(shared[b], addrs[b & 1], self._line(line.addr))),
@@ -149,7 +149,9 @@ class ScratchpadWrites(BankPorts):
         of_chunk = self._chunk_row.replicate(self.config.bus_words) & self._one_hot(
             chunk.payload.addr
         )
-        return of_engine | of_chunk, of_engine
+        by_row = Signal.like(of_engine)
+        m.d.comb += by_row.eq(of_engine | of_chunk)
+        return by_row, of_engine
 
     def _route_line(self, m: Module, of_engine: Value) -> Signal:
         """Banks that a DMA line writes in this cycle; the end of a DMA write.
