@@ -14,9 +14,21 @@ from tegula.memory.ports import BANK_READ_CYCLES
 from tegula_golden.tile.state import EngineTrap, TileState
 from verif.support.compiled import ONES, ZEROS, compiled_model
 
-__all__ = ["EnginePlayer", "Item", "Observed", "check", "check_fills", "pack", "run"]
+__all__ = [
+    "ENDS",
+    "EnginePlayer",
+    "Item",
+    "Observed",
+    "check",
+    "check_fills",
+    "check_fills_after",
+    "pack",
+    "run",
+]
 
 SEED = 11
+ENDS = ("done", "stopped", "trapped")
+"""How a program may end before another begins."""
 _FILLS = (ONES, 2, 3)
 _POISON = 0xDEAD
 """What a read gets of a word that is being written."""
@@ -275,3 +287,29 @@ def check_fills(player_class, program, state, **how):
         np.testing.assert_array_equal(seen.sbuf, zeros.sbuf)
         assert replace(seen, sbuf=None) == replace(zeros, sbuf=None)
     return zeros
+
+
+def check_fills_after(player_class, check_golden, state, programs, *, end, fault, stop_at, stall):
+    """Run the first of two programs to its `end`, then the second, as `check_fills` does.
+
+    Parameters
+    ----------
+    check_golden
+        Comparison of a run with the golden model; not made where a stop cuts the first short.
+    end
+        One of `ENDS`: the first is done, is stopped in cycle `stop_at`, or traps at `fault`, which
+        is added to it.
+    """
+    program, after = programs
+    how = {
+        "stall": stall,
+        "stop_at": stop_at if end == "stopped" else None,
+        "after": [Item(item.mnemonic, item.fields) for item in after],
+    }
+    if end == "trapped":
+        program = [*program, fault]
+    seen = check_fills(player_class, program, state, **how)
+    assert seen.writes
+    assert len(seen.traps) == (end == "trapped")
+    if end != "stopped":
+        check_golden(program, state, **how)

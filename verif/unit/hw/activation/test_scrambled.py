@@ -11,10 +11,9 @@ from verif.support.activation_bench import (
     random_program,
     random_state,
 )
-from verif.support.engine_bench import Item, check_fills
+from verif.support.engine_bench import ENDS, check_fills_after
 
 UNALIGNED = apply(dst=301, format="fp32", columns=4)
-ENDS = ("done", "stopped", "trapped")
 
 
 @pytest.mark.parametrize("end", ENDS)
@@ -22,16 +21,14 @@ ENDS = ("done", "stopped", "trapped")
 def test_nothing_depends_on_what_registers_without_reset_held(seed, end):
     """Random programs after a reset, and others after the first have come to their end."""
     rng = random.Random(f"scrambled {seed} {end}")
-    state = random_state(seed)
-    program = random_program(rng, 4)
-    after = [Item(item.mnemonic, item.fields) for item in random_program(rng, 4)]
-    if end == "trapped":
-        program.append(UNALIGNED)
-    # From the loads of the table on, which take 130 cycles, to the last columns.
-    stop_at = rng.randrange(1, 400) if end == "stopped" else None
-    how = {"stall": 0.3 * (seed % 2), "stop_at": stop_at, "after": after}
-    seen = check_fills(ActivationPlayer, program, state, **how)
-    assert seen.writes
-    assert len(seen.traps) == (end == "trapped")
-    if end != "stopped":
-        check_activation(program, state, **how)
+    check_fills_after(
+        ActivationPlayer,
+        check_activation,
+        random_state(seed),
+        [random_program(rng, 4) for _ in range(2)],
+        end=end,
+        fault=UNALIGNED,
+        # From the loads of the table on, which take 130 cycles, to the last columns.
+        stop_at=rng.randrange(1, 400),
+        stall=0.3 * (seed % 2),
+    )
