@@ -2,7 +2,7 @@
 
 import random
 from copy import deepcopy
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
@@ -12,24 +12,11 @@ from tegula.isa.instructions import PAYLOAD_OFFSET
 from tegula.isa.traps import Trap
 from tegula.memory.ports import BANK_READ_CYCLES
 from tegula_golden.tile.state import EngineTrap, TileState
-from verif.support.compiled import ONES, ZEROS, compiled_model
+from verif.support.compiled import compiled_model
 
-__all__ = [
-    "ENDS",
-    "EnginePlayer",
-    "Item",
-    "Observed",
-    "check",
-    "check_fills",
-    "check_fills_after",
-    "pack",
-    "run",
-]
+__all__ = ["EnginePlayer", "Item", "Observed", "check", "pack", "run"]
 
 SEED = 11
-ENDS = ("done", "stopped", "trapped")
-"""How a program may end before another begins."""
-_FILLS = (ONES, 2, 3)
 _POISON = 0xDEAD
 """What a read gets of a word that is being written."""
 
@@ -274,42 +261,3 @@ def check(player_class, program, state, **how):
         f"{len(wrong)} wrong words, the first (partition, address): {wrong[:4].tolist()}"
     )
     return seen
-
-
-def check_fills(player_class, program, state, **how):
-    """Run with several contents of registers without reset: the same, cycle by cycle.
-
-    Returned is what all of them did.
-    """
-    zeros = run(player_class, state, program, fill=ZEROS, **how)
-    for fill in _FILLS:
-        seen = run(player_class, state, program, fill=fill, **how)
-        np.testing.assert_array_equal(seen.sbuf, zeros.sbuf)
-        assert replace(seen, sbuf=None) == replace(zeros, sbuf=None)
-    return zeros
-
-
-def check_fills_after(player_class, check_golden, state, programs, *, end, fault, stop_at, stall):
-    """Run the first of two programs to its `end`, then the second, as `check_fills` does.
-
-    Parameters
-    ----------
-    check_golden
-        Comparison of a run with the golden model; not made where a stop cuts the first short.
-    end
-        One of `ENDS`: the first is done, is stopped in cycle `stop_at`, or traps at `fault`, which
-        is added to it.
-    """
-    program, after = programs
-    how = {
-        "stall": stall,
-        "stop_at": stop_at if end == "stopped" else None,
-        "after": [Item(item.mnemonic, item.fields) for item in after],
-    }
-    if end == "trapped":
-        program = [*program, fault]
-    seen = check_fills(player_class, program, state, **how)
-    assert seen.writes
-    assert len(seen.traps) == (end == "trapped")
-    if end != "stopped":
-        check_golden(program, state, **how)

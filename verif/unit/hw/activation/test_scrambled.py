@@ -11,7 +11,7 @@ from verif.support.activation_bench import (
     random_program,
     random_state,
 )
-from verif.support.engine_bench import ENDS, check_fills_after
+from verif.support.engine_fills import ENDS, check_fills_after
 
 UNALIGNED = apply(dst=301, format="fp32", columns=4)
 

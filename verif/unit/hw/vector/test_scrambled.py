@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from verif.support.engine_bench import ENDS, check_fills_after
+from verif.support.engine_fills import ENDS, check_fills_after
 from verif.support.vector_bench import (
     CONFIG,
     VectorPlayer,
