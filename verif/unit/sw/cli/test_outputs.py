@@ -38,6 +38,13 @@ def files(folder, matrices):
     (folder / "p.s").write_text("load.sync signal(3+=1)\nhalt\n" * 10)
 
 
+@pytest.fixture
+def seconds_pass_alike(monkeypatch):
+    """Every run takes as long, so that reports, which have the seconds of the run, are equal."""
+    ticks = itertools.count()
+    monkeypatch.setattr("tegula_sw.gemm.run.perf_counter", lambda: float(next(ticks)))
+
+
 def arguments_of(job, name):
     return [name if word == "OUT" else word for word in JOBS[job].split()]
 
@@ -77,7 +84,9 @@ def test_what_may_not_be_written_is_found_before_anything_is_read(run, tmp_path,
 
 
 @pytest.mark.parametrize("job", RUNNING)
-def test_after_a_full_disk_the_old_file_is_there(run, files, tmp_path, limit_file_size, job):
+def test_after_a_full_disk_the_old_file_is_there(
+    run, files, seconds_pass_alike, tmp_path, limit_file_size, job
+):
     run(*arguments_of(job, "whole"))
     size = (tmp_path / "whole").stat().st_size
     (tmp_path / "whole").unlink()
@@ -109,10 +118,9 @@ def test_devices_are_outputs(request, run, files, job):
 
 
 @pytest.mark.parametrize("job", RUNNING)
-def test_a_dash_is_standard_output_and_has_nothing_else(folder, files, monkeypatch, job):
-    ticks = itertools.count()
-    # Reports have the seconds of the run: two runs are equal where every run takes as long.
-    monkeypatch.setattr("tegula_sw.gemm.run.perf_counter", lambda: float(next(ticks)))
+def test_a_dash_is_standard_output_and_has_nothing_else(
+    folder, files, seconds_pass_alike, monkeypatch, job
+):
     assert main(arguments_of(job, "OUT")) == 0
     stdout = io.TextIOWrapper(io.BytesIO())
     monkeypatch.setattr(sys, "stdout", stdout)
