@@ -1,0 +1,128 @@
+"""Start addresses of the runs of a descriptor: counters of its three axes, and one adder."""
+
+from typing import NamedTuple
+
+from amaranth.hdl import Module, Mux, ShapeLike, Signal, Value
+from amaranth.lib import data
+
+__all__ = ["Base", "add_strides", "choose_base", "count_runs"]
+
+
+class Base(NamedTuple):
+    """Source of the address to which the next step adds a stride: that of the axis that advances.
+
+    moves, starts
+        The registers of addresses move; they begin with the offered address.
+    is_result, is_third
+        The base is the address that is found in this cycle; else the one that is kept for axis 3,
+        not for axis 2.
+    kept
+        The address that is found is kept for axis 2, and for axis 3.
+    """
+
+    moves: Signal
+    starts: Value
+    is_result: Signal
+    is_third: Value
+    kept: tuple[Signal, Signal]
+
+
+def count_runs(
+    m: Module, offered: data.View, fields: data.View, resting: Value, advance: Value
+) -> tuple[list[Signal], list[Signal]]:
+    """Counters of the runs of each axis; `ends[a]`: axis a + 1 is at its end.
+
+    They are set while no instruction is in work, for the one that is offered. Returned are
+    `ends` in this cycle and, if `advance` or `resting`, in the next.
+    """
+    ends, ends_next = [], []
+    carry = advance
+    for axis in (1, 2, 3):
+        count, first = fields[f"count{axis}"], 2
+        following = Signal(16, init=first, reset_less=True, name=f"following{axis}")
+        """Number of the run behind the next, from 0."""
+        one = offered[f"count{axis}"] == 1
+        only = Signal(reset_less=True, name=f"only{axis}")
+        end = Signal(reset_less=True, name=f"end{axis}")
+        end_next = Signal(name=f"end{axis}_next")
+        m.d.comb += end_next.eq(end)
+        with m.If(resting):
+            m.d.sync += [only.eq(one), following.eq(first)]
+            m.d.comb += end_next.eq(one)
+        with m.Elif(carry & end):
+            m.d.sync += following.eq(first)
+            m.d.comb += end_next.eq(only)
+        with m.Elif(carry):
+            m.d.sync += following.eq(following + 1)
+            m.d.comb += end_next.eq(following == count)
+        m.d.sync += end.eq(end_next)
+        ends.append(end)
+        ends_next.append(end_next)
+        carry = carry & end
+    return ends, ends_next
+
+
+def choose_base(
+    m: Module, ends: list[Signal], ends_next: list[Signal], resting: Value, advance: Value
+) -> Base:
+    """The base of the next step, which is known a cycle ahead: a register before the adder.
+
+    Parameters
+    ----------
+    ends, ends_next
+        Of `count_runs`.
+    resting, advance
+        No instruction is in work; the stages move.
+    """
+    moves, is_result = Signal(), Signal()
+    kept = Signal(name="kept2"), Signal(name="kept3")
+    inner, middle, _ = ends_next
+    m.d.comb += [
+        moves.eq(resting | advance),
+        kept[0].eq(resting | (advance & ends[0])),
+        kept[1].eq(resting | (advance & ends[0] & ends[1])),
+        is_result.eq(~inner | Mux(middle, kept[1], kept[0])),
+    ]
+    return Base(moves, resting, is_result, middle, kept)
+
+
+def add_strides(
+    m: Module,
+    name: str,
+    shape: ShapeLike,
+    start: Value,
+    strides: list[Value],
+    ends: list[Signal],
+    base: Base,
+) -> Signal:
+    """Start address of a run, for one of memory, scratchpad and partition.
+
+    Parameters
+    ----------
+    name, shape
+        Of the registers.
+    start
+        The address that is offered.
+    strides
+        One for each axis.
+    ends
+        Of `count_runs`.
+    base
+        Of `choose_base`.
+    """
+    at, augend, kept2, kept3 = (
+        Signal(shape, reset_less=True, name=f"{name}_{what}")
+        for what in ("at", "base", "kept2", "kept3")
+    )
+    result = Signal(shape, name=f"{name}_result")
+    stride = Mux(ends[0], Mux(ends[1], strides[2], strides[1]), strides[0])
+    m.d.comb += result.eq(Mux(base.starts, start, augend + stride))
+    with m.If(base.moves):
+        m.d.sync += [
+            at.eq(result),
+            augend.eq(Mux(base.is_result, result, Mux(base.is_third, kept3, kept2))),
+        ]
+    for register, is_kept in zip((kept2, kept3), base.kept, strict=True):
+        with m.If(is_kept):
+            m.d.sync += register.eq(result)
+    return at
