@@ -179,6 +179,13 @@ class ElementPipeline(wiring.Component):
         with m.Elif(keeps):
             m.d.sync += slot.eq(slot + 1)
         saves = item.kind == Kind.STATE_SAVE
+        # It enables the generators of all lanes, and is known a cycle ahead.
+        next_item, moves = front[-2].item, Signal()
+        m.d.sync += moves.eq(
+            next_item.draw
+            | (next_item.kind == Kind.STATE_LOAD)
+            | (next_item.kind == Kind.STATE_SAVE)
+        )
         enters = front[-1].valid & ~is_scalar
         calculates = enters & (route.steps != 0)
         has_second = calculates & ~item.ring.self0 & ~_is_reduction(item.ring, 0)
@@ -198,7 +205,7 @@ class ElementPipeline(wiring.Component):
             entry.y1.eq(item.y1),
             entry.step.eq(valid & item.draw),
             entry.load.eq(valid & (item.kind == Kind.STATE_LOAD)),
-            entry.rotate.eq(valid & saves),
+            entry.moves.eq(valid & moves),
             entry.keep.eq(keeps),
             entry.given.eq(item.given),
             entry.slot.eq(slot),
@@ -307,7 +314,10 @@ class ElementPipeline(wiring.Component):
                     unused.eq(begins_unused & ~(1 << item.partial)),
                     lowest.eq(begins_lowest),
                 ]
-            with m.If(after.valid & _is_reduction(after.item, step)):
+            # What writes into the lanes is known a cycle ahead.
+            before, ends = ring[(step + 1) * UNIT_CYCLES - 1], Signal(name=f"ends_{step}")
+            m.d.sync += ends.eq(before.valid & _is_reduction(before.item, step) & ~self.stop)
+            with m.If(ends):
                 m.d.comb += [
                     partial.write.eq(~self.stop),
                     partial.write_addr.eq(after.item.partial),

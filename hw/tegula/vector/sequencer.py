@@ -1,6 +1,7 @@
 """Vector instructions, element by element: operand requests, address checks, issue to the lanes."""
 
-from amaranth.hdl import Module, Mux, Signal, Value
+from amaranth.hdl import Const, Module, Mux, Signal, Value
+from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
 from tegula.arith.codes import is_wide
@@ -11,8 +12,9 @@ from tegula.isa.operations import Operand, Reduction, Source
 from tegula.isa.traps import Trap
 from tegula.memory.grants import is_taken, meet
 from tegula.memory.ports import pair_request_layout
+from tegula.vector.items import Item, count_rhythms, describe_item, make_state
 from tegula.vector.layouts import exit_layout, issue_layout
-from tegula.vector.work import Item, VectorCode, describe_item, make_state, plan_work
+from tegula.vector.work import VectorCode, plan_work
 
 __all__ = ["ElementSequencer"]
 
@@ -56,7 +58,7 @@ class ElementSequencer(Sequencer):
         With `finish`: combine by maximum instead of sum; the result's format and destination.
     """
 
-    _TO_COME = ("scalar0", "scalar1", "running", "finishing")
+    _TO_COME = ("scalar0", "scalar1", "scalar", "running", "finishing")
 
     def __init__(self, config: TileConfig):
         pair = pair_request_layout(config)
@@ -116,6 +118,7 @@ class ElementSequencer(Sequencer):
             m.d.sync += [
                 state.scalar0.eq(offered.scalar0),
                 state.scalar1.eq(offered.scalar1),
+                state.scalar.eq(offered.scalar0 | offered.scalar1),
                 state.running.eq(1),
                 state.finishing.eq((fields.reduction != Reduction.NONE) & fields.finish),
                 state.route.eq(offered.route),
@@ -134,11 +137,25 @@ class ElementSequencer(Sequencer):
                 ),
                 state.y_at.eq(fields.y_addr),
                 state.dst_at.eq(fields.dst),
+                *self._next_reads(offered, offered.scalar0, offered.scalar1),
                 state.left.eq(fields.columns),
                 state.partial.eq(0),
                 state.partition.eq(fields.partition),
                 state.first.eq(1),
             ]
+
+    def _next_reads(self, work: data.View, scalar0: Value, scalar1: Value) -> list:
+        """What the item that is due next reads: one of the scalars, or an element."""
+        state, fields = self._state, work.fields
+        is_scalar = scalar0 | scalar1
+        kind = Mux(scalar0, fields.s0_kind, fields.s1_kind)
+        return [
+            state.x_reads.eq(
+                Mux(is_scalar, kind == Operand.PARTITION, fields.x_source == Source.SBUF)
+            ),
+            state.x_double.eq(is_scalar | is_wide(fields.x_format)),
+            state.y_reads.eq(work.y_used & ~is_scalar),
+        ]
 
     def _next_item(self, m: Module) -> Item:
         """The item that is due: scalars first, then elements."""
@@ -151,8 +168,8 @@ class ElementSequencer(Sequencer):
         )
         kind = Mux(state.scalar0, fields.s0_kind, fields.s1_kind)
         m.d.comb += [
-            item.is_scalar.eq(state.scalar0 | state.scalar1),
-            item.is_element.eq(state.running & ~item.is_scalar),
+            item.is_scalar.eq(state.scalar),
+            item.is_element.eq(state.running & ~state.scalar),
             item.value.eq(Mux(state.scalar0, fields.s0, fields.s1)),
             item.from_partition.eq(kind == Operand.PARTITION),
         ]
@@ -161,40 +178,25 @@ class ElementSequencer(Sequencer):
     def _request(self, m: Module, item: Item) -> Signal:
         """Requests for the operands of the item; 1 if it has them all."""
         state, fields = self._state, self._state.work.fields
-        due, x_requested, y_requested = Signal(), Signal(), Signal()
-        x_due, x_free, y_free = Signal(), Signal(), Signal()
-        m.d.sync += [
-            state.second.eq(~state.second),
-            state.third.eq(Mux(state.third == 2, 0, state.third + 1)),
-        ]
-        in_rhythm = Signal()
-        with m.Switch(state.work.interval):
-            with m.Case(2):
-                m.d.comb += in_rhythm.eq(state.second)
-            with m.Case(3):
-                m.d.comb += in_rhythm.eq(state.third == 0)
-            with m.Default():
-                m.d.comb += in_rhythm.eq(1)
+        due, x_due, x_free, y_free = Signal(), Signal(), Signal(), Signal()
+        interval = Mux(self._resting, self._offered.interval, state.work.interval)
+        count_rhythms(m, state, interval)
         x_has, y_has = Signal(), Signal()
         m.d.comb += [
-            due.eq((item.is_scalar | (state.running & in_rhythm)) & (state.pause == 0)),
-            x_requested.eq(
-                Mux(item.is_scalar, item.from_partition, fields.x_source == Source.SBUF)
-            ),
-            y_requested.eq(item.is_element & state.work.y_used),
+            due.eq((state.scalar | (state.running & state.in_rhythm)) & ~state.pause[0]),
             self.x.addr.eq(state.x_at),
-            self.x.double.eq(item.is_scalar | is_wide(fields.x_format)),
+            self.x.double.eq(state.x_double),
             self.y.addr.eq(state.y_at),
             self.y.double.eq(is_wide(fields.y_format)),
-            x_due.eq(x_requested & ~state.x_held),
+            x_due.eq(state.x_reads & ~state.x_held),
             x_free.eq(~is_taken(self.taken, self.x)),
             y_free.eq(
                 ~(is_taken(self.taken, self.y) | (x_due & meet(self.x, self.y, len(self.taken))))
             ),
             self.x_en.eq(due & x_due),
-            self.y_en.eq(due & y_requested),
+            self.y_en.eq(due & state.y_reads),
             x_has.eq(~x_due | x_free),
-            y_has.eq(~y_requested | y_free),
+            y_has.eq(~state.y_reads | y_free),
             self.denied.eq(due & ~(x_has & y_has)),
             self.psum_addr.eq(state.x_at),
             self.psum_en.eq(item.is_element & (fields.x_source == Source.PSUM)),
@@ -227,7 +229,7 @@ class ElementSequencer(Sequencer):
             written.eq(Mux(follows, self.psum_written, kept)),
         ]
         m.d.sync += [
-            follows.eq(self._resting | (self.issue_valid & ~(state.scalar0 | state.scalar1))),
+            follows.eq(self._resting | (self.issue_valid & ~state.scalar)),
             kept.eq(written),
         ]
         return written
@@ -267,10 +269,13 @@ class ElementSequencer(Sequencer):
         """State of the next item, when this one is issued."""
         state, fields, config = self._state, self._state.work.fields, self._config
         beats = config.n // config.row_words
-        with m.If(state.pause != 0):
-            m.d.sync += state.pause.eq(state.pause - 1)
+        m.d.sync += state.pause.eq(state.pause >> 1)
         wraps = state.partition == config.n - 1
         with m.If(self.issue_valid):
+            m.d.sync += [
+                state.scalar.eq(state.scalar0 & state.scalar1),
+                *self._next_reads(state.work, Const(0), state.scalar0 & state.scalar1),
+            ]
             with self._advance_element(
                 m,
                 state.scalar0,
@@ -289,4 +294,4 @@ class ElementSequencer(Sequencer):
                         m.d.sync += state.dst_at.eq(state.dst_at + fields.dst_stride)
                 if beats > 1:
                     with m.If(fields.transpose):
-                        m.d.sync += state.pause.eq(beats - 1)
+                        m.d.sync += state.pause.eq(~0)
