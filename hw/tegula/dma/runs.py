@@ -113,7 +113,7 @@ class RunGenerator(wiring.Component):
         with m.If(resting):
             m.d.sync += held.eq(self.instr.payload)
 
-        ends, ends_next = count_runs(m, offered, fields, resting, advance)
+        ends, behind = count_runs(m, offered, fields, resting, advance)
         sync = held.op == 0
         last = Signal()
         m.d.comb += last.eq(sync | (ends[0] & ends[1] & ends[2]))
@@ -122,7 +122,7 @@ class RunGenerator(wiring.Component):
         with m.Elif(step & last):
             m.d.sync += [active.eq(0), resting.eq(1)]
 
-        base = choose_base(m, ends, ends_next, resting, advance)
+        base = choose_base(m, ends, behind, resting, advance)
 
         def strided(name, shape, start, prefix):
             strides = [fields[f"{prefix}{axis}"] for axis in (1, 2, 3)]

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from amaranth.hdl import Module, Mux, ShapeLike, Signal, Value
+from amaranth.hdl import Const, Module, Mux, ShapeLike, Signal, Value
 from amaranth.lib import data
 
 __all__ = ["Base", "add_strides", "choose_base", "count_runs"]
@@ -30,13 +30,20 @@ class Base(NamedTuple):
 def count_runs(
     m: Module, offered: data.View, fields: data.View, resting: Value, advance: Value
 ) -> tuple[list[Signal], list[Signal]]:
-    """Counters of the runs of each axis; `ends[a]`: axis a + 1 is at its end.
+    """Counters of the runs of each axis, set for the instruction that is offered while none is.
 
-    They are set while no instruction is in work, for the one that is offered. Returned are
-    `ends` in this cycle and, if `advance` or `resting`, in the next.
+    Returned are, for each axis, that it is at its end, and that it will be behind a step; that of
+    the last is not needed.
+
+    Parameters
+    ----------
+    offered, fields
+        The instruction that is offered, and that in work.
+    resting, advance
+        No instruction is in work; the stages move.
     """
-    ends, ends_next = [], []
-    carry = advance
+    ends, steps = [], []
+    inner = Const(1)
     for axis in (1, 2, 3):
         count, first = fields[f"count{axis}"], 2
         following = Signal(16, init=first, reset_less=True, name=f"following{axis}")
@@ -44,44 +51,40 @@ def count_runs(
         one = offered[f"count{axis}"] == 1
         only = Signal(reset_less=True, name=f"only{axis}")
         end = Signal(reset_less=True, name=f"end{axis}")
-        end_next = Signal(name=f"end{axis}_next")
-        m.d.comb += end_next.eq(end)
+        step = Signal(name=f"end{axis}_behind_a_step")
+        m.d.comb += step.eq(Mux(inner, Mux(end, only, following == count), end))
         with m.If(resting):
-            m.d.sync += [only.eq(one), following.eq(first)]
-            m.d.comb += end_next.eq(one)
-        with m.Elif(carry & end):
-            m.d.sync += following.eq(first)
-            m.d.comb += end_next.eq(only)
-        with m.Elif(carry):
-            m.d.sync += following.eq(following + 1)
-            m.d.comb += end_next.eq(following == count)
-        m.d.sync += end.eq(end_next)
+            m.d.sync += [only.eq(one), following.eq(first), end.eq(one)]
+        with m.Elif(advance):
+            m.d.sync += end.eq(step)
+            with m.If(inner):
+                m.d.sync += following.eq(Mux(end, first, following + 1))
         ends.append(end)
-        ends_next.append(end_next)
-        carry = carry & end
-    return ends, ends_next
+        steps.append(step)
+        inner = inner & end
+    return ends, steps[:2]
 
 
 def choose_base(
-    m: Module, ends: list[Signal], ends_next: list[Signal], resting: Value, advance: Value
+    m: Module, ends: list[Signal], behind: list[Signal], resting: Value, advance: Value
 ) -> Base:
     """The base of the next step, which is known a cycle ahead: a register before the adder.
 
     Parameters
     ----------
-    ends, ends_next
+    ends, behind
         Of `count_runs`.
     resting, advance
         No instruction is in work; the stages move.
     """
     moves, is_result = Signal(), Signal()
-    kept = Signal(name="kept2"), Signal(name="kept3")
-    inner, middle, _ = ends_next
+    kept = Signal(name="keeps2"), Signal(name="keeps3")
+    inner, middle = behind
     m.d.comb += [
         moves.eq(resting | advance),
         kept[0].eq(resting | (advance & ends[0])),
         kept[1].eq(resting | (advance & ends[0] & ends[1])),
-        is_result.eq(~inner | Mux(middle, kept[1], kept[0])),
+        is_result.eq(resting | ~inner | (ends[0] & (ends[1] | ~middle))),
     ]
     return Base(moves, resting, is_result, middle, kept)
 

@@ -81,7 +81,6 @@ class Item(NamedTuple):
     is_scalar: Signal
     is_element: Signal
     value: Signal
-    from_partition: Signal
 
 
 def count_rhythms(m: Module, state: data.View, interval: Value) -> None:
@@ -137,7 +136,7 @@ def describe_item(
     with m.If(item.is_scalar):
         m.d.comb += [
             issue.x_format.eq(FP32.code),
-            issue.source.eq(Mux(item.from_partition, Source.SBUF, Source.INDEX)),
+            issue.source.eq(Mux(state.x_reads, Source.SBUF, Source.INDEX)),
             issue.value.eq(item.value),
         ]
     for output in (ring.exit, result):

@@ -91,7 +91,7 @@ class ElementSequencer(Sequencer):
         granted = self._request(m, item)
         fault = self._check(m, item, granted)
         m.d.comb += self.issue_valid.eq(granted & ~fault)
-        self._advance(m)
+        self._advance(m, granted)
         describe_item(m, self._state, item, self.issue, self.result)
         m.d.comb += self.finish_max.eq(self._state.work.fields.reduction != Reduction.SUM)
         self._end(m, fault=fault, left=self._state.running)
@@ -164,14 +164,11 @@ class ElementSequencer(Sequencer):
             is_scalar=Signal(name="is_scalar"),
             is_element=Signal(name="is_element"),
             value=Signal(32, name="scalar_value"),
-            from_partition=Signal(name="from_partition"),
         )
-        kind = Mux(state.scalar0, fields.s0_kind, fields.s1_kind)
         m.d.comb += [
             item.is_scalar.eq(state.scalar),
             item.is_element.eq(state.running & ~state.scalar),
             item.value.eq(Mux(state.scalar0, fields.s0, fields.s1)),
-            item.from_partition.eq(kind == Operand.PARTITION),
         ]
         return item
 
@@ -210,7 +207,7 @@ class ElementSequencer(Sequencer):
             m.d.sync += state.x_held.eq(0)
         return granted
 
-    def _find_written(self, m: Module) -> Signal:
+    def _find_written(self, m: Module, granted: Value) -> Signal:
         """1 if the word of PSUM at `x_at` was written.
 
         Asked is the address that follows, whether it does or not: so that nothing that decides on
@@ -229,7 +226,7 @@ class ElementSequencer(Sequencer):
             written.eq(Mux(follows, self.psum_written, kept)),
         ]
         m.d.sync += [
-            follows.eq(self._resting | (self.issue_valid & ~state.scalar)),
+            follows.eq(self._resting | (granted & ~state.scalar)),
             kept.eq(written),
         ]
         return written
@@ -240,24 +237,21 @@ class ElementSequencer(Sequencer):
         sbuf_bits, psum_bits = (
             (depth - 1).bit_length() for depth in (config.sbuf_depth, config.psum_depth)
         )
-        scalar = item.is_scalar & item.from_partition
         x_at, y_at, dst_at = state.x_at, state.y_at, state.dst_at
         psum = item.is_element & (fields.x_source == Source.PSUM)
-        sbuf = item.is_element & (fields.x_source == Source.SBUF)
-        y = item.is_element & state.work.y_used
+        x, y = state.x_reads, state.y_reads
         writes = item.is_element & (state.work.writes | (state.finishing & (state.left == 1)))
         unaligned = Mux(
             fields.transpose,
             dst_at[: (config.n - 1).bit_length()].any(),
             is_wide(fields.format) & dst_at[0],
         )
-        rows = scalar | sbuf
         y_odd = is_wide(fields.y_format) & y_at[0]
         checks = (
             (psum & x_at[psum_bits:].any(), Trap.PSUM_RANGE, x_at),
-            (psum & ~self._find_written(m), Trap.PSUM_UNWRITTEN, x_at),
-            (rows & x_at[sbuf_bits:].any(), Trap.SBUF_RANGE, x_at),
-            (rows & self.x.double & x_at[0], Trap.SBUF_ALIGNMENT, x_at),
+            (psum & ~self._find_written(m, granted), Trap.PSUM_UNWRITTEN, x_at),
+            (x & x_at[sbuf_bits:].any(), Trap.SBUF_RANGE, x_at),
+            (x & state.x_double & x_at[0], Trap.SBUF_ALIGNMENT, x_at),
             (y & y_at[sbuf_bits:].any(), Trap.SBUF_RANGE, y_at),
             (y & y_odd, Trap.SBUF_ALIGNMENT, y_at),
             (writes & dst_at[sbuf_bits:].any(), Trap.SBUF_RANGE, dst_at),
@@ -265,13 +259,13 @@ class ElementSequencer(Sequencer):
         )
         return self._find_fault(m, granted, checks)
 
-    def _advance(self, m: Module) -> None:
-        """State of the next item, when this one is issued."""
+    def _advance(self, m: Module, granted: Value) -> None:
+        """State of the next item, when this one has its operands; after a fault it is not used."""
         state, fields, config = self._state, self._state.work.fields, self._config
         beats = config.n // config.row_words
         m.d.sync += state.pause.eq(state.pause >> 1)
         wraps = state.partition == config.n - 1
-        with m.If(self.issue_valid):
+        with m.If(granted):
             m.d.sync += [
                 state.scalar.eq(state.scalar0 & state.scalar1),
                 *self._next_reads(state.work, Const(0), state.scalar0 & state.scalar1),
