@@ -267,7 +267,7 @@ class Control(wiring.Component):
         return illegal, outside
 
     def _trap(self, m, record, registers, decoder, progress, semaphores, illegal, outside) -> None:
-        """Everything that may trap, in falling priority, each by way of a register."""
+        """Everything that may trap, in falling priority; all but an overflow through a register."""
         control = Signal(source_layout(), name="own_trap")
         aborted = (registers.control & CONTROL_ABORT).any()
         m.d.sync += control.eq(0)
