@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, connect, flipped
 from tegula.config import TileConfig
 from tegula.isa.instructions import Layout
 from tegula.lib.delay import chosen, registered
-from tegula.lib.stream import StreamBuffer, StreamStage
+from tegula.lib.stream import StreamBuffer
 from tegula.memory.bank import BankPorts
 from tegula.memory.ports import (
     BankWriteSignature,
@@ -62,15 +62,15 @@ class ScratchpadWrites(BankPorts):
         """Vector results, then a row, then a line."""
         m = Module()
         config = self.config
-        m.submodules.row = row = StreamStage(row_write_layout(config))
+        m.submodules.row = row = StreamBuffer(row_write_layout(config))
         m.submodules.chunk = chunk = StreamBuffer(sbuf_write_layout(config))
         connect(m, flipped(self.activation_write.request), row.i)
         connect(m, flipped(self.load.request), chunk.i)
         self._row, self._chunk = row.o, chunk.o
         # The complement of `row.o.valid`, in a register of its own: it selects words.
         self._no_row = Signal(init=1)
-        with m.If(row.i.ready):
-            m.d.sync += self._no_row.eq(~row.i.valid)
+        with m.If(~row.o.valid | row.o.ready):
+            m.d.sync += self._no_row.eq(row.i.ready & ~row.i.valid)
 
         self._register_result(m)
         by_row, of_engine = self._route_row(m)
