@@ -45,20 +45,31 @@ def count_runs(
     ends, steps = [], []
     inner = Const(1)
     for axis in (1, 2, 3):
-        count, first = fields[f"count{axis}"], 2
-        following = Signal(16, init=first, reset_less=True, name=f"following{axis}")
-        """Number of the run behind the next, from 0."""
-        one = offered[f"count{axis}"] == 1
-        only = Signal(reset_less=True, name=f"only{axis}")
-        end = Signal(reset_less=True, name=f"end{axis}")
+        beyond = Signal(16, reset_less=True, name=f"beyond{axis}")
+        """Number of the run behind that after the next, from 0."""
+        flags = data.StructLayout(dict.fromkeys(("one", "two"), 1))
+        counted = Signal(flags, reset_less=True, name=f"counted{axis}")
+        is_last, end = (
+            Signal(reset_less=True, name=f"{name}{axis}") for name in ("next_is_last", "end")
+        )
         step = Signal(name=f"end{axis}_behind_a_step")
-        m.d.comb += step.eq(Mux(inner, Mux(end, only, following == count), end))
+        m.d.comb += step.eq(Mux(inner, Mux(end, counted.one, is_last), end))
         with m.If(resting):
-            m.d.sync += [only.eq(one), following.eq(first), end.eq(one)]
+            count = offered[f"count{axis}"]
+            m.d.sync += [
+                counted.one.eq(count == 1),
+                counted.two.eq(count == 2),
+                is_last.eq(count == 2),
+                beyond.eq(3),
+                end.eq(count == 1),
+            ]
         with m.Elif(advance):
             m.d.sync += end.eq(step)
             with m.If(inner):
-                m.d.sync += following.eq(Mux(end, first, following + 1))
+                m.d.sync += [
+                    beyond.eq(Mux(end, 3, beyond + 1)),
+                    is_last.eq(Mux(end, counted.two, beyond == fields[f"count{axis}"])),
+                ]
         ends.append(end)
         steps.append(step)
         inner = inner & end
