@@ -92,6 +92,7 @@ class ElementSequencer(Sequencer):
         fault = self._check(m, item, granted)
         m.d.comb += self.issue_valid.eq(granted & ~fault)
         self._advance(m, granted)
+        self._load(m)
         describe_item(m, self._state, item, self.issue, self.result)
         m.d.comb += self.finish_max.eq(self._state.work.fields.reduction != Reduction.SUM)
         self._end(m, fault=fault, left=self._state.running)
@@ -123,7 +124,15 @@ class ElementSequencer(Sequencer):
                 state.finishing.eq((fields.reduction != Reduction.NONE) & fields.finish),
                 state.route.eq(offered.route),
             ]
-        # Loaded before it is known that the instruction starts, which enables few registers then.
+
+    def _load(self, m: Module) -> None:
+        """Elements of the instruction that is offered, before it is known that it starts.
+
+        That enables few registers then. Stated behind what elements change, this selects before
+        every register, and whether an item is granted, which is known late, enables it only.
+        """
+        state, instr, offered = self._state, self.instr.payload, self._offered
+        fields = offered.fields
         with m.If(self._resting):
             m.d.sync += [
                 state.work.eq(offered),
