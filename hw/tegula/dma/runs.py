@@ -14,7 +14,7 @@ from tegula.isa.instructions import MEMORY_ADDRESS_BITS, Engine
 from tegula.isa.operations import Accumulate
 from tegula.isa.traps import CAUSE_BITS, Trap
 from tegula.lib.mux import prioritised
-from tegula.lib.stream import PingPongBuffer
+from tegula.lib.stream import StreamBuffer
 
 __all__ = ["RunGenerator"]
 
@@ -171,7 +171,7 @@ class RunGenerator(wiring.Component):
                 extents.accumulate.eq(fields.accumulate),
                 extents.sbuf_stride0.eq(fields.sbuf_stride0),
             ]
-        m.submodules.checked = checked = PingPongBuffer(self._checked_layout())
+        m.submodules.checked = checked = StreamBuffer(self._checked_layout())
         m.d.comb += [
             advance.eq(checked.i.ready),
             checked.i.valid.eq(extents_valid),

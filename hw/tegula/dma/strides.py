@@ -13,16 +13,16 @@ class Base(NamedTuple):
 
     moves, starts
         The registers of addresses move; they begin with the offered address.
-    is_result, is_third
-        The base is the address that is found in this cycle; else the one that is kept for axis 3,
-        not for axis 2.
+    is_total, is_third
+        The next base is the sum of this cycle; else, unless it `starts`, the address that is kept
+        for axis 3, not for axis 2.
     kept
         The address that is found is kept for axis 2, and for axis 3.
     """
 
     moves: Signal
     starts: Value
-    is_result: Signal
+    is_total: Signal
     is_third: Value
     kept: tuple[Signal, Signal]
 
@@ -88,16 +88,16 @@ def choose_base(
     resting, advance
         No instruction is in work; the stages move.
     """
-    moves, is_result = Signal(), Signal()
+    moves, is_total = Signal(), Signal()
     kept = Signal(name="keeps2"), Signal(name="keeps3")
     inner, middle = behind
     m.d.comb += [
         moves.eq(resting | advance),
         kept[0].eq(resting | (advance & ends[0])),
         kept[1].eq(resting | (advance & ends[0] & ends[1])),
-        is_result.eq(resting | ~inner | (ends[0] & (ends[1] | ~middle))),
+        is_total.eq(~resting & (~inner | (ends[0] & (ends[1] | ~middle)))),
     ]
-    return Base(moves, resting, is_result, middle, kept)
+    return Base(moves, resting, is_total, middle, kept)
 
 
 def add_strides(
@@ -128,14 +128,18 @@ def add_strides(
         Signal(shape, reset_less=True, name=f"{name}_{what}")
         for what in ("at", "base", "kept2", "kept3")
     )
-    result = Signal(shape, name=f"{name}_result")
+    total, result, other = (
+        Signal(shape, name=f"{name}_{what}") for what in ("total", "result", "other")
+    )
     stride = Mux(ends[0], Mux(ends[1], strides[2], strides[1]), strides[0])
-    m.d.comb += result.eq(Mux(base.starts, start, augend + stride))
+    m.d.comb += [
+        total.eq(augend + stride),
+        result.eq(Mux(base.starts, start, total)),
+        # One multiplexer between adder and register.
+        other.eq(Mux(base.starts, start, Mux(base.is_third, kept3, kept2))),
+    ]
     with m.If(base.moves):
-        m.d.sync += [
-            at.eq(result),
-            augend.eq(Mux(base.is_result, result, Mux(base.is_third, kept3, kept2))),
-        ]
+        m.d.sync += [at.eq(result), augend.eq(Mux(base.is_total, total, other))]
     for register, is_kept in zip((kept2, kept3), base.kept, strict=True):
         with m.If(is_kept):
             m.d.sync += register.eq(result)
