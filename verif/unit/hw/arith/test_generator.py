@@ -24,8 +24,7 @@ def run(cycles, state):
 
     async def testbench(ctx):
         for movement, word in cycles:
-            ctx.set(generator.moves, movement in MOVEMENTS)
-            for name in ("step", "load"):
+            for name in MOVEMENTS:
                 ctx.set(getattr(generator, name), name == movement)
             ctx.set(reset, movement == "reset")
             ctx.set(generator.word, word)

@@ -169,10 +169,9 @@ def test_a_load_is_complete_when_its_last_write_is_in_the_scratchpad(latency):
 
 
 @both
-@pytest.mark.parametrize(("runs", "beats"), [(2, 3), (1, 1)])
-def test_a_sync_signals_after_all_that_came_before(engine, runs, beats):
+def test_a_sync_signals_after_all_that_came_before(engine):
     config = preset("small")
-    move = Command(line_of_runs(config, runs=runs, beats=beats, layout=0))
+    move = Command(line_of_runs(config, runs=2, beats=3, layout=0))
     commands = [Command(signal=(4, 9)), move, Command(signal=(5, 7)), Command(), move]
     outcome, expected = run_checked(engine, config, commands, budget=500, latency=40)
     assert outcome.signals == [(4, 9), (5, 7)]
