@@ -108,7 +108,8 @@ def _add_cell(
     for sources, targets, delay in _ARCS.get(kind, ()):
         begins = [port for port in inputs if re.fullmatch(sources, port)]
         for target in outputs:
-            if re.fullmatch(targets, target):
+            # Without an input an output is constant: a pin that no arc leads to.
+            if begins and re.fullmatch(targets, target):
                 arcs = graph.arcs.setdefault((name, target), [])
                 arcs += [((name, source), delay) for source in begins]
     if kind in _STARTS:

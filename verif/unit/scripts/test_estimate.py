@@ -80,3 +80,9 @@ def test_a_block_memory_is_read_by_the_clock():
     netlist = Netlist.read(json.dumps({"modules": {"harness": module}}))
     (path,) = worst_paths(estimated(netlist), block_of, 9)
     assert path["logic_ns"] == 5.83 and path["blocks"] == ["a", "b"]
+
+
+def test_a_constant_does_not_hide_what_it_is_selected_with():
+    constant = cell("LUT4", A="0", B="0", C="0", D="0", Z=15)
+    path = worst(low=constant, x=cell("PFUMX", ALUT=15, BLUT=16, C0=10, Z=20))
+    assert path["elements"] == 1 and path["blocks"] == ["a", "m", "b"]
