@@ -18,6 +18,7 @@ from tegula_sw.cli.arguments import ScriptParser
 from tegula_sw.cli.exits import exit_code
 
 ROOT = Path(__file__).resolve().parents[1]
+TABLE = ROOT / "verif" / "mutants.toml"
 COPIED = ("hw", "model", "sw", "verif", "docs", "pyproject.toml")
 PYTEST_FAILED_TESTS = 1
 
@@ -77,7 +78,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = ScriptParser("mutants", __doc__)
     parser.add_argument("--mutant", metavar="NAME", help="only those whose name contains NAME")
     options = parser.parse_args(arguments)
-    table: list[Mutant] = tomllib.loads((ROOT / "verif" / "mutants.toml").read_text())["mutant"]
+    table: list[Mutant] = tomllib.loads(TABLE.read_text())["mutant"]
     chosen = [m for m in table if options.mutant is None or options.mutant in m["name"]]
     if not chosen:
         names = ", ".join(m["name"] for m in table)

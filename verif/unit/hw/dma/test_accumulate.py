@@ -118,6 +118,18 @@ def test_a_load_waits_for_writes_however_long_they_take(places, write_latency):
     run_checked(bench, Engine.LOAD, [command], budget=3000)
 
 
+@pytest.mark.parametrize("write_latency", [10, 60])
+def test_sums_wait_for_a_scratchpad_that_takes_one_write_after_the_other(write_latency):
+    """Those of a chunk at the adder's output, those of the next behind them, and no more."""
+    config = preset("tiny")
+    fields = {"mem_addr": BASE, "run": 8 * config.bus_words, "sbuf_addr": 0, "layout": 0}
+    bench = LoadBench(config)
+    bench.write_latency, bench.most_writes = write_latency, 1
+    run_checked(
+        bench, Engine.LOAD, [Command(fields | {"accumulate": Accumulate.BF16})], budget=1000
+    )
+
+
 @pytest.mark.parametrize("stride0", [0, 1, -1])
 def test_a_load_across_the_partitions_may_meet_itself(stride0):
     config = preset("small")

@@ -168,10 +168,19 @@ def test_a_load_is_complete_when_its_last_write_is_in_the_scratchpad(latency):
     assert all(done >= 9 * (number + 1) for number, done in enumerate(outcome.progress))
 
 
-@both
-def test_a_sync_signals_after_all_that_came_before(engine):
+def test_a_load_signals_behind_its_write_though_a_sync_waits_for_it():
     config = preset("small")
-    move = Command(line_of_runs(config, runs=2, beats=3, layout=0))
+    load = Command(line_of_runs(config, runs=1, beats=1, layout=0), signal=(1, 2))
+    outcome, expected = run_checked(Engine.LOAD, config, [load, Command()], budget=100, latency=20)
+    assert outcome.signals == [(1, 2)]
+    assert expected.progress[0][0] == config.bus_words
+
+
+@both
+@pytest.mark.parametrize(("runs", "beats"), [(2, 3), (1, 1)])
+def test_a_sync_signals_after_all_that_came_before(engine, runs, beats):
+    config = preset("small")
+    move = Command(line_of_runs(config, runs=runs, beats=beats, layout=0))
     commands = [Command(signal=(4, 9)), move, Command(signal=(5, 7)), Command(), move]
     outcome, expected = run_checked(engine, config, commands, budget=500, latency=40)
     assert outcome.signals == [(4, 9), (5, 7)]
