@@ -7,7 +7,7 @@ import numpy as np
 
 from tegula.config import TileConfig
 from tegula.isa.assembly import assemble
-from tegula.isa.codec import decode
+from tegula.isa.codec import Decoded, decode
 from tegula.isa.instructions import Engine
 from tegula.isa.traps import Trap
 from tegula_golden.tile.simulator import GoldenTile
@@ -145,22 +145,29 @@ def corrupted(rng: np.random.Generator, cfg: TileConfig, program: RandomProgram)
         offset += decode(program.code, offset).size
     while True:
         offset = int(rng.choice(offsets))
-        bits = 8 * decode(program.code, offset).size
+        original = decode(program.code, offset)
+        bits = 8 * original.size
         bit = int(rng.choice([*range(8), *range(41, bits)]))
         code = bytearray(program.code)
         code[offset + bit // 8] ^= 1 << bit % 8
         candidate = RandomProgram(code=bytes(code))
-        if _is_defined(candidate, offset, cfg) and not _changes_itself(candidate, cfg):
+        if _is_defined(candidate, offset, original, cfg) and not _changes_itself(candidate, cfg):
             return candidate
 
 
-def _is_defined(program: RandomProgram, offset: int, cfg: TileConfig) -> bool:
-    """The changed instruction is short, waits for those before, and keeps its own operands."""
+def _is_defined(program: RandomProgram, offset: int, original: Decoded, cfg: TileConfig) -> bool:
+    """The changed instruction is short, in its place in the order, and keeps its own operands.
+
+    The program is serial: each engine's last instruction signals, and the next engine's first waits
+    for it. With another engine, or with the next instruction as its payload, two would run at once.
+    """
     try:
         decoded = decode(program.code, offset)
     except ValueError:
         return True
     fields = decoded.fields
+    if (decoded.instruction.engine, decoded.size) != (original.instruction.engine, original.size):
+        return False
     if fields.get("overlap"):
         return False
     if "count1" in fields:
