@@ -16,7 +16,7 @@ from tegula.dma.store import StoreEngine
 from tegula.engine.interface import EngineSignature
 from tegula.isa.instructions import ENGINES, Engine
 from tegula.memory.scratchpad import Scratchpad
-from tegula.tensor.operand import OperandDecode
+from tegula.tensor.operand import OperandDecode, select_format
 from tegula.tensor.systolic_array import SystolicArray
 from tegula.tile import connect_dma
 from tegula.vector.engine import VectorEngine
@@ -96,7 +96,9 @@ class ArrayTop(_Top):
                 m.submodules[f"{side}_decode_{lane}"] = decode = OperandDecode(self._config)
                 m.d.comb += [
                     decode.code.eq(codes[lane]),
-                    decode.format.eq(getattr(self, f"{side}_format")),
+                    decode.selection.eq(
+                        select_format(self._config, getattr(self, f"{side}_format"))
+                    ),
                     decode.enable.eq(lane < getattr(self, f"{side}_rows")),
                     operands[lane].eq(decode.operand),
                 ]

@@ -52,7 +52,7 @@ class ResultCollector(wiring.Component):
     stop : In(1)
         Drop everything but what the scratchpad has accepted.
     empty : Out(1)
-        All columns that have entered are written.
+        All columns that have entered are written. A register.
     """
 
     LATENCY = 1
@@ -69,7 +69,7 @@ class ResultCollector(wiring.Component):
                 "valid": In(1),
                 "write": Out(RowWriteSignature(config)),
                 "stop": In(1),
-                "empty": Out(1),
+                "empty": Out(1, init=1),
             }
         )
 
@@ -99,18 +99,21 @@ class ResultCollector(wiring.Component):
         queue = RamQueue(exit_layout(self._config), limit)
         m.submodules.destinations = ResetInserter(self.stop)(queue)
         columns, unwritten = Signal(range(limit + 1)), Signal(range(_UNWRITTEN + 1))
-        request = self.write.request
+        request, accepted, all_written = self.write.request, Signal(), Signal()
         m.d.comb += [
             queue.item.eq(self.exit),
             queue.valid.eq(self.enters),
             queue.take.eq(ends),
-            self.empty.eq((columns == 0) & (unwritten == 0)),
+            accepted.eq(request.valid & request.ready),
+            all_written.eq((unwritten == 0) | ((unwritten == 1) & self.write.written)),
         ]
         m.d.sync += [
             columns.eq(columns + self.enters - ends),
             # The count knows neither of the column of this cycle nor of that of the next.
             self.room.eq(columns <= limit - 2),
-            unwritten.eq(unwritten + (request.valid & request.ready) - self.write.written),
+            unwritten.eq(unwritten + accepted - self.write.written),
+            # The last column ends with a row that is not written yet.
+            self.empty.eq((((columns == 0) & ~self.enters) | self.stop) & ~accepted & all_written),
         ]
         with m.If(self.stop):
             m.d.sync += columns.eq(0)

@@ -98,6 +98,7 @@ class ActivationEngine(wiring.Component):
             sequencer.row_valid.eq(self.row.valid),
             sequencer.free.eq(issue.free),
             sequencer.pending.eq(issue.pending),
+            sequencer.remains.eq(issue.remains),
             issue.row_data.eq(self.row.data),
             issue.row_valid.eq(self.row.valid),
             issue.ordered.eq(sequencer.ordered),

@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 from tegula.activation.cubic import VALUE_BITS
 from tegula.activation.table import segment_layout
 from tegula.arith.fp32 import FRACTION_BITS, SIGN, SIGNIFICAND_BITS
-from tegula.arith.normalise import one_minus, one_of_four, spend
+from tegula.arith.normalise import clear, one_minus, one_of_four, spend, spend_twice
 from tegula.formats import FP32
 from tegula.lib.delay import chosen, delayed, gated, registered
 
@@ -184,13 +184,8 @@ class Finish(wiring.Component):
         spared: Value,
     ) -> tuple[Value, ...]:
         """Two cycles: shift left by 8 and 4, then by 2, while the top bits are the sign."""
-
-        def clear(bits: Value) -> Value:
-            return ~(bits ^ negative.replicate(len(bits))).any()
-
-        upper = clear(window[-4:])
-        by_8, spared = spend(upper & clear(window[-8:-4]), budget[3], spared)
-        by_4, spared = spend(Mux(by_8, clear(window[-12:-8]), upper), budget[2], spared)
+        zeros = clear(window, 4, negative)
+        by_8, by_4, spared = spend_twice(m, zeros, budget[2:4], spared, name="by_8_4")
         kept = SIGNIFICAND_BITS + 4
         sticky = Cat(
             registered(m, sticky.any(), name="lost_before"),
@@ -210,7 +205,7 @@ class Finish(wiring.Component):
         negative = registered(m, negative, name="negative_4")
         budget = registered(m, budget, name="budget_4")
 
-        by_2, spared = spend(clear(window[-2:]), budget[1], spared)
+        by_2, spared = spend(clear(window, 2, negative)[0], budget[1], spared)
         sticky = sticky.any() | (window[:2].any() & ~by_2)
         window = registered(m, Mux(by_2, window[:-2], window[2:]), name="window_2")
         return (

@@ -37,13 +37,13 @@ class ColumnIssue(wiring.Component):
     ordered : In(1), order : In(order_layout)
         A column is requested, only if `free`: its first row in this cycle, or none.
     free : Out(1)
-        There are words for another column.
+        There are words for another column. A register.
     row_data : In(ArrayLayout(16, n)), row_valid : In(1)
         Rows, in the order of requests. Those that are no column's are ignored.
     fields : In(APPLY)
         Instruction of the columns that are `pending`.
-    pending : Out(1)
-        A column is ordered that has not begun.
+    pending : Out(1), remains : Out(1)
+        A column is ordered that has not begun; and that does not begin in this cycle.
     room : In(1)
         A column may begin.
     blocked : Out(1)
@@ -60,11 +60,12 @@ class ColumnIssue(wiring.Component):
             {
                 "ordered": In(1),
                 "order": In(order_layout(config)),
-                "free": Out(1),
+                "free": Out(1, init=1),
                 "row_data": In(data.ArrayLayout(16, config.n)),
                 "row_valid": In(1),
                 "fields": In(APPLY),
                 "pending": Out(1),
+                "remains": Out(1),
                 "room": In(1),
                 "blocked": Out(1),
                 "enters": Out(1),
@@ -81,24 +82,39 @@ class ColumnIssue(wiring.Component):
         self._orders = [Signal(order, name=f"order_{s}", reset_less=True) for s in range(2)]
         # Per slot: it must not be ordered; its column has not begun; its rows have not all come.
         self._taken, self._waiting, self._awaited = Signal(2), Signal(2), Signal(2)
-        ordering, issuing = Signal(), Signal()
-        self._accept(m, ordering)
+        # Per slot: its results are written, or summed up.
+        self._element = Signal(2, reset_less=True)
+        ordering, issuing, releases = Signal(), Signal(), Signal()
+        self._first_issues = Signal(init=1)
+        self._accept(m, ordering, releases)
         words = self._receive(m, ordering)
-        self._issue(m, issuing, words)
+        self._issue(m, issuing, releases, words)
         return m
 
-    def _accept(self, m: Module, ordering: Signal) -> None:
-        """Orders, into the two slots in turn; `ordering` is the next."""
+    def _accept(self, m: Module, ordering: Signal, releases: Value) -> None:
+        """Orders, into the two slots in turn; `ordering` is the next.
+
+        A slot that is not taken is loaded whether a column is ordered or not.
+        """
+        released, taken = Signal(2), Signal(2, name="still_taken")
         m.d.comb += [
-            self.free.eq(~self._taken.bit_select(ordering, 1)),
+            released.eq(Cat(releases & self._first_issues, releases & ~self._first_issues)),
+            taken.eq(self._taken & ~released),
             self.pending.eq(self._waiting.any()),
         ]
+        m.d.sync += self.free.eq(~taken.bit_select(ordering ^ self.ordered, 1))
         with m.If(self.ordered):
             m.d.sync += ordering.eq(~ordering)
         for slot, order in enumerate(self._orders):
-            with m.If(self.ordered & (ordering == slot)):
+            with m.If(~self._taken[slot]):
                 m.d.sync += [
                     order.eq(self.order),
+                    self._element[slot].eq(self.order.kind == Kind.ELEMENT),
+                ]
+            with m.If(released[slot]):
+                m.d.sync += self._taken[slot].eq(0)
+            with m.If(self.ordered & (ordering == slot)):
+                m.d.sync += [
                     self._taken[slot].eq(1),
                     self._waiting[slot].eq(1),
                     self._awaited[slot].eq(~self.order.constant),
@@ -132,39 +148,51 @@ class ColumnIssue(wiring.Component):
             slots.append(words)
         return slots
 
-    def _issue(self, m: Module, issuing: Signal, words: list[Signal]) -> None:
-        """Beats of slot `issuing`, whose order is needed for the first only; its release."""
+    def _issue(self, m: Module, issuing: Signal, releases: Signal, words: list[Signal]) -> None:
+        """Beats of slot `issuing`, whose order is needed for the first only; its release.
+
+        `under_way` is 1 if a column has begun and not ended, `between` its complement, in a
+        register of its own, for it enables many; `beat` itself selects words. So does `issuing`,
+        whose complement is `_first_issues`.
+        """
+        turn = ~self._first_issues
         count, lanes = beats(self._config), self._config.activation_lanes
         beat, odd = Signal(range(count)), Signal()
-        ready, begins, goes, ends, releases = (
-            Signal(name=name) for name in ("ready", "begins", "goes", "ends", "releases")
+        under_way, between = Signal(), Signal(init=1)
+        ready, begins, goes, ends = (
+            Signal(name=name) for name in ("ready", "begins", "goes", "ends")
         )
         order, column = Signal(order_layout(self._config)), self.item.column
-        sums = Signal()
+        element, sums = Signal(), Signal()
         m.d.sync += odd.eq(~odd)
         m.d.comb += [
             order.eq(Mux(issuing, *reversed(self._orders))),
-            ready.eq((self._waiting & ~self._awaited).bit_select(issuing, 1) & (beat == 0)),
+            ready.eq((self._waiting & ~self._awaited).bit_select(turn, 1) & ~under_way),
             self.blocked.eq(ready & ~self.room),
-            sums.eq(self.fields.sum & (order.kind == Kind.ELEMENT)),
+            element.eq(self._element.bit_select(turn, 1)),
+            sums.eq(self.fields.sum & element),
             begins.eq(ready & self.room & ~(sums & odd)),
-            goes.eq(begins | ((beat != 0) & ~(column.travel.sums & odd))),
+            goes.eq(begins | (under_way & ~(column.travel.sums & odd))),
             ends.eq(goes & (beat == count - 1)),
+            self.remains.eq(self._waiting.all() | (self.pending & ~begins)),
         ]
         # The column that takes the words next writes them once those of this one have gone.
         early, late = (max(0, count - 1 - (ROW_CYCLES + 1) // step) for step in (1, 2))
-        in_sum = Mux(beat == 0, sums, column.travel.sums)
+        in_sum = Mux(under_way, column.travel.sums, sums)
         m.d.comb += releases.eq(goes & (beat == Mux(in_sum, late, early)))
         with m.If(goes):
-            m.d.sync += beat.eq(beat + 1)
+            m.d.sync += [
+                beat.eq(beat + 1),
+                under_way.eq(beat != count - 1),
+                between.eq(beat == count - 1),
+            ]
         with m.If(ends):
-            m.d.sync += issuing.eq(~issuing)
+            m.d.sync += [issuing.eq(self._first_issues), self._first_issues.eq(issuing)]
         for slot in range(2):
-            with m.If(begins & (issuing == slot)):
+            with m.If(begins & (turn == slot)):
                 m.d.sync += self._waiting[slot].eq(0)
-            with m.If(releases & (issuing == slot)):
-                m.d.sync += self._taken[slot].eq(0)
-        self._describe(m, ready, begins, order, sums)
+        m.d.comb += self.enters.eq(begins & element)
+        self._describe(m, between, order, sums)
         m.d.comb += [
             self.item.valid.eq(delay(m, goes, 1, "valid")),
             self.item.beat.eq(registered(m, beat, name="beat_now")),
@@ -174,25 +202,22 @@ class ColumnIssue(wiring.Component):
             word = _choose(m, choice, Cat(beat, issuing), name=f"choice_{lane}")
             m.d.comb += self.words[lane].eq(registered(m, word, name=f"word_{lane}"))
 
-    def _describe(
-        self, m: Module, ready: Value, begins: Value, order: data.View, sums: Value
-    ) -> None:
+    def _describe(self, m: Module, between: Value, order: data.View, sums: Value) -> None:
         """Controls of the column that begins, and the destination of its results.
 
-        They are registered while it could begin, whether it does or not.
+        They are registered while none is under way, whether one begins or not.
         """
         fields = self.fields
         column = Signal(self.item.column.shape(), name="column", reset_less=True)
         function, travel = column.function, column.travel
         m.d.comb += [
             self.item.column.eq(column),
-            self.enters.eq(begins & (order.kind == Kind.ELEMENT)),
             self.exit.wide.eq(fields.format == FP32.code),
             self.exit.addr.eq(order.addr),
             self.exit.rows.eq(fields.rows),
             self.exit.last.eq(order.last),
         ]
-        with m.If(ready):
+        with m.If(between):
             m.d.sync += [
                 column.constant.eq(order.constant),
                 column.value.eq(Mux(order.kind == Kind.SCALE, fields.scale, fields.bias)),

@@ -1,6 +1,6 @@
 """Queue in block RAM."""
 
-from amaranth.hdl import Module, ShapeLike, Signal
+from amaranth.hdl import Cat, Module, ShapeLike, Signal
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -58,7 +58,9 @@ class RamQueue(wiring.Component):
         )
         write, read = words.write_port(), words.read_port()
         level, reads = Signal(range(self._depth + 1)), Signal()
+        leaves = Signal()
         m.d.comb += [
+            leaves.eq(reads & ~self.valid),
             write.en.eq(self.valid),
             write.data.eq(self.item),
             reads.eq((level != 0) & (self.take | ~self.oldest_valid)),
@@ -69,7 +71,8 @@ class RamQueue(wiring.Component):
         m.d.sync += [
             write.addr.eq(write.addr + self.valid),
             read.addr.eq(read.addr + reads),
-            level.eq(level + self.valid - reads),
+            # One addend of -1, 0 or 1.
+            level.eq(level + Cat(self.valid ^ reads, leaves.replicate(len(level) - 1))),
         ]
         with m.If(reads):
             m.d.sync += self.oldest_valid.eq(1)

@@ -5,16 +5,23 @@ from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out
 
 from tegula.activation.issue import ROW_CYCLES
-from tegula.activation.layouts import Kind, exit_layout, order_layout
+from tegula.activation.layouts import exit_layout, order_layout
 from tegula.activation.table import table_write_layout
-from tegula.activation.work import APPLY, TABLE, ActivationCode, Request, Scalar, make_state
+from tegula.activation.work import (
+    APPLY,
+    TABLE,
+    ActivationCode,
+    Request,
+    describe_column,
+    list_checks,
+    make_state,
+)
 from tegula.arith.combine import PARTIALS
 from tegula.config import TileConfig
 from tegula.engine.sequencing import SCALAR_ADDRESS_BITS, Sequencer
 from tegula.formats import FP32
 from tegula.isa.instructions import Engine
 from tegula.isa.operations import TableKind
-from tegula.isa.traps import Trap
 from tegula.lib.delay import delay
 
 __all__ = ["ColumnSequencer"]
@@ -43,7 +50,7 @@ class ColumnSequencer(Sequencer):
     -------
     row : Out(stream of range(sbuf_depth)), row_valid : In(1), row_data : In(ArrayLayout(16, n))
         Scratchpad rows; answers in order, at least `ROW_CYCLES` after acceptance.
-    ordered : Out(1), order : Out(order_layout), free : In(1), pending : In(1), fields : Out(APPLY)
+    ordered : Out(1), order : Out(order_layout), free, pending, remains : In(1), fields : Out(APPLY)
         See `ColumnIssue`.
     table_done : Out(1)
         An instruction that loads the table is complete.
@@ -53,7 +60,7 @@ class ColumnSequencer(Sequencer):
         Destination of the sums; which partial sums have not been written.
     """
 
-    _TO_COME = ("scale", "bias", "running", "finishing", "loading")
+    _TO_COME = ("scale", "bias", "running", "finishing", "loading", "fetching")
 
     def __init__(self, config: TileConfig):
         super().__init__(
@@ -67,6 +74,7 @@ class ColumnSequencer(Sequencer):
                 "order": Out(order_layout(config)),
                 "free": In(1),
                 "pending": In(1),
+                "remains": In(1),
                 "fields": Out(APPLY),
                 "table_done": Out(1),
                 "write_en": Out(1),
@@ -80,22 +88,24 @@ class ColumnSequencer(Sequencer):
         """Acceptance, checks, requests, the table, the next column, the end."""
         m = Module()
         self._state = state = make_state()
-        unanswered = self._count_rows(m)
+        unanswered, full = self._count_rows(m)
         self._accept(m, unanswered)
-        scalar = self._next_scalar(m)
         request = Request(*(Signal(name=name) for name in Request._fields))
-        fault = self._check(m, scalar, request.granted)
-        self._request(m, scalar, request, fault, unanswered)
+        checks = list_checks(state, self._config)
+        fault = self._find_fault(m, request.granted, checks)
+        self._request(m, request, fault, full)
         self._load(m, unanswered)
-        unused = self._advance(m, request)
-        self._describe(m, scalar, unused)
-        left = state.scale | state.bias | state.running | self.pending | (unanswered != 0)
-        self._end(m, fault=fault, left=left)
+        unused = self._advance(m, request, fault)
+        m.d.comb += describe_column(state, unused, self.order, self.total)
+        self._end(m, fault=fault, left=state.running | self.pending | (unanswered != 0))
         return m
 
-    def _count_rows(self, m: Module) -> Signal:
-        """Rows that are requested and not here; whether one is late, which was `denied`."""
-        accepted = Signal()
+    def _count_rows(self, m: Module) -> tuple[Signal, Signal]:
+        """Rows that are requested and not here, and whether these are as many as may be.
+
+        Whether one is late, which was `denied`.
+        """
+        accepted, full = Signal(), Signal()
         unanswered, late = Signal(range(_UNANSWERED + 1)), Signal(range(_UNANSWERED + 1))
         due = delay(m, accepted, ROW_CYCLES, "due")
         m.d.comb += [
@@ -105,23 +115,41 @@ class ColumnSequencer(Sequencer):
         m.d.sync += [
             unanswered.eq(unanswered + accepted - self.row_valid),
             late.eq(late + due - self.row_valid),
+            full.eq(
+                ((unanswered == _UNANSWERED) | ((unanswered == _UNANSWERED - 1) & accepted))
+                & ~self.row_valid
+            ),
         ]
-        return unanswered
+        return unanswered, full
 
     def _accept(self, m: Module, unanswered: Value) -> None:
-        """Acceptance of the next instruction once nothing of the last can interfere with it."""
+        """Acceptance of the next instruction once nothing of the last can interfere with it.
+
+        `busy` knows of a column that is ordered, and of a row that is requested, one cycle late,
+        but then columns, or rows for the table, were still to come. `resting` is its complement,
+        in a register of its own, for it enables many.
+        """
         state, instr = self._state, self.instr.payload
         fields, table = data.View(APPLY, instr.payload), data.View(TABLE, instr.payload)
-        busy = Signal()
+        busy, resting, works = Signal(), Signal(init=1), Signal()
         applies, loads = instr.op == ActivationCode.APPLY, instr.op == ActivationCode.TABLE
         other_rhythm = fields.sum != state.sums
         waits = loads | (applies & (~fields.overlap | fields.proceed | other_rhythm))
-        # Scale and bias are due only while elements are to come.
         working = (
-            *(state.running, state.finishing, state.loading, state.trapped),
-            *(self.pending, unanswered != 0),
+            state.running,
+            state.finishing & ~(state.combining & self.drained),
+            state.loading & ~self.table_done,
+            state.trapped,
+            self.remains,
         )
-        m.d.comb += [busy.eq(Cat(working).any()), self.fields.eq(state.fields)]
+        answered = (unanswered == 0) | ((unanswered == 1) & self.row_valid)
+        m.d.comb += [
+            works.eq(
+                (self.start & (applies | loads)) | (Cat(working).any() & ~self.stop) | ~answered
+            ),
+            self.fields.eq(state.fields),
+        ]
+        m.d.sync += [busy.eq(works), resting.eq(~works)]
         self._take(m, busy=busy, waits=waits, has_work=applies | loads)
         with m.If(self.start):
             m.d.sync += state.second.eq(0)
@@ -135,13 +163,25 @@ class ColumnSequencer(Sequencer):
                 state.sums.eq(fields.sum),
             ]
         with m.If(self.start & loads):
-            m.d.sync += [state.loading.eq(1), state.table.eq(1), state.low_here.eq(0)]
+            m.d.sync += [
+                state.loading.eq(1),
+                state.fetching.eq(1),
+                state.table.eq(1),
+                state.low_here.eq(0),
+            ]
         # Loaded before it is known that the instruction starts, which enables few registers then.
-        with m.If(~busy):
+        entries = table.kind == TableKind.ENTRIES
+        two = Mux(loads, entries, fields.scale_partition)
+        with m.If(resting):
             m.d.sync += [
                 state.pc.eq(instr.pc),
                 state.fields.eq(fields),
-                state.entries.eq(table.kind == TableKind.ENTRIES),
+                state.entries.eq(entries),
+                state.needs_rows.eq(loads | fields.scale_partition),
+                state.two.eq(two),
+                state.ends.eq(~two),
+                state.element_ends.eq(0),
+                state.x_moves.eq(loads | ~two),
                 state.index.eq(table.first),
                 state.x_at.eq(Mux(loads, table.addr, fields.scale[:SCALAR_ADDRESS_BITS])),
                 state.dst_at.eq(fields.dst),
@@ -150,76 +190,26 @@ class ColumnSequencer(Sequencer):
                 state.begins.eq(fields.sum & ~fields.proceed),
             ]
 
-    def _next_scalar(self, m: Module) -> Scalar:
-        """The scalar that is due: scale, then bias."""
-        state, fields = self._state, self._state.fields
-        from_partition = Signal()
-        m.d.comb += from_partition.eq(
-            Mux(state.scale, fields.scale_partition, fields.bias_partition)
-        )
-        return Scalar(state.scale | state.bias, from_partition)
-
-    def _check(self, m: Module, scalar: Scalar, granted: Value) -> Signal:
-        """1 if the row that is granted fails its checks, whose order is the contract's."""
-        state, fields = self._state, self._state.fields
-        sbuf_bits = (self._config.sbuf_depth - 1).bit_length()
-        x_at, dst_at = state.x_at, state.dst_at
-        sum_at = fields.sum_dst
-        reads_scalar = scalar.is_next & scalar.from_partition & ~state.second
-        element = ~scalar.is_next & state.running & ~state.second
-        totals = element & state.finishing & (state.left == 1)
-        x_wide, wide = fields.x_format == FP32.code, fields.format == FP32.code
-        row = reads_scalar | element | state.loading
-        pair = reads_scalar | (element & x_wide)
-        checks = (
-            (row & x_at[sbuf_bits:].any(), Trap.SBUF_RANGE, x_at),
-            (pair & x_at[0], Trap.SBUF_ALIGNMENT, x_at),
-            (element & dst_at[sbuf_bits:].any(), Trap.SBUF_RANGE, dst_at),
-            (element & wide & dst_at[0], Trap.SBUF_ALIGNMENT, dst_at),
-            (totals & sum_at[sbuf_bits:].any(), Trap.SBUF_RANGE, sum_at),
-            (totals & sum_at[0], Trap.SBUF_ALIGNMENT, sum_at),
-        )
-        return self._find_fault(m, granted, checks)
-
-    def _request(
-        self, m: Module, scalar: Scalar, request: Request, fault: Value, unanswered: Value
-    ) -> None:
+    def _request(self, m: Module, request: Request, fault: Value, full: Value) -> None:
         """Requests of rows: of the next column when there is room for it, or of the table."""
-        state, fields = self._state, self._state.fields
-        due, needs_rows, two, reads = Signal(), Signal(), Signal(), Signal()
+        state = self._state
+        due, reads = Signal(), Signal()
         sbuf_bits = (self._config.sbuf_depth - 1).bit_length()
         m.d.comb += [
             due.eq(
-                (
-                    ((scalar.is_next | state.running) & (self.free | state.second))
-                    | (state.loading & (state.left != 0))
-                )
-                & (unanswered != _UNANSWERED)
-                & ~self.stop
-            ),
-            needs_rows.eq(~scalar.is_next | scalar.from_partition),
-            two.eq(
-                Mux(
-                    state.loading,
-                    state.entries,
-                    scalar.is_next | (fields.x_format == FP32.code),
-                )
-                & needs_rows
+                ((state.running & (self.free | state.second)) | state.fetching) & ~full & ~self.stop
             ),
             # A row that comes is the table's, unless it is not there; other rows need an order.
-            reads.eq(needs_rows & ~(state.loading & state.x_at[sbuf_bits:].any())),
+            reads.eq(state.needs_rows & ~(state.loading & state.x_at[sbuf_bits:].any())),
             # The table's rows are counted one by one; a pair begins at an even address.
             self.row.payload.eq(state.x_at | (state.second & ~state.loading)),
             self.row.valid.eq(due & reads),
-            request.granted.eq(due & (~needs_rows | self.row.ready)),
-            request.first.eq(request.granted & ~fault & ~state.second),
-            request.last.eq(request.granted & ~fault & (state.second | ~two)),
-            self.ordered.eq(request.first & ~state.loading),
-            self.order.constant.eq(~needs_rows),
-            self.order.double.eq(two),
+            request.granted.eq(due & (~state.needs_rows | self.row.ready)),
+            request.last.eq(request.granted & state.ends),
+            self.ordered.eq(request.granted & ~fault & ~state.second & ~state.loading),
+            self.order.constant.eq(~state.needs_rows),
+            self.order.double.eq(state.two),
         ]
-        with m.If(request.granted & ~fault):
-            m.d.sync += state.second.eq(two & ~state.second)
 
     def _load(self, m: Module, unanswered: Value) -> None:
         """Rows that come, written to the table, whatever has become of the request of later ones.
@@ -236,9 +226,7 @@ class ColumnSequencer(Sequencer):
             self.write.index.eq(state.index),
             # A descriptor is half a row, and nothing behind it is used.
             self.write.words.eq(Cat(Mux(state.entries, low[:32], row[:32]), low[32:], row)),
-            self.table_done.eq(
-                self.write_en & state.loading & (state.left == 0) & (unanswered == 1)
-            ),
+            self.table_done.eq(self.write_en & state.loading & ~state.fetching & (unanswered == 1)),
         ]
         with m.If(~state.low_here):
             m.d.sync += low.eq(row)
@@ -251,49 +239,57 @@ class ColumnSequencer(Sequencer):
         with m.If(self.stop):
             m.d.sync += state.table.eq(0)
 
-    def _advance(self, m: Module, request: Request) -> Signal:
-        """State of the next column or row of the table; partial sums unused before this column."""
+    def _advance(self, m: Module, request: Request, fault: Value) -> Signal:
+        """State of the next column or row of the table; partial sums unused before this column.
+
+        What a row that fails its checks advances is of no consequence, but for the partial sums.
+        """
         state, fields = self._state, self._state.fields
         unused = Signal(PARTIALS, name="unused_before")
         x_step = Signal(fields.x_stride.shape())
+        two = Signal(name="two_next")
         m.d.comb += [
             unused.eq(self.unused | state.begins.replicate(PARTIALS)),
             x_step.eq(Mux(state.loading, 1, fields.x_stride)),
+            two.eq(
+                Mux(
+                    state.loading,
+                    state.entries,
+                    Mux(state.scale, fields.bias_partition, fields.x_format == FP32.code),
+                )
+            ),
         ]
-        with m.If(state.loading):
-            with m.If(request.granted):
-                m.d.sync += state.x_at.eq(state.x_at + x_step)
-            with m.If(request.last):
-                m.d.sync += state.left.eq(state.left - 1)
-        with m.Elif(request.last):
-            with self._advance_element(
-                m,
-                state.scale,
-                state.bias,
-                scalar1_at=fields.bias[:SCALAR_ADDRESS_BITS],
-                x_addr=fields.x_addr,
-                x_stride=x_step,
-            ):
+        x_at = Mux(state.bias, fields.x_addr, state.x_at + x_step)
+        with m.If(request.granted):
+            m.d.sync += [
+                state.second.eq(~state.ends),
+                state.ends.eq(~state.ends | ~two),
+                state.x_moves.eq(state.loading | ~state.ends | ~two),
+                state.element_ends.eq(
+                    ~state.loading & Mux(state.ends, ~state.scale & ~two, ~state.bias)
+                ),
+            ]
+        with m.If(request.granted & state.x_moves):
+            m.d.sync += state.x_at.eq(Mux(state.scale, fields.bias[:SCALAR_ADDRESS_BITS], x_at))
+        with m.If(request.last):
+            m.d.sync += [
+                state.two.eq(two),
+                state.needs_rows.eq(~state.scale | fields.bias_partition),
+                state.scale.eq(0),
+                state.bias.eq(state.scale),
+            ]
+            with m.If(~state.bias):
                 m.d.sync += [
-                    state.dst_at.eq(state.dst_at + fields.dst_stride),
-                    state.begins.eq(0),
+                    state.left.eq(state.left - 1),
+                    state.fetching.eq(state.loading & (state.left != 1)),
                 ]
-                with m.If(fields.sum):
-                    m.d.sync += self.unused.eq(unused & ~(1 << state.partial))
+        with m.If(request.granted & state.element_ends):
+            m.d.sync += [
+                state.running.eq(state.left != 1),
+                state.partial.eq(state.partial + 1),
+                state.dst_at.eq(state.dst_at + fields.dst_stride),
+                state.begins.eq(0),
+            ]
+            with m.If(fields.sum & ~fault):
+                m.d.sync += self.unused.eq(unused & ~(1 << state.partial))
         return unused
-
-    def _describe(self, m: Module, scalar: Scalar, unused: Value) -> None:
-        """The column that is requested, and the destination of the sums."""
-        state, fields = self._state, self._state.fields
-        order, total = self.order, self.total
-        m.d.comb += [
-            order.kind.eq(Mux(state.scale, Kind.SCALE, Mux(state.bias, Kind.BIAS, Kind.ELEMENT))),
-            order.fresh.eq(unused.bit_select(state.partial, 1)),
-            order.partial.eq(state.partial),
-            order.addr.eq(state.dst_at),
-            order.last.eq((state.left == 1) & ~state.finishing & ~scalar.is_next),
-            total.wide.eq(1),
-            total.addr.eq(fields.sum_dst),
-            total.rows.eq(fields.rows),
-            total.last.eq(1),
-        ]

@@ -1,7 +1,7 @@
 """The end of a reduction: eight partial results become one."""
 
 from amaranth.hdl import Module, Signal, Value
-from amaranth.lib import wiring
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 __all__ = ["PARTIALS", "SLOTS", "Combiner", "is_identity"]
@@ -36,7 +36,7 @@ class Combiner(wiring.Component):
     held, and in the next cycle its second, when it enters the adder. Word w of group g is at
     ``16 * g + w``. The results of the groups come in their order.
 
-    Latency: `CYCLES` from `start` until the last result has left.
+    Latency: `CYCLES` from `start` until the last result has left. Outputs are registers.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ class Combiner(wiring.Component):
     Members
     -------
     start : In(1), stop : In(1)
-        Begin, for one cycle; drop everything.
+        Begin, for one cycle, if it is not `active`; drop everything.
     read_addr : Out(range(groups * SLOTS)), hold : Out(1), enter : Out(1)
         Word that is read; it is held; it enters the adder with what is held.
     write : Out(1), write_addr : Out(range(groups * SLOTS))
@@ -78,39 +78,39 @@ class Combiner(wiring.Component):
                     cycle += 2
         self.CYCLES = max(self._exits) + 1
         slots = range(groups * SLOTS)
+        flags = dict.fromkeys(("hold", "enter", "write", "is_output"), 1)
+        self._controls = data.StructLayout({"read_addr": slots, "write_addr": slots, **flags})
         super().__init__(
             {
                 "start": In(1),
                 "stop": In(1),
-                "read_addr": Out(slots),
-                "hold": Out(1),
-                "enter": Out(1),
-                "write": Out(1),
-                "write_addr": Out(slots),
-                "is_output": Out(1),
+                **{name: Out(field.shape) for name, field in self._controls},
                 "active": Out(1),
             }
         )
 
     def elaborate(self, platform):
-        """A counter, and the controls at each of its values."""
+        """A counter, a cycle ahead, and registers of the controls at each of its values."""
         m = Module()
-        cycle = Signal(range(self.CYCLES))
-        with m.If(self.active):
-            m.d.sync += cycle.eq(cycle + 1)
-            with m.Switch(cycle):
-                for at, (what, addr) in self._steps.items():
-                    with m.Case(at):
-                        m.d.comb += [self.read_addr.eq(addr), getattr(self, what).eq(1)]
-            with m.Switch(cycle):
-                for at, target in self._exits.items():
-                    with m.Case(at):
-                        if target is None:
-                            m.d.comb += self.is_output.eq(1)
-                        else:
-                            m.d.comb += [self.write.eq(1), self.write_addr.eq(target)]
-        with m.If(self.start):
-            m.d.sync += [self.active.eq(1), cycle.eq(0)]
-        with m.If((self.active & (cycle == self.CYCLES - 1)) | self.stop):
-            m.d.sync += self.active.eq(0)
+        ahead, next_controls = Signal(range(self.CYCLES + 1)), Signal(self._controls)
+        controls = Signal(self._controls)
+        m.d.comb += [getattr(self, name).eq(controls[name]) for name in self._controls.members]
+        with m.Switch(ahead):
+            for at, (what, addr) in self._steps.items():
+                with m.Case(at):
+                    m.d.comb += [next_controls.read_addr.eq(addr), next_controls[what].eq(1)]
+        with m.Switch(ahead):
+            for at, target in self._exits.items():
+                with m.Case(at):
+                    if target is None:
+                        m.d.comb += next_controls.is_output.eq(1)
+                    else:
+                        m.d.comb += [
+                            next_controls.write.eq(1),
+                            next_controls.write_addr.eq(target),
+                        ]
+        with m.If(self.start | self.active):
+            m.d.sync += [self.active.eq(1), ahead.eq(ahead + 1), controls.eq(next_controls)]
+        with m.If((ahead == self.CYCLES) | self.stop):
+            m.d.sync += [self.active.eq(0), ahead.eq(0), controls.eq(0)]
         return m

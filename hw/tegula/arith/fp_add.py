@@ -5,7 +5,7 @@ from amaranth.lib.wiring import In, Out
 
 from tegula.arith.fp32 import FRACTION_BITS, SIGN, SIGNIFICAND_BITS, Fp32Fields
 from tegula.arith.fp_core import FpCore, Operand
-from tegula.arith.normalise import one_of_four, spend
+from tegula.arith.normalise import clear, one_of_four, spend, spend_twice
 from tegula.lib.delay import delayed, gated, registered
 
 __all__ = ["FpAdd"]
@@ -69,23 +69,25 @@ class FpAdd(FpCore):
         invalid = registered(m, both & differ, name="invalid_0")
         both = registered(m, both, name="both")
 
-        sign, exponent, larger, smaller, sticky, shifts, swap = self._order(m, a, b, special)
-        for step, take in shifts:
-            sticky = sticky | (take & smaller[:step].any())
-            smaller = Mux(take, smaller[step:], smaller)
-        total = Signal(1 + _WINDOW)
+        sign, exponent, larger, smaller, sticky, eights, by_1, swap = self._order(m, a, b, special)
+        aligned, lost = self._align(m, smaller, eights)
+        sticky = sticky | lost | (by_1 & aligned[0])
+        smaller = Mux(by_1, aligned[1:], aligned)
+        # The bit above the window is 1 if a difference is negative.
+        total = Signal(1 + _WINDOW + 1)
         m.d.comb += total.eq(
-            Cat(1, Const(0, _GUARD), larger, Const(0, 1))
-            + Cat(subtract, smaller ^ subtract.replicate(len(smaller)), subtract)
+            Cat(1, Const(0, _GUARD), larger, Const(0, 1), subtract)
+            + Cat(subtract, smaller ^ subtract.replicate(_WINDOW - 1), subtract)
         )
         keep = delayed(m, self.keep, 3, name="keep")
-        window = registered(m, total[1:], name="window")
+        window = registered(m, total[1:-1], name="window")
         opposite = delayed(m, invalid, 2, name="opposite")
         smaller_nan = delayed(m, both & sticky, 2, name="smaller_nan")
-        negative = registered(m, subtract & total[-1], name="negative_1")
+        negative = registered(m, total[-1], name="negative_1")
         sign = registered(m, sign, name="sign_1") ^ negative
         subtract = registered(m, subtract, name="subtract_1")
         sticky = registered(m, sticky, name="sticky_1")
+        spared = registered(m, exponent[5:].any(), name="spared_1")
         exponent = registered(m, exponent, name="exponent_1")
 
         # Of an infinity or NaN the bits below the hidden one are the fraction.
@@ -103,7 +105,7 @@ class FpAdd(FpCore):
         nan = delayed(m, nan | opposite, 2, name="nan")
 
         window, shift, spared, negative, exponent = self._normalise(
-            m, window, negative, exponent, ~keep
+            m, window, negative, exponent, spared, ~keep
         )
         keep = registered(m, keep, name="keep_later")
         sticky = delayed(m, sticky, 2, name="sticky_later")
@@ -139,6 +141,10 @@ class FpAdd(FpCore):
     def _order(self, m: Module, a: Fp32Fields, b: Fp32Fields, special: Value) -> tuple:
         """One cycle: larger and smaller exponent, distance, and the shifts by 2, 4 and 6.
 
+        Returned are sign and exponent, the significand of the larger exponent, that of the smaller
+        with guard bits, whether a bit of it is lost, the flags of `_align`, the shift by 1, and
+        whether the addends are swapped.
+
         If ``d = a.exponent - b.exponent`` is negative, the addends are swapped. The distance is
         then ``-d = ~d + 1``; a starts one place lower, which is the 1. From a distance of 26 on,
         and beside infinities and NaNs, all is shifted out.
@@ -147,14 +153,15 @@ class FpAdd(FpCore):
         m.d.comb += difference.eq(Cat(a.exponent, self.alone) - b.exponent)
         swap = difference[9]
         distance = difference[:8] ^ swap.replicate(8)
-        far = distance[5:].any() | special | self.alone
+        far = Signal()
+        m.d.comb += far.eq(distance[5:].any() | special | self.alone)
         # The hidden bit of the smaller of two specials is not part of what makes it a NaN.
         smaller = Mux(
             swap,
             Cat(Const(0, _GUARD - 1), a.significand),
             Cat(Const(0, _GUARD), b.fraction, b.normal & ~b.special),
         )
-        by_2, by_4 = distance[1] | far, distance[2]
+        by_2, by_4 = distance[1], distance[2]
         window = one_of_four(
             m, by_4, by_2, (smaller[2 * twos :] for twos in range(4)), name="smaller"
         )
@@ -162,38 +169,63 @@ class FpAdd(FpCore):
             gated(m, smaller[2 * k : 2 * k + 2].any(), passed, name=f"lost_{k}")
             for k, passed in enumerate((by_4 | by_2, by_4, by_4 & by_2))
         ]
-        shifts = [
-            (16, registered(m, distance[4] | far, name="by_16")),
-            (8, registered(m, distance[3] | far, name="by_8")),
-            (1, registered(m, distance[0], name="by_1")),
-        ]
+        near = Signal()
+        m.d.comb += near.eq((distance[3:5] == 0) & ~far)
+        eights = (
+            registered(m, near, name="by_0"),
+            *(registered(m, (distance[3:5] == k) & ~far, name=f"by_{8 * k}") for k in (1, 2, 3)),
+            registered(m, ~near, name="moved"),
+        )
+        by_1 = registered(m, distance[0], name="by_1")
         sign = registered(m, Mux(swap, b.sign, a.sign), name="sign_0")
         exponent = registered(m, Mux(swap, b.exponent, a.exponent), name="exponent_0")
         larger = registered(m, Mux(swap, b.significand, a.significand), name="larger")
         swap = registered(m, swap, name="swap_0")
-        return sign, exponent, larger, window, Cat(lost).any(), shifts, swap
+        return sign, exponent, larger, window, Cat(lost).any(), eights, by_1, swap
+
+    def _align(self, m: Module, value: Value, eights: tuple[Signal, ...]) -> tuple[Signal, Value]:
+        """Shift right by 0, 8, 16 or 24 places, of which at most one holds; by none, all is lost.
+
+        The fifth flag is the first one's complement and gates the top eight bits in its place, so
+        that neither drives too many. Returned is also whether a bit is lost.
+        """
+        by_0, by_8, by_16, by_24, moved = eights
+        width = len(value)
+        aligned = Signal(width)
+        m.d.comb += aligned.eq(
+            (value & Cat(by_0.replicate(width - 8), (~moved).replicate(8)))
+            | (value[8:] & by_8.replicate(width - 8))
+            | (value[16:] & by_16.replicate(width - 16))
+            | (value[24:] & by_24.replicate(width - 24))
+        )
+        lost = Cat(
+            value[:8].any() & moved,
+            value[8:16].any() & moved & ~by_8,
+            value[16:24].any() & moved & ~by_8 & ~by_16,
+            value[24:].any() & moved & ~by_8 & ~by_16 & ~by_24,
+        )
+        return aligned, lost.any()
 
     def _normalise(
-        self, m: Module, window: Value, negative: Value, exponent: Value, present: Value
+        self,
+        m: Module,
+        window: Value,
+        negative: Value,
+        exponent: Value,
+        spared: Value,
+        present: Value,
     ) -> tuple[Value, ...]:
         """Two cycles: shift left by 16 and 8, then by 4 and 2, while the top bits are the sign.
 
         The places that come in are zero, for two's complement. The returned shift counts twos.
         Unless the sum is `present`, a cycle later, it is replaced by 0 then.
         """
-
-        def clear(first: int, bits: int) -> Value:
-            """1 if `bits` bits from the top, after `first`, are the sign."""
-            field = window[_WINDOW - first - bits : _WINDOW - first]
-            return ~(field ^ negative.replicate(bits)).any()
-
         takes = []
-        spared = exponent[5:].any()
         for step, passes in ((8, Const(1)), (2, present)):
-            upper = clear(0, step)
-            high, spared = spend(upper & clear(step, step), exponent[step.bit_length()], spared)
-            low, spared = spend(
-                Mux(high, clear(2 * step, step), upper), exponent[step.bit_length() - 1], spared
+            zeros = clear(window, step, negative)
+            position = step.bit_length() - 1
+            high, low, spared = spend_twice(
+                m, zeros, exponent[position : position + 2], spared, name=f"by_{step}"
             )
             window = one_of_four(
                 m,

@@ -5,7 +5,7 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from tegula.arith.fp32 import EXPONENT_BITS, FRACTION_BITS, SIGN, SIGNIFICAND_BITS
 from tegula.arith.fp_core import FpCore, Operand
 from tegula.arith.multiply import multiplied
-from tegula.arith.normalise import one_of_four, spend
+from tegula.arith.normalise import clear, one_of_four, spend, spend_twice
 from tegula.lib.delay import delayed, gated, registered
 
 __all__ = ["FpMul"]
@@ -68,6 +68,8 @@ class FpMul(FpCore):
         aligned = Mux(by_1, aligned[:-1], aligned[1:])
         hidden = aligned[-1]
         nan = registered(m, delayed(m, nan, 4, name="nan") | ~hidden, name="nan_or_zero")
+        keep = delayed(m, masked, 3, name="keep")
+        special = delayed(m, special, 4, name="special")
         rounded = self._round(
             m,
             fraction=aligned[1:-1],
@@ -76,15 +78,15 @@ class FpMul(FpCore):
             hidden=hidden,
             shift=Cat(by_1, by_2, shift),
             sign=delayed(m, a.sign ^ b.sign, 4, name="sign"),
-            keep=delayed(m, masked, 3, name="keep"),
+            keep=keep,
         )
 
         field = rounded.pattern[FRACTION_BITS:]
-        special = delayed(m, special, 5, name="special")
+        special = registered(m, special & ~keep, name="special_4")
         over = field[EXPONENT_BITS] | field[:EXPONENT_BITS].all()
         replace = Signal()
-        m.d.comb += replace.eq((special | over) & ~rounded.keep)
-        nan = replace & special & nan
+        m.d.comb += replace.eq(special | (over & ~rounded.keep))
+        nan = special & nan
         self._output(
             m,
             rounded.pattern[:SIGN] | Cat(Const(0, FRACTION_BITS), replace.replicate(EXPONENT_BITS)),
@@ -126,9 +128,8 @@ class FpMul(FpCore):
         by_16 = registered(m, by_16, name="by_16")
         spared = registered(m, spared, name="spared_1")
 
-        upper = ~window[36:].any()
-        by_8, spared = spend(upper & ~window[32:36].any(), budget[3], spared)
-        by_4, spared = spend(Mux(by_8, ~window[28:32].any(), upper), budget[2], spared)
+        zeros = clear(window, 4, Const(0, 1))
+        by_8, by_4, spared = spend_twice(m, zeros, budget[2:4], spared, name="by_8_4")
         aligned = one_of_four(
             m,
             by_8,

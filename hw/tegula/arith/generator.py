@@ -12,13 +12,13 @@ __all__ = ["Generator"]
 class Generator(wiring.Component):
     """Generator of 32 random bits a cycle: Marsaglia's xorshift with 128 bits of state.
 
-    The state is four words x, y, z, w. Whenever it moves, ``x, y, z, w = y, z, w, number``, and
+    The state is four words x, y, z, w. Where it `moves`, ``x, y, z, w = y, z, w, number``, and
     what enters says which of three movements it is:
 
     - `step`: ``number = w ^ (w >> 19) ^ t ^ (t >> 8)`` with ``t = x ^ (x << 11)``, a draw of
       "xor128" (*Xorshift RNGs*, J. Stat. Softw. 8(14), 2003, section 4; contract section 5.4);
     - `load`: ``number = word``; four loads set a state, x first;
-    - `rotate`: ``number = x``; four rotations show a state, x first, and leave it as it was.
+    - neither, a rotation: ``number = x``; four show a state, x first, and leave it as it was.
 
     Latency: none, `number` is combinational. Throughput: one movement a cycle.
 
@@ -30,9 +30,10 @@ class Generator(wiring.Component):
 
     Members
     -------
-    step, load, rotate : In(1)
-        Move the state at the end of this cycle. At most one of them may be 1; what enters otherwise
-        is undefined.
+    moves : In(1)
+        Move the state at the end of this cycle. It enables all of it, and should come early.
+    step, load : In(1)
+        What enters. At most one of them may be 1.
     word : In(32)
         What a load puts in; ignored in other cycles.
     number : Out(32)
@@ -44,16 +45,16 @@ class Generator(wiring.Component):
         self._reset_state = reset_state
         super().__init__(
             {
+                "moves": In(1),
                 "step": In(1),
                 "load": In(1),
-                "rotate": In(1),
                 "word": In(32),
                 "number": Out(32),
             }
         )
 
     def elaborate(self, platform):
-        """The word that enters, and the state, which moves when a control is 1."""
+        """The word that enters, and the state."""
         m = Module()
         x, y, z, w = (
             Signal(32, name=name, init=word)
@@ -65,6 +66,6 @@ class Generator(wiring.Component):
         others = (w ^ (w >> 19) ^ shifted) ^ ((x >> 8) ^ (shifted >> 8))
         drawn_or_x = x ^ (others & self.step.replicate(32))
         m.d.comb += self.number.eq(Mux(self.load, self.word, drawn_or_x))
-        with m.If(self.step | self.load | self.rotate):
+        with m.If(self.moves):
             m.d.sync += Cat(x, y, z, w).eq(Cat(y, z, w, self.number))
         return m

@@ -6,7 +6,16 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 
 from tegula.lib.delay import registered
 
-__all__ = ["one_minus", "one_of_four", "spend"]
+__all__ = ["clear", "four_to_one", "one_minus", "one_of_four", "spend", "spend_twice"]
+
+
+def clear(window: Value, step: int, sign: Value) -> Value:
+    """Three flags: the first, second and third `step` bits from the top are the sign."""
+    top = len(window)
+    return Cat(
+        ~(window[top - step * (k + 1) : top - step * k] ^ sign.replicate(step)).any()
+        for k in range(3)
+    )
 
 
 def spend(zeros: Value, limit: Value, spared: Value) -> tuple[Value, Value]:
@@ -29,12 +38,64 @@ def spend(zeros: Value, limit: Value, spared: Value) -> tuple[Value, Value]:
     return zeros & (limit | spared), spared | (limit & ~zeros)
 
 
+def spend_twice(
+    m: Module, zeros: Value, limit: Value, spared: Value, *, name: str
+) -> tuple[Signal, Signal, Value]:
+    """`spend` of two stages at once: the second does not wait for the first.
+
+    If the first stage shifts, `spared` stays as it was. If it could but has no bit of the limit, it
+    is 0 and stays so. If it does not see enough zeros, its bit of the limit spares. So the second
+    stage is decided by the flags and the limit alone, and neither of the shifts, each of which
+    drives a whole window, is behind the other.
+
+    Parameters
+    ----------
+    zeros
+        Three flags: as many bits as the second stage shifts by are zero, at the top, below them,
+        and below these (`clear`).
+    limit
+        Bits of the second and of the first stage.
+    spared
+        As of `spend`.
+
+    Returns
+    -------
+    tuple
+        The first shift, the second, and `spared` after both.
+    """
+    both, enough = Signal(name=f"{name}_both"), Signal(name=f"{name}_enough")
+    high, low = Signal(name=f"{name}_high"), Signal(name=f"{name}_low")
+    m.d.comb += [
+        both.eq(zeros[0] & zeros[1]),
+        enough.eq(limit[1] | spared),
+        high.eq(both & enough),
+        low.eq(
+            Mux(
+                both,
+                (limit[0] & (zeros[2] | ~enough)) | (zeros[2] & spared),
+                zeros[0] & (limit[0] | enough),
+            )
+        ),
+    ]
+    spared = spared | (limit[1] & ~both) | (limit[0] & ~Mux(high, zeros[2], zeros[0]))
+    return high, low, spared
+
+
+def four_to_one(
+    m: Module, high: Value, low: Value, values: Iterable[Value], *, name: str
+) -> Signal:
+    """``values[2 * high + low]``, of four: two LUT4 a bit."""
+    zero, one, two, three = values
+    result = Signal(len(zero), name=f"{name}_next")
+    m.d.comb += result.eq(Mux(high, Mux(low, three, two), Mux(low, one, zero)))
+    return result
+
+
 def one_of_four(
     m: Module, high: Value, low: Value, values: Iterable[Value], *, name: str
 ) -> Signal:
-    """``values[2 * high + low]`` one cycle later, of four: two LUT4 a bit."""
-    zero, one, two, three = values
-    return registered(m, Mux(high, Mux(low, three, two), Mux(low, one, zero)), name=name)
+    """`four_to_one` one cycle later."""
+    return registered(m, four_to_one(m, high, low, values, name=name), name=name)
 
 
 def one_minus(shift: Value, width: int) -> Value:

@@ -5,7 +5,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from tegula.arith.fp32 import FRACTION_BITS, SIGNIFICAND_BITS
-from tegula.arith.normalise import one_minus, one_of_four, spend
+from tegula.arith.normalise import clear, four_to_one, one_minus, spend, spend_twice
 from tegula.lib.delay import chosen, delayed, gated, registered
 
 __all__ = ["PsumRound"]
@@ -80,15 +80,17 @@ class PsumRound(wiring.Component):
         for stage in range(4):
             signs.append(registered(m, signs[-1], name=f"sign_{stage}"))
 
-        window, clear, sticky, room, limit, spared, shift = self._shift_by_32(
+        window, zeros, sticky, room, limit, spared, shift = self._shift_by_32(
             m, magnitude, negative, anchor
         )
         for step in (8, 2):
-            if step == 2:
-                clear = _clear(window, step, signs[2])
-            window, sticky, takes, spared = _shift_twice(
-                m, step, window, clear, sticky, limit, spared
+            shifted, sticky, takes, spared = _shift_twice(
+                m, step, window, zeros, sticky, limit, spared
             )
+            window = registered(m, shifted, name=f"shifted_{step}")
+            if step == 8:
+                # Before the register, so that the next shifts are decided by registers.
+                zeros = registered(m, clear(shifted, 2, signs[1]), name="clear_8")
             room = registered(m, room, name=f"room_{step}")
             limit = registered(m, limit[: step.bit_length() - 1], name=f"limit_{step}")
             shift = registered(m, Cat(takes, shift), name=f"shift_{step}")
@@ -130,7 +132,7 @@ class PsumRound(wiring.Component):
     ) -> tuple[Value, ...]:
         """One cycle: shift left by 32, right by 32 (E < 115) or not.
 
-        Returned are the window, `_clear` of it by 8 bits, whether a bit below it is set, the room,
+        Returned are the window, `clear` of it by 8 bits, whether a bit below it is set, the room,
         its low five bits for the later stages, whether these may all shift, and whether this one
         did.
         """
@@ -157,10 +159,10 @@ class PsumRound(wiring.Component):
             name="window",
         )
         # Of a number that enters lower, the top is sign.
-        clear = Mux(take, _clear(shifted, 8, sign), _clear(magnitude, 8, sign))
+        zeros = Mux(take, clear(shifted, 8, sign), clear(magnitude, 8, sign))
         return (
             window,
-            registered(m, clear | low.replicate(3), name="clear_32"),
+            registered(m, zeros | low.replicate(3), name="clear_32"),
             Cat(lost).any(),
             registered(m, room[:9], name="room_32"),
             gated(m, room[:5], ~(low & ~room[5:9].all()), name="limit_32"),
@@ -169,29 +171,21 @@ class PsumRound(wiring.Component):
         )
 
 
-def _clear(window: Value, step: int, sign: Value) -> Value:
-    """Three flags: the first, second and third `step` bits from the top are the sign."""
-    top = len(window)
-    return Cat(
-        ~(window[top - step * (k + 1) : top - step * k] ^ sign.replicate(step)).any()
-        for k in range(3)
-    )
-
-
 def _shift_twice(
-    m: Module, step: int, window: Value, clear: Value, sticky: Value, limit: Value, spared: Value
+    m: Module, step: int, window: Value, zeros: Value, sticky: Value, limit: Value, spared: Value
 ) -> tuple[Value, ...]:
     """One cycle: shift left by ``2 * step`` and by `step` where the top bits are the sign.
 
-    `clear` is `_clear` of the window by `step` bits. The window loses ``3 * step`` bits: below it,
-    into `sticky`, or above it, where they are the sign. Returned are window, `sticky`, the two
-    shifts (that by `step` first), and `spared`.
+    `zeros` is `clear` of the window by `step` bits. The window loses ``3 * step`` bits: below it,
+    into `sticky`, or above it, where they are the sign. Returned are window, without a
+    register yet, `sticky`, the two shifts (that by `step` first), and `spared`.
     """
     bits = len(window)
     position = step.bit_length() - 1
-    high, spared = spend(clear[0] & clear[1], limit[position + 1], spared)
-    low, spared = spend(Mux(high, clear[2], clear[0]), limit[position], spared)
-    shifted = one_of_four(
+    high, low, spared = spend_twice(
+        m, zeros, limit[position : position + 2], spared, name=f"by_{step}"
+    )
+    shifted = four_to_one(
         m,
         high,
         low,

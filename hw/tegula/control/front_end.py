@@ -267,7 +267,7 @@ class Control(wiring.Component):
         return illegal, outside
 
     def _trap(self, m, record, registers, decoder, progress, semaphores, illegal, outside) -> None:
-        """Everything that may trap, in falling priority; what is not an engine's, a cycle late."""
+        """Everything that may trap, in falling priority; all but an overflow through a register."""
         control = Signal(source_layout(), name="own_trap")
         aborted = (registers.control & CONTROL_ABORT).any()
         m.d.sync += control.eq(0)
@@ -305,12 +305,12 @@ class Control(wiring.Component):
         ]
         for source, engine in zip(engines, ENGINES, strict=True):
             port = getattr(self, engine.name.lower())
+            valid, trap = Signal(), Signal(port.trap.shape(), reset_less=True)
+            m.d.sync += [valid.eq(port.trap_valid), trap.eq(port.trap)]
             m.d.comb += [
-                source.valid.eq(port.trap_valid),
+                source.valid.eq(valid),
                 source.engine.eq(engine),
-                source.cause.eq(port.trap.cause),
-                source.pc.eq(port.trap.pc),
-                source.address.eq(port.trap.address),
+                *(source[name].eq(trap[name]) for name in ("cause", "pc", "address")),
             ]
         m.d.comb += [
             registers.trap_cause.eq(record.cause),

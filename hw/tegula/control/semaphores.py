@@ -91,13 +91,17 @@ class SemaphoreFile(wiring.Component):
         taken, chosen = Signal(len(self._signallers)), Signal(len(waits))
         signals, held = self._receive(m, taken)
         due = self._due(m, signals, taken, chosen)
-        self._choose(m, due, held, serves, chosen, taken)
-        m.d.sync += [
-            valid.eq(chosen.any() | taken.any()),
-            executing.eq(Mux(self.clear, 0, chosen)),
-            operation.is_wait.eq(chosen.any()),
+        wait, signal, waits_go = self._choose(m, due, held, serves)
+        m.d.comb += [
+            chosen.eq(wait & (serves & waits_go).replicate(len(wait))),
+            taken.eq(signal & (serves & ~waits_go).replicate(len(signal))),
         ]
-        self._select(m, operation, signals, chosen, taken)
+        m.d.sync += [
+            valid.eq(serves & (due.any() | held.any())),
+            executing.eq(Mux(self.clear, 0, chosen)),
+            operation.is_wait.eq(waits_go),
+        ]
+        self._select(m, operation, signals, wait, signal, waits_go)
         self._execute(m, operation, valid & ~self.clear, executing, sweep, swept)
         m.d.comb += self.idle.eq(~held.any() & ~valid)
         return m
@@ -138,28 +142,39 @@ class SemaphoreFile(wiring.Component):
             ]
         return due
 
-    def _choose(self, m: Module, waits, signals, serves, chosen, taken) -> None:
-        """One of `waits` or of `signals`; a wait first only right after a signal."""
+    def _choose(self, m: Module, waits, signals, serves) -> tuple[Signal, Signal, Signal]:
+        """The next of `waits` and of `signals`, and whether the former goes, or the latter.
+
+        A wait goes first only right after a signal.
+        """
         wait, signal = Signal(len(waits)), Signal(len(signals))
         was_signal, waits_go = Signal(), Signal()
-        m.d.comb += [
-            waits_go.eq(waits.any() & (was_signal | ~signals.any())),
-            chosen.eq(wait & (serves & waits_go).replicate(len(wait))),
-            taken.eq(signal & (serves & ~waits_go).replicate(len(signal))),
-        ]
+        m.d.comb += waits_go.eq(waits.any() & (was_signal | ~signals.any()))
         m.d.sync += was_signal.eq(signals.any() & ~waits_go)
         _first_after_last(m, waits, wait, serves & waits_go)
         _first_after_last(m, signals, signal, serves & ~waits_go)
+        return wait, signal, waits_go
 
-    def _select(self, m: Module, operation, signals, chosen, taken) -> None:
-        """The operation that is chosen: an OR of gated payloads."""
-        waits = [(bit, wait.payload) for bit, wait in zip(chosen, self.waits, strict=True)]
-        updates = list(zip(taken, signals, strict=True))
+    def _select(self, m: Module, operation, signals, wait, signal, waits_go) -> None:
+        """The operation that is chosen, of the next wait and the next signal.
+
+        Each is an OR of gated payloads, and is made beside the choice between them.
+        """
+        waits = [(bit, port.payload) for bit, port in zip(wait, self.waits, strict=True)]
+        updates = list(zip(signal, signals, strict=True))
+        for name in ("sem", "value"):
+            of_wait, of_signal = (
+                Signal(operation[name].shape(), name=f"{name}_of_{kind}")
+                for kind in ("wait", "signal")
+            )
+            m.d.comb += [
+                of_wait.eq(_gated((bit, item[name]) for bit, item in waits)),
+                of_signal.eq(_gated((bit, item[name]) for bit, item in updates)),
+            ]
+            m.d.sync += operation[name].eq(Mux(waits_go, of_wait, of_signal))
         m.d.sync += [
-            operation.sem.eq(_gated((bit, item.sem) for bit, item in waits + updates)),
-            operation.value.eq(_gated((bit, item.value) for bit, item in waits + updates)),
             operation.consume.eq(_gated((bit, item.consume) for bit, item in waits)),
-            operation.engine.eq(_gated(zip(taken, map(int, self._signallers), strict=True))),
+            operation.engine.eq(_gated(zip(signal, map(int, self._signallers), strict=True))),
         ]
 
     def _execute(self, m: Module, operation, valid, executing, sweep, swept) -> None:

@@ -99,11 +99,14 @@ class Progress(wiring.Component):
         with m.Elif(left != 0):
             m.d.sync += left.eq(left - 1)
 
+        # `resting` is a cycle late, so the count begins with that cycle.
         resting, passed = Signal(), Signal()
-        rest_cycles = Signal(32)
-        m.d.comb += resting.eq(self.stuck & (self.idle & (self.empty | self.waiting)).all())
+        rest_cycles = Signal(32, init=1)
+        m.d.sync += resting.eq(
+            self.run & self.stuck & (self.idle & (self.empty | self.waiting)).all()
+        )
         with m.If(~self.run | ~resting):
-            m.d.sync += [rest_cycles.eq(0), passed.eq(0), self.quiet.eq(0), self.deadlock.eq(0)]
+            m.d.sync += [rest_cycles.eq(1), passed.eq(0), self.quiet.eq(0), self.deadlock.eq(0)]
         with m.Else():
             with m.If(~rest_cycles.all()):
                 m.d.sync += rest_cycles.eq(rest_cycles + 1)

@@ -5,12 +5,12 @@ A beat is rotated once, by the run's byte lane; two rotated beats are then merge
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
 from tegula.config import TileConfig
 from tegula.dma.layouts import ACCUMULATE_BITS
+from tegula.lib.stream import StreamQueue
 
 __all__ = ["ReadAligner", "WriteAligner"]
 
@@ -122,15 +122,13 @@ class ReadAligner(wiring.Component):
                 from_next.eq(Cat(lane + context.offset >= count for lane in range(count))),
             ]
 
-        m.submodules.queue = queue = SyncFIFO(width=8 * count, depth=self.DEPTH)
+        m.submodules.queue = queue = StreamQueue(layout, self.DEPTH)
+        wiring.connect(m, queue.o, wiring.flipped(self.chunks))
         m.d.comb += [
-            queue.w_data.eq(chunk),
-            queue.w_en.eq(complete & ~skip),
+            queue.i.payload.eq(chunk),
+            queue.i.valid.eq(complete & ~skip),
             self.room.eq(queue.level <= self.DEPTH - self.ARRIVING),
-            self.chunks.payload.eq(queue.r_data),
-            self.chunks.valid.eq(queue.r_rdy),
-            queue.r_en.eq(self.chunks.ready),
-            self.starved.eq(~queue.r_rdy & ~(held_valid & alone & ~skip)),
+            self.starved.eq(queue.empty & ~(held_valid & alone & ~skip)),
         ]
         return m
 

@@ -16,7 +16,7 @@ from tegula.engine.interface import EngineSignature
 from tegula.engine.trace import Activity
 from tegula.isa.instructions import Engine
 from tegula.lib.mux import prioritised
-from tegula.lib.stream import StreamBuffer, StreamQueue
+from tegula.lib.stream import PingPongBuffer, StreamQueue
 from tegula.memory.ports import ChunkReadSignature, ChunkWriteSignature
 
 __all__ = ["LoadEngine"]
@@ -58,7 +58,7 @@ class LoadEngine(wiring.Component):
         Reads of the destination of `accumulate`, one at a time. Answers at any latency.
     """
 
-    BEAT_TO_WRITE = ReadAligner.LATENCY + StreamBuffer.LATENCY
+    BEAT_TO_WRITE = ReadAligner.LATENCY + PingPongBuffer.LATENCY
     """Cycles from a beat to its write; one less from the next beat, where that is needed too."""
 
     def __init__(self, config: TileConfig):
@@ -86,7 +86,7 @@ class LoadEngine(wiring.Component):
         m.submodules.accumulator = accumulator = LoadAccumulator(config)
         # Whether the accumulator takes a write depends on its adder and on the scratchpad; what
         # that moves, runs and bytes, goes by a register.
-        m.submodules.writes = writes = droppable(StreamBuffer(write_layout(config)))
+        m.submodules.writes = writes = droppable(PingPongBuffer(write_layout(config)))
 
         wiring.connect(m, control.engine, wiring.flipped(self.engine))
         wiring.connect(m, wiring.flipped(self.window), control.window)
@@ -100,7 +100,7 @@ class LoadEngine(wiring.Component):
         self._take_beats(m, control, aligner)
 
         # Whether a run is used up depends on the bytes that are there, and on the scratchpad.
-        m.submodules.next_run = next_run = droppable(StreamBuffer(sbuf_run_layout(config)))
+        m.submodules.next_run = next_run = droppable(PingPongBuffer(sbuf_run_layout(config)))
         wiring.connect(m, runs.o, next_run.i)
         wiring.connect(m, next_run.o, scatter.runs)
         wiring.connect(m, aligner.chunks, scatter.chunks)

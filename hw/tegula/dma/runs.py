@@ -8,6 +8,7 @@ from amaranth.utils import exact_log2
 from tegula.bus.axi import WindowSignature
 from tegula.config import TileConfig
 from tegula.dma.layouts import ACCUMULATE_BITS, ItemKind, run_layout
+from tegula.dma.strides import add_strides, choose_base, count_runs
 from tegula.engine.interface import assign_update, instruction_layout, payload_layout, ticket_layout
 from tegula.isa.instructions import MEMORY_ADDRESS_BITS, Engine
 from tegula.isa.operations import Accumulate
@@ -112,7 +113,7 @@ class RunGenerator(wiring.Component):
         with m.If(resting):
             m.d.sync += held.eq(self.instr.payload)
 
-        ends = self._count_runs(m, offered, fields, resting, advance)
+        ends, behind = count_runs(m, offered, fields, resting, advance)
         sync = held.op == 0
         last = Signal()
         m.d.comb += last.eq(sync | (ends[0] & ends[1] & ends[2]))
@@ -121,10 +122,11 @@ class RunGenerator(wiring.Component):
         with m.Elif(step & last):
             m.d.sync += [active.eq(0), resting.eq(1)]
 
+        base = choose_base(m, ends, behind, resting, advance)
+
         def strided(name, shape, start, prefix):
             strides = [fields[f"{prefix}{axis}"] for axis in (1, 2, 3)]
-            moves = resting, advance
-            return self._add_strides(m, name, shape, start, strides, ends, active, moves)
+            return add_strides(m, name, shape, start, strides, ends, base)
 
         partition_start = Mux(offered.layout, 0, offered.partition)
         address = strided("mem", _MEMORY_SHAPE, offered.mem_addr, "mem_stride")
@@ -178,51 +180,6 @@ class RunGenerator(wiring.Component):
         self._check(m, extents, row_span, checked.i.payload)
         self._output(m, checked.o)
         return m
-
-    def _count_runs(self, m, offered, fields, resting, advance):
-        """Counters of the runs of each axis; `ends[a]`: axis a + 1 is at its end.
-
-        They are set while no instruction is in work, for the one that is offered.
-        """
-        ends = []
-        carry = advance
-        for axis in (1, 2, 3):
-            count, first = fields[f"count{axis}"], 2
-            following = Signal(16, init=first, reset_less=True, name=f"following{axis}")
-            """Number of the run behind the next, from 0."""
-            one = offered[f"count{axis}"] == 1
-            only = Signal(reset_less=True, name=f"only{axis}")
-            end = Signal(reset_less=True, name=f"end{axis}")
-            with m.If(resting):
-                m.d.sync += [only.eq(one), following.eq(first), end.eq(one)]
-            with m.Elif(carry & end):
-                m.d.sync += [following.eq(first), end.eq(only)]
-            with m.Elif(carry):
-                m.d.sync += [following.eq(following + 1), end.eq(following == count)]
-            ends.append(end)
-            carry = carry & end
-        return ends
-
-    def _add_strides(self, m, name, shape, start, strides, ends, active, moves):
-        """Start addresses of runs: a stride is added for the axis that advances, by one adder.
-
-        `moves`: no instruction is in work, and the stages move.
-        The first run's passes the adder too, which saves a multiplexer in front of each register.
-        """
-        at = [Signal(shape, reset_less=True, name=f"{name}_at{axis}") for axis in (1, 2, 3)]
-        moved = Signal(shape, name=f"{name}_moved")
-        inner, middle = ends[0], ends[1]
-        base = Mux(active, Mux(inner, Mux(middle, at[2], at[1]), at[0]), start)
-        stride = Mux(active, Mux(inner, Mux(middle, strides[2], strides[1]), strides[0]), 0)
-        m.d.comb += moved.eq(base + stride)
-        resting, advance = moves
-        with m.If(resting | advance):
-            m.d.sync += at[0].eq(moved)
-        with m.If(resting | (advance & inner)):
-            m.d.sync += at[1].eq(moved)
-        with m.If(resting | (advance & inner & middle)):
-            m.d.sync += at[2].eq(moved)
-        return at[0]
 
     def _multiply_span(self, m, fields, elements_m1, advance):
         """Distance to the last address of a run in layout `partition`, with its last addresses.

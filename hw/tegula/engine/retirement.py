@@ -1,13 +1,13 @@
 """In-order retirement: signals of completed instructions, in program order."""
 
-from amaranth.hdl import Const, Module, Shape, Signal
+from amaranth.hdl import Const, Module, Signal
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
 
 from tegula.config import TileConfig
 from tegula.engine.interface import signal_layout, traced
 from tegula.lib.delay import delay
+from tegula.lib.stream import StreamQueue
 
 __all__ = ["Retirement"]
 
@@ -82,9 +82,7 @@ class Retirement(wiring.Component):
         """A queue of tickets, and a count of completions that none of them has used."""
         m = Module()
         oldest, fields = self.oldest, self.oldest.shape().members
-        m.submodules.queue = queue = SyncFIFO(
-            width=Shape.cast(oldest.shape()).width, depth=self._depth
-        )
+        m.submodules.queue = queue = StreamQueue(oldest.shape(), self._depth)
         sync = oldest.sync if "sync" in fields else Const(0)
         signal = oldest.signal if "signal" in fields else Const(1)
         completed = Signal(range(self._depth + 1))
@@ -94,17 +92,17 @@ class Retirement(wiring.Component):
         else:
             done = delay(m, self.tickets.valid & self.tickets.ready, self._cycles, "done")
         m.d.comb += [
-            queue.w_data.eq(self.tickets.payload),
-            queue.w_en.eq(self.tickets.valid),
-            self.tickets.ready.eq(queue.w_rdy),
-            oldest.eq(queue.r_data),
+            queue.i.payload.eq(self.tickets.payload),
+            queue.i.valid.eq(self.tickets.valid),
+            self.tickets.ready.eq(queue.i.ready),
+            oldest.eq(queue.o.payload),
             self.level.eq(queue.level),
             self.unsent.eq(completed != 0),
-            complete.eq(queue.r_rdy & (sync | self.unsent)),
+            complete.eq(queue.o.valid & (sync | self.unsent)),
             self.signals.valid.eq(complete & signal),
             self.signals.payload.eq(oldest.update),
             retire.eq(complete & (~signal | self.signals.ready)),
-            queue.r_en.eq(retire),
+            queue.o.ready.eq(retire),
         ]
         m.d.sync += completed.eq(completed + done - (retire & ~sync))
         if self._trace:

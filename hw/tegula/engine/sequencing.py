@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import ClassVar
 
-from amaranth.hdl import Module, Mux, Shape, Signal, Value, signed
+from amaranth.hdl import Cat, Module, Mux, Shape, Signal, Value, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -161,7 +161,7 @@ class Sequencer(wiring.Component):
     def _find_fault(self, m: Module, granted: Value, checks: Sequence[Check]) -> Signal:
         """1 if an item is `granted` that fails a check; the first that it fails is recorded.
 
-        The address is registered whether it is needed or not.
+        Until an item has failed the record is registered whether it is needed or not.
         """
         state = self._state
         cause, address = Signal(Trap), Signal(Shape.cast(CHECKED_ADDRESS).width)
@@ -169,12 +169,14 @@ class Sequencer(wiring.Component):
         m.d.comb += [
             cause.eq(prioritised([(fails, trap) for fails, trap, _ in checks], Trap.NONE)),
             address.eq(prioritised([(fails, at) for fails, _, at in checks], 0)),
-            fault.eq(granted & (cause != Trap.NONE)),
+            fault.eq(granted & Cat(fails for fails, _, _ in checks).any()),
         ]
         with m.If(~state.trapped):
-            m.d.sync += self.trap.address.eq(address)
-        with m.If(fault):
-            m.d.sync += [self.trap.cause.eq(cause), self.trap.pc.eq(state.pc)]
+            m.d.sync += [
+                self.trap.cause.eq(cause),
+                self.trap.pc.eq(state.pc),
+                self.trap.address.eq(address),
+            ]
         return fault
 
     def _end(self, m: Module, *, fault: Value, left: Value) -> None:

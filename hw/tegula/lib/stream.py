@@ -1,11 +1,11 @@
-"""Streams: a register stage, a buffer that cuts both directions, and a queue."""
+"""Streams: a register stage, buffers that cut both directions, and a queue."""
 
-from amaranth.hdl import Module, Shape, ShapeLike, Signal
+from amaranth.hdl import Module, Mux, Shape, ShapeLike, Signal
 from amaranth.lib import stream, wiring
-from amaranth.lib.fifo import SyncFIFO
+from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-__all__ = ["StreamBuffer", "StreamQueue", "StreamStage"]
+__all__ = ["PingPongBuffer", "StreamBuffer", "StreamQueue", "StreamStage"]
 
 
 class StreamStage(wiring.Component):
@@ -102,8 +102,77 @@ class StreamBuffer(wiring.Component):
         return m
 
 
+class PingPongBuffer(wiring.Component):
+    """Buffer of two items, for wide ones whose acceptance is known late: latency 1 cycle.
+
+    As `StreamBuffer`, but that no more than four registers of `o.ready` depend: each item has a
+    register of its own, which is loaded while it is free, whether an item comes or not. The price
+    is a multiplexer behind the registers of the payload, in place of that before them.
+
+    Parameters
+    ----------
+    shape : ShapeLike
+        Payload.
+
+    Members
+    -------
+    i : In(stream of shape), o : Out(stream of shape)
+        `o` is stable until accepted.
+    empty : Out(1)
+        It holds no item.
+    """
+
+    LATENCY = 1
+
+    def __init__(self, shape: ShapeLike):
+        self._shape = shape
+        super().__init__(
+            {
+                "i": In(stream.Signature(shape)),
+                "o": Out(stream.Signature(shape)),
+                "empty": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        """Two registers, filled and emptied in turn."""
+        m = Module()
+        held = [Signal(self._shape, name=f"held_{n}", reset_less=True) for n in range(2)]
+        full, enters, leaves = Signal(2), Signal(), Signal()
+        fills, empties = Signal(), Signal()
+        """Which of them is the next to be filled, and to be emptied."""
+        valid, ready = Signal(), Signal(init=1)
+        payload = Signal(self._shape)
+        with m.If(empties):
+            m.d.comb += payload.eq(held[1])
+        with m.Else():
+            m.d.comb += payload.eq(held[0])
+        m.d.comb += [
+            enters.eq(self.i.valid & ready),
+            leaves.eq(valid & self.o.ready),
+            self.i.ready.eq(ready),
+            self.o.valid.eq(valid),
+            self.o.payload.eq(payload),
+            self.empty.eq(~valid),
+        ]
+        m.d.sync += [
+            fills.eq(fills ^ enters),
+            empties.eq(empties ^ leaves),
+            valid.eq(enters | full.all() | (valid & ~self.o.ready)),
+            ready.eq(leaves | ~(valid & (enters | ~ready))),
+        ]
+        for n, register in enumerate(held):
+            m.d.sync += full[n].eq((full[n] & ~(leaves & (empties == n))) | (enters & (fills == n)))
+            with m.If(~full[n]):
+                m.d.sync += register.eq(self.i.payload)
+        return m
+
+
 class StreamQueue(wiring.Component):
     """Queue of a stream in distributed RAM: latency 1 cycle, one item a cycle.
+
+    `i.ready` and `o.valid` are registers, which those of `amaranth.lib.fifo.SyncFIFO` are not: they
+    are comparisons of its level, at the beginning of every path that asks for an item.
 
     Parameters
     ----------
@@ -118,6 +187,8 @@ class StreamQueue(wiring.Component):
         No combinational path between them.
     empty : Out(1)
         It holds no item.
+    level : Out(range(depth + 1))
+        Items that it holds.
     """
 
     LATENCY = 1
@@ -129,23 +200,36 @@ class StreamQueue(wiring.Component):
                 "i": In(stream.Signature(shape)),
                 "o": Out(stream.Signature(shape)),
                 "empty": Out(1),
+                "level": Out(range(depth + 1)),
             }
         )
 
     def elaborate(self, platform):
-        """A `SyncFIFO` behind stream ports."""
+        """A memory, where its first and its next item are, and how many it holds."""
         m = Module()
         width = Shape.cast(self.i.signature.members["payload"].shape).width
-        m.submodules.fifo = fifo = SyncFIFO(width=width, depth=self._depth)
-        payload = Signal(width)
+        m.submodules.storage = storage = Memory(shape=width, depth=self._depth, init=[])
+        write, read = storage.write_port(), storage.read_port(domain="comb")
+        valid, ready = Signal(), Signal(init=1)
+        enters, leaves = Signal(), Signal()
+        level = Signal(range(self._depth + 1))
         m.d.comb += [
-            payload.eq(self.i.payload),
-            fifo.w_data.eq(payload),
-            fifo.w_en.eq(self.i.valid),
-            self.i.ready.eq(fifo.w_rdy),
-            self.o.payload.eq(fifo.r_data),
-            self.o.valid.eq(fifo.r_rdy),
-            fifo.r_en.eq(self.o.ready),
-            self.empty.eq(~fifo.r_rdy),
+            enters.eq(self.i.valid & ready),
+            leaves.eq(valid & self.o.ready),
+            write.en.eq(enters),
+            write.data.eq(self.i.payload),
+            self.i.ready.eq(ready),
+            self.o.payload.eq(read.data),
+            self.o.valid.eq(valid),
+            self.empty.eq(~valid),
+            self.level.eq(level),
         ]
+        m.d.sync += [
+            level.eq(level + enters - leaves),
+            valid.eq(enters | (level > 1) | (valid & ~self.o.ready)),
+            ready.eq(leaves | (ready & ~(self.i.valid & (level == self._depth - 1)))),
+        ]
+        for moves, addr in ((enters, write.addr), (leaves, read.addr)):
+            with m.If(moves):
+                m.d.sync += addr.eq(Mux(addr == self._depth - 1, 0, addr + 1))
         return m

@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, connect, flipped
 from tegula.config import TileConfig
 from tegula.isa.instructions import Layout
 from tegula.lib.delay import chosen, registered
-from tegula.lib.stream import StreamBuffer, StreamStage
+from tegula.lib.stream import StreamBuffer
 from tegula.memory.bank import BankPorts
 from tegula.memory.ports import (
     BankWriteSignature,
@@ -62,11 +62,15 @@ class ScratchpadWrites(BankPorts):
         """Vector results, then a row, then a line."""
         m = Module()
         config = self.config
-        m.submodules.row = row = StreamStage(row_write_layout(config))
+        m.submodules.row = row = StreamBuffer(row_write_layout(config))
         m.submodules.chunk = chunk = StreamBuffer(sbuf_write_layout(config))
         connect(m, flipped(self.activation_write.request), row.i)
         connect(m, flipped(self.load.request), chunk.i)
         self._row, self._chunk = row.o, chunk.o
+        # The complement of `row.o.valid`, in a register of its own: it selects words.
+        self._no_row = Signal(init=1)
+        with m.If(~row.o.valid | row.o.ready):
+            m.d.sync += self._no_row.eq(row.i.ready & ~row.i.valid)
 
         self._register_result(m)
         by_row, of_engine = self._route_row(m)
@@ -182,10 +186,10 @@ class ScratchpadWrites(BankPorts):
             group, word = divmod(p, config.row_words)
             in_group = chunk.partition[group_bits:] == group
             m.d.comb += [
-                enable[p].eq(Mux(row.valid, row.payload.enable[p], chunk.mask[word] & in_group)),
-                words[p].eq(Mux(row.valid, row.payload.words[p], chunk.data[word])),
+                enable[p].eq(Mux(self._no_row, chunk.mask[word] & in_group, row.payload.enable[p])),
+                words[p].eq(Mux(self._no_row, chunk.data[word], row.payload.words[p])),
             ]
-        addr = self._line(Mux(row.valid, row.payload.addr, chunk.addr))
+        addr = self._line(Mux(self._no_row, chunk.addr, row.payload.addr))
         enables, addrs, shared = [], [], []
         for parity, result in enumerate((self._low.as_value(), self._odd)):
             busy = self._busy[parity]

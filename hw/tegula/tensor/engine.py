@@ -21,7 +21,7 @@ from tegula.lib.delay import delay, delayed
 from tegula.lib.mux import prioritised
 from tegula.memory.ports import TENSOR_READ_CYCLES, PsumReadSignature, TensorReadSignature
 from tegula.tensor.moving import MovingStreamer
-from tegula.tensor.operand import OperandDecode, operand_layout
+from tegula.tensor.operand import OperandRow
 from tegula.tensor.psum import Psum, step_cycles, write_cycles
 from tegula.tensor.stationary import StationaryLoader
 from tegula.tensor.systolic_array import SystolicArray
@@ -106,7 +106,8 @@ class TensorEngine(wiring.Component):
         m.submodules.instruction = instruction = InstructionRegister(Engine.TENSOR)
         connect(m, flipped(self.engine.instr), instruction.i)
         connect(m, flipped(self.psum_read), self._psum.read)
-        self._instr, self._stop, self._resting = instruction.o, Signal(), Signal()
+        self._instr, self._stop = instruction.o, Signal()
+        self._resting, self._syncs = Signal(), Signal()
         m.d.sync += self._stop.eq(self.engine.stop)
         m.d.comb += [
             # Without delay, so that the first instruction after a stop is not dropped.
@@ -140,10 +141,9 @@ class TensorEngine(wiring.Component):
         until_written = Signal(range(write_end_cycles(self.config) + 1))
         self._in_array = Signal()
         with m.If(streamer.issued):
-            m.d.sync += until_written.eq(write_end_cycles(self.config))
+            m.d.sync += [until_written.eq(write_end_cycles(self.config)), self._in_array.eq(1)]
         with m.Elif(self._in_array):
-            m.d.sync += until_written.eq(until_written - 1)
-        m.d.comb += self._in_array.eq(until_written != 0)
+            m.d.sync += [until_written.eq(until_written - 1), self._in_array.eq(until_written != 1)]
         m.d.comb += [
             loader.load.eq(data.View(payload_layout("tensor.load"), instr.p.payload)),
             streamer.matmul.eq(data.View(payload_layout("tensor.matmul"), instr.p.payload)),
@@ -153,29 +153,32 @@ class TensorEngine(wiring.Component):
         ]
         # The matmul in the streamer may still push a ticket.
         has_room = matmuls.level < _PENDING_SIGNALS - 1
-        can_accept = Signal()
-        with m.Switch(instr.p.op):
-            with m.Case(_Code.LOAD):
-                # A matmul that is held back before its first column still needs the operand.
-                needed = streamer.swap & streamer.active
-                m.d.comb += can_accept.eq(loader.idle & (loads.level == 0) & ~needed)
-            with m.Case(_Code.MATMUL):
-                m.d.comb += can_accept.eq(streamer.ready & (loader.idle | ~fresh) & has_room)
-            with m.Case(_Code.SYNC):
-                m.d.comb += can_accept.eq(self._resting)
+        offered, multiplies = Signal(), Signal()
         m.d.comb += [
-            instr.ready.eq(can_accept & ~halted & ~stop),
-            loader.start.eq(instr.valid & instr.ready & (instr.p.op == _Code.LOAD)),
-            streamer.start.eq(instr.valid & instr.ready & (instr.p.op == _Code.MATMUL)),
+            offered.eq(instr.valid & ~halted & ~stop),
+            loader.start.eq(
+                offered
+                & (instr.p.op == _Code.LOAD)
+                & loader.idle
+                & (loads.level == 0)
+                # A matmul that is held back before its first column still needs the operand.
+                & ~(streamer.swap & streamer.active)
+            ),
+            streamer.start.eq(
+                offered & (instr.p.op == _Code.MATMUL) & (loader.idle | ~fresh) & has_room
+            ),
+            multiplies.eq(streamer.start & streamer.ready),
+            self._syncs.eq(offered & (instr.p.op == _Code.SYNC) & self._resting),
+            instr.ready.eq(loader.start | multiplies | self._syncs),
             loader.stop.eq(stop),
             streamer.stop.eq(stop | halted),
         ]
         with m.If(loader.start):
             m.d.sync += fresh.eq(1)
-        with m.If(streamer.start):
+        with m.If(multiplies):
             m.d.sync += fresh.eq(0)
         # A load runs beside earlier matmuls, whose signals, and traps, come first.
-        at_fault = (streamer.cause != Trap.NONE) | (loader.out_of_range & streamer.idle)
+        at_fault = streamer.fault | (loader.out_of_range & streamer.idle)
         sent = ~self._in_array & (matmuls.level == 0) & (loads.level == 0)
         trapped = at_fault & sent
         with m.If(trapped):
@@ -184,7 +187,13 @@ class TensorEngine(wiring.Component):
             m.d.sync += [halted.eq(0), fresh.eq(0)]
         with m.If(~halted & trapped & ~stop):
             m.d.comb += self.engine.trap_valid.eq(1)
-        with m.If(streamer.cause != Trap.NONE):
+        with m.If(streamer.idle):
+            m.d.comb += [
+                self.engine.trap.cause.eq(Trap.SBUF_RANGE),
+                self.engine.trap.pc.eq(loader.trap_pc),
+                self.engine.trap.address.eq(loader.addr),
+            ]
+        with m.Else():
             m.d.comb += [
                 self.engine.trap.cause.eq(streamer.cause),
                 self.engine.trap.pc.eq(streamer.trap_pc),
@@ -192,29 +201,6 @@ class TensorEngine(wiring.Component):
                     Mux(streamer.cause == Trap.SBUF_RANGE, streamer.addr, streamer.psum_addr)
                 ),
             ]
-        with m.Else():
-            m.d.comb += [
-                self.engine.trap.cause.eq(Trap.SBUF_RANGE),
-                self.engine.trap.pc.eq(loader.trap_pc),
-                self.engine.trap.address.eq(loader.addr),
-            ]
-
-    def _decode_row(self, m, name, row, rows, fmt):
-        """Registered row of operands: lanes below `rows` decoded, the others zero."""
-        operands = Signal(
-            data.ArrayLayout(operand_layout, self.config.n),
-            name=f"{name}_operands",
-            reset_less=True,
-        )
-        for lane in range(self.config.n):
-            m.submodules[f"{name}_decode_{lane}"] = decode = OperandDecode(self.config)
-            m.d.comb += [
-                decode.code.eq(row[lane]),
-                decode.format.eq(fmt),
-                decode.enable.eq(lane < rows),
-            ]
-            m.d.sync += operands[lane].eq(decode.operand)
-        return operands
 
     def _feed_stationary(self, m):
         """Request, decode and shift; columns of zeros stay in order with the columns read."""
@@ -232,16 +218,13 @@ class TensorEngine(wiring.Component):
         # Rows in work can change only after the last column is requested: delay them with the
         # columns.
         column = Cat(Mux(loader.issued_zero, 0, loader.rows), loader.format)
-        column = delayed(m, column, TENSOR_READ_CYCLES, name="stationary_column")
-        operands = self._decode_row(
-            m,
-            "stationary",
-            self.stationary.data,
-            column[:PARTITION_BITS],
-            column[PARTITION_BITS:],
-        )
+        column = delayed(m, column, TENSOR_READ_CYCLES - 1, name="stationary_column")
+        m.submodules.stationary_row = row = OperandRow(self.config)
         m.d.comb += [
-            self._array.stationary.eq(operands),
+            row.codes.eq(self.stationary.data),
+            row.rows.eq(column[:PARTITION_BITS]),
+            row.format.eq(column[PARTITION_BITS:]),
+            self._array.stationary.eq(row.operands),
             self._array.shift.eq(shift),
             self._array.first.eq(first),
         ]
@@ -252,15 +235,16 @@ class TensorEngine(wiring.Component):
         connect(m, streamer.mark, psum.mark)
         m.d.comb += [self.moving.addr.eq(streamer.addr), self.moving.en.eq(streamer.active)]
         column = Cat(Mux(streamer.issued, streamer.rows, 0), streamer.format)
-        column = delayed(m, column, TENSOR_READ_CYCLES, name="moving_column")
-        operands = self._decode_row(
-            m, "moving", self.moving.data, column[:PARTITION_BITS], column[PARTITION_BITS:]
-        )
+        column = delayed(m, column, TENSOR_READ_CYCLES - 1, name="moving_column")
+        m.submodules.moving_row = row = OperandRow(self.config)
         swap = delay(m, streamer.issued & streamer.swap, MOVING_CYCLES, "swap")
         step_at = MOVING_CYCLES + step_cycles()
         step = delayed(m, Cat(streamer.accumulate, psum.mark.addr), step_at, name="step")
         m.d.comb += [
-            array.moving.eq(operands),
+            row.codes.eq(self.moving.data),
+            row.rows.eq(column[:PARTITION_BITS]),
+            row.format.eq(column[PARTITION_BITS:]),
+            array.moving.eq(row.operands),
             array.swap.eq(swap),
             psum.array.step_valid.eq(delay(m, streamer.issued, step_at, "step_valid")),
             psum.array.step_accumulate.eq(step[0]),
@@ -272,32 +256,29 @@ class TensorEngine(wiring.Component):
 
     def _connect_signals(self, m, matmuls, loads):
         """Matmuls and syncs signal on port 0, loads on port 1."""
-        instr, accepted = self._instr.p, Signal()
+        instr = self._instr.p
         matmul, load = matmuls.tickets, loads.tickets
 
-        def held(start, name):
-            """The signal of the last instruction that started, and a flag that it has one."""
+        def held(free, name):
+            """The signal of the instruction in work, and a flag that it has one."""
             pending = Signal(name=f"{name}_pending")
             update = Signal.like(matmul.payload.update, name=f"{name}_signal")
-            with m.If(start):
+            with m.If(free):
                 m.d.sync += [pending.eq(instr.signal), *assign_update(update, instr)]
             return update, pending
 
-        streamer_signal, streamer_pending = held(self._streamer.start, "streamer")
-        loader_signal, loader_pending = held(self._loader.start, "loader")
-        is_sync = accepted & (instr.op == _Code.SYNC)
-        m.d.comb += accepted.eq(self._instr.valid & self._instr.ready)
-        with m.If(is_sync):
-            m.d.comb += [
-                *assign_update(matmul.payload.update, instr),
-                matmul.valid.eq(instr.signal),
-            ]
+        streamer_signal, streamer_pending = held(self._streamer.ready, "streamer")
+        loader_signal, loader_pending = held(self._loader.idle, "loader")
+        # A sync is accepted only while the streamer is idle.
+        with m.If(self._streamer.idle):
+            m.d.comb += assign_update(matmul.payload.update, instr)
         with m.Else():
-            m.d.comb += [
-                matmul.payload.update.eq(streamer_signal),
-                matmul.valid.eq(self._streamer.issued & self._streamer.last & streamer_pending),
-            ]
+            m.d.comb += matmul.payload.update.eq(streamer_signal)
         m.d.comb += [
+            matmul.valid.eq(
+                (self._syncs & instr.signal)
+                | (self._streamer.issued & self._streamer.last & streamer_pending)
+            ),
             load.payload.update.eq(loader_signal),
             load.valid.eq(self._loader.complete & loader_pending),
         ]
@@ -342,7 +323,7 @@ class TensorEngine(wiring.Component):
             (streamer.issued, Activity.WORK),
             (loader.issued | loader.issued_zero, Activity.LOADING),
             (~streamer.idle & ~streamer.mark.ready, Activity.CLEARING),
-            (~streamer.idle & (streamer.cause == Trap.NONE), Activity.PSUM),
+            (~streamer.idle & ~streamer.fault, Activity.PSUM),
             (~loader.idle & ~loader.out_of_range, Activity.OPERAND),
             (~self._resting, Activity.DRAINING),
             (instr.valid, Activity.STARTING),

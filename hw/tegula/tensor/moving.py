@@ -1,6 +1,6 @@
 """Moving side of the tensor engine: a column a cycle, and the addresses of its partial sums."""
 
-from amaranth.hdl import Cat, Module, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -22,6 +22,8 @@ class MovingStreamer(wiring.Component):
 
     One column a cycle. A column that accumulates waits while a column of the same PSUM word, issued
     less than `reuse_cycles` ago, is still in the array. Matmuls follow each other without a gap.
+    What a column is checked for, and whether it waits, is known in a register when it is its turn;
+    the registers of its addresses follow `matmul` wherever the next column is the first of one.
 
     Parameters
     ----------
@@ -31,13 +33,13 @@ class MovingStreamer(wiring.Component):
     Members
     -------
     start : In(1), matmul : In(payload of tensor.matmul), pc : In(PC_BITS)
-        Begin in the next cycle; only while `ready`.
+        Begin in the next cycle, if this one is `ready`.
     fresh : In(1)
         With `start`: this matmul uses the operand in the chain.
     stop : In(1)
         Drop the work.
     mark : Out(MarkSignature)
-        The PSUM word of the column that is issued.
+        The PSUM word of the column that is issued, and that of the next one.
     active : Out(1)
         A column is left, and its operand is read in this cycle, whether it is issued or not.
     issued : Out(1)
@@ -46,11 +48,11 @@ class MovingStreamer(wiring.Component):
     accumulate, swap : Out(1), rows : Out(PARTITION_BITS), format : Out(FORMAT_BITS)
         Its addresses and attributes.
     last : Out(1)
-        It is the matmul's last.
+        It is the matmul's last; 1 too while `idle`.
     ready, idle : Out(1)
         A matmul may start in this cycle; nothing is in work.
-    cause : Out(CAUSE_BITS), trap_pc : Out(PC_BITS)
-        Trap of the next column, which holds until `stop`, or `Trap.NONE`.
+    fault : Out(1), cause : Out(CAUSE_BITS), trap_pc : Out(PC_BITS)
+        The next column is not issued, for this trap: it holds until `stop`.
     """
 
     def __init__(self, config: TileConfig):
@@ -73,72 +75,127 @@ class MovingStreamer(wiring.Component):
                 "format": Out(FORMAT_BITS),
                 "last": Out(1),
                 "ready": Out(1),
-                "idle": Out(1),
+                "idle": Out(1, init=1),
+                "fault": Out(1),
                 "cause": Out(CAUSE_BITS),
                 "trap_pc": Out(PC_BITS),
             }
         )
 
     def elaborate(self, platform):
-        """Checks of the column, wait while its word is in flight, advance."""
+        """Columns one after the other, each with what its checks have found a cycle ahead."""
         m = Module()
-        left = Signal.like(self.matmul.columns)
-        stride = Signal(self.matmul.stride.shape())
-        first_of_operand = Signal()
-        hazard = self._find_hazard(m)
-        active = self.active
-        with m.If(active & self.mark.ready):
-            with m.If(self.addr >= self.config.sbuf_depth):
-                m.d.comb += self.cause.eq(Trap.SBUF_RANGE)
-            with m.Elif(self.psum_addr >= self.config.psum_depth):
-                m.d.comb += self.cause.eq(Trap.PSUM_RANGE)
-            with m.Elif(self.accumulate & ~self.mark.written):
-                m.d.comb += self.cause.eq(Trap.PSUM_UNWRITTEN)
+        matmul = self.matmul
+        left, stride = Signal.like(matmul.columns), Signal(matmul.stride.shape())
+        last = Signal(init=1)
+        """Of `left`; 1 without a matmul too, so that what comes next is the next matmul."""
+        continues = Signal()
+        """`~last`, a register of its own: what selects the next PSUM word has few other loads."""
+        advances = Signal()
+        """The column is issued, or there is none."""
+        fault, hazard, passes = Signal(), Signal(), Signal()
         m.d.comb += [
-            self.issued.eq(active & self.mark.ready & ~hazard & (self.cause == Trap.NONE)),
-            self.last.eq(left == 1),
-            self.idle.eq(~active),
-            self.ready.eq(~active | (self.issued & self.last)),
-            self.swap.eq(first_of_operand),
-            self.mark.addr.eq(self.psum_addr),
+            passes.eq(self.mark.ready & ~hazard & ~fault),
+            advances.eq(~self.active | passes),
+            self.issued.eq(self.active & passes),
+            self.last.eq(last),
+            self.ready.eq(last & advances),
             self.mark.en.eq(self.issued),
         ]
-        with m.If(self.issued):
+        next_addr = Signal.like(self.addr)
+        next_psum_addr, after = Signal.like(self.psum_addr), Signal.like(self.psum_addr)
+        next_accumulate, next_last = Signal(), Signal()
+        m.d.comb += [
+            next_addr.eq(Mux(last, matmul.addr, self.addr + stride)),
+            next_psum_addr.eq(Mux(continues, after, matmul.psum_addr)),
+            next_accumulate.eq(Mux(continues, self.accumulate, matmul.accumulate)),
+            next_last.eq(Mux(last, ~self.start | (matmul.columns == 1), left == 2)),
+        ]
+        with m.If(advances):
             m.d.sync += [
-                left.eq(left - 1),
-                self.addr.eq(self.addr + stride),
-                self.psum_addr.eq(self.psum_addr + 1),
-                first_of_operand.eq(0),
-                active.eq(~self.last),
+                self.addr.eq(next_addr),
+                self.psum_addr.eq(next_psum_addr),
+                after.eq(next_psum_addr + 1),
+                self.accumulate.eq(next_accumulate),
+                left.eq(Mux(last, matmul.columns, left - 1)),
+                last.eq(next_last),
+                continues.eq(~next_last),
+                self.swap.eq(last & self.fresh),
             ]
-        with m.If(self.start):
+        with m.If(self.ready):
+            # Whether a matmul starts or not.
             m.d.sync += [
-                left.eq(self.matmul.columns),
-                active.eq(1),
-                self.addr.eq(self.matmul.addr),
-                stride.eq(self.matmul.stride),
-                self.psum_addr.eq(self.matmul.psum_addr),
-                self.accumulate.eq(self.matmul.accumulate),
-                self.rows.eq(self.matmul.rows),
-                self.format.eq(self.matmul.format),
-                first_of_operand.eq(self.fresh),
+                stride.eq(matmul.stride),
+                self.rows.eq(matmul.rows),
+                self.format.eq(matmul.format),
                 self.trap_pc.eq(self.pc),
             ]
+        repeated = self._find_hazard(m, hazard, advances, last, next_psum_addr, next_accumulate)
+        self._check(m, fault, advances, next_addr, next_psum_addr, next_accumulate, repeated)
         with m.If(self.stop):
-            m.d.sync += active.eq(0)
+            m.d.sync += [self.active.eq(0), self.idle.eq(1), last.eq(1), continues.eq(0)]
+        with m.Elif(self.ready):
+            m.d.sync += [self.active.eq(self.start), self.idle.eq(~self.start)]
         return m
 
-    def _find_hazard(self, m):
-        """Hazard: the next column would read a word that is still in the array."""
-        word = self.psum_addr[: (self.config.psum_depth - 1).bit_length()]
-        matches = []
-        valid, address = self.issued, word
-        for age in range(1, reuse_cycles(self.config)):
+    def _check(self, m, fault, advances, addr, psum_addr, accumulate, repeated):
+        """Checks of the next column: `fault`, which it has in its cycle, and its cause.
+
+        Its word is written, too, if it is `repeated`: that of the column before, marked just now.
+        """
+        outside, outside_psum = Signal(), Signal()
+        checks = Signal(3)
+        m.d.comb += [
+            self.mark.addr.eq(self.psum_addr),
+            self.mark.next_addr.eq(psum_addr),
+            checks.eq(
+                Cat(
+                    addr >= self.config.sbuf_depth,
+                    psum_addr >= self.config.psum_depth,
+                    accumulate & ~self.mark.written & ~repeated,
+                )
+            ),
+            self.fault.eq(self.active & self.mark.ready & fault),
+        ]
+        with m.If(advances):
+            m.d.sync += [fault.eq(checks.any()), Cat(outside, outside_psum).eq(checks[:2])]
+        with m.If(outside):
+            m.d.comb += self.cause.eq(Trap.SBUF_RANGE)
+        with m.Elif(outside_psum):
+            m.d.comb += self.cause.eq(Trap.PSUM_RANGE)
+        with m.Else():
+            m.d.comb += self.cause.eq(Trap.PSUM_UNWRITTEN)
+
+    def _find_hazard(self, m, hazard, advances, last, psum_addr, accumulate):
+        """Hazard: the next column would read a word that is still in the array.
+
+        Returns whether the next column, the first of a matmul, has the word of the one before it,
+        which is issued in this cycle.
+        """
+        bits = (self.config.psum_depth - 1).bit_length()
+        word, next_word = self.psum_addr[:bits], Signal(bits)
+        repeated = Signal()
+        m.d.comb += [
+            next_word.eq(psum_addr[:bits]),
+            repeated.eq(last & self.active & (self.matmul.psum_addr[:bits] == word)),
+        ]
+        # For each column in flight, whether its word is that of the next column.
+        ages = reuse_cycles(self.config) - 1
+        same = Signal(ages)
+        valid, address, matches = self.issued, word, [repeated]
+        for age in range(1, ages):
             held_valid = Signal(name=f"in_flight_{age}")
             held_address = Signal.like(word, name=f"in_flight_addr_{age}")
             m.d.sync += [held_valid.eq(valid), held_address.eq(address)]
-            matches.append(held_valid & (held_address == word))
+            matches.append(held_valid & (held_address == next_word))
             valid, address = held_valid, held_address
-        hazard = Signal()
-        m.d.comb += hazard.eq(self.accumulate & Cat(matches).any())
-        return hazard
+        found, stays = Signal(), Signal()
+        m.d.comb += [
+            found.eq(accumulate & Cat(matches).any()),
+            stays.eq(self.accumulate & same[:-1].any()),
+        ]
+        m.d.sync += [
+            same.eq(Mux(advances, Cat(matches), same << 1)),
+            hazard.eq(Mux(advances, found, stays)),
+        ]
+        return repeated

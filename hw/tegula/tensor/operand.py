@@ -5,9 +5,11 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from tegula.config import TileConfig
-from tegula.formats import BF16, FloatFormat
+from tegula.formats import BF16, FORMAT_BITS, FloatFormat
+from tegula.isa.instructions import PARTITION_BITS
+from tegula.lib.delay import registered
 
-__all__ = ["OperandDecode", "operand_layout"]
+__all__ = ["OperandDecode", "OperandRow", "operand_layout", "select_format", "selection_layout"]
 
 operand_layout = data.StructLayout({"sig": signed(9), "exp": 8, "special": 1, "zero": 1})
 """Decoded operand of value ``sig * 2**(exp - 134)``.
@@ -21,6 +23,16 @@ special
 """
 
 _FRACTION_BITS = BF16.mantissa_bits
+
+
+def selection_layout(config: TileConfig) -> data.ArrayLayout:
+    """Format of an operand, one-hot over `config.operand_formats`."""
+    return data.ArrayLayout(1, len(config.operand_formats))
+
+
+def select_format(config: TileConfig, code: Value) -> Value:
+    """`selection_layout` of a `FloatFormat.code`."""
+    return Cat(code == fmt.code for fmt in config.operand_formats)
 
 
 class OperandDecode(wiring.Component):
@@ -43,8 +55,8 @@ class OperandDecode(wiring.Component):
     -------
     code : In(16)
         The operand; an 8-bit code is in the low byte and the high byte is ignored.
-    format : In(3)
-        `FloatFormat.code` of its format.
+    selection : In(selection_layout(config))
+        What `select_format` makes of its format.
     enable : In(1)
         0: the operand is replaced by zero (its `exp` is left as it is).
     operand : Out(operand_layout)
@@ -54,7 +66,12 @@ class OperandDecode(wiring.Component):
     def __init__(self, config: TileConfig):
         self._formats = config.operand_formats
         super().__init__(
-            {"code": In(16), "format": In(3), "enable": In(1), "operand": Out(operand_layout)}
+            {
+                "code": In(16),
+                "selection": In(selection_layout(config)),
+                "enable": In(1),
+                "operand": Out(operand_layout),
+            }
         )
 
     def elaborate(self, platform):
@@ -67,11 +84,12 @@ class OperandDecode(wiring.Component):
         rebiased = Signal(8)
         borrow_mask = Signal(8)
 
-        m.d.comb += narrow.eq(self.format != BF16.code)
-        with m.Switch(self.format):
+        m.d.comb += narrow.eq(~self.selection[self._formats.index(BF16)])
+        with m.Switch(self.selection.as_value()):
             # The last format is also the default: no decoding is spent on codes that cannot come.
-            for fmt in self._formats:
-                with m.Case(fmt.code) if fmt is not self._formats[-1] else m.Default():
+            for index, fmt in enumerate(self._formats):
+                last = index == len(self._formats) - 1
+                with m.Default() if last else m.Case(_one_hot(index, len(self._formats))):
                     mantissa, exponent = _fields(self.code, fmt)
                     top = exponent[-1]
                     filler = (~top).replicate(BF16.exponent_bits - fmt.exponent_bits)
@@ -123,6 +141,63 @@ class OperandDecode(wiring.Component):
             self.operand.zero.eq(~finite.any()),
         ]
         return m
+
+
+class OperandRow(wiring.Component):
+    """Row of decoders with a register behind them: lanes below `rows`, the others zero.
+
+    Latency: 1 cycle from the codes, 2 from `rows` and `format`, so that each lane has a register of
+    the selection of its own: 0 where it takes no part, and each drives one decoder.
+
+    Parameters
+    ----------
+    config
+        The tile.
+
+    Members
+    -------
+    rows : In(PARTITION_BITS), format : In(FORMAT_BITS)
+        How many lanes take part, and their `FloatFormat.code`, a cycle before the codes.
+    codes : In(ArrayLayout(16, n))
+        The row, from partition 0 up.
+    operands : Out(ArrayLayout(operand_layout, n))
+        Its operands.
+    """
+
+    def __init__(self, config: TileConfig):
+        self._config = config
+        super().__init__(
+            {
+                "rows": In(PARTITION_BITS),
+                "format": In(FORMAT_BITS),
+                "codes": In(data.ArrayLayout(16, config.n)),
+                "operands": Out(data.ArrayLayout(operand_layout, config.n)),
+            }
+        )
+
+    def elaborate(self, platform):
+        """Selection of each lane, decoder, register."""
+        m = Module()
+        selection = select_format(self._config, self.format)
+        operands = Signal(self.operands.shape(), reset_less=True)
+        m.d.comb += self.operands.eq(operands)
+        for lane in range(self._config.n):
+            m.submodules[f"decode_{lane}"] = decode = OperandDecode(self._config)
+            enabled = Signal(name=f"enables_{lane}")
+            selected = selection & enabled.replicate(len(selection))
+            m.d.comb += [
+                enabled.eq(lane < self.rows),
+                decode.code.eq(self.codes[lane]),
+                decode.selection.eq(registered(m, selected, name=f"selection_{lane}")),
+                decode.enable.eq(registered(m, enabled, name=f"enabled_{lane}")),
+            ]
+            m.d.sync += operands[lane].eq(decode.operand)
+        return m
+
+
+def _one_hot(index: int, count: int) -> str:
+    """The pattern of a `Case` in which bit `index` is 1, whatever the others are."""
+    return "".join("1" if bit == index else "-" for bit in reversed(range(count)))
 
 
 def _fields(code: Value, fmt: FloatFormat) -> tuple[Value, Value]:

@@ -1,6 +1,6 @@
 """Stationary side of the tensor engine: read of an operand and shift into the array."""
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -17,7 +17,8 @@ class StationaryLoader(wiring.Component):
     """Loader of N columns into the chain: `columns` rows of the scratchpad, then zeros.
 
     One column a cycle, except those that are held back. It may start as soon as the matmul that
-    uses the operand before has begun.
+    uses the operand before has begun. While it is idle its registers follow `load`: what `start`
+    sets, which is known late, is one bit.
 
     Parameters
     ----------
@@ -43,6 +44,7 @@ class StationaryLoader(wiring.Component):
         No column is left to request; the last one is requested in this cycle.
     out_of_range : Out(1), addr : Out(CHECKED_ADDRESS_BITS), trap_pc : Out(PC_BITS)
         High while the next address does not exist; the loader stays there until `stop`.
+        `addr` and `trap_pc` are undefined while `idle`.
     """
 
     def __init__(self, config: TileConfig):
@@ -69,37 +71,50 @@ class StationaryLoader(wiring.Component):
         )
 
     def elaborate(self, platform):
-        """Counts of columns and addresses."""
+        """Counts of columns and addresses, and what follows from the next of them."""
         m = Module()
-        n = self.config.n
+        n, depth = self.config.n, self.config.sbuf_depth
         left, to_read = Signal(range(n + 1)), Signal(range(n + 1))
         stride = Signal(self.load.stride.shape())
-        active, from_memory = Signal(), Signal()
+        active, from_memory, outside, last = Signal(), Signal(), Signal(), Signal()
+        advances, next_addr = Signal(), Signal.like(self.addr)
         m.d.comb += [
             self.idle.eq(~active),
-            from_memory.eq(to_read != 0),
-            self.out_of_range.eq(active & from_memory & (self.addr >= self.config.sbuf_depth)),
+            self.out_of_range.eq(active & from_memory & outside),
             self.reads.eq(active & from_memory & ~self.hold),
-            self.issued.eq(self.reads & ~self.out_of_range),
+            self.issued.eq(self.reads & ~outside),
             self.issued_zero.eq(active & ~from_memory),
-            self.first.eq(left == n),
-            self.complete.eq((self.issued | self.issued_zero) & (left == 1)),
+            advances.eq(~from_memory | ~(self.hold | outside)),
+            self.complete.eq(active & advances & last),
         ]
-        with m.If(self.issued | self.issued_zero):
-            m.d.sync += [left.eq(left - 1), active.eq(left != 1)]
-        with m.If(self.issued):
-            m.d.sync += [to_read.eq(to_read - 1), self.addr.eq(self.addr + stride)]
-        with m.If(self.start):
+        with m.If(active):
+            m.d.comb += next_addr.eq(self.addr + stride)
+        with m.Else():
+            m.d.comb += next_addr.eq(self.load.addr)
             m.d.sync += [
-                left.eq(n),
-                active.eq(1),
-                to_read.eq(self.load.columns),
-                self.addr.eq(self.load.addr),
                 stride.eq(self.load.stride),
                 self.rows.eq(self.load.rows),
                 self.format.eq(self.load.format),
                 self.trap_pc.eq(self.pc),
             ]
-        with m.If(self.stop):
+        with m.If(~active | advances):
+            m.d.sync += [
+                left.eq(Mux(active, left - 1, n)),
+                last.eq(active & (left == 2)),
+                self.first.eq(~active),
+                to_read.eq(Mux(active, to_read - 1, self.load.columns)),
+                from_memory.eq(
+                    Mux(
+                        active,
+                        from_memory & (to_read != 1),
+                        self.load.columns[: len(to_read)].any(),
+                    )
+                ),
+                self.addr.eq(next_addr),
+                outside.eq(next_addr >= depth),
+            ]
+        with m.If(self.stop | self.complete):
             m.d.sync += active.eq(0)
+        with m.Elif(self.start):
+            m.d.sync += active.eq(1)
         return m

@@ -28,8 +28,10 @@ class MarkSignature(wiring.Signature):
         `addr` is written from now on.
     ready : In(1)
         Marks are taken.
+    next_addr : Out(range(psum_depth))
+        The `addr` of the next cycle, if that changes.
     written : In(1)
-        `addr` was written before; in the same cycle.
+        `next_addr` was written before this cycle; in the same cycle.
     """
 
     def __init__(self, config: TileConfig):
@@ -38,6 +40,7 @@ class MarkSignature(wiring.Signature):
                 "addr": Out(range(config.psum_depth)),
                 "en": Out(1),
                 "ready": In(1),
+                "next_addr": Out(range(config.psum_depth)),
                 "written": In(1),
             }
         )
@@ -60,7 +63,7 @@ class WrittenMap(wiring.Component):
     clear : In(1)
         Clears all bits; high for one cycle.
     mark : In(MarkSignature)
-        Sets a bit, which is read as 1 from the next cycle on.
+        Sets a bit, which is read as 1 from the next cycle on. `ready` is a register.
     query_addr : In(range(psum_depth))
     query_written : Out(1)
         The bit at the `query_addr` of the cycle before, as it was then.
@@ -84,15 +87,17 @@ class WrittenMap(wiring.Component):
         row_bits = self._depth // rows
         bit_bits = (row_bits - 1).bit_length()
         m.submodules.rows = bits = memory.Memory(shape=row_bits, depth=rows, init=[])
-        mark, query = bits.read_port(domain="comb"), bits.read_port(domain="comb")
+        mark, ahead, query = (bits.read_port(domain="comb") for _ in range(3))
         write = bits.write_port()
-        sweep, ready = Signal(range(rows + 1)), self.mark.ready
+        sweep, ready = Signal(range(rows)), self.mark.ready
         marked, queried = self.mark.addr[:bit_bits], self.query_addr[:bit_bits]
         m.d.comb += [
-            ready.eq(sweep == rows),
             mark.addr.eq(self.mark.addr[bit_bits:]),
+            ahead.addr.eq(self.mark.next_addr[bit_bits:]),
             query.addr.eq(self.query_addr[bit_bits:]),
-            self.mark.written.eq(ready & mark.data.bit_select(marked, 1)),
+            self.mark.written.eq(
+                ready & ahead.data.bit_select(self.mark.next_addr[:bit_bits], 1) & ~self.clear
+            ),
         ]
         queried_row = registered(m, query.data, name="queried_row")
         queried_bit = registered(m, queried, name="queried_bit")
@@ -105,7 +110,7 @@ class WrittenMap(wiring.Component):
             ]
         with m.Else():
             m.d.comb += [write.addr.eq(sweep), write.en.eq(1)]
-            m.d.sync += sweep.eq(sweep + 1)
+            m.d.sync += [sweep.eq(sweep + 1), ready.eq(sweep == rows - 1)]
         with m.If(self.clear):
-            m.d.sync += sweep.eq(0)
+            m.d.sync += [sweep.eq(0), ready.eq(0)]
         return m

@@ -1,19 +1,17 @@
 """Pipeline of the lanes' controls: each control in its cycle, and the writeback of results."""
 
 from itertools import pairwise
-from typing import NamedTuple
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Module, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from tegula.arith.combine import PARTIALS, Combiner, is_identity
-from tegula.arith.fp_operation import decode_operation
+from tegula.arith.combine import Combiner
 from tegula.arith.pattern import select_format
 from tegula.config import TileConfig
 from tegula.engine.interface import SIGNAL_TO_INSTRUCTION_CYCLES
 from tegula.formats import FP32
-from tegula.isa.operations import Operation, Reduction, Source
+from tegula.isa.operations import Source
 from tegula.lib.delay import gated, registered
 from tegula.memory.ports import PAIR_READ_CYCLES
 from tegula.vector.lane import (
@@ -21,19 +19,24 @@ from tegula.vector.lane import (
     ENTRY_CYCLES,
     OPERAND_CYCLES,
     PSUM_READ_CYCLES,
-    THIRD_CYCLES,
     UNIT_CYCLES,
     VectorLane,
 )
 from tegula.vector.layouts import (
-    LOWEST,
     RANDOM_SLOTS,
-    THIRD_SLOTS,
-    ZERO,
     Kind,
     controls_layout,
     exit_layout,
     issue_layout,
+)
+from tegula.vector.ring import (
+    MAX_STEPS,
+    Stage,
+    address_partials,
+    by_multiplier_at,
+    is_reduction,
+    route_units,
+    select_results,
 )
 
 __all__ = ["AHEAD_CYCLES", "ElementPipeline"]
@@ -41,15 +44,6 @@ __all__ = ["AHEAD_CYCLES", "ElementPipeline"]
 AHEAD_CYCLES = SIGNAL_TO_INSTRUCTION_CYCLES - 1
 """Cycles by which an instruction's signal comes before the last of its results is written, which is
 in the cycle after that in which it leaves: a retirement offers it a cycle late as well."""
-
-_MAX_STEPS = 3
-
-
-class _Stage(NamedTuple):
-    """Stage of the pipeline."""
-
-    valid: Value
-    item: data.View
 
 
 class ElementPipeline(wiring.Component):
@@ -110,11 +104,12 @@ class ElementPipeline(wiring.Component):
         front = self._chain(m, "front", self.issue_valid, self.issue, ENTRY_CYCLES)
         self._arrive(m, front)
         entering = self._enter(m, front)
-        ring = self._chain(m, "ring", entering, front[-1].item.ring, _MAX_STEPS * UNIT_CYCLES + 1)
-        self._route(m, ring, combiner)
-        self._take(m, ring)
-        self._reduce(m, ring, combiner)
-        is_output, output = self._output(m, ring, combiner)
+        ring = self._chain(m, "ring", entering, front[-1].item.ring, MAX_STEPS * UNIT_CYCLES + 1)
+        route_units(m, self.controls, ring, combiner, self.finish_max)
+        select_results(m, self.controls, ring)
+        address_partials(m, self.controls, ring, combiner, self.stop)
+        entering = Stage(entering, front[-1].item.ring)
+        is_output, output = self._output(m, entering, ring, combiner)
         exits = self._chain(m, "exit", is_output, output, VectorLane.CAST_CYCLES)
         ahead = exits[-1 - AHEAD_CYCLES]
         ends = ahead.valid & ahead.item.last & ~self.stop
@@ -131,13 +126,13 @@ class ElementPipeline(wiring.Component):
     def _chain(self, m: Module, name: str, valid: Value, item: data.View, length: int) -> list:
         """Stages behind `item`, a cycle each; what they hold counts where it is valid."""
         stages = [
-            _Stage(
+            Stage(
                 valid=Signal(name=f"{name}_valid_{index}"),
                 item=Signal(item.shape(), name=f"{name}_{index}", reset_less=True),
             )
             for index in range(length)
         ]
-        for before, after in pairwise([_Stage(valid, item), *stages]):
+        for before, after in pairwise([Stage(valid, item), *stages]):
             m.d.sync += [after.valid.eq(before.valid), after.item.eq(before.item)]
         with m.If(self.stop):
             m.d.sync += [stage.valid.eq(0) for stage in stages]
@@ -179,9 +174,16 @@ class ElementPipeline(wiring.Component):
         with m.Elif(keeps):
             m.d.sync += slot.eq(slot + 1)
         saves = item.kind == Kind.STATE_SAVE
+        # It enables the generators of all lanes, and is known a cycle ahead.
+        next_item, moves = front[-2].item, Signal()
+        m.d.sync += moves.eq(
+            next_item.draw
+            | (next_item.kind == Kind.STATE_LOAD)
+            | (next_item.kind == Kind.STATE_SAVE)
+        )
         enters = front[-1].valid & ~is_scalar
         calculates = enters & (route.steps != 0)
-        has_second = calculates & ~item.ring.self0 & ~_is_reduction(item.ring, 0)
+        has_second = calculates & ~item.ring.self0 & ~is_reduction(item.ring, 0)
         m.d.comb += [
             entry.uniform.eq(item.source == Source.RANDOM),
             entry.scalar0.eq(valid & (item.kind == Kind.SCALAR0)),
@@ -198,138 +200,43 @@ class ElementPipeline(wiring.Component):
             entry.y1.eq(item.y1),
             entry.step.eq(valid & item.draw),
             entry.load.eq(valid & (item.kind == Kind.STATE_LOAD)),
-            entry.rotate.eq(valid & saves),
+            entry.moves.eq(valid & moves),
             entry.keep.eq(keeps),
             entry.given.eq(item.given),
             entry.slot.eq(slot),
         ]
         return enters
 
-    def _route(self, m: Module, ring: list, combiner: Combiner) -> None:
-        """Controls of the units: the steps of elements that are due, and the combiner's."""
-        adder, multiplier = self.controls.adder, self.controls.multiplier
-        adder_op, multiplier_op = Signal(Operation), Signal(Operation)
-        for step in range(_MAX_STEPS):
-            stage = ring[step * UNIT_CYCLES]
-            item, route = stage.item, stage.item.route
-            due = stage.valid & (route.steps > step)
-            by_multiplier = _by_multiplier(route, step)
-            for unit, op, taken in (
-                (adder, adder_op, due & ~by_multiplier),
-                (multiplier, multiplier_op, due & by_multiplier),
-            ):
-                with m.If(taken):
-                    m.d.comb += [
-                        op.eq(item.op1 if step else item.op0),
-                        unit.same.eq(item.self1 if step else item.self0),
-                    ]
-            with m.If(due & _is_reduction(item, step)):
-                total = item.reduction == Reduction.SUM
-                m.d.comb += [
-                    adder_op.eq(Mux(total, Operation.ADD, Operation.MAX)),
-                    adder.same.eq(0),
-                    adder.magnitude.eq(item.reduction == Reduction.AMAX),
-                ]
-        with m.If(combiner.enter):
-            m.d.comb += adder_op.eq(Mux(self.finish_max, Operation.MAX, Operation.ADD))
-        m.d.comb += [
-            adder.operation.eq(decode_operation(adder_op)),
-            multiplier.operation.eq(decode_operation(multiplier_op)),
-        ]
+    def _output(
+        self, m: Module, entering: Stage, ring: list, combiner: Combiner
+    ) -> tuple[Value, data.View]:
+        """Controls of the cast; the output of the ring or of the combiner in this cycle.
 
-    def _take(self, m: Module, ring: list) -> None:
-        """Controls of what the units and the cast take in the next cycle, and of third operands."""
-        adder, multiplier, entry = (
-            self.controls.adder,
-            self.controls.multiplier,
-            self.controls.entry,
-        )
-        third = ring[THIRD_CYCLES].item
-        has_third = (
-            ring[THIRD_CYCLES].valid
-            & (third.route.steps > 1)
-            & ~third.self1
-            & ~_is_reduction(third, 1)
-        )
-        cycle = Signal(range(THIRD_SLOTS))
-        m.d.sync += cycle.eq(cycle + 1)
-        m.d.comb += [
-            entry.third.eq(
-                Cat(has_third & ~third.route.multiplier1, has_third & third.route.multiplier1)
-            ),
-            entry.third_write.eq(cycle),
-            entry.third_read.eq(cycle - (1 + THIRD_CYCLES)),
-        ]
-        to_cast = entry.takes[2] | entry.number
-        for step in range(1, _MAX_STEPS + 1):
-            stage = ring[step * UNIT_CYCLES - 1]
-            route = stage.item.route
-            after_multiplier = _by_multiplier(route, step - 1)
-            goes_on, ends = stage.valid & (route.steps > step), stage.valid & (route.steps == step)
-            if step < _MAX_STEPS:
-                by_multiplier = _by_multiplier(route, step)
-                for unit, comes in ((adder, ~after_multiplier), (multiplier, after_multiplier)):
-                    with m.If(goes_on & comes):
-                        m.d.comb += unit.takes[:2].eq(Cat(~by_multiplier, by_multiplier))
-            with m.If(ends & after_multiplier):
-                m.d.comb += multiplier.takes[2].eq(1)
-        # Whatever else leaves the adder is a result, a partial one, or of no interest.
-        m.d.comb += adder.takes[2].eq(~(multiplier.takes[2] | to_cast))
-
-    def _reduce(self, m: Module, ring: list, combiner: Combiner) -> None:
-        """Controls of the partial results.
-
-        A partial result that no element of the reduction has reached yet is not in the memory: it
-        is the identity of the operation with which the reduction began.
+        What leaves the ring is selected a cycle before it does, among what has done its steps then.
         """
-        partial = self.controls.partial
-        unused, lowest = Signal(PARTIALS, init=(1 << PARTIALS) - 1), Signal()
-        identity = Mux(lowest, LOWEST, ZERO)
-        m.d.comb += [
-            partial.addr.eq(ZERO),
-            partial.hold.eq(combiner.hold),
-            partial.write.eq(combiner.write),
-            partial.write_addr.eq(combiner.write_addr),
-        ]
-        with m.If(combiner.hold | combiner.enter):
-            absent = is_identity(combiner.read_addr, unused)
-            m.d.comb += partial.addr.eq(Mux(absent, identity, combiner.read_addr))
-        for step in range(_MAX_STEPS):
-            stage, after = ring[step * UNIT_CYCLES], ring[(step + 1) * UNIT_CYCLES]
-            item = stage.item
-            begins_lowest = Mux(item.begin, item.reduction == Reduction.MAX, lowest)
-            begins_unused = unused | item.begin.replicate(PARTIALS)
-            with m.If(stage.valid & _is_reduction(item, step)):
-                absent = begins_unused.bit_select(item.partial, 1)
-                identity = Mux(begins_lowest, LOWEST, ZERO)
-                m.d.comb += partial.addr.eq(Mux(absent, identity, item.partial))
-                m.d.sync += [
-                    unused.eq(begins_unused & ~(1 << item.partial)),
-                    lowest.eq(begins_lowest),
-                ]
-            with m.If(after.valid & _is_reduction(after.item, step)):
-                m.d.comb += [
-                    partial.write.eq(~self.stop),
-                    partial.write_addr.eq(after.item.partial),
-                ]
-
-    def _output(self, m: Module, ring: list, combiner: Combiner) -> tuple[Value, data.View]:
-        """Controls of the cast; the output of the ring or of the combiner in this cycle."""
         to_cast = self.controls.to_cast
         is_output, output = Signal(), Signal(exit_layout(self._config))
+        leaves, from_adder = Signal(MAX_STEPS + 1), Signal(reset_less=True)
+        leaving = Signal(output.shape(), reset_less=True)
         slot = Signal(range(RANDOM_SLOTS))
-        for steps in range(_MAX_STEPS + 1):
-            stage = ring[steps * UNIT_CYCLES]
-            route = stage.item.route
-            with m.If(stage.valid & (route.steps == steps)):
-                if steps < _MAX_STEPS:
+        last_steps = [entering, *(ring[steps * UNIT_CYCLES - 1] for steps in range(1, 4))]
+        for steps, stage in enumerate(last_steps):
+            route, comes = stage.item.route, Signal(name=f"comes_{steps}")
+            m.d.comb += comes.eq(stage.valid & (route.steps == steps) & ~self.stop)
+            m.d.sync += leaves[steps].eq(comes)
+            with m.If(comes):
+                m.d.sync += leaving.eq(stage.item.exit)
+                if steps:
+                    m.d.sync += from_adder.eq(~by_multiplier_at(route, steps - 1))
+            if steps < MAX_STEPS:
+                with m.If(leaves[steps]):
                     m.d.sync += ring[steps * UNIT_CYCLES + 1].valid.eq(0)
-                m.d.comb += [
-                    is_output.eq(1),
-                    output.eq(stage.item.exit),
-                    to_cast.steps.eq(steps > 0),
-                    to_cast.from_adder.eq(~_by_multiplier(route, steps - 1) if steps else 0),
-                ]
+        m.d.comb += [
+            is_output.eq(leaves.any()),
+            output.eq(leaving),
+            to_cast.steps.eq(leaves[1:].any()),
+            to_cast.from_adder.eq(from_adder),
+        ]
         with m.If(combiner.is_output):
             m.d.comb += [
                 is_output.eq(1),
@@ -348,13 +255,3 @@ class ElementPipeline(wiring.Component):
             to_cast.slot.eq(slot),
         ]
         return is_output, output
-
-
-def _is_reduction(item: data.View, step: int) -> Value:
-    """1 if the step is the last one of a reduced element: the reduction."""
-    return (item.reduction != Reduction.NONE) & (item.route.steps == step + 1)
-
-
-def _by_multiplier(route: data.View, step: int) -> Value:
-    """1 if the multiplier does the step; the third one is a reduction, the adder's."""
-    return (route.multiplier0, route.multiplier1, Const(0, 1))[step]

@@ -134,9 +134,9 @@ class VectorEngine(wiring.Component):
         for p, state in enumerate(stream_states(0, self._config.n)):
             m.submodules[f"lane_{p}"] = lane = VectorLane(self._config)
             m.submodules[f"generator_{p}"] = generator = Generator(state)
-            m.d.comb += [generator.step.eq(entry.step), generator.load.eq(entry.load)]
-            m.d.comb += [generator.rotate.eq(entry.rotate), generator.word.eq(lane.state_word)]
             m.d.comb += [
+                *(getattr(generator, name).eq(entry[name]) for name in ("moves", "step", "load")),
+                generator.word.eq(lane.state_word),
                 lane.number.eq(generator.number),
                 lane.controls.eq(pipeline.controls),
                 lane.psum_word.eq(self.psum.data[p]),

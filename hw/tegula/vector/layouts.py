@@ -145,9 +145,8 @@ def controls_layout(config: TileConfig) -> data.StructLayout:
         multiplier and cast takes it, a bit each, or that the number itself goes to the cast
         (`number`); which unit takes the second operand of step 0 (`second`), and that of step 1 of
         an earlier element (`third`), which is read from `third_read`; whether this element's, which
-        is written to `third_write`, is y (`y1`); what the generator does
-        (`step`, `load`, `rotate`); whether random bits are kept (`keep`), those `given` or the
-        generator's.
+        is written to `third_write`, is y (`y1`); whether the generator `moves`, and how (`step`,
+        `load`); whether random bits are kept (`keep`), those `given` or the generator's.
     adder, multiplier
         The `operation` of what enters the unit; its second operand is its first (`same`). The adder
         also takes the absolute value of its first (`magnitude`). `takes` are those of its result:
@@ -181,7 +180,7 @@ def controls_layout(config: TileConfig) -> data.StructLayout:
                     "y1": 1,
                     "step": 1,
                     "load": 1,
-                    "rotate": 1,
+                    "moves": 1,
                     "keep": 1,
                     "given": 1,
                     "slot": _SLOT,

@@ -1,6 +1,7 @@
 """Vector instructions, element by element: operand requests, address checks, issue to the lanes."""
 
-from amaranth.hdl import Module, Mux, Signal, Value
+from amaranth.hdl import Const, Module, Mux, Signal, Value
+from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
 from tegula.arith.codes import is_wide
@@ -11,8 +12,9 @@ from tegula.isa.operations import Operand, Reduction, Source
 from tegula.isa.traps import Trap
 from tegula.memory.grants import is_taken, meet
 from tegula.memory.ports import pair_request_layout
+from tegula.vector.items import Item, count_rhythms, describe_item, make_state
 from tegula.vector.layouts import exit_layout, issue_layout
-from tegula.vector.work import Item, VectorCode, describe_item, make_state, plan_work
+from tegula.vector.work import VectorCode, plan_work
 
 __all__ = ["ElementSequencer"]
 
@@ -56,7 +58,7 @@ class ElementSequencer(Sequencer):
         With `finish`: combine by maximum instead of sum; the result's format and destination.
     """
 
-    _TO_COME = ("scalar0", "scalar1", "running", "finishing")
+    _TO_COME = ("scalar0", "scalar1", "scalar", "running", "finishing")
 
     def __init__(self, config: TileConfig):
         pair = pair_request_layout(config)
@@ -89,7 +91,8 @@ class ElementSequencer(Sequencer):
         granted = self._request(m, item)
         fault = self._check(m, item, granted)
         m.d.comb += self.issue_valid.eq(granted & ~fault)
-        self._advance(m)
+        self._advance(m, granted)
+        self._load(m)
         describe_item(m, self._state, item, self.issue, self.result)
         m.d.comb += self.finish_max.eq(self._state.work.fields.reduction != Reduction.SUM)
         self._end(m, fault=fault, left=self._state.running)
@@ -116,11 +119,20 @@ class ElementSequencer(Sequencer):
             m.d.sync += [
                 state.scalar0.eq(offered.scalar0),
                 state.scalar1.eq(offered.scalar1),
+                state.scalar.eq(offered.scalar0 | offered.scalar1),
                 state.running.eq(1),
                 state.finishing.eq((fields.reduction != Reduction.NONE) & fields.finish),
                 state.route.eq(offered.route),
             ]
-        # Loaded before it is known that the instruction starts, which enables few registers then.
+
+    def _load(self, m: Module) -> None:
+        """Elements of the instruction that is offered, before it is known that it starts.
+
+        That enables few registers then. Stated behind what elements change, this selects before
+        every register, and whether an item is granted, which is known late, enables it only.
+        """
+        state, instr, offered = self._state, self.instr.payload, self._offered
+        fields = offered.fields
         with m.If(self._resting):
             m.d.sync += [
                 state.work.eq(offered),
@@ -134,11 +146,25 @@ class ElementSequencer(Sequencer):
                 ),
                 state.y_at.eq(fields.y_addr),
                 state.dst_at.eq(fields.dst),
+                *self._next_reads(offered, offered.scalar0, offered.scalar1),
                 state.left.eq(fields.columns),
                 state.partial.eq(0),
                 state.partition.eq(fields.partition),
                 state.first.eq(1),
             ]
+
+    def _next_reads(self, work: data.View, scalar0: Value, scalar1: Value) -> list:
+        """What the item that is due next reads: one of the scalars, or an element."""
+        state, fields = self._state, work.fields
+        is_scalar = scalar0 | scalar1
+        kind = Mux(scalar0, fields.s0_kind, fields.s1_kind)
+        return [
+            state.x_reads.eq(
+                Mux(is_scalar, kind == Operand.PARTITION, fields.x_source == Source.SBUF)
+            ),
+            state.x_double.eq(is_scalar | is_wide(fields.x_format)),
+            state.y_reads.eq(work.y_used & ~is_scalar),
+        ]
 
     def _next_item(self, m: Module) -> Item:
         """The item that is due: scalars first, then elements."""
@@ -147,54 +173,36 @@ class ElementSequencer(Sequencer):
             is_scalar=Signal(name="is_scalar"),
             is_element=Signal(name="is_element"),
             value=Signal(32, name="scalar_value"),
-            from_partition=Signal(name="from_partition"),
         )
-        kind = Mux(state.scalar0, fields.s0_kind, fields.s1_kind)
         m.d.comb += [
-            item.is_scalar.eq(state.scalar0 | state.scalar1),
-            item.is_element.eq(state.running & ~item.is_scalar),
+            item.is_scalar.eq(state.scalar),
+            item.is_element.eq(state.running & ~state.scalar),
             item.value.eq(Mux(state.scalar0, fields.s0, fields.s1)),
-            item.from_partition.eq(kind == Operand.PARTITION),
         ]
         return item
 
     def _request(self, m: Module, item: Item) -> Signal:
         """Requests for the operands of the item; 1 if it has them all."""
         state, fields = self._state, self._state.work.fields
-        due, x_requested, y_requested = Signal(), Signal(), Signal()
-        x_due, x_free, y_free = Signal(), Signal(), Signal()
-        m.d.sync += [
-            state.second.eq(~state.second),
-            state.third.eq(Mux(state.third == 2, 0, state.third + 1)),
-        ]
-        in_rhythm = Signal()
-        with m.Switch(state.work.interval):
-            with m.Case(2):
-                m.d.comb += in_rhythm.eq(state.second)
-            with m.Case(3):
-                m.d.comb += in_rhythm.eq(state.third == 0)
-            with m.Default():
-                m.d.comb += in_rhythm.eq(1)
+        due, x_due, x_free, y_free = Signal(), Signal(), Signal(), Signal()
+        interval = Mux(self._resting, self._offered.interval, state.work.interval)
+        count_rhythms(m, state, interval)
         x_has, y_has = Signal(), Signal()
         m.d.comb += [
-            due.eq((item.is_scalar | (state.running & in_rhythm)) & (state.pause == 0)),
-            x_requested.eq(
-                Mux(item.is_scalar, item.from_partition, fields.x_source == Source.SBUF)
-            ),
-            y_requested.eq(item.is_element & state.work.y_used),
+            due.eq((state.scalar | (state.running & state.in_rhythm)) & ~state.pause[0]),
             self.x.addr.eq(state.x_at),
-            self.x.double.eq(item.is_scalar | is_wide(fields.x_format)),
+            self.x.double.eq(state.x_double),
             self.y.addr.eq(state.y_at),
             self.y.double.eq(is_wide(fields.y_format)),
-            x_due.eq(x_requested & ~state.x_held),
+            x_due.eq(state.x_reads & ~state.x_held),
             x_free.eq(~is_taken(self.taken, self.x)),
             y_free.eq(
                 ~(is_taken(self.taken, self.y) | (x_due & meet(self.x, self.y, len(self.taken))))
             ),
             self.x_en.eq(due & x_due),
-            self.y_en.eq(due & y_requested),
+            self.y_en.eq(due & state.y_reads),
             x_has.eq(~x_due | x_free),
-            y_has.eq(~y_requested | y_free),
+            y_has.eq(~state.y_reads | y_free),
             self.denied.eq(due & ~(x_has & y_has)),
             self.psum_addr.eq(state.x_at),
             self.psum_en.eq(item.is_element & (fields.x_source == Source.PSUM)),
@@ -208,7 +216,7 @@ class ElementSequencer(Sequencer):
             m.d.sync += state.x_held.eq(0)
         return granted
 
-    def _find_written(self, m: Module) -> Signal:
+    def _find_written(self, m: Module, granted: Value) -> Signal:
         """1 if the word of PSUM at `x_at` was written.
 
         Asked is the address that follows, whether it does or not: so that nothing that decides on
@@ -227,7 +235,7 @@ class ElementSequencer(Sequencer):
             written.eq(Mux(follows, self.psum_written, kept)),
         ]
         m.d.sync += [
-            follows.eq(self._resting | (self.issue_valid & ~(state.scalar0 | state.scalar1))),
+            follows.eq(self._resting | (granted & ~state.scalar)),
             kept.eq(written),
         ]
         return written
@@ -238,24 +246,21 @@ class ElementSequencer(Sequencer):
         sbuf_bits, psum_bits = (
             (depth - 1).bit_length() for depth in (config.sbuf_depth, config.psum_depth)
         )
-        scalar = item.is_scalar & item.from_partition
         x_at, y_at, dst_at = state.x_at, state.y_at, state.dst_at
         psum = item.is_element & (fields.x_source == Source.PSUM)
-        sbuf = item.is_element & (fields.x_source == Source.SBUF)
-        y = item.is_element & state.work.y_used
+        x, y = state.x_reads, state.y_reads
         writes = item.is_element & (state.work.writes | (state.finishing & (state.left == 1)))
         unaligned = Mux(
             fields.transpose,
             dst_at[: (config.n - 1).bit_length()].any(),
             is_wide(fields.format) & dst_at[0],
         )
-        rows = scalar | sbuf
         y_odd = is_wide(fields.y_format) & y_at[0]
         checks = (
             (psum & x_at[psum_bits:].any(), Trap.PSUM_RANGE, x_at),
-            (psum & ~self._find_written(m), Trap.PSUM_UNWRITTEN, x_at),
-            (rows & x_at[sbuf_bits:].any(), Trap.SBUF_RANGE, x_at),
-            (rows & self.x.double & x_at[0], Trap.SBUF_ALIGNMENT, x_at),
+            (psum & ~self._find_written(m, granted), Trap.PSUM_UNWRITTEN, x_at),
+            (x & x_at[sbuf_bits:].any(), Trap.SBUF_RANGE, x_at),
+            (x & state.x_double & x_at[0], Trap.SBUF_ALIGNMENT, x_at),
             (y & y_at[sbuf_bits:].any(), Trap.SBUF_RANGE, y_at),
             (y & y_odd, Trap.SBUF_ALIGNMENT, y_at),
             (writes & dst_at[sbuf_bits:].any(), Trap.SBUF_RANGE, dst_at),
@@ -263,14 +268,17 @@ class ElementSequencer(Sequencer):
         )
         return self._find_fault(m, granted, checks)
 
-    def _advance(self, m: Module) -> None:
-        """State of the next item, when this one is issued."""
+    def _advance(self, m: Module, granted: Value) -> None:
+        """State of the next item, when this one has its operands; after a fault it is not used."""
         state, fields, config = self._state, self._state.work.fields, self._config
         beats = config.n // config.row_words
-        with m.If(state.pause != 0):
-            m.d.sync += state.pause.eq(state.pause - 1)
+        m.d.sync += state.pause.eq(state.pause >> 1)
         wraps = state.partition == config.n - 1
-        with m.If(self.issue_valid):
+        with m.If(granted):
+            m.d.sync += [
+                state.scalar.eq(state.scalar0 & state.scalar1),
+                *self._next_reads(state.work, Const(0), state.scalar0 & state.scalar1),
+            ]
             with self._advance_element(
                 m,
                 state.scalar0,
@@ -289,4 +297,4 @@ class ElementSequencer(Sequencer):
                         m.d.sync += state.dst_at.eq(state.dst_at + fields.dst_stride)
                 if beats > 1:
                     with m.If(fields.transpose):
-                        m.d.sync += state.pause.eq(beats - 1)
+                        m.d.sync += state.pause.eq(~0)

@@ -1,26 +1,19 @@
 """Form of a vector instruction that the sequencer iterates over, and the route of its elements."""
 
-from typing import NamedTuple
-
-from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import data
 
-from tegula.arith.combine import PARTIALS
 from tegula.config import TileConfig
 from tegula.engine.interface import payload_layout
-from tegula.engine.sequencing import CHECKED_ADDRESS, SEQUENCER_STATE
-from tegula.formats import FP32, RAW32
+from tegula.formats import RAW32
 from tegula.isa.instructions import Engine, codes
 from tegula.isa.operations import Operand, Operation, Reduction, Rounding, Source
-from tegula.vector.layouts import Kind, route_layout
+from tegula.vector.layouts import route_layout
 
 __all__ = [
     "INTERVAL_BITS",
-    "Item",
     "VectorCode",
-    "describe_item",
     "is_unary",
-    "make_state",
     "plan_route",
     "plan_work",
     "work_layout",
@@ -54,66 +47,6 @@ def work_layout() -> data.StructLayout:
             "writes": 1,
         }
     )
-
-
-def make_state(config: TileConfig) -> data.View:
-    """State of the `ElementSequencer`: `SEQUENCER_STATE`, and what it adds to that.
-
-    scalar0, scalar1, running
-        Scalars are still to come; elements are, with or behind them.
-    pause
-        Cycles until the results of another element may be written as lines.
-    second, third
-        The rhythms of elements that are issued in every second and in every third cycle.
-    x_held
-        The next element's x waits in the lanes for its y.
-    route
-        The route of the instruction that was started last.
-    work
-        The instruction in work.
-    x_at, y_at, dst_at
-        Addresses of the next element; `x_at` also of a scalar that is due.
-    left, first
-        Elements that are left; the next is the first.
-    partial, partition
-        Partial result to which the next element belongs; partition of its result (`transpose`).
-
-    Those from `work` on are meaningful only while the bits before say so, and have no reset.
-    """
-    work = work_layout()
-    control = {
-        **SEQUENCER_STATE,
-        "scalar0": 1,
-        "scalar1": 1,
-        "running": 1,
-        "pause": range(max(2, config.n // config.row_words)),
-        "second": 1,
-        "third": range(3),
-        "x_held": 1,
-        "route": route_layout(),
-    }
-    element = {
-        "work": work,
-        "x_at": CHECKED_ADDRESS,
-        "y_at": CHECKED_ADDRESS,
-        "dst_at": CHECKED_ADDRESS,
-        "left": work["fields"].shape["columns"].shape,
-        "first": 1,
-        "partial": range(PARTIALS),
-        "partition": range(config.n),
-    }
-    bits = Signal(data.StructLayout(control), name="control").as_value()
-    rest = Signal(data.StructLayout(element), name="element", reset_less=True).as_value()
-    return data.View(data.StructLayout(control | element), Cat(bits, rest))
-
-
-class Item(NamedTuple):
-    """The next item: a scalar, whose `value` may be an address in a partition, or an element."""
-
-    is_scalar: Signal
-    is_element: Signal
-    value: Signal
-    from_partition: Signal
 
 
 def is_unary(op: Value) -> Value:
@@ -226,61 +159,3 @@ def plan_work(m: Module, config: TileConfig, op: Value, payload: Value) -> data.
         work.writes.eq(Mux(work.state, state.save, ~reduces)),
     ]
     return work
-
-
-def describe_item(
-    m: Module, state: data.View, item: Item, issue: data.View, result: data.View
-) -> None:
-    """Controls of the lanes for the item (`issue_layout`), and for a reduction's result."""
-    fields, work, ring = state.work.fields, state.work, issue.ring
-    loads_state = work.state & (fields.x_source == Source.SBUF)
-    with m.If(state.scalar0):
-        m.d.comb += issue.kind.eq(Kind.SCALAR0)
-    with m.Elif(state.scalar1):
-        m.d.comb += issue.kind.eq(Kind.SCALAR1)
-    with m.Elif(work.state):
-        m.d.comb += issue.kind.eq(Mux(loads_state, Kind.STATE_LOAD, Kind.STATE_SAVE))
-    m.d.comb += [
-        issue.x_format.eq(fields.x_format),
-        issue.y_format.eq(fields.y_format),
-        issue.source.eq(fields.x_source),
-        issue.value.eq(state.x_at[:16] | FP32.unit_spaced),
-        issue.y0.eq(fields.s0_kind == Operand.Y),
-        issue.y1.eq(fields.s1_kind == Operand.Y),
-        issue.draw.eq(
-            item.is_element
-            & ~work.state
-            & ((fields.x_source == Source.RANDOM) | (fields.rounding == Rounding.STOCHASTIC))
-        ),
-        issue.given.eq(fields.rounding == Rounding.GIVEN),
-        ring.route.eq(work.route),
-        ring.op0.eq(fields.op0),
-        ring.op1.eq(fields.op1),
-        ring.self0.eq(fields.s0_kind == Operand.SELF),
-        ring.self1.eq(fields.s1_kind == Operand.SELF),
-        ring.reduction.eq(fields.reduction),
-        ring.begin.eq(state.first & ~fields.proceed),
-        ring.partial.eq(state.partial),
-    ]
-    # A scalar of the scratchpad is read as fp32, an immediate is a value like an index.
-    with m.If(item.is_scalar):
-        m.d.comb += [
-            issue.x_format.eq(FP32.code),
-            issue.source.eq(Mux(item.from_partition, Source.SBUF, Source.INDEX)),
-            issue.value.eq(item.value),
-        ]
-    for output in (ring.exit, result):
-        m.d.comb += [
-            output.format.eq(fields.format),
-            output.saturate.eq(fields.saturate),
-            output.addr.eq(state.dst_at),
-            output.line.eq(fields.transpose),
-            output.partition.eq(state.partition),
-        ]
-    m.d.comb += [
-        ring.exit.rows.eq(Mux(work.writes, fields.rows, 0)),
-        ring.exit.stochastic.eq(work.writes & (fields.rounding != Rounding.NEAREST)),
-        ring.exit.last.eq((state.left == 1) & ~state.finishing),
-        result.rows.eq(fields.rows),
-        result.last.eq(1),
-    ]

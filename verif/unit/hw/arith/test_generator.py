@@ -24,7 +24,8 @@ def run(cycles, state):
 
     async def testbench(ctx):
         for movement, word in cycles:
-            for name in MOVEMENTS:
+            ctx.set(generator.moves, movement in MOVEMENTS)
+            for name in ("step", "load"):
                 ctx.set(getattr(generator, name), name == movement)
             ctx.set(reset, movement == "reset")
             ctx.set(generator.word, word)

@@ -86,9 +86,10 @@ def test_anything_that_moves_begins_the_count_anew(name):
                 assert not ctx.get(dut.deadlock)
             drive(ctx, dut, **{name: 0})
             await ctx.tick()
-            assert not ctx.get(dut.quiet)
             drive(ctx, dut, **{name: still[name]})
-        assert await cycles_until(ctx, dut.deadlock) == 52
+            await ctx.tick()
+            assert not ctx.get(dut.quiet)
+        assert await cycles_until(ctx, dut.deadlock) == 52 - 1
 
     simulate(testbench)
 

@@ -6,7 +6,7 @@ import pytest
 
 from tegula.engine.acceptance import InstructionRegister
 from tegula.isa.instructions import Engine
-from tegula.lib.stream import StreamBuffer, StreamQueue, StreamStage
+from tegula.lib.stream import PingPongBuffer, StreamBuffer, StreamQueue, StreamStage
 from verif.support.unit_bench import simulate
 
 SEED = 5
@@ -14,7 +14,9 @@ ITEMS = 300
 PARTS = {
     "stage": (lambda: StreamStage(16), 1),
     "buffer": (lambda: StreamBuffer(16), 1),
+    "ping-pong buffer": (lambda: PingPongBuffer(16), 1),
     "queue": (lambda: StreamQueue(16, 4), 1),
+    "queue of three": (lambda: StreamQueue(16, 3), 1),
     "instruction register": (lambda: InstructionRegister(Engine.LOAD), 2),
 }
 """A part, and the cycles that an item takes it at full rate."""
@@ -70,7 +72,7 @@ def test_full_rate(name):
     assert pass_items(make(), lambda: True, lambda: True) == period * ITEMS + 1 - (period - 1)
 
 
-@pytest.mark.parametrize("name", ["buffer", "queue", "instruction register"])
+@pytest.mark.parametrize("name", [name for name in PARTS if name != "stage"])
 def test_no_output_follows_an_input_in_the_same_cycle(name):
     make, _ = PARTS[name]
     dut = make()
@@ -94,6 +96,28 @@ def test_no_output_follows_an_input_in_the_same_cycle(name):
 
     simulate(dut, testbench)
     assert seen == 200
+
+
+@pytest.mark.parametrize("depth", [1, 3, 4])
+def test_the_level_of_a_queue_is_what_it_holds(depth):
+    dut = StreamQueue(16, depth)
+    levels = set()
+
+    async def testbench(ctx):
+        rng = random.Random(SEED)
+        held = 0
+        for _ in range(300):
+            valid, ready = rng.randrange(2), rng.randrange(2)
+            ctx.set(dut.i.valid, valid)
+            ctx.set(dut.o.ready, ready)
+            assert ctx.get(dut.level) == held
+            assert (ctx.get(dut.i.ready), ctx.get(dut.empty)) == (held < depth, held == 0)
+            levels.add(held)
+            held += valid * (held < depth) - ready * (held > 0)
+            await ctx.tick()
+
+    simulate(dut, testbench)
+    assert levels == set(range(depth + 1))
 
 
 def test_a_flush_drops_the_instruction_that_is_held():

@@ -26,7 +26,7 @@ class WritesBench:
         self.config, self.busy = config, busy
         self.dut, self.rng = ScratchpadWrites(config), random.Random(SEED)
         self.row = self.load = self.result = None
-        self.row_held, self.loads_held = None, deque()
+        self.rows_held, self.loads_held = deque(), deque()
         self.line_done = set()
         self.count = Counter()
 
@@ -84,7 +84,8 @@ class WritesBench:
                 written[p, result["addr"] + 1] = high
         taken = {addr % count for _, addr in written}
         parities = {0, 1} if line else {bank % 2 for bank in taken}
-        row, row_written, load_written = self.row_held, False, False
+        row = self.rows_held[0] if self.rows_held else None
+        row_written, load_written = False, False
         if row is not None:
             row_written = row["addr"] % 2 not in parities
             if row_written:
@@ -144,22 +145,25 @@ class WritesBench:
     def accept(self, ctx, cycle, row_written, load_written):
         """Reports of what is written, and acceptance of what is requested, in this cycle."""
         for port, item, done in (
-            (self.dut.activation_write, self.row_held, row_written),
+            (self.dut.activation_write, self.rows_held[0] if self.rows_held else None, row_written),
             (self.dut.load, self.loads_held[0] if self.loads_held else None, load_written),
         ):
             assert ctx.get(port.written) == done, f"cycle {cycle}"
             assert ctx.get(port.written_last) == (done and item["last"]), f"cycle {cycle}"
             self.count["last"] += done and item["last"]
-        row_ready = self.row_held is None or row_written
+        row_ready = len(self.rows_held) < 2
         load_ready = len(self.loads_held) < 2
         assert ctx.get(self.dut.activation_write.request.ready) == row_ready, f"cycle {cycle}"
         assert ctx.get(self.dut.load.request.ready) == load_ready, f"cycle {cycle}"
-        if self.row_held is not None:
+        if self.rows_held:
             self.count["rows", row_written] += 1
         if self.loads_held:
             self.count["loads", load_written] += 1
-        if row_ready:
-            self.row_held, self.row = self.row, None
+        if row_written:
+            self.rows_held.popleft()
+        if row_ready and self.row is not None:
+            self.rows_held.append(self.row)
+            self.row = None
         if load_written:
             self.loads_held.popleft()
         if load_ready and self.load is not None:

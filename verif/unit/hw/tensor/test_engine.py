@@ -83,6 +83,24 @@ def test_accumulating_onto_a_word_in_flight_waits_for_it():
     assert run.cycles <= 6 * reuse_cycles(TINY) + TINY.n + write_end_cycles(TINY) + 8
 
 
+def test_a_matmul_may_begin_with_the_word_of_the_column_before_it():
+    f = 12  # The second matmul waits in the engine until the last column of the first.
+    sbuf = operands(np.random.default_rng(10), (TINY.n, 64), BF16, "normal")
+    program = [load(0, 4, 4), matmul(8, 4, f, 0), matmul(32, 4, 1, f - 1, 1)]
+    run = Run(TINY, sbuf, program, psum_words=f)
+    empty = PartialSums.empty((TINY.n, f), TINY.acc_width)
+    sums = golden_pass(TINY, empty, sbuf, 0, 8, 4, 4, f, (BF16, BF16))
+    end = slice(f - 1, f)
+    last = PartialSums(
+        exponent=sums.exponent[:, end].copy(),
+        significand=sums.significand[:, end].copy(),
+        acc_width=TINY.acc_width,
+    )
+    last = golden_pass(TINY, last, sbuf, 0, 32, 4, 4, 1, (BF16, BF16))
+    assert not run.traps
+    assert (run.psum == np.hstack([sums.words()[:, :-1], last.words()])).all()
+
+
 def test_a_load_leaves_the_operand_of_a_matmul_that_has_not_begun():
     config = SMALL
     assert config.psum_depth // 16 > config.n + 4  # the map is not ready when the matmul is
@@ -108,6 +126,14 @@ def test_signals_come_after_the_results_and_in_order():
     # The load's signal comes two cycles after its last column, as the first moving column does.
     assert cycles[1] - cycles[0] == 4 + signal_cycles(TINY)
     assert cycles[2] - cycles[1] >= 3
+
+
+def test_the_engine_is_idle_in_the_cycle_after_its_last_word_is_written():
+    sbuf = np.ones((TINY.n, 64), dtype=np.uint16)
+    program = [load(0, 4, 4), matmul(8, 4, 3, 0, signal=1, signal_sem=1, signal_value=1)]
+    run = Run(TINY, sbuf, program)
+    signalled = run.signals[0][0]
+    assert run.cycles == signalled + write_end_cycles(TINY) - signal_cycles(TINY) + 1
 
 
 @pytest.mark.parametrize("config", [TINY, SMALL], ids=["tiny", "small"])

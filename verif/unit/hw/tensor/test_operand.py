@@ -16,10 +16,11 @@ NARROW = (E4M3FN, E5M2, E4M3, E3M4)
 def decode(codes, fmt, *, enable=1, narrow=NARROW):
     """(sig, exp, special, zero) of each code, by simulation."""
     dut = OperandDecode(preset("tiny", fp8_formats=narrow))
+    selection = [int(each is fmt) for each in (BF16, *narrow)]
     results = []
 
     async def testbench(ctx):
-        ctx.set(dut.format, fmt.code)
+        ctx.set(dut.selection, selection)
         ctx.set(dut.enable, enable)
         for code in codes:
             ctx.set(dut.code, code)

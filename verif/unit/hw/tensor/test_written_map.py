@@ -17,15 +17,17 @@ def test_marks_are_read_from_the_next_cycle_on_and_queries_answered_in_the_next(
     async def testbench(ctx):
         clearing, was = CONFIG.psum_depth // 16, None
         for cycle in range(3000):
-            addr, query = rng.randrange(64), rng.randrange(64)
+            addr, ahead, query = (rng.randrange(64) for _ in range(3))
             clear = rng.random() < 0.005
             ready = clearing == 0
             ctx.set(dut.mark.addr, addr)
+            ctx.set(dut.mark.next_addr, ahead)
             ctx.set(dut.mark.en, enable := ready and rng.random() < 0.2)
             ctx.set(dut.query_addr, query)
             ctx.set(dut.clear, clear)
             assert ctx.get(dut.mark.ready) == ready, cycle
-            assert ctx.get(dut.mark.written) == (ready and addr in written), cycle
+            expected = ready and ahead in written and not clear
+            assert ctx.get(dut.mark.written) == expected, cycle
             if was is not None:
                 expected = ready and was
                 assert ctx.get(dut.query_written) == expected, cycle

@@ -218,14 +218,14 @@ class Timetable:
         assert entry.third == sum(bit for key, bit in third.items() if key in now)
 
     def check_entry(self, entry, issue):
-        acts = ("scalar0", "scalar1", "step", "load", "rotate", "keep", "number", "second")
+        acts = ("scalar0", "scalar1", "moves", "step", "load", "keep", "number", "second")
         wanted = dict.fromkeys(acts, 0)
         if issue is not None:
             kind = issue["kind"]
             wanted["scalar0"], wanted["scalar1"] = (kind == scalar for scalar in SCALARS)
             wanted["step"] = issue["draw"]
             wanted["load"] = kind == Kind.STATE_LOAD
-            wanted["rotate"] = kind == Kind.STATE_SAVE
+            wanted["moves"] = issue["draw"] or kind in (Kind.STATE_LOAD, Kind.STATE_SAVE)
             wanted["keep"] = kind not in SCALARS and issue["ring"]["exit"]["stochastic"]
             wanted["number"] = kind == Kind.STATE_SAVE
             if kind not in SCALARS and self.units and not issue["ring"]["self0"]:

@@ -230,7 +230,8 @@ class SequencerBench:
             assert self.queried == item["psum"], "its word was not asked about"
         return item
 
-    async def run(self, ctx, items):
+    async def run(self, ctx, items, rests=False):
+        """Offer all items; with `rests` each when the one before has left the lanes."""
         dut = self.dut
         for item in items:
             ctx.set(dut.instr.valid, 1)
@@ -239,6 +240,8 @@ class SequencerBench:
             while not await self.step(ctx):
                 assert self.cycle < 400 * len(items)
             ctx.set(dut.instr.valid, 0)
+            while rests and not (ctx.get(dut.idle) and self.cycle > self.under_way_until):
+                await self.step(ctx)
         while not ctx.get(dut.idle):
             await self.step(ctx)
 
@@ -297,3 +300,27 @@ def test_elements_are_issued_in_their_rhythm(fields, cycles):
     bench.check([item])
     elements = bench.issued[-18:]
     assert {after - before for before, after in pairwise(elements)} == {cycles}
+
+
+@pytest.mark.parametrize("rests", [False, True])
+@pytest.mark.parametrize(
+    ("fields", "interval"),
+    [
+        ({"op0": "mul", "op1": "mul"}, 2),
+        ({"op0": "add", "op1": "add", "reduction": "sum", "finish": 1}, 3),
+    ],
+    ids=["two products", "three sums"],
+)
+def test_a_rhythm_is_kept_from_the_first_element_on(fields, interval, rests):
+    """Whatever the instruction before: its elements are as many as make every phase."""
+    usual = {"rows": 8, "dst": 0, "format": "bf16"}
+    alone = {"s0_kind": Operand.SELF, "s1_kind": Operand.SELF}
+    copies = [Item("vector.compute", usual | {"columns": columns}) for columns in range(1, 13)]
+    slow = Item("vector.compute", usual | {"columns": 3} | alone | fields)
+    items = [item for copy in copies for item in (copy, slow)]
+    bench = SequencerBench(NARROW, 0.0)
+    simulate(bench.dut, partial(bench.run, items=items, rests=rests))
+    bench.check(items)
+    firsts = [seen for _, _, seen, _ in bench.accepted[1::2]]
+    phases = {cycle % interval for first in firsts for cycle in bench.issued[first : first + 3]}
+    assert len(firsts) == 12 and len(phases) == 1

@@ -1,0 +1,157 @@
+"""Controls of a lane's units by the elements in the ring: steps, results, partial results."""
+
+from typing import NamedTuple
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
+from amaranth.lib import data
+
+from tegula.arith.combine import PARTIALS, Combiner, is_identity
+from tegula.arith.fp_operation import decode_operation
+from tegula.isa.operations import Operation, Reduction
+from tegula.vector.lane import THIRD_CYCLES, UNIT_CYCLES
+from tegula.vector.layouts import LOWEST, THIRD_SLOTS, ZERO
+
+__all__ = [
+    "MAX_STEPS",
+    "Stage",
+    "address_partials",
+    "by_multiplier_at",
+    "is_reduction",
+    "route_units",
+    "select_results",
+]
+
+MAX_STEPS = 3
+"""Steps of an element at most, its reduction counted."""
+
+
+class Stage(NamedTuple):
+    """Stage of the pipeline."""
+
+    valid: Value
+    item: data.View
+
+
+def route_units(
+    m: Module, controls: data.View, ring: list[Stage], combiner: Combiner, finish_max: Value
+) -> None:
+    """Controls of the units: the steps of elements that are due, and the combiner's."""
+    adder, multiplier = controls.adder, controls.multiplier
+    adder_op, multiplier_op = Signal(Operation), Signal(Operation)
+    for step in range(MAX_STEPS):
+        stage = ring[step * UNIT_CYCLES]
+        item, route = stage.item, stage.item.route
+        due = stage.valid & (route.steps > step)
+        by_multiplier = by_multiplier_at(route, step)
+        for unit, op, taken in (
+            (adder, adder_op, due & ~by_multiplier),
+            (multiplier, multiplier_op, due & by_multiplier),
+        ):
+            with m.If(taken):
+                m.d.comb += [
+                    op.eq(item.op1 if step else item.op0),
+                    unit.same.eq(item.self1 if step else item.self0),
+                ]
+        with m.If(due & is_reduction(item, step)):
+            total = item.reduction == Reduction.SUM
+            m.d.comb += [
+                adder_op.eq(Mux(total, Operation.ADD, Operation.MAX)),
+                adder.same.eq(0),
+                adder.magnitude.eq(item.reduction == Reduction.AMAX),
+            ]
+    with m.If(combiner.enter):
+        m.d.comb += adder_op.eq(Mux(finish_max, Operation.MAX, Operation.ADD))
+    m.d.comb += [
+        adder.operation.eq(decode_operation(adder_op)),
+        multiplier.operation.eq(decode_operation(multiplier_op)),
+    ]
+
+
+def select_results(m: Module, controls: data.View, ring: list[Stage]) -> None:
+    """Controls of what the units and the cast take in the next cycle, and of third operands."""
+    adder, multiplier, entry = (
+        controls.adder,
+        controls.multiplier,
+        controls.entry,
+    )
+    third = ring[THIRD_CYCLES].item
+    has_third = (
+        ring[THIRD_CYCLES].valid & (third.route.steps > 1) & ~third.self1 & ~is_reduction(third, 1)
+    )
+    cycle = Signal(range(THIRD_SLOTS))
+    m.d.sync += cycle.eq(cycle + 1)
+    m.d.comb += [
+        entry.third.eq(
+            Cat(has_third & ~third.route.multiplier1, has_third & third.route.multiplier1)
+        ),
+        entry.third_write.eq(cycle),
+        entry.third_read.eq(cycle - (1 + THIRD_CYCLES)),
+    ]
+    to_cast = entry.takes[2] | entry.number
+    for step in range(1, MAX_STEPS + 1):
+        stage = ring[step * UNIT_CYCLES - 1]
+        route = stage.item.route
+        after_multiplier = by_multiplier_at(route, step - 1)
+        goes_on, ends = stage.valid & (route.steps > step), stage.valid & (route.steps == step)
+        if step < MAX_STEPS:
+            by_multiplier = by_multiplier_at(route, step)
+            for unit, comes in ((adder, ~after_multiplier), (multiplier, after_multiplier)):
+                with m.If(goes_on & comes):
+                    m.d.comb += unit.takes[:2].eq(Cat(~by_multiplier, by_multiplier))
+        with m.If(ends & after_multiplier):
+            m.d.comb += multiplier.takes[2].eq(1)
+    # Whatever else leaves the adder is a result, a partial one, or of no interest.
+    m.d.comb += adder.takes[2].eq(~(multiplier.takes[2] | to_cast))
+
+
+def address_partials(
+    m: Module, controls: data.View, ring: list[Stage], combiner: Combiner, stop: Value
+) -> None:
+    """Controls of the partial results.
+
+    A partial result that no element of the reduction has reached yet is not in the memory: it
+    is the identity of the operation with which the reduction began.
+    """
+    partial = controls.partial
+    unused, lowest = Signal(PARTIALS, init=(1 << PARTIALS) - 1), Signal()
+    identity = Mux(lowest, LOWEST, ZERO)
+    m.d.comb += [
+        partial.addr.eq(ZERO),
+        partial.hold.eq(combiner.hold),
+        partial.write.eq(combiner.write),
+        partial.write_addr.eq(combiner.write_addr),
+    ]
+    with m.If(combiner.hold | combiner.enter):
+        absent = is_identity(combiner.read_addr, unused)
+        m.d.comb += partial.addr.eq(Mux(absent, identity, combiner.read_addr))
+    for step in range(MAX_STEPS):
+        stage, after = ring[step * UNIT_CYCLES], ring[(step + 1) * UNIT_CYCLES]
+        item = stage.item
+        begins_lowest = Mux(item.begin, item.reduction == Reduction.MAX, lowest)
+        begins_unused = unused | item.begin.replicate(PARTIALS)
+        with m.If(stage.valid & is_reduction(item, step)):
+            absent = begins_unused.bit_select(item.partial, 1)
+            identity = Mux(begins_lowest, LOWEST, ZERO)
+            m.d.comb += partial.addr.eq(Mux(absent, identity, item.partial))
+            m.d.sync += [
+                unused.eq(begins_unused & ~(1 << item.partial)),
+                lowest.eq(begins_lowest),
+            ]
+        # What writes into the lanes is known a cycle ahead.
+        before, ends = ring[(step + 1) * UNIT_CYCLES - 1], Signal(name=f"ends_{step}")
+        m.d.sync += ends.eq(before.valid & is_reduction(before.item, step) & ~stop)
+        with m.If(ends):
+            m.d.comb += [
+                partial.write.eq(~stop),
+                partial.write_addr.eq(after.item.partial),
+            ]
+
+
+def is_reduction(item: data.View, step: int) -> Value:
+    """1 if the step is the last one of a reduced element: the reduction."""
+    return (item.reduction != Reduction.NONE) & (item.route.steps == step + 1)
+
+
+def by_multiplier_at(route: data.View, step: int) -> Value:
+    """1 if the multiplier does the step; the third one is a reduction, the adder's."""
+    return (route.multiplier0, route.multiplier1, Const(0, 1))[step]
