@@ -36,7 +36,7 @@ class Combiner(wiring.Component):
     held, and in the next cycle its second, when it enters the adder. Word w of group g is at
     ``16 * g + w``. The results of the groups come in their order.
 
-    Latency: `CYCLES` from `start` until the last result has left. Outputs are registers.
+    Latency: `CYCLES` from `start` until the last result has left. Registers but for two.
 
     Parameters
     ----------
@@ -51,6 +51,8 @@ class Combiner(wiring.Component):
         Begin, for one cycle, if it is not `active`; drop everything.
     read_addr : Out(range(groups * SLOTS)), hold : Out(1), enter : Out(1)
         Word that is read; it is held; it enters the adder with what is held.
+    read_ahead : Out(1), addr_ahead : Out(range(groups * SLOTS))
+        A word is read in the next cycle, unless stopped; which. They are no registers.
     write : Out(1), write_addr : Out(range(groups * SLOTS))
         What leaves the adder in this cycle is written.
     is_output : Out(1)
@@ -85,6 +87,8 @@ class Combiner(wiring.Component):
                 "start": In(1),
                 "stop": In(1),
                 **{name: Out(field.shape) for name, field in self._controls},
+                "read_ahead": Out(1),
+                "addr_ahead": Out(slots),
                 "active": Out(1),
             }
         )
@@ -109,7 +113,13 @@ class Combiner(wiring.Component):
                             next_controls.write.eq(1),
                             next_controls.write_addr.eq(target),
                         ]
-        with m.If(self.start | self.active):
+        moves = Signal()
+        m.d.comb += [
+            moves.eq(self.start | self.active),
+            self.read_ahead.eq(moves & (next_controls.hold | next_controls.enter)),
+            self.addr_ahead.eq(next_controls.read_addr),
+        ]
+        with m.If(moves):
             m.d.sync += [self.active.eq(1), ahead.eq(ahead + 1), controls.eq(next_controls)]
         with m.If((ahead == self.CYCLES) | self.stop):
             m.d.sync += [self.active.eq(0), ahead.eq(0), controls.eq(0)]

@@ -90,7 +90,7 @@ class SemaphoreFile(wiring.Component):
 
         taken, chosen = Signal(len(self._signallers)), Signal(len(waits))
         signals, held = self._receive(m, taken)
-        due = self._due(m, signals, taken, chosen)
+        due = self._due(m, signals, taken, executing)
         wait, signal, waits_go = self._choose(m, due, held, serves)
         m.d.comb += [
             chosen.eq(wait & (serves & waits_go).replicate(len(wait))),
@@ -129,16 +129,19 @@ class SemaphoreFile(wiring.Component):
             signals.append(signal)
         return signals, held
 
-    def _due(self, m: Module, signals, taken, chosen):
-        """Waits to be tried: new ones, and those whose semaphore is being signalled."""
-        due = Signal(len(chosen))
+    def _due(self, m: Module, signals, taken, executing):
+        """Waits to be tried: new ones, and those whose semaphore is being signalled.
+
+        One that was not chosen stays due; one that was is `executing` in the cycle behind.
+        """
+        due = Signal(len(executing))
         for i, wait in enumerate(self.waits):
             untried, signalled = Signal(name=f"untried{i}", init=1), Signal(name=f"signalled{i}")
             matches = Cat(signal.sem == wait.payload.sem for signal in signals)
-            m.d.comb += due[i].eq(wait.valid & (untried | signalled))
+            m.d.comb += due[i].eq(wait.valid & ((untried & ~executing[i]) | signalled))
             m.d.sync += [
                 signalled.eq((matches & taken).any()),
-                untried.eq(~wait.valid | wait.ready | (due[i] & ~chosen[i])),
+                untried.eq(~wait.valid | wait.ready | due[i]),
             ]
         return due
 

@@ -107,8 +107,8 @@ class ElementPipeline(wiring.Component):
         ring = self._chain(m, "ring", entering, front[-1].item.ring, MAX_STEPS * UNIT_CYCLES + 1)
         route_units(m, self.controls, ring, combiner, self.finish_max)
         select_results(m, self.controls, ring)
-        address_partials(m, self.controls, ring, combiner, self.stop)
         entering = Stage(entering, front[-1].item.ring)
+        address_partials(m, self.controls, entering, ring, combiner, self.stop)
         is_output, output = self._output(m, entering, ring, combiner)
         exits = self._chain(m, "exit", is_output, output, VectorLane.CAST_CYCLES)
         ahead = exits[-1 - AHEAD_CYCLES]

@@ -5,7 +5,7 @@ from typing import NamedTuple
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data
 
-from tegula.arith.combine import PARTIALS, Combiner, is_identity
+from tegula.arith.combine import PARTIALS, SLOTS, Combiner, is_identity
 from tegula.arith.fp_operation import decode_operation
 from tegula.isa.operations import Operation, Reduction
 from tegula.vector.lane import THIRD_CYCLES, UNIT_CYCLES
@@ -105,41 +105,52 @@ def select_results(m: Module, controls: data.View, ring: list[Stage]) -> None:
 
 
 def address_partials(
-    m: Module, controls: data.View, ring: list[Stage], combiner: Combiner, stop: Value
+    m: Module,
+    controls: data.View,
+    entering: Stage,
+    ring: list[Stage],
+    combiner: Combiner,
+    stop: Value,
 ) -> None:
-    """Controls of the partial results.
+    """Controls of the partial results; which of them is read is known a cycle ahead.
 
     A partial result that no element of the reduction has reached yet is not in the memory: it
     is the identity of the operation with which the reduction began.
+
+    Parameters
+    ----------
+    entering
+        The stage before the ring.
     """
     partial = controls.partial
     unused, lowest = Signal(PARTIALS, init=(1 << PARTIALS) - 1), Signal()
-    identity = Mux(lowest, LOWEST, ZERO)
+    addr, addr_ahead = Signal(range(SLOTS), init=ZERO), Signal(range(SLOTS), init=ZERO)
+    m.d.sync += addr.eq(addr_ahead)
     m.d.comb += [
-        partial.addr.eq(ZERO),
+        partial.addr.eq(addr),
         partial.hold.eq(combiner.hold),
         partial.write.eq(combiner.write),
         partial.write_addr.eq(combiner.write_addr),
     ]
-    with m.If(combiner.hold | combiner.enter):
-        absent = is_identity(combiner.read_addr, unused)
-        m.d.comb += partial.addr.eq(Mux(absent, identity, combiner.read_addr))
+    with m.If(combiner.read_ahead):
+        absent = is_identity(combiner.addr_ahead, unused)
+        m.d.comb += addr_ahead.eq(Mux(absent, Mux(lowest, LOWEST, ZERO), combiner.addr_ahead))
     for step in range(MAX_STEPS):
-        stage, after = ring[step * UNIT_CYCLES], ring[(step + 1) * UNIT_CYCLES]
+        stage = ring[step * UNIT_CYCLES - 1] if step else entering
         item = stage.item
         begins_lowest = Mux(item.begin, item.reduction == Reduction.MAX, lowest)
         begins_unused = unused | item.begin.replicate(PARTIALS)
         with m.If(stage.valid & is_reduction(item, step)):
             absent = begins_unused.bit_select(item.partial, 1)
-            identity = Mux(begins_lowest, LOWEST, ZERO)
-            m.d.comb += partial.addr.eq(Mux(absent, identity, item.partial))
+            m.d.comb += addr_ahead.eq(Mux(absent, Mux(begins_lowest, LOWEST, ZERO), item.partial))
             m.d.sync += [
                 unused.eq(begins_unused & ~(1 << item.partial)),
                 lowest.eq(begins_lowest),
             ]
         # What writes into the lanes is known a cycle ahead.
-        before, ends = ring[(step + 1) * UNIT_CYCLES - 1], Signal(name=f"ends_{step}")
-        m.d.sync += ends.eq(before.valid & is_reduction(before.item, step) & ~stop)
+        last, after = ring[(step + 1) * UNIT_CYCLES - 1 :][:2]
+        ends = Signal(name=f"ends_{step}")
+        m.d.sync += ends.eq(last.valid & is_reduction(last.item, step) & ~stop)
         with m.If(ends):
             m.d.comb += [
                 partial.write.eq(~stop),

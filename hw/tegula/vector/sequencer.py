@@ -101,12 +101,13 @@ class ElementSequencer(Sequencer):
     def _accept(self, m: Module) -> None:
         """Acceptance of the next instruction once nothing of the last can interfere with it."""
         state, instr = self._state, self.instr.payload
-        self._offered = offered = plan_work(m, self._config, instr.op, instr.payload)
+        offered, plain = plan_work(m, self._config, instr.op, instr.payload)
+        self._offered = offered
         busy = state.running | state.finishing | state.trapped
         waits = (
-            (offered.reads & ~offered.fields.overlap)
-            | (offered.route.as_value() != state.route.as_value())
-            | offered.fields.proceed
+            (plain.reads & ~plain.fields.overlap)
+            | (plain.route.as_value() != state.route.as_value())
+            | plain.fields.proceed
             | offered.state
         )
         self._resting = ~busy

@@ -104,25 +104,22 @@ def plan_route(
     return route, interval
 
 
-def plan_work(m: Module, config: TileConfig, op: Value, payload: Value) -> data.View:
-    """Work of an instruction (vector.compute or vector.generator).
+def plan_work(
+    m: Module, config: TileConfig, op: Value, payload: Value
+) -> tuple[data.View, data.View]:
+    """Work of an instruction: what it is, and what a vector.compute with this payload would be.
 
     A single operation becomes step 0. vector.generator becomes four elements of raw32:
     words of the scratchpad to the generators, or numbers of the generators to the scratchpad.
+    The second is known earlier, as it does not depend on the operation.
     """
-    work = Signal(work_layout(), name="offered")
-    fields = work.fields
+    plain, work = (Signal(work_layout(), name=name) for name in ("computed", "offered"))
     compute = data.View(payload_layout("vector.compute"), payload)
     state = data.View(payload_layout("vector.generator"), payload)
-    m.d.comb += fields.eq(compute)
-    with m.If(compute.op0 == Operation.PASS):
-        m.d.comb += [
-            fields.op0.eq(compute.op1),
-            fields.s0.eq(compute.s1),
-            fields.s0_kind.eq(compute.s1_kind),
-            fields.op1.eq(Operation.PASS),
-        ]
+    _plan_compute(m, plain, compute)
+    m.d.comb += work.eq(plain)
     with m.If(op == VectorCode.GENERATOR):
+        fields = work.fields
         zeroed = ("op0", "op1", "reduction", "rounding", "transpose", "overlap")
         m.d.comb += [
             *(fields[name].eq(0) for name in zeroed),
@@ -135,10 +132,28 @@ def plan_work(m: Module, config: TileConfig, op: Value, payload: Value) -> data.
             fields.x_stride.eq(2),
             fields.dst.eq(state.addr),
             fields.dst_stride.eq(2),
+            *(work[name].eq(0) for name in ("route", "scalar0", "scalar1", "y_used")),
+            work.interval.eq(1),
+            work.reads.eq(~state.save),
+            work.state.eq(1),
+            work.writes.eq(state.save),
+        ]
+    return work, plain
+
+
+def _plan_compute(m: Module, work: data.View, compute: data.View) -> None:
+    """Work of a vector.compute."""
+    fields = work.fields
+    m.d.comb += fields.eq(compute)
+    with m.If(compute.op0 == Operation.PASS):
+        m.d.comb += [
+            fields.op0.eq(compute.op1),
+            fields.s0.eq(compute.s1),
+            fields.s0_kind.eq(compute.s1_kind),
+            fields.op1.eq(Operation.PASS),
         ]
     uses0, uses1 = ~is_unary(fields.op0), ~is_unary(fields.op1)
-    reduces = fields.reduction != Reduction.NONE
-    route, interval = plan_route(m, fields.op0, fields.op1, fields.reduction, "offered")
+    route, interval = plan_route(m, fields.op0, fields.op1, fields.reduction, "computed")
     m.d.comb += [
         work.route.eq(route),
         work.interval.eq(interval),
@@ -155,7 +170,6 @@ def plan_work(m: Module, config: TileConfig, op: Value, payload: Value) -> data.
             | (work.scalar0 & fields.s0_kind[0])
             | (work.scalar1 & fields.s1_kind[0])
         ),
-        work.state.eq(op == VectorCode.GENERATOR),
-        work.writes.eq(Mux(work.state, state.save, ~reduces)),
+        work.state.eq(0),
+        work.writes.eq(fields.reduction == Reduction.NONE),
     ]
-    return work

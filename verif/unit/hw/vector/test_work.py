@@ -33,7 +33,7 @@ class Planner(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.d.comb += self.work.eq(plan_work(m, CONFIG, self.op, self.payload))
+        m.d.comb += self.work.eq(plan_work(m, CONFIG, self.op, self.payload)[0])
         return m
 
 

@@ -27,7 +27,7 @@ class Planner(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.d.comb += self.work.eq(plan_work(m, CONFIG, VectorCode.COMPUTE, self.payload))
+        m.d.comb += self.work.eq(plan_work(m, CONFIG, VectorCode.COMPUTE, self.payload)[0])
         return m
 
 
