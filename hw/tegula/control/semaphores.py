@@ -88,13 +88,17 @@ class SemaphoreFile(wiring.Component):
         serves = Signal()
         m.d.comb += serves.eq(swept & ~self.clear)
 
-        taken, chosen = Signal(len(self._signallers)), Signal(len(waits))
+        count = len(self._signallers)
+        taken, first, signal_goes = Signal(count), Signal(count), Signal()
+        chosen = Signal(len(waits))
         signals, held = self._receive(m, taken)
-        due = self._due(m, signals, taken, executing)
+        due = self._due(m, signals, first, signal_goes, executing)
         wait, signal, waits_go = self._choose(m, due, held, serves)
         m.d.comb += [
+            first.eq(signal),
+            signal_goes.eq(serves & ~waits_go),
             chosen.eq(wait & (serves & waits_go).replicate(len(wait))),
-            taken.eq(signal & (serves & ~waits_go).replicate(len(signal))),
+            taken.eq(signal & signal_goes.replicate(count)),
         ]
         m.d.sync += [
             valid.eq(serves & (due.any() | held.any())),
@@ -129,10 +133,11 @@ class SemaphoreFile(wiring.Component):
             signals.append(signal)
         return signals, held
 
-    def _due(self, m: Module, signals, taken, executing):
+    def _due(self, m: Module, signals, first, goes, executing):
         """Waits to be tried: new ones, and those whose semaphore is being signalled.
 
-        One that was not chosen stays due; one that was is `executing` in the cycle behind.
+        One that was not chosen stays due; one that was is `executing` in the cycle behind. Which
+        waits the `first` of the signals concerns is found beside the choice whether it `goes`.
         """
         due = Signal(len(executing))
         for i, wait in enumerate(self.waits):
@@ -140,7 +145,7 @@ class SemaphoreFile(wiring.Component):
             matches = Cat(signal.sem == wait.payload.sem for signal in signals)
             m.d.comb += due[i].eq(wait.valid & ((untried & ~executing[i]) | signalled))
             m.d.sync += [
-                signalled.eq((matches & taken).any()),
+                signalled.eq((matches & first).any() & goes),
                 untried.eq(~wait.valid | wait.ready | due[i]),
             ]
         return due

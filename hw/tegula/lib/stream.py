@@ -216,7 +216,8 @@ class StreamQueue(wiring.Component):
         m.d.comb += [
             enters.eq(self.i.valid & ready),
             leaves.eq(valid & self.o.ready),
-            write.en.eq(enters),
+            # Whether it enters or not: the word is free, and this is known early.
+            write.en.eq(ready),
             write.data.eq(self.i.payload),
             self.i.ready.eq(ready),
             self.o.payload.eq(read.data),
