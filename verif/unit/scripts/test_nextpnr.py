@@ -10,7 +10,8 @@ import pytest
 from scripts import nextpnr
 from scripts.flows import HARNESS, TILE_FLOW, registered
 from scripts.netlist import block_of
-from scripts.nextpnr import NextpnrError, condensed, fmax_of, run_nextpnr
+from scripts.nextpnr import PINS, NextpnrError, condensed, fmax_of, run_nextpnr
+from scripts.pnr import ROUTE
 from scripts.progress import Progress
 from scripts.sdf import read_sdf, worst_paths
 from tegula.backend.yosys import run_yosys
@@ -153,8 +154,12 @@ def test_a_missing_nextpnr_is_told(tmp_path, monkeypatch):
 def test_a_small_tile_is_routed_and_its_worst_path_is_nextpnrs(tmp_path):
     (tmp_path / "in.v").write_text(registered(SMALL.read_text(), "tegula_small"))
     run_yosys(TILE_FLOW.format(top="tegula_small", harness=HARNESS), tmp_path)
-    report = run_nextpnr(tmp_path, "--lpf-allow-unconstrained", "--sdf", "out.sdf")
+    (tmp_path / "pins.lpf").write_text(PINS)
+    report = run_nextpnr(tmp_path, *ROUTE, "--write", "routed.json")
     with (tmp_path / "out.sdf").open() as lines:
         worst = worst_paths(read_sdf(lines), block_of, 1)[0]
     assert 1000 / worst["delay_ns"] == pytest.approx(fmax_of(report), rel=0.002)
     assert report["utilization"]["TRELLIS_FF"]["used"] == 4 + 8 + 1 + 1
+    (design,) = json.loads((tmp_path / "routed.json").read_text())["modules"].values()
+    clock = design["netnames"]["clk$TRELLIS_IO_IN"]["attributes"]["ROUTING"]
+    assert "JPCLKT" in clock and "CIB" not in clock, "the clock goes through logic tiles"
