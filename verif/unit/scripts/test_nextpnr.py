@@ -11,7 +11,7 @@ from scripts import nextpnr
 from scripts.flows import HARNESS, TILE_FLOW, registered
 from scripts.netlist import block_of
 from scripts.nextpnr import PINS, NextpnrError, condensed, fmax_of, run_nextpnr
-from scripts.pnr import ROUTE
+from scripts.pnr import PLACE, PLACED, ROUTE
 from scripts.progress import Progress
 from scripts.sdf import read_sdf, worst_paths
 from tegula.backend.yosys import run_yosys
@@ -53,6 +53,11 @@ SMALL = ROOT / "verif" / "unit" / "scripts" / "recorded" / "small.v"
             True,
         ),
         ("Info: Router2 time 51.44s", "routed", False),
+        (
+            "Info: Max frequency for clock '$glbnet$clk': 63.27 MHz (FAIL at 120.00 MHz)",
+            "clock: 63.27 MHz",
+            False,
+        ),
     ],
 )
 def test_lines_of_nextpnr_become_progress(line, text, repeated):
@@ -155,7 +160,8 @@ def test_a_small_tile_is_routed_and_its_worst_path_is_nextpnrs(tmp_path):
     (tmp_path / "in.v").write_text(registered(SMALL.read_text(), "tegula_small"))
     run_yosys(TILE_FLOW.format(top="tegula_small", harness=HARNESS), tmp_path)
     (tmp_path / "pins.lpf").write_text(PINS)
-    report = run_nextpnr(tmp_path, *ROUTE, "--write", "routed.json")
+    run_nextpnr(tmp_path, *PLACE)
+    report = run_nextpnr(tmp_path, *ROUTE, "--write", "routed.json", design=PLACED)
     with (tmp_path / "out.sdf").open() as lines:
         worst = worst_paths(read_sdf(lines), block_of, 1)[0]
     assert 1000 / worst["delay_ns"] == pytest.approx(fmax_of(report), rel=0.002)

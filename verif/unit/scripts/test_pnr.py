@@ -44,10 +44,16 @@ class Nextpnr:
 
     def __init__(self, rates):
         self.rates = rates
-        self.seeds = []
+        self.seeds, self.placed = [], []
 
-    def __call__(self, folder, *options, speed, seed, progress):
-        assert "--sdf" in options and (folder / "out.json").exists()
+    def __call__(self, folder, *options, speed, seed, progress, design="out.json"):
+        assert (folder / design).exists() and (folder / "pins.lpf").exists()
+        if "--no-route" in options:
+            self.placed.append(seed)
+            (folder / pnr.PLACED).write_text(f"placed {seed}")
+            return {}
+        assert "--no-place" in options and (folder / design).read_text() == f"placed {seed}"
+        assert "--sdf" in options
         self.seeds.append(seed)
         rate = self.rates[seed]
         if isinstance(rate, BaseException):
@@ -77,12 +83,18 @@ def run(tmp_path, monkeypatch):
     monkeypatch.setattr(pnr, "netlist_of", netlist_of)
 
     def command(rates, *arguments):
-        fake = Nextpnr(rates)
+        command.fake = fake = Nextpnr(rates)
         monkeypatch.setattr(pnr.nextpnr, "run_nextpnr", fake)
         code = exit_code("pnr", partial(pnr.main, ["--quiet", *arguments]))
         return code, fake.seeds
 
     return command
+
+
+@pytest.fixture
+def placed(run):
+    """The seeds that nextpnr has placed in the last run."""
+    return lambda: run.fake.placed
 
 
 def report_in(tmp_path):
@@ -165,6 +177,21 @@ def test_an_interrupted_run_goes_on_where_it_was(run, tmp_path, capsys):
     assert run({1: 60.0, 2: KeyboardInterrupt()}) == (INTERRUPTED, [1, 2])
     assert capsys.readouterr().err == "pnr: interrupted\n"
     assert run({2: 61.0, 3: 62.0}) == (0, [2, 3])
+
+
+def test_a_seed_whose_routing_fails_or_is_interrupted_is_not_placed_again(run, placed):
+    assert run({1: NextpnrError("no way"), 2: KeyboardInterrupt()}) == (INTERRUPTED, [1, 2])
+    assert placed() == [1, 2]
+    assert run({1: 60.0, 2: 61.0, 3: 62.0}) == (0, [1, 2, 3])
+    assert placed() == [3]
+    assert run({1: 60.0}, "--seeds", "1", "--speed", "8") == (0, [1])
+    assert placed() == [1]
+
+
+def test_placements_of_routed_seeds_are_not_kept(run, tmp_path):
+    run({1: 60.0, 2: NextpnrError("no way")}, "--seeds", "2")
+    kept = (tmp_path / "cache" / "pnr" / "tiny").glob("placed_*.json")
+    assert [path.read_text() for path in kept] == ["placed 2"]
 
 
 def test_a_missing_tool_is_one_line(run, capsys):
