@@ -122,6 +122,27 @@ def test_a_wait_that_is_not_over_holds_up_nobody():
     assert max(latencies) <= PORTS
 
 
+def test_a_wait_is_tried_once_though_nothing_else_is_due():
+    endings = []
+
+    async def testbench(ctx, dut):
+        await until_swept(ctx)
+        ask(ctx, dut.signals[0], sem=1, value=7)
+        assert await until_ready(ctx, dut.signals[0]) is not None
+        await ctx.tick().repeat(10)
+        for port in dut.waits:
+            ask(ctx, port, sem=1, value=1, consume=1)
+            assert await until_ready(ctx, port) is not None
+            ready = [port.ready for port in dut.waits]
+            endings.extend([(await ctx.tick().sample(*ready))[2:] for _ in range(10)])
+        # What is left of seven.
+        ask(ctx, dut.waits[0], sem=1, value=7 - len(dut.waits), consume=1)
+        assert await until_ready(ctx, dut.waits[0]) is not None
+
+    simulate(testbench)
+    assert len(endings) == 10 * len(ENGINES) and not any(map(any, endings))
+
+
 def test_a_consuming_wait_takes_what_one_signal_gave_once():
     winners = 0
 
