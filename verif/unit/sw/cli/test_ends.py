@@ -204,9 +204,12 @@ def test_ctrl_c_ends_a_process_with_one_line(tmp_path):
         "golden",
     ]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    # A process in the background of a script ignores SIGINT, and all that it starts do.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(
         [*command, "--out", str(tmp_path / "run")], stderr=subprocess.PIPE, env=environment
     )
+    signal.signal(signal.SIGINT, before)
     while not (tmp_path / "run").exists():
         assert process.poll() is None
         time.sleep(0.02)
