@@ -54,14 +54,15 @@ RAMW_SITES = 2
 """LUT4 sites of the slice that writes a distributed memory; its reading LUTs count themselves."""
 
 
-_PINS = ("--lpf", "pins.lpf", "--lpf-allow-unconstrained")
-"""Pins, but the clock's, where nextpnr likes."""
+_BOTH = ("--lpf", "pins.lpf", "--lpf-allow-unconstrained", "--router", "router2")
+"""Pins, but the clock's, where nextpnr likes; the router for large designs. A placed design that is
+written has its settings, before which those of the run that goes on do not count."""
 
 PLACED = "placed.json"
 """What is written of a placed design."""
 
-PLACE = (*_PINS, "--no-route", "--write", PLACED)
-ROUTE = (*_PINS, "--no-pack", "--no-place", "--router", "router2", "--sdf", "out.sdf")
+PLACE = (*_BOTH, "--no-route", "--write", PLACED)
+ROUTE = (*_BOTH, "--no-pack", "--no-place", "--sdf", "out.sdf")
 """Options of nextpnr: one run places, another routes what it wrote, so that a routing that fails
 loses no placement."""
 

@@ -164,6 +164,7 @@ def test_a_small_tile_is_routed_and_its_worst_path_is_nextpnrs(tmp_path):
     report = run_nextpnr(tmp_path, *ROUTE, "--write", "routed.json", design=PLACED)
     with (tmp_path / "out.sdf").open() as lines:
         worst = worst_paths(read_sdf(lines), block_of, 1)[0]
+    assert "Running main router loop" in (tmp_path / "nextpnr.log").read_text(), "not router2"
     assert 1000 / worst["delay_ns"] == pytest.approx(fmax_of(report), rel=0.002)
     assert report["utilization"]["TRELLIS_FF"]["used"] == 4 + 8 + 1 + 1
     (design,) = json.loads((tmp_path / "routed.json").read_text())["modules"].values()
