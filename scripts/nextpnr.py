@@ -11,7 +11,6 @@ from typing import Any
 from scripts.progress import Progress
 
 __all__ = [
-    "CLOCK_PIN",
     "PACKAGE",
     "PINS",
     "TARGET_MHZ",

@@ -112,11 +112,9 @@ class ElementSequencer(Sequencer):
         )
         self._resting = ~busy
         is_work = (instr.op == VectorCode.COMPUTE) | (instr.op == VectorCode.GENERATOR)
-        begins = Signal()
         self._take(m, busy=busy, waits=waits & is_work, has_work=is_work)
-        m.d.comb += begins.eq(self.start & is_work)
         fields = offered.fields
-        with m.If(begins):
+        with m.If(self.start & is_work):
             m.d.sync += [
                 state.scalar0.eq(offered.scalar0),
                 state.scalar1.eq(offered.scalar1),
