@@ -9,7 +9,7 @@ from tegula.config import TileConfig, preset
 from tegula.files import write_text
 from tegula.formats import FORMATS
 from tegula.isa.assembly import assemble
-from tegula.isa.codec import decode
+from tegula.isa.codec import instructions
 from tegula.isa.instructions import GRANULE_BYTES, HEADER, INSTRUCTIONS, Engine, Field, Instruction
 from tegula.isa.registers import REGISTERS
 from tegula.isa.traps import TRAP_DOCS, Trap
@@ -134,15 +134,12 @@ def _registers() -> str:
 def _example() -> str:
     program = assemble(prose.EXAMPLE)
     lines = []
-    offset = 0
-    while offset < len(program):
-        decoded = decode(program, offset)
+    for offset, decoded in instructions(program):
         for granule in range(offset, offset + decoded.size, GRANULE_BYTES):
             name = decoded.mnemonic if granule == offset else ""
             lines.append(
                 f"{granule:4d}  {program[granule : granule + 16].hex(' ')}  {name}".rstrip()
             )
-        offset += decoded.size
     listing = "\n".join(lines)
     return (
         f"{prose.EXAMPLE_INTRO}\n```\n{prose.EXAMPLE}```\n\n"

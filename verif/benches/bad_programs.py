@@ -7,7 +7,7 @@ import numpy as np
 
 from tegula.config import TileConfig
 from tegula.isa.assembly import assemble
-from tegula.isa.codec import Decoded, decode
+from tegula.isa.codec import Decoded, decode, instructions
 from tegula.isa.instructions import Engine
 from tegula.isa.traps import Trap
 from tegula_golden.tile.simulator import GoldenTile
@@ -139,13 +139,10 @@ def corrupted(rng: np.random.Generator, cfg: TileConfig, program: RandomProgram)
 
     Flips after which the outcome is not defined, or that take very long, are not used.
     """
-    offsets, offset = [], 0
-    while offset < len(program.code):
-        offsets.append(offset)
-        offset += decode(program.code, offset).size
+    original_at = dict(instructions(program.code))
     while True:
-        offset = int(rng.choice(offsets))
-        original = decode(program.code, offset)
+        offset = int(rng.choice([*original_at]))
+        original = original_at[offset]
         bits = 8 * original.size
         bit = int(rng.choice([*range(8), *range(41, bits)]))
         code = bytearray(program.code)

@@ -7,7 +7,7 @@ from cocotbext.axi import AxiResp
 
 from tegula.config import TileConfig
 from tegula.isa.assembly import assemble
-from tegula.isa.codec import decode
+from tegula.isa.codec import decodable_instructions
 from tegula.isa.instructions import ENGINES, GRANULE_BYTES, Engine
 from tegula.isa.registers import CONTROL_ABORT
 from tegula.isa.traps import Trap, TrapRecord
@@ -89,15 +89,10 @@ class ControlBench:
 def check_journal(code: bytes, journal: Journal) -> None:
     """Every engine got its instructions complete and in program order, none before its wait."""
     counts: dict[int, int] = {}
-    offset, expected = 0, {engine: [] for engine in ENGINES}
-    while offset < len(code):
-        try:
-            decoded = decode(code, offset)
-        except ValueError:
-            break
+    expected = {engine: [] for engine in ENGINES}
+    for offset, decoded in decodable_instructions(code):
         if decoded.instruction.engine in expected:
             expected[decoded.instruction.engine].append((offset, decoded))
-        offset += decoded.size
     arrived = {engine: iter(rows) for engine, rows in expected.items()}
     for event in journal.events:
         if not isinstance(event, Accepted):

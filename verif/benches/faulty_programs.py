@@ -3,7 +3,7 @@
 import numpy as np
 
 from tegula.isa.assembly import assemble
-from tegula.isa.codec import decode
+from tegula.isa.codec import instructions
 from tegula.isa.instructions import ENGINES, INSTRUCTIONS
 
 __all__ = ["random_errors", "random_tail"]
@@ -15,12 +15,11 @@ def random_errors(rng: np.random.Generator, code: bytes, start: int) -> list[tup
     Each begins in a run of some DMA instruction of the program, often at an end of it, or in the
     program itself, which lies at `start`.
     """
-    transfers, offset = [], 0
-    while offset < len(code):
-        decoded = decode(code, offset)
-        if decoded.mnemonic in ("load.dma", "store.dma"):
-            transfers.append(decoded.fields)
-        offset += decoded.size
+    transfers = [
+        decoded.fields
+        for _, decoded in instructions(code)
+        if decoded.mnemonic in ("load.dma", "store.dma")
+    ]
     errors = []
     for _ in range(int(rng.integers(1, 4))):
         if not transfers or rng.random() < 0.15:

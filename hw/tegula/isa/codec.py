@@ -1,5 +1,7 @@
 """Encoding and decoding of instructions, and the checks that the hardware makes at dispatch."""
 
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from operator import index
@@ -16,7 +18,17 @@ from tegula.isa.instructions import (
 )
 from tegula.isa.traps import Trap
 
-__all__ = ["Decoded", "FieldValue", "check", "decode", "encode", "field_value", "value_names"]
+__all__ = [
+    "Decoded",
+    "FieldValue",
+    "check",
+    "decodable_instructions",
+    "decode",
+    "encode",
+    "field_value",
+    "instructions",
+    "value_names",
+]
 
 FieldValue = int | str | FloatFormat
 """What a field may be given as: a number, a name of its value, or a format."""
@@ -186,6 +198,27 @@ def decode(data: bytes, offset: int = 0) -> Decoded:
         )
     fields = {field.name: _extract(field, word) for field in instruction.fields}
     return Decoded(mnemonic=instruction.mnemonic, fields=fields, size=size)
+
+
+def instructions(program: bytes) -> Iterator[tuple[int, Decoded]]:
+    """Offset in bytes and instruction, from the first to the end of the program, `halt` or not.
+
+    Raises
+    ------
+    ValueError
+        When an instruction is reached that cannot be decoded; `decode` says why.
+    """
+    offset = 0
+    while offset < len(program):
+        decoded = decode(program, offset)
+        yield offset, decoded
+        offset += decoded.size
+
+
+def decodable_instructions(program: bytes) -> Iterator[tuple[int, Decoded]]:
+    """Offset in bytes and instruction, as `instructions`, up to the first that is none."""
+    with suppress(ValueError):
+        yield from instructions(program)
 
 
 @cache

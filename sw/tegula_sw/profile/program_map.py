@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tegula.isa.codec import Decoded, decode
+from tegula.isa.codec import Decoded, decodable_instructions
 from tegula.isa.instructions import ENGINES, GRANULE_BYTES, Engine
 from tegula_golden.array_types import Integers
 
@@ -39,12 +39,7 @@ def map_program(program: bytes) -> ProgramMap:
     count = dict.fromkeys((Engine.CONTROL, *ENGINES), 0)
     waits = np.zeros(len(program) // GRANULE_BYTES + 1, np.int64)
     signallers: dict[int, set[Engine]] = {}
-    offset = 0
-    while offset < len(program):
-        try:
-            instruction = decode(program, offset)
-        except ValueError:
-            break
+    for offset, instruction in decodable_instructions(program):
         position, engine = offset // GRANULE_BYTES, instruction.instruction.engine
         decoded[position] = instruction
         count[engine] += 1
@@ -53,7 +48,6 @@ def map_program(program: bytes) -> ProgramMap:
         waits[position] = instruction.fields["wait_sem"]
         if instruction.fields["signal"]:
             signallers.setdefault(instruction.fields["signal_sem"], set()).add(engine)
-        offset += instruction.size
     return ProgramMap(
         decoded=decoded,
         count=count,

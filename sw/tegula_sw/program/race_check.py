@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from tegula.config import TileConfig
-from tegula.isa.codec import Decoded, decode
+from tegula.isa.codec import Decoded, instructions
 from tegula.isa.instructions import ENGINES, Engine
 from tegula_golden.array_types import Integers
 from tegula_sw.program.footprint import Storage, WordIndex, accesses
@@ -174,12 +174,8 @@ def check_program(config: TileConfig, program: bytes) -> int:
         instruction by its byte offset.
     """
     checker = _Checker(config)
-    offset = count = 0
-    while offset < len(program):
-        decoded = decode(program, offset)
-        count += 1
+    for count, (offset, decoded) in enumerate(instructions(program), start=1):
         if decoded.mnemonic == "halt":
             return count
         checker.step(decoded, offset)
-        offset += decoded.size
     raise ValueError("the program does not end with halt")

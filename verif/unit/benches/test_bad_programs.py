@@ -3,7 +3,7 @@
 import numpy as np
 
 from tegula.config import preset
-from tegula.isa.codec import decode
+from tegula.isa.codec import decodable_instructions
 from verif.benches.bad_programs import corrupted
 from verif.benches.random_programs import random_program
 
@@ -12,14 +12,8 @@ PROGRAMS = 200
 
 def instructions(code: bytes):
     """Engine, size and header of each instruction, up to the first that is none."""
-    offset = 0
-    while offset < len(code):
-        try:
-            decoded = decode(code, offset)
-        except ValueError:
-            return
+    for offset, decoded in decodable_instructions(code):
         yield decoded.instruction.engine, decoded.size, code[offset + 1 : offset + 5]
-        offset += decoded.size
 
 
 def test_a_flipped_bit_leaves_each_instruction_to_its_engine_and_its_semaphores():

@@ -4,16 +4,16 @@ from collections import deque
 from collections.abc import Generator
 from dataclasses import dataclass
 
-from tegula.isa.codec import Decoded, decode
+from tegula.isa.codec import Decoded, instructions
 from tegula.isa.instructions import GRANULE_BYTES, Engine
 from tegula_sw.program.timing.bus import Reader
 from tegula_sw.program.timing.clock import Clock, Gate, Steps
 from tegula_sw.program.timing.shared import Shared
 
-__all__ = ["Fetch", "FrontEnd", "InstructionRegister", "Queue", "instructions"]
+__all__ = ["Fetch", "FrontEnd", "InstructionRegister", "Queue", "until_halt"]
 
 
-def instructions(program: bytes) -> list[Decoded]:
+def until_halt(program: bytes) -> list[Decoded]:
     """The instructions up to `halt`.
 
     Raises
@@ -21,14 +21,11 @@ def instructions(program: bytes) -> list[Decoded]:
     ValueError
         If one cannot be decoded, or there is no `halt`.
     """
-    decoded = []
-    offset = 0
-    while offset < len(program):
-        instruction = decode(program, offset)
-        decoded.append(instruction)
-        if instruction.instruction.engine is Engine.CONTROL:
-            return decoded
-        offset += instruction.size
+    found = []
+    for _, decoded in instructions(program):
+        found.append(decoded)
+        if decoded.instruction.engine is Engine.CONTROL:
+            return found
     raise ValueError("the program has no halt: it would trap at its end")
 
 

@@ -11,7 +11,7 @@ from tegula_sw.program.timing.front_end import (
     FrontEnd,
     InstructionRegister,
     Queue,
-    instructions,
+    until_halt,
 )
 from tegula_sw.program.timing.load import LoadEngine
 from tegula_sw.program.timing.ports import SignalPort
@@ -67,7 +67,7 @@ def predict(
         comes.
     """
     shared = Shared(check_config(config), check_integer("mem_latency", mem_latency, 1))
-    decoded = instructions(program)
+    decoded = until_halt(program)
     fetch = Fetch(shared, check_integer("address", address, 0), len(program) // GRANULE_BYTES)
     queues = {engine: Queue(shared, port) for port, engine in enumerate(ENGINES)}
     ports = [SignalPort(shared, number) for number in range(len(ENGINES) + 1)]

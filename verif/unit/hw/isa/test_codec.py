@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from tegula.config import PRESETS, preset
 from tegula.formats import E4M3FN, E5M2
-from tegula.isa.codec import check, decode, encode
+from tegula.isa.codec import check, decodable_instructions, decode, encode, instructions
 from tegula.isa.instructions import (
     INSTRUCTIONS,
     Engine,
@@ -197,3 +197,25 @@ def test_a_truncated_instruction_does_not_decode():
 def test_fields_are_named_freely():
     with pytest.raises(ValueError, match="halt has no field config, mnemonic"):
         encode("halt", config=1, mnemonic=2)
+
+
+def test_a_program_is_walked_instruction_by_instruction():
+    first = encode("tensor.load", rows=8, format="bf16", columns=8, addr=0)
+    second = encode("vector.sync")
+    program = first + second + encode("halt")
+    found = list(instructions(program))
+    assert [offset for offset, _ in found] == [0, len(first), len(first) + len(second)]
+    assert [decoded.mnemonic for _, decoded in found] == ["tensor.load", "vector.sync", "halt"]
+    assert list(decodable_instructions(program)) == found
+    assert list(instructions(b"")) == []
+
+
+@pytest.mark.parametrize(("tail", "why"), [(b"\xff" * 16, "opcode 0xff at byte 16"), (b"", None)])
+def test_the_walk_ends_at_what_is_no_instruction(tail, why):
+    whole = encode("vector.sync")
+    program = whole + (tail or encode("load.dma", mem_addr=0, run=1, sbuf_addr=0, layout=0)[:-16])
+    walk = instructions(program)
+    assert next(walk) == (0, decode(whole))
+    with pytest.raises(ValueError, match=why or "load.dma at byte 16 needs"):
+        next(walk)
+    assert list(decodable_instructions(program)) == [(0, decode(whole))]

@@ -8,7 +8,7 @@ import pytest
 
 from tegula.config import TileConfig, preset
 from tegula.formats import BF16, E4M3FN, E5M2, FP32
-from tegula.isa.codec import decode
+from tegula.isa.codec import instructions
 from tegula.isa.traps import Trap
 from tegula_golden.numerics.gemm import gemm as golden_gemm
 from tegula_sw.devices.base import TileTrapError
@@ -159,10 +159,9 @@ def test_every_configuration_takes_transposed_operands(config, size, transposed)
 
 def instructions_of(program):
     """Mnemonics and fields of the instructions of a program, in its order."""
-    offset = 0
-    while (decoded := decode(program, offset)).mnemonic != "halt":
-        yield decoded.mnemonic, decoded.fields
-        offset += decoded.size
+    for _, decoded in instructions(program):
+        if decoded.mnemonic != "halt":
+            yield decoded.mnemonic, decoded.fields
 
 
 def loads(program):
@@ -243,16 +242,14 @@ def test_all_tokens_are_consumed():
     shape = GemmShape.whole(100, 100, 300, BF16, BF16, BF16)
     program, _ = build_gemm(SMALL, shape, GemmAddresses(a=0, b=1 << 20, c=1 << 21))
     left = np.zeros(SMALL.semaphores, int)
-    offset = waits = 0
-    while (decoded := decode(program, offset)).mnemonic != "halt":
-        fields = decoded.fields
+    waits = 0
+    for _, fields in instructions_of(program):
         if fields["wait"]:
             assert fields["consume"]
             left[fields["wait_sem"]] -= fields["wait_value"]
             waits += 1
         if fields["signal"]:
             left[fields["signal_sem"]] += fields["signal_value"]
-        offset += decoded.size
     assert not left.any()
     assert waits > 50
 

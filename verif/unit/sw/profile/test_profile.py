@@ -12,7 +12,7 @@ import pytest
 from tegula.config import preset
 from tegula.formats import BF16
 from tegula.isa.assembly import assemble
-from tegula.isa.codec import decode
+from tegula.isa.codec import decode, instructions
 from tegula.isa.instructions import ENGINES, Engine
 from tegula.isa.traps import Trap
 from tegula_sw.devices.rtl.device import RtlDevice
@@ -129,11 +129,8 @@ def profiles(device):
 
 def program_order(recording):
     """(position, mnemonic) of every instruction of a program."""
-    offset = 0
-    while offset < len(recording.program):
-        decoded = decode(recording.program, offset)
+    for offset, decoded in instructions(recording.program):
         yield offset, decoded.mnemonic
-        offset += decoded.size
 
 
 @pytest.mark.parametrize("name", PROGRAMS)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tegula.config import preset
-from tegula.isa.codec import Decoded, decode
+from tegula.isa.codec import Decoded, instructions
 from tegula.isa.instructions import ENGINES, Engine, by_mnemonic
 from tegula_sw.program.footprint import Storage, accesses, memory_span
 from tegula_sw.program.ordering import order
@@ -31,11 +31,7 @@ def assemble(config, ops):
 
 
 def decode_all(code):
-    found, offset = [], 0
-    while offset < len(code):
-        found.append(decode(code, offset))
-        offset += found[-1].size
-    return found[:-1]
+    return [decoded for _, decoded in instructions(code)][:-1]
 
 
 @dataclass

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tegula.config import preset
-from tegula.isa.codec import decode
+from tegula.isa.codec import decode, instructions
 from tegula.isa.instructions import INSTRUCTIONS
 from tegula_sw.program.program import MemoryImage, Program
 
@@ -41,11 +41,7 @@ def test_every_instruction_has_a_method():
         getattr(program, row.mnemonic.replace(".", "_"))(**needed)
     program.halt()
     code = program.assemble()
-    offset, mnemonics = 0, []
-    while offset < len(code):
-        decoded = decode(code, offset)
-        mnemonics.append(decoded.mnemonic)
-        offset += decoded.size
+    mnemonics = [decoded.mnemonic for _, decoded in instructions(code)]
     assert mnemonics == [*(row.mnemonic for row in rows), "halt"]
     assert len(rows) == 13
 
