@@ -1,6 +1,7 @@
 """Pipeline of the lanes' controls: each control in its cycle, and the writeback of results."""
 
 from itertools import pairwise
+from typing import NamedTuple
 
 from amaranth.hdl import Cat, Module, Signal, Value
 from amaranth.lib import data, wiring
@@ -37,6 +38,7 @@ from tegula.vector.ring import (
     is_reduction,
     route_units,
     select_results,
+    select_thirds,
 )
 
 __all__ = ["AHEAD_CYCLES", "ElementPipeline"]
@@ -44,6 +46,14 @@ __all__ = ["AHEAD_CYCLES", "ElementPipeline"]
 AHEAD_CYCLES = SIGNAL_TO_INSTRUCTION_CYCLES - 1
 """Cycles by which an instruction's signal comes before the last of its results is written, which is
 in the cycle after that in which it leaves: a retirement offers it a cycle late as well."""
+
+
+class Taken(NamedTuple):
+    """Controls of an item's entry, as of `controls_layout`, a cycle ahead."""
+
+    takes: Signal
+    number: Signal
+    second: Signal
 
 
 class ElementPipeline(wiring.Component):
@@ -103,11 +113,12 @@ class ElementPipeline(wiring.Component):
         m.d.comb += [combiner.start.eq(self.finish), combiner.stop.eq(self.stop)]
         front = self._chain(m, "front", self.issue_valid, self.issue, ENTRY_CYCLES)
         self._arrive(m, front)
-        entering = self._enter(m, front)
+        taken = self._take(m, front[-2])
+        entering = self._enter(m, front, taken)
         ring = self._chain(m, "ring", entering, front[-1].item.ring, MAX_STEPS * UNIT_CYCLES + 1)
-        route_units(m, self.controls, ring, combiner, self.finish_max)
-        select_results(m, self.controls, ring)
         entering = Stage(entering, front[-1].item.ring)
+        self._operate(m, taken, entering, ring, combiner)
+        select_thirds(m, self.controls.entry, ring)
         address_partials(m, self.controls, entering, ring, combiner, self.stop)
         is_output, output = self._output(m, entering, ring, combiner)
         exits = self._chain(m, "exit", is_output, output, VectorLane.CAST_CYCLES)
@@ -161,10 +172,9 @@ class ElementPipeline(wiring.Component):
             operands.y1.eq(at_operands.valid & at_operands.item.y1),
         ]
 
-    def _enter(self, m: Module, front: list) -> Value:
+    def _enter(self, m: Module, front: list, taken: Taken) -> Value:
         """Controls of entry; 1 if an element enters the ring."""
         item, entry = front[-1].item, self.controls.entry
-        route = item.ring.route
         valid = front[-1].valid & ~self.stop
         is_scalar = (item.kind == Kind.SCALAR0) | (item.kind == Kind.SCALAR1)
         keeps = valid & ~is_scalar & item.ring.exit.stochastic
@@ -173,8 +183,7 @@ class ElementPipeline(wiring.Component):
             m.d.sync += slot.eq(0)
         with m.Elif(keeps):
             m.d.sync += slot.eq(slot + 1)
-        saves = item.kind == Kind.STATE_SAVE
-        # It enables the generators of all lanes, and is known a cycle ahead.
+        # What goes to many registers of all lanes is known a cycle ahead.
         next_item, moves = front[-2].item, Signal()
         m.d.sync += moves.eq(
             next_item.draw
@@ -182,21 +191,13 @@ class ElementPipeline(wiring.Component):
             | (next_item.kind == Kind.STATE_SAVE)
         )
         enters = front[-1].valid & ~is_scalar
-        calculates = enters & (route.steps != 0)
-        has_second = calculates & ~item.ring.self0 & ~is_reduction(item.ring, 0)
         m.d.comb += [
-            entry.uniform.eq(item.source == Source.RANDOM),
+            entry.uniform.eq(registered(m, next_item.source == Source.RANDOM, name="uniform")),
+            entry.takes.eq(registered(m, taken.takes, name="takes")),
+            entry.number.eq(registered(m, taken.number, name="number")),
+            entry.second.eq(registered(m, taken.second, name="second")),
             entry.scalar0.eq(valid & (item.kind == Kind.SCALAR0)),
             entry.scalar1.eq(valid & (item.kind == Kind.SCALAR1)),
-            entry.takes.eq(
-                Cat(
-                    calculates & ~route.multiplier0,
-                    calculates & route.multiplier0,
-                    enters & (route.steps == 0) & ~saves,
-                )
-            ),
-            entry.number.eq(enters & saves),
-            entry.second.eq(Cat(has_second & ~route.multiplier0, has_second & route.multiplier0)),
             entry.y1.eq(item.y1),
             entry.step.eq(valid & item.draw),
             entry.load.eq(valid & (item.kind == Kind.STATE_LOAD)),
@@ -206,6 +207,54 @@ class ElementPipeline(wiring.Component):
             entry.slot.eq(slot),
         ]
         return enters
+
+    def _take(self, m: Module, before: Stage) -> Taken:
+        """What takes the operands of the item that is `before` its entry."""
+        item = before.item
+        route = item.ring.route
+        enters, saves, calculates = Signal(), Signal(), Signal()
+        has_second = calculates & ~item.ring.self0 & ~is_reduction(item.ring, 0)
+        taken = Taken(
+            takes=Signal(3, name="takes_ahead"),
+            number=Signal(name="number_ahead"),
+            second=Signal(2, name="second_ahead"),
+        )
+        unit = Cat(~route.multiplier0, route.multiplier0)
+        m.d.comb += [
+            enters.eq(
+                before.valid
+                & ~self.stop
+                & (item.kind != Kind.SCALAR0)
+                & (item.kind != Kind.SCALAR1)
+            ),
+            saves.eq(item.kind == Kind.STATE_SAVE),
+            calculates.eq(enters & (route.steps != 0)),
+            taken.takes.eq(
+                Cat(unit & calculates.replicate(2), enters & (route.steps == 0) & ~saves)
+            ),
+            taken.number.eq(enters & saves),
+            taken.second.eq(unit & has_second.replicate(2)),
+        ]
+        return taken
+
+    def _operate(
+        self, m: Module, taken: Taken, entering: Stage, ring: list[Stage], combiner: Combiner
+    ) -> None:
+        """Controls of the units, which go to all lanes, in registers."""
+        layout = self.controls.shape()
+        units = Signal(
+            data.StructLayout({name: layout[name].shape for name in ("adder", "multiplier")})
+        )
+        starts = [entering, *(ring[UNIT_CYCLES * step - 1] for step in range(1, MAX_STEPS))]
+        ends = [ring[UNIT_CYCLES * step - 2] for step in range(1, MAX_STEPS + 1)]
+        due, ending = (
+            [Stage(stage.valid & ~self.stop, stage.item) for stage in stages]
+            for stages in (starts, ends)
+        )
+        route_units(m, units, due, combiner, self.finish_max)
+        select_results(m, units, ending, taken.takes[2] | taken.number)
+        for name in ("adder", "multiplier"):
+            m.d.comb += self.controls[name].eq(registered(m, units[name], name=name))
 
     def _output(
         self, m: Module, entering: Stage, ring: list, combiner: Combiner

@@ -8,6 +8,7 @@ from amaranth.lib import data
 from tegula.arith.combine import PARTIALS, SLOTS, Combiner, is_identity
 from tegula.arith.fp_operation import decode_operation
 from tegula.isa.operations import Operation, Reduction
+from tegula.lib.delay import registered
 from tegula.vector.lane import THIRD_CYCLES, UNIT_CYCLES
 from tegula.vector.layouts import LOWEST, THIRD_SLOTS, ZERO
 
@@ -19,6 +20,7 @@ __all__ = [
     "is_reduction",
     "route_units",
     "select_results",
+    "select_thirds",
 ]
 
 MAX_STEPS = 3
@@ -33,13 +35,20 @@ class Stage(NamedTuple):
 
 
 def route_units(
-    m: Module, controls: data.View, ring: list[Stage], combiner: Combiner, finish_max: Value
+    m: Module, units: data.View, due: list[Stage], combiner: Combiner, finish_max: Value
 ) -> None:
-    """Controls of the units: the steps of elements that are due, and the combiner's."""
-    adder, multiplier = controls.adder, controls.multiplier
+    """Controls of the units a cycle ahead: the steps of elements, and the combiner's.
+
+    Parameters
+    ----------
+    units
+        The layout's "adder" and "multiplier"; `takes` is of `select_results`.
+    due
+        By step: what enters the unit in the next cycle, if it has that step.
+    """
+    adder, multiplier = units.adder, units.multiplier
     adder_op, multiplier_op = Signal(Operation), Signal(Operation)
-    for step in range(MAX_STEPS):
-        stage = ring[step * UNIT_CYCLES]
+    for step, stage in enumerate(due):
         item, route = stage.item, stage.item.route
         due = stage.valid & (route.steps > step)
         by_multiplier = by_multiplier_at(route, step)
@@ -59,7 +68,7 @@ def route_units(
                 adder.same.eq(0),
                 adder.magnitude.eq(item.reduction == Reduction.AMAX),
             ]
-    with m.If(combiner.enter):
+    with m.If(combiner.enter_ahead):
         m.d.comb += adder_op.eq(Mux(finish_max, Operation.MAX, Operation.ADD))
     m.d.comb += [
         adder.operation.eq(decode_operation(adder_op)),
@@ -67,29 +76,38 @@ def route_units(
     ]
 
 
-def select_results(m: Module, controls: data.View, ring: list[Stage]) -> None:
-    """Controls of what the units and the cast take in the next cycle, and of third operands."""
-    adder, multiplier, entry = (
-        controls.adder,
-        controls.multiplier,
-        controls.entry,
-    )
-    third = ring[THIRD_CYCLES].item
+def select_thirds(m: Module, entry: data.View, ring: list[Stage]) -> None:
+    """Controls of third operands: where they are written and read, and which unit takes one."""
+    before = ring[THIRD_CYCLES - 1]
+    route = before.item.route
     has_third = (
-        ring[THIRD_CYCLES].valid & (third.route.steps > 1) & ~third.self1 & ~is_reduction(third, 1)
+        before.valid & (route.steps > 1) & ~before.item.self1 & ~is_reduction(before.item, 1)
     )
-    cycle = Signal(range(THIRD_SLOTS))
-    m.d.sync += cycle.eq(cycle + 1)
+    write = Signal(range(THIRD_SLOTS))
+    read = Signal(range(THIRD_SLOTS), init=-(1 + THIRD_CYCLES) % THIRD_SLOTS)
+    takes = Cat(has_third & ~route.multiplier1, has_third & route.multiplier1)
+    m.d.sync += [write.eq(write + 1), read.eq(read + 1)]
     m.d.comb += [
-        entry.third.eq(
-            Cat(has_third & ~third.route.multiplier1, has_third & third.route.multiplier1)
-        ),
-        entry.third_write.eq(cycle),
-        entry.third_read.eq(cycle - (1 + THIRD_CYCLES)),
+        entry.third.eq(registered(m, takes, name="third_taken")),
+        entry.third_write.eq(write),
+        entry.third_read.eq(read),
     ]
-    to_cast = entry.takes[2] | entry.number
-    for step in range(1, MAX_STEPS + 1):
-        stage = ring[step * UNIT_CYCLES - 1]
+
+
+def select_results(m: Module, units: data.View, ending: list[Stage], to_cast: Value) -> None:
+    """Controls, a cycle ahead, of what the units and the cast take in the cycle after.
+
+    Parameters
+    ----------
+    units
+        As of `route_units`.
+    ending
+        From step 1 on: what has done so many steps two cycles later.
+    to_cast
+        Something enters the cast without a step.
+    """
+    adder, multiplier = units.adder, units.multiplier
+    for step, stage in enumerate(ending, start=1):
         route = stage.item.route
         after_multiplier = by_multiplier_at(route, step - 1)
         goes_on, ends = stage.valid & (route.steps > step), stage.valid & (route.steps == step)

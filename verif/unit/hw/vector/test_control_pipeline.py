@@ -285,6 +285,7 @@ class Timetable:
 
     async def run(self, ctx, cycles):
         dut, rng = self.dut, self.rng
+        await ctx.tick()  # In the first cycle nothing takes the adder's result.
         for cycle in range(cycles + ENTRY_CYCLES + 3 * UNIT_CYCLES + VectorLane.CAST_CYCLES + 2):
             self.writes = (0, None)
             issues = cycle < cycles and cycle % self.interval == 0 and rng.random() < 0.8
