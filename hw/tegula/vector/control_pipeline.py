@@ -13,7 +13,7 @@ from tegula.config import TileConfig
 from tegula.engine.interface import SIGNAL_TO_INSTRUCTION_CYCLES
 from tegula.formats import FP32
 from tegula.isa.operations import Source
-from tegula.lib.delay import gated, registered
+from tegula.lib.delay import delay, gated, registered
 from tegula.memory.ports import PAIR_READ_CYCLES
 from tegula.vector.lane import (
     DECODE_CYCLES,
@@ -173,7 +173,11 @@ class ElementPipeline(wiring.Component):
         ]
 
     def _enter(self, m: Module, front: list, taken: Taken) -> Value:
-        """Controls of entry; 1 if an element enters the ring."""
+        """Controls of entry; 1 if an element enters the ring.
+
+        What goes to many registers of all lanes is known a cycle ahead. An item that enters as it
+        is stopped still sets its scalar or turns the generators.
+        """
         item, entry = front[-1].item, self.controls.entry
         valid = front[-1].valid & ~self.stop
         is_scalar = (item.kind == Kind.SCALAR0) | (item.kind == Kind.SCALAR1)
@@ -183,25 +187,27 @@ class ElementPipeline(wiring.Component):
             m.d.sync += slot.eq(0)
         with m.Elif(keeps):
             m.d.sync += slot.eq(slot + 1)
-        # What goes to many registers of all lanes is known a cycle ahead.
-        next_item, moves = front[-2].item, Signal()
-        m.d.sync += moves.eq(
-            next_item.draw
-            | (next_item.kind == Kind.STATE_LOAD)
-            | (next_item.kind == Kind.STATE_SAVE)
-        )
+        ahead = front[-2].item
+        comes = Signal(name="comes_in")
+        m.d.comb += comes.eq(front[-2].valid & ~self.stop)
+        moves = ahead.draw | (ahead.kind == Kind.STATE_LOAD) | (ahead.kind == Kind.STATE_SAVE)
         enters = front[-1].valid & ~is_scalar
         m.d.comb += [
-            entry.uniform.eq(registered(m, next_item.source == Source.RANDOM, name="uniform")),
-            entry.takes.eq(registered(m, taken.takes, name="takes")),
-            entry.number.eq(registered(m, taken.number, name="number")),
+            entry.uniform.eq(registered(m, ahead.source == Source.RANDOM, name="uniform")),
+            entry.takes.eq(delay(m, taken.takes, 1, "takes")),
+            entry.number.eq(delay(m, taken.number, 1, "number")),
             entry.second.eq(registered(m, taken.second, name="second")),
-            entry.scalar0.eq(valid & (item.kind == Kind.SCALAR0)),
-            entry.scalar1.eq(valid & (item.kind == Kind.SCALAR1)),
+            *(
+                entry[name].eq(delay(m, comes & condition, 1, name))
+                for name, condition in (
+                    ("scalar0", ahead.kind == Kind.SCALAR0),
+                    ("scalar1", ahead.kind == Kind.SCALAR1),
+                    ("step", ahead.draw),
+                    ("load", ahead.kind == Kind.STATE_LOAD),
+                    ("moves", moves),
+                )
+            ),
             entry.y1.eq(item.y1),
-            entry.step.eq(valid & item.draw),
-            entry.load.eq(valid & (item.kind == Kind.STATE_LOAD)),
-            entry.moves.eq(valid & moves),
             entry.keep.eq(keeps),
             entry.given.eq(item.given),
             entry.slot.eq(slot),
@@ -261,18 +267,23 @@ class ElementPipeline(wiring.Component):
     ) -> tuple[Value, data.View]:
         """Controls of the cast; the output of the ring or of the combiner in this cycle.
 
-        What leaves the ring is selected a cycle before it does, among what has done its steps then.
+        What leaves the ring is selected a cycle before it does, among what has done its steps then;
+        which of them has is known another cycle ahead.
         """
         to_cast = self.controls.to_cast
         is_output, output = Signal(), Signal(exit_layout(self._config))
         leaves, from_adder = Signal(MAX_STEPS + 1), Signal(reset_less=True)
         leaving = Signal(output.shape(), reset_less=True)
         slot = Signal(range(RANDOM_SLOTS))
+        entry = self.controls.entry
         last_steps = [entering, *(ring[steps * UNIT_CYCLES - 1] for steps in range(1, 4))]
         for steps, stage in enumerate(last_steps):
-            route, comes = stage.item.route, Signal(name=f"comes_{steps}")
-            m.d.comb += comes.eq(stage.valid & (route.steps == steps) & ~self.stop)
-            m.d.sync += leaves[steps].eq(comes)
+            route, comes = stage.item.route, entry.takes[2] | entry.number
+            if steps:
+                before = ring[steps * UNIT_CYCLES - 2]
+                done = before.valid & (before.item.route.steps == steps) & ~self.stop
+                comes = delay(m, done, 1, f"comes_{steps}")
+            m.d.sync += leaves[steps].eq(comes & ~self.stop)
             with m.If(comes):
                 m.d.sync += leaving.eq(stage.item.exit)
                 if steps:
