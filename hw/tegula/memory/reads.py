@@ -157,15 +157,22 @@ class ScratchpadReads(BankPorts):
             ~self._stationary_reads & ~select(list(self._occupied), self._bank(addr))
             for addr in (rows.payload, chunk.payload.addr)
         ]
+        reads = Signal()
         m.d.comb += [
             rows.ready.eq(is_free[0]),
             accepted.eq(rows.valid & is_free[0]),
-            activation.eq(accepted.replicate(self.config.bus_words) & self._one_hot(rows.payload)),
+            # Bank by bank, not by what is accepted, which takes longer to know.
+            reads.eq(rows.valid & ~self._stationary_reads),
+            activation.eq(
+                self._one_hot(rows.payload)
+                & ~self._occupied
+                & reads.replicate(self.config.bus_words)
+            ),
             chunk_row.eq(
                 chunk.valid & (chunk.payload.layout == Layout.PARTITION) & ~rows.valid & is_free[1]
             ),
         ]
-        reading = Signal()
+        self._activation_reading = reading = Signal(name="activation_reading")
         m.d.sync += [reading.eq(accepted), self.activation.valid.eq(reading)]
         addr = Mux(self._stationary_reads, self._stationary_addr, rows.payload)
         return activation, addr, chunk_row
@@ -193,11 +200,15 @@ class ScratchpadReads(BankPorts):
             m.d.comb += words.eq(_and_or(zip(at, self._words, strict=True)))
             rows.append(words)
         self._row = rows[1]
-        read = registered(m, self._row, name="row_read")
+        # Of its own, and loaded for its rows alone: else synthesis makes one register of two, far
+        # from one of the engines.
+        activation = Signal.like(self._row, name="activation_read", reset_less=True)
+        with m.If(self._activation_reading):
+            m.d.sync += activation.eq(self._row)
         m.d.comb += [
             self.moving.data.eq(registered(m, rows[0], name="moving_read")),
-            self.stationary.data.eq(read),
-            self.activation.data.eq(read),
+            self.stationary.data.eq(registered(m, self._row, name="row_read")),
+            self.activation.data.eq(activation),
         ]
 
     def _select_pair(self, m: Module, name: str, port, mask: Value) -> None:
