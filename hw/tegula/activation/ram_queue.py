@@ -1,6 +1,6 @@
 """Queue in block RAM."""
 
-from amaranth.hdl import Cat, Module, ShapeLike, Signal
+from amaranth.hdl import Module, Mux, ShapeLike, Signal
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -58,9 +58,7 @@ class RamQueue(wiring.Component):
         )
         write, read = words.write_port(), words.read_port()
         level, reads = Signal(range(self._depth + 1)), Signal()
-        leaves = Signal()
         m.d.comb += [
-            leaves.eq(reads & ~self.valid),
             write.en.eq(self.valid),
             write.data.eq(self.item),
             reads.eq((level != 0) & (self.take | ~self.oldest_valid)),
@@ -68,14 +66,13 @@ class RamQueue(wiring.Component):
             self.oldest.eq(read.data),
             self.empty.eq((level == 0) & ~self.oldest_valid),
         ]
-        m.d.sync += [
-            write.addr.eq(write.addr + self.valid),
-            read.addr.eq(read.addr + reads),
-            # One addend of -1, 0 or 1.
-            level.eq(level + Cat(self.valid ^ reads, leaves.replicate(len(level) - 1))),
-        ]
+        # Whether an item is read is known late: it enables, and adds nothing.
+        with m.If(self.valid):
+            m.d.sync += write.addr.eq(write.addr + 1)
+        with m.If(self.valid ^ reads):
+            m.d.sync += level.eq(Mux(self.valid, level + 1, level - 1))
         with m.If(reads):
-            m.d.sync += self.oldest_valid.eq(1)
+            m.d.sync += [read.addr.eq(read.addr + 1), self.oldest_valid.eq(1)]
         with m.Elif(self.take):
             m.d.sync += self.oldest_valid.eq(0)
         return m

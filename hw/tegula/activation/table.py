@@ -165,27 +165,40 @@ class FunctionTable(wiring.Component):
     def _index(self, m: Module) -> Value:
         """Descriptor of the argument.
 
-        What depends on n is added last: the rest of the sum is ready before it.
+        What it is in each case is ready when it is known where n lies; the sum with n comes out of
+        two additions without a choice between them.
         """
         argument, function = self.argument, self.function
         negative = argument.negative & ~function.odd
         special = argument.zero | argument.infinite
         beyond = Signal(signed(11))
-        offset = Signal(6)
-        base = Signal(_INDEX_BITS)
-        m.d.comb += beyond.eq(argument.n - function.low)
+        first = Signal(range(32 + _SPECIALS + 1))
+        below, above, within, index = (
+            Signal(self._bits, name=name) for name in ("below", "above", "within", "index")
+        )
+        m.d.comb += [
+            first.eq(Mux(negative & ~function.exp, 32 + _SPECIALS, _SPECIALS)),
+            beyond.eq(argument.n - function.low),
+            below.eq(
+                function.descriptor
+                + Mux(
+                    special,
+                    Cat(negative, argument.infinite),
+                    first | (function.parity & argument.n[0]),
+                )
+            ),
+            above.eq(function.descriptor + (first + Mux(function.exp, 63, 31))),
+            within.eq((argument.n + first) + (function.descriptor - function.low)),
+        ]
         # Past the last descriptor, the 32nd or with `exp` the 64th.
         over = beyond[6:].any() | (beyond[5] & ~function.exp)
-        with m.If(special):
-            m.d.comb += offset.eq(Cat(negative, argument.infinite))
-        with m.Elif(function.parity):
-            m.d.comb += offset.eq(argument.n[0])
-        with m.Elif(beyond >= 0):
-            m.d.comb += offset.eq(Mux(over, Mux(function.exp, 63, 31), beyond))
-        upper = negative & ~function.exp
-        first = Mux(special, 0, Mux(upper, 32 + _SPECIALS, _SPECIALS))
-        m.d.comb += base.eq(function.descriptor + first)
-        return (base + offset)[: self._bits]
+        with m.If(special | function.parity | (beyond < 0)):
+            m.d.comb += index.eq(below)
+        with m.Elif(over):
+            m.d.comb += index.eq(above)
+        with m.Else():
+            m.d.comb += index.eq(within)
+        return index
 
     def _gain(self, m: Module, descriptor: data.View, n: Value) -> tuple[Value, Value]:
         """What n adds to the exponent, as the entry comes: the sum of a number and a bit."""

@@ -51,9 +51,10 @@ class Combiner(wiring.Component):
         Begin, for one cycle, if it is not `active`; drop everything.
     read_addr : Out(range(groups * SLOTS)), hold : Out(1), enter : Out(1)
         Word that is read; it is held; it enters the adder with what is held.
-    read_ahead : Out(1), addr_ahead : Out(range(groups * SLOTS)), enter_ahead : Out(1)
-        A word is read in the next cycle, unless stopped; which; and whether it enters the adder.
-        They are no registers.
+    read_ahead : Out(1), addr_ahead : Out(range(groups * SLOTS))
+        A word is read in the next cycle, unless stopped; which. They are no registers.
+    enter_ahead, output_ahead : Out(1)
+        `enter` and `is_output` of the next cycle, unless stopped; likewise.
     write : Out(1), write_addr : Out(range(groups * SLOTS))
         What leaves the adder in this cycle is written.
     is_output : Out(1)
@@ -91,6 +92,7 @@ class Combiner(wiring.Component):
                 "read_ahead": Out(1),
                 "addr_ahead": Out(slots),
                 "enter_ahead": Out(1),
+                "output_ahead": Out(1),
                 "active": Out(1),
             }
         )
@@ -121,6 +123,7 @@ class Combiner(wiring.Component):
             self.read_ahead.eq(moves & (next_controls.hold | next_controls.enter)),
             self.addr_ahead.eq(next_controls.read_addr),
             self.enter_ahead.eq(moves & next_controls.enter),
+            self.output_ahead.eq(moves & next_controls.is_output),
         ]
         with m.If(moves):
             m.d.sync += [self.active.eq(1), ahead.eq(ahead + 1), controls.eq(next_controls)]

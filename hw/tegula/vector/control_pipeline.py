@@ -267,8 +267,8 @@ class ElementPipeline(wiring.Component):
     ) -> tuple[Value, data.View]:
         """Controls of the cast; the output of the ring or of the combiner in this cycle.
 
-        What leaves the ring is selected a cycle before it does, among what has done its steps then;
-        which of them has is known another cycle ahead.
+        What leaves is selected a cycle before it does, among what has done its steps then and the
+        combiner's result; which of them has is known another cycle ahead.
         """
         to_cast = self.controls.to_cast
         is_output, output = Signal(), Signal(exit_layout(self._config))
@@ -291,19 +291,14 @@ class ElementPipeline(wiring.Component):
             if steps < MAX_STEPS:
                 with m.If(leaves[steps]):
                     m.d.sync += ring[steps * UNIT_CYCLES + 1].valid.eq(0)
+        with m.If(combiner.output_ahead):
+            m.d.sync += [leaving.eq(self.result), from_adder.eq(1)]
         m.d.comb += [
-            is_output.eq(leaves.any()),
+            is_output.eq(leaves.any() | combiner.is_output),
             output.eq(leaving),
-            to_cast.steps.eq(leaves[1:].any()),
+            to_cast.steps.eq(leaves[1:].any() | combiner.is_output),
             to_cast.from_adder.eq(from_adder),
         ]
-        with m.If(combiner.is_output):
-            m.d.comb += [
-                is_output.eq(1),
-                output.eq(self.result),
-                to_cast.steps.eq(1),
-                to_cast.from_adder.eq(1),
-            ]
         with m.If(self.drained):
             m.d.sync += slot.eq(0)
         with m.Elif(is_output & output.stochastic):
