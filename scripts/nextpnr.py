@@ -26,7 +26,7 @@ PACKAGE = "CABGA381"
 
 CLOCK_PIN = "G2"
 """Pin of the package with a wire of its own to the clock network (PCLKT6_1). From others the clock
-goes through logic tiles, and among those of a full device router2 may find no way."""
+goes through logic tiles, and among those of a full device there may be no way."""
 
 PINS = f'LOCATE COMP "clk" SITE "{CLOCK_PIN}";\n'
 """Constraints (LPF) of a design whose clock is its port `clk`."""
@@ -52,10 +52,7 @@ _PHASES: tuple[tuple[re.Pattern[str], str, bool], ...] = tuple(
         (r"at iteration #(\d+): temp.* wirelen = (\d+)", "refining: pass {}, wire length {}", True),
         (r"^Routing (\d+) arcs", "routing {} arcs", False),
         (r"^ +\d+ \|.*\| +(\d+)\| +[\d.]+ +[\d.]+\|", "routing: {} arcs left", True),
-        (r"^Running router2", "routing", False),
-        (r"^ +iter=\d+ .* overused=(\d+)", "routing: {} wires shared", True),
         (r"^Routing complete", "routed", False),
-        (r"^Router2 time", "routed", False),
         (r"^Max frequency for clock '.*': ([\d.]+) MHz", "clock: {} MHz", False),
     )
 )
