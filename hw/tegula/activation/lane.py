@@ -1,6 +1,6 @@
 """One lane of the activation engine: scale and bias, the function, the cast."""
 
-from amaranth.hdl import Module, Mux, Value
+from amaranth.hdl import Cat, Module, Mux, Value
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -11,6 +11,7 @@ from tegula.activation.range_reduction import Argument
 from tegula.activation.table import FunctionTable, table_write_layout
 from tegula.arith.cast import Cast
 from tegula.arith.combine import SLOTS
+from tegula.arith.fp32 import Fp32Fields
 from tegula.arith.fp_add import FpAdd
 from tegula.arith.fp_mul import FpMul
 from tegula.arith.pattern import PatternDecode, select_format
@@ -106,7 +107,7 @@ class ActivationLane(wiring.Component):
         return add_lut_memory(
             m,
             f"{name}s",
-            32,
+            len(pattern),
             beats(self._config),
             write=(controls.write, controls.beat, pattern),
             read=controls.beat,
@@ -121,11 +122,18 @@ class ActivationLane(wiring.Component):
             decode.word.eq(self.word),
             decode.selection.eq(select_format(entry.x_format, self._config)),
         ]
-        pattern = registered(m, Mux(entry.constant, entry.value, decode.pattern), name="x")
-        scale = self._remember(m, "scale", pattern)
+        # With the hidden bit in front: there is no time to find it before the multiplier.
+        word = Cat(decode.pattern, decode.normal)
+        constant = Cat(entry.value, Fp32Fields.of(entry.value).normal)
+        x = registered(m, Mux(entry.constant, constant, word), name="x")
+        scale = self._remember(m, "scale", x)
+        pattern = x[:32]
         kept = gated(m, pattern, passes, name="bias")
         m.d.comb += [
-            *multiplier.assign_operands(pattern, scale),
+            multiplier.a.eq(pattern),
+            multiplier.a_normal.eq(x[32]),
+            multiplier.b.eq(scale[:32]),
+            multiplier.b_normal.eq(scale[32]),
             multiplier.keep.eq(passes),
             multiplier.kept.eq(delayed(m, kept, FpMul.KEPT_CYCLES - 1, name="bias_later")),
         ]

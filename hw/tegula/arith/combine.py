@@ -122,8 +122,9 @@ class Combiner(wiring.Component):
             moves.eq(self.start | self.active),
             self.read_ahead.eq(moves & (next_controls.hold | next_controls.enter)),
             self.addr_ahead.eq(next_controls.read_addr),
-            self.enter_ahead.eq(moves & next_controls.enter),
-            self.output_ahead.eq(moves & next_controls.is_output),
+            # At the start neither: what starts it is known late.
+            self.enter_ahead.eq(self.active & next_controls.enter),
+            self.output_ahead.eq(self.active & next_controls.is_output),
         ]
         with m.If(moves):
             m.d.sync += [self.active.eq(1), ahead.eq(ahead + 1), controls.eq(next_controls)]

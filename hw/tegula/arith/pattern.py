@@ -56,8 +56,8 @@ class PatternDecode(wiring.Component):
         is above a code is ignored.
     selection : In(selection_layout)
         What `select_format` makes of its format, fp32 and the raw patterns included.
-    pattern : Out(32)
-        The fp32 pattern.
+    pattern : Out(32), normal : Out(1)
+        The fp32 pattern; whether its exponent field is not 0, found beside it.
     """
 
     LATENCY = 1
@@ -67,7 +67,12 @@ class PatternDecode(wiring.Component):
         self._narrow = config.fp8_formats
         self._pipelined = pipelined
         super().__init__(
-            {"word": In(32), "selection": In(selection_layout(config)), "pattern": Out(32)}
+            {
+                "word": In(32),
+                "selection": In(selection_layout(config)),
+                "pattern": Out(32),
+                "normal": Out(1),
+            }
         )
 
     def elaborate(self, platform):
@@ -80,8 +85,21 @@ class PatternDecode(wiring.Component):
         if self._narrow:
             upper = upper | self._widen(m, selection.narrow)
         lower = self._masked(m, word[:16], selection.lower, "lower")
-        m.d.comb += self.pattern.eq(Cat(lower, upper))
+        m.d.comb += [self.pattern.eq(Cat(lower, upper)), self.normal.eq(self._find_normal(m))]
         return m
+
+    def _find_normal(self, m: Module) -> Value:
+        """1 if the exponent field of the pattern is not 0; an 8-bit number but 0 is normal."""
+        selection, word = self.selection, self.word
+        parts = (
+            (word[23:31], selection.upper, "upper_normal"),
+            (word[7:15], selection.raised, "raised_normal"),
+            *(
+                (word[:7], narrow, f"narrow_normal_{k}")
+                for k, narrow in enumerate(selection.narrow)
+            ),
+        )
+        return Cat(self._masked(m, part.any(), taken, name) for part, taken, name in parts).any()
 
     def _masked(self, m: Module, value: Value, condition: Value, name: str) -> Value:
         """`value` where `condition` holds, else 0; a cycle later if there are registers."""

@@ -26,7 +26,8 @@ class Decoder(wiring.Component):
 
     def __init__(self, config, *, pipelined=False):
         self._config, self._pipelined = config, pipelined
-        super().__init__({"word": In(32), "format": In(FORMAT_BITS), "pattern": Out(32)})
+        outputs = {"pattern": Out(32), "normal": Out(1)}
+        super().__init__({"word": In(32), "format": In(FORMAT_BITS), **outputs})
 
     def elaborate(self, platform):
         m = Module()
@@ -35,6 +36,7 @@ class Decoder(wiring.Component):
             decode.word.eq(self.word),
             decode.selection.eq(select_format(self.format, self._config)),
             self.pattern.eq(decode.pattern),
+            self.normal.eq(decode.normal),
         ]
         return m
 
@@ -61,6 +63,20 @@ def test_every_code_enters_as_in_golden_whatever_is_above_it(narrow):
 
 
 @pytest.mark.parametrize("narrow", SETS.values(), ids=SETS)
+def test_the_hidden_bit_is_that_of_the_pattern(narrow):
+    dut = Decoder(preset("tiny", fp8_formats=narrow))
+    rng = np.random.default_rng(SEED)
+    items = [{"format": fmt.code, "word": word} for fmt in narrow for word in noisy_codes(fmt)]
+    for code in (BF16.code, FP32.code, RAW32, RAW16):
+        words = rng.integers(0, 1 << 32, 500) & ~(rng.integers(0, 256, 500) << 23 | 0x7F80)
+        words |= rng.integers(0, 2, 500) << 23 | rng.integers(0, 2, 500) << 7
+        items += [{"format": code, "word": word} for word in words.tolist()]
+    patterns, normal = settle(dut, items, "pattern"), settle(dut, items, "normal")
+    assert normal == [int(pattern >> 23 & 0xFF != 0) for pattern in patterns]
+    assert 200 < sum(normal) < len(normal) - 200
+
+
+@pytest.mark.parametrize("narrow", SETS.values(), ids=SETS)
 def test_registers_change_no_pattern(narrow):
     codes = [fmt.code for fmt in (*narrow, BF16, FP32)] + [RAW16, RAW32]
     rng = np.random.default_rng(SEED)
@@ -72,6 +88,8 @@ def test_registers_change_no_pattern(narrow):
     wanted = settle(Decoder(config), items, "pattern")
     dut = Decoder(config, pipelined=True)
     assert stream_through(dut, items, "pattern", PatternDecode.LATENCY) == wanted
+    wanted, dut = settle(Decoder(config), items, "normal"), Decoder(config, pipelined=True)
+    assert stream_through(dut, items, "normal", PatternDecode.LATENCY) == wanted
 
 
 @pytest.mark.parametrize("fmt", NARROW, ids=lambda fmt: fmt.name)
