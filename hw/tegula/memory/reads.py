@@ -157,16 +157,16 @@ class ScratchpadReads(BankPorts):
             ~self._stationary_reads & ~select(list(self._occupied), self._bank(addr))
             for addr in (rows.payload, chunk.payload.addr)
         ]
-        reads = Signal()
+        comes = Signal()
         m.d.comb += [
             rows.ready.eq(is_free[0]),
             accepted.eq(rows.valid & is_free[0]),
             # Bank by bank, not by what is accepted, which takes longer to know.
-            reads.eq(rows.valid & ~self._stationary_reads),
+            comes.eq(rows.valid & ~self._stationary_reads),
             activation.eq(
                 self._one_hot(rows.payload)
                 & ~self._occupied
-                & reads.replicate(self.config.bus_words)
+                & comes.replicate(self.config.bus_words)
             ),
             chunk_row.eq(
                 chunk.valid & (chunk.payload.layout == Layout.PARTITION) & ~rows.valid & is_free[1]
