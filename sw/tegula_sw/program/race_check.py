@@ -49,9 +49,22 @@ class _History:
     """Last read and write of each (partition, address) by each thread, as numbers in its engine."""
 
     def __init__(self, storage: Storage, shape: tuple[int, int]):
-        self._name = storage.value
+        self._name, self._words = storage.value, shape[1]
         self._reads = np.zeros((len(_THREADS), *shape), np.int32)
         self._writes = np.zeros((len(_THREADS), *shape), np.int32)
+
+    def check_range(self, where: WordIndex, text: str) -> None:
+        """An instruction that reaches beyond its storage traps: nothing is defined behind it."""
+        words = where[1]
+        if isinstance(words, slice):
+            first, last = words.start, words.stop - 1
+        else:
+            first, last = int(words.min(initial=0)), int(words.max(initial=0))
+        if first < 0 or last >= self._words:
+            raise ValueError(
+                f"{text}: reaches {self._name} word {first if first < 0 else last}, which must be 0"
+                f" to {self._words - 1}"
+            )
 
     def access(
         self, where: WordIndex, thread: int, clock: Integers, text: str, *, writes: bool
@@ -114,6 +127,7 @@ class _Checker:
             self._complete[engine] = number - 1
         for access in found:
             history = self._histories[access.storage]
+            history.check_range(access.where, text)
             if overlaps and not access.writes:
                 history.check_overlap(access.where, engine, self._complete[engine], text)
             history.access(access.where, thread, clock, text, writes=access.writes)
@@ -170,8 +184,8 @@ def check_program(config: TileConfig, program: bytes) -> int:
     Raises
     ------
     ValueError
-        If a rule is broken or the program does not end with `halt`; the message names the
-        instruction by its byte offset.
+        If a rule is broken, an instruction reaches beyond a storage, or the program does not end
+        with `halt`; the message names the instruction by its byte offset.
     """
     checker = _Checker(config)
     for count, (offset, decoded) in enumerate(instructions(program), start=1):

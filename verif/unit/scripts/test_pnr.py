@@ -50,9 +50,11 @@ class Nextpnr:
         assert (folder / design).exists() and (folder / "pins.lpf").exists()
         if "--no-route" in options:
             self.placed.append(seed)
-            (folder / pnr.PLACED).write_text(f"placed {seed}")
+            (folder / pnr.PLACED).write_text(json.dumps({"placed": seed}))
             return {}
-        assert "--no-place" in options and (folder / design).read_text() == f"placed {seed}"
+        assert "--no-place" in options and json.loads((folder / design).read_text()) == {
+            "placed": seed
+        }
         assert "--sdf" in options
         self.seeds.append(seed)
         rate = self.rates[seed]
@@ -191,7 +193,35 @@ def test_a_seed_whose_routing_fails_or_is_interrupted_is_not_placed_again(run, p
 def test_placements_of_routed_seeds_are_not_kept(run, tmp_path):
     run({1: 60.0, 2: NextpnrError("no way")}, "--seeds", "2")
     kept = (tmp_path / "cache" / "pnr" / "tiny").glob("placed_*.json")
-    assert [path.read_text() for path in kept] == ["placed 2"]
+    assert [json.loads(path.read_text()) for path in kept] == [{"placed": 2}]
+
+
+@pytest.mark.parametrize("damage", ["", '{"placed": ', "[]", "{}", '{"paths": [{}]}'])
+def test_a_damaged_result_is_computed_again_and_a_damaged_placement_placed(
+    run, placed, tmp_path, damage
+):
+    folder = tmp_path / "cache" / "pnr" / "tiny"
+    assert run({1: 60.0}, "--seeds", "1") == (0, [1])
+    (kept,) = folder.glob("seed_1_*.json")
+    kept.write_text(damage)
+    assert run({1: NextpnrError("no way")}, "--seeds", "1") == (FAILED, [1])
+    (kept,) = folder.glob("placed_1_*.json")
+    kept.write_text('{"placed": ')
+    assert run({1: 61.0}, "--seeds", "1", "--record") == (0, [1])
+    assert placed() == [1]
+    assert report_in(tmp_path)["fmax_mhz"] == 61.0
+
+
+def test_a_placement_that_another_run_has_removed_is_no_fault(run, tmp_path, monkeypatch):
+    write, folder = pnr.write_json, tmp_path / "cache" / "pnr" / "tiny"
+
+    def write_and_remove(path, *arguments, **options):
+        write(path, *arguments, **options)
+        for kept in folder.glob("placed_*.json"):
+            kept.unlink()
+
+    monkeypatch.setattr(pnr, "write_json", write_and_remove)
+    assert run({1: 60.0}, "--seeds", "1") == (0, [1])
 
 
 def test_a_missing_tool_is_one_line(run, capsys):

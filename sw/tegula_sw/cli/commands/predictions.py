@@ -23,13 +23,13 @@ def predict(options: argparse.Namespace) -> None:
     if options.picture is not None:
         check_picture(options.picture)
     configs = _configs(options)
-    jobs = [
-        (config, _shape(options, config, sizes)) for config in configs for sizes in options.shapes
-    ]
+    # What is asked for twice is predicted, and shown, once.
+    shapes, latencies = dict.fromkeys(options.shapes), list(dict.fromkeys(options.latencies))
+    jobs = [(config, _shape(options, config, sizes)) for config in configs for sizes in shapes]
     predictions = []
     for number, (config, shape) in enumerate(jobs):
         note(f"predicting product {number + 1} of {len(jobs)}")
-        predictions += predict_gemm(config, shape, options.latencies)
+        predictions += predict_gemm(config, shape, latencies)
     with Outputs() as outputs:
         if options.picture is not None:
             with outputs.writing(options.picture):
@@ -50,7 +50,7 @@ def _configs(options: argparse.Namespace) -> list[TileConfig]:
     ):
         changes = {"n": n, "axi_data_width": bits}
         configs.append(preset(name, **{key: v for key, v in changes.items() if v is not None}))
-    return configs
+    return list(dict.fromkeys(configs))
 
 
 def _shape(

@@ -219,3 +219,17 @@ def test_the_walk_ends_at_what_is_no_instruction(tail, why):
     with pytest.raises(ValueError, match=why or "load.dma at byte 16 needs"):
         next(walk)
     assert list(decodable_instructions(program)) == [(0, decode(whole))]
+
+
+@pytest.mark.parametrize("walk", [instructions, decodable_instructions])
+@pytest.mark.parametrize("program", [None, 3, "ab", [0, 1]])
+def test_a_walk_over_what_is_no_bytes_is_refused(walk, program):
+    with pytest.raises(ValueError, match="program must be bytes, not "):
+        walk(program)
+
+
+def test_a_program_is_walked_in_any_buffer():
+    code = encode("vector.sync") + encode("halt")
+    wanted = list(instructions(code))
+    for program in (bytearray(code), memoryview(code), memoryview(code).cast("I")):
+        assert list(instructions(program)) == wanted

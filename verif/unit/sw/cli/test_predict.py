@@ -29,6 +29,13 @@ def test_a_table_has_sizes_down_and_latencies_across(run):
         assert [f"{cycles:,}" in row for cycles in predicted(tiny, sizes, 1, 90)] == [True, True]
 
 
+def test_what_is_asked_for_twice_is_shown_once(run):
+    once = run("predict", "4", "--preset", "tiny", "--mem-latency", "20")
+    assert once[0] == 0
+    twice = ("predict", "4", "4", "--preset", "tiny,tiny", "--mem-latency", "20,20")
+    assert run(*twice)[:2] == once[:2]
+
+
 def test_tiles_are_all_presets_with_all_arrays_and_buses(run, tmp_path):
     arguments = ["predict", "32", "--preset", "tiny,small", "--array", "4,8", "--bus", "64,256"]
     code, out, _ = run(*arguments, "--json", "r.json")

@@ -38,6 +38,39 @@ def test_a_load_that_accumulates_also_reads():
         assert [access.writes for access in accesses(decoded, CONFIG)] == kinds
 
 
+@pytest.mark.parametrize(
+    ("mnemonic", "fields", "reached"),
+    [
+        ("tensor.load", {"rows": 1, "addr": 16383, "columns": 4}, "scratchpad word 16386"),
+        ("tensor.matmul", {"rows": 1, "addr": 0, "columns": 1, "psum_addr": 512}, "PSUM word 512"),
+        ("tensor.matmul", {"rows": 1, "addr": 0, "columns": 4, "psum_addr": 510}, "PSUM word 513"),
+        (
+            "vector.compute",
+            {
+                "x_source": "sbuf",
+                "x_format": "bf16",
+                "x_addr": 16383,
+                "x_stride": 1,
+                "columns": 2,
+                "dst": 0,
+            },
+            "scratchpad word 16384",
+        ),
+        (
+            "vector.compute",
+            {"x_source": "psum", "columns": 2, "dst": 16383, "dst_stride": 1},
+            "scratchpad word 16384",
+        ),
+    ],
+)
+def test_what_reaches_beyond_a_storage_is_found(mnemonic, fields, reached):
+    assert (CONFIG.sbuf_depth, CONFIG.psum_depth) == (16384, 512)
+    rows = {"rows": 1, "format": "bf16"} if mnemonic != "tensor.matmul" else {"format": "bf16"}
+    code = encode(mnemonic, **{**rows, **fields}) + encode("halt")
+    with pytest.raises(ValueError, match=rf"{mnemonic} at byte 0: reaches {reached}, which must"):
+        check_program(CONFIG, code)
+
+
 def test_accesses_to_other_partitions_or_addresses_need_no_order():
     assert check_program(CONFIG, sync_pair(partition=1)) == 3
     assert check_program(CONFIG, sync_pair(sbuf_addr=8)) == 3
