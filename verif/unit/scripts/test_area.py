@@ -101,6 +101,11 @@ def test_an_area_that_is_known_is_not_synthesised_again(tmp_path, monkeypatch):
     for _ in range(2):
         assert area.area_of("decode") == {"sites": 7, "FF": 1, "DSP": 0, "BRAM": 0}
     assert calls == ["part"]
+    (kept,) = (tmp_path / "area").iterdir()
+    for damage in ("", "{", "[]", "null", "{}"):
+        kept.write_text(damage)
+        assert area.area_of("decode")["sites"] == 7
+    assert len(calls) == 6
 
 
 def test_each_part_has_a_budget():

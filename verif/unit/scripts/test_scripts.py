@@ -13,7 +13,7 @@ from tegula_sw.cli.exits import BAD_INPUT, exit_code
 from verif import ROOT
 
 LIBRARIES = frozenset(
-    "__init__ budgets dependence estimate flows isa_prose netlist nextpnr pnr_report progress"
+    "__init__ budgets dependence estimate flows isa_prose kept netlist nextpnr pnr_report progress"
     " readme redmule sdf".split()
 )
 """Files that are no command."""
