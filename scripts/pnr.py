@@ -63,7 +63,8 @@ criticality). Of `tiny` nextpnr expects 48.5 MHz with its defaults and 60.3 with
 routed, and its wires are 7 % shorter."""
 
 PLACED = "placed.json"
-"""What is written of a placed design."""
+"""What is written of a placed design, its settings among it: before these, options of the run that
+goes on, as of the router, do not count."""
 
 PLACE = (*_BOTH, *_TIMING, "--no-route", "--write", PLACED)
 ROUTE = (*_BOTH, "--no-pack", "--no-place", "--sdf", "out.sdf")
@@ -114,12 +115,11 @@ def _placed(folder: Path, kept: Path, seed: int, speed: int, progress: Progress)
 def _routed(kept: Path) -> Routed | None:
     """Result of an earlier run, if it is there and has all that a result has."""
     earlier = kept_json(kept, Routed.__annotations__)
-    needed = sdf.RoutedPath.__annotations__.keys()
-    if earlier is None or not all(
-        isinstance(path, dict) and path.keys() >= needed for path in earlier["paths"]
-    ):
+    if earlier is None or not isinstance(earlier["paths"], list):
         return None
-    return cast("Routed", earlier)
+    needed = sdf.RoutedPath.__annotations__.keys()
+    whole = all(isinstance(path, dict) and path.keys() >= needed for path in earlier["paths"])
+    return cast("Routed", earlier) if whole else None
 
 
 def route(netlist: Path, seed: int, speed: int, progress: Progress) -> Routed:

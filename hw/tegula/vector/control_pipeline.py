@@ -1,31 +1,19 @@
 """Pipeline of the lanes' controls: each control in its cycle, and the writeback of results."""
 
 from itertools import pairwise
-from typing import NamedTuple
 
 from amaranth.hdl import Cat, Module, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from tegula.arith.combine import Combiner
-from tegula.arith.pattern import select_format
 from tegula.config import TileConfig
 from tegula.engine.interface import SIGNAL_TO_INSTRUCTION_CYCLES
-from tegula.formats import FP32
-from tegula.isa.operations import Source
-from tegula.lib.delay import delay, gated, registered
-from tegula.memory.ports import PAIR_READ_CYCLES
-from tegula.vector.lane import (
-    DECODE_CYCLES,
-    ENTRY_CYCLES,
-    OPERAND_CYCLES,
-    PSUM_READ_CYCLES,
-    UNIT_CYCLES,
-    VectorLane,
-)
+from tegula.lib.delay import delay, registered
+from tegula.vector.front import Taken, control_entry, control_operands, take_operands
+from tegula.vector.lane import ENTRY_CYCLES, UNIT_CYCLES, VectorLane
 from tegula.vector.layouts import (
     RANDOM_SLOTS,
-    Kind,
     controls_layout,
     exit_layout,
     issue_layout,
@@ -35,7 +23,6 @@ from tegula.vector.ring import (
     Stage,
     address_partials,
     by_multiplier_at,
-    is_reduction,
     route_units,
     select_results,
     select_thirds,
@@ -46,14 +33,6 @@ __all__ = ["AHEAD_CYCLES", "ElementPipeline"]
 AHEAD_CYCLES = SIGNAL_TO_INSTRUCTION_CYCLES - 1
 """Cycles by which an instruction's signal comes before the last of its results is written, which is
 in the cycle after that in which it leaves: a retirement offers it a cycle late as well."""
-
-
-class Taken(NamedTuple):
-    """Controls of an item's entry, as of `controls_layout`, a cycle ahead."""
-
-    takes: Signal
-    number: Signal
-    second: Signal
 
 
 class ElementPipeline(wiring.Component):
@@ -112,11 +91,21 @@ class ElementPipeline(wiring.Component):
         m.submodules.combiner = combiner = Combiner(UNIT_CYCLES)
         m.d.comb += [combiner.start.eq(self.finish), combiner.stop.eq(self.stop)]
         front = self._chain(m, "front", self.issue_valid, self.issue, ENTRY_CYCLES)
-        self._arrive(m, front)
-        taken = self._take(m, front[-2])
-        entering = self._enter(m, front, taken)
-        ring = self._chain(m, "ring", entering, front[-1].item.ring, MAX_STEPS * UNIT_CYCLES + 1)
-        entering = Stage(entering, front[-1].item.ring)
+        control_operands(m, self.controls, self._config, front)
+        before = Stage(Signal(name="comes"), front[-2].item)
+        m.d.comb += before.valid.eq(front[-2].valid & ~self.stop)
+        taken = take_operands(m, before)
+        enters = control_entry(
+            m,
+            self.controls.entry,
+            before,
+            front[-1],
+            taken,
+            stop=self.stop,
+            drained=self.drained,
+        )
+        entering = Stage(enters, front[-1].item.ring)
+        ring = self._chain(m, "ring", *entering, MAX_STEPS * UNIT_CYCLES + 1)
         self._operate(m, taken, entering, ring, combiner)
         select_thirds(m, self.controls.entry, ring)
         address_partials(m, self.controls, entering, ring, combiner, self.stop)
@@ -149,100 +138,6 @@ class ElementPipeline(wiring.Component):
             m.d.sync += [stage.valid.eq(0) for stage in stages]
         return stages
 
-    def _arrive(self, m: Module, front: list) -> None:
-        """Controls of words and operands, until entry."""
-        decode, operands = self.controls.decode, self.controls.operands
-        early, late = front[DECODE_CYCLES - 2].item, front[OPERAND_CYCLES - 2].item
-        at_operands = front[OPERAND_CYCLES - 1]
-        x = select_format(early.x_format, self._config)
-        value = registered(m, late.value, name="value")
-        with m.If(late.source == Source.RANDOM):
-            m.d.sync += value.eq(FP32.one)
-        with m.Elif(late.source != Source.INDEX):
-            m.d.sync += value.eq(0)
-        m.d.comb += [
-            self.controls.psum.en.eq(front[PSUM_READ_CYCLES - 1].item.source == Source.PSUM),
-            self.controls.arrival.late.eq(front[PAIR_READ_CYCLES - 1].item.late),
-            decode.x.eq(gated(m, x, early.source == Source.SBUF, name="x_selection")),
-            decode.y.eq(
-                registered(m, select_format(early.y_format, self._config), name="y_selection")
-            ),
-            operands.value.eq(value),
-            operands.y0.eq(at_operands.valid & at_operands.item.y0),
-            operands.y1.eq(at_operands.valid & at_operands.item.y1),
-        ]
-
-    def _enter(self, m: Module, front: list, taken: Taken) -> Value:
-        """Controls of entry; 1 if an element enters the ring.
-
-        What goes to many registers of all lanes is known a cycle ahead. An item that enters as it
-        is stopped still sets its scalar or turns the generators.
-        """
-        item, entry = front[-1].item, self.controls.entry
-        valid = front[-1].valid & ~self.stop
-        is_scalar = (item.kind == Kind.SCALAR0) | (item.kind == Kind.SCALAR1)
-        keeps = valid & ~is_scalar & item.ring.exit.stochastic
-        slot = Signal(range(RANDOM_SLOTS))
-        with m.If(self.drained):
-            m.d.sync += slot.eq(0)
-        with m.Elif(keeps):
-            m.d.sync += slot.eq(slot + 1)
-        ahead = front[-2].item
-        comes = Signal(name="comes_in")
-        m.d.comb += comes.eq(front[-2].valid & ~self.stop)
-        moves = ahead.draw | (ahead.kind == Kind.STATE_LOAD) | (ahead.kind == Kind.STATE_SAVE)
-        enters = front[-1].valid & ~is_scalar
-        m.d.comb += [
-            entry.uniform.eq(registered(m, ahead.source == Source.RANDOM, name="uniform")),
-            entry.takes.eq(delay(m, taken.takes, 1, "takes")),
-            entry.number.eq(delay(m, taken.number, 1, "number")),
-            entry.second.eq(registered(m, taken.second, name="second")),
-            *(
-                entry[name].eq(delay(m, comes & condition, 1, name))
-                for name, condition in (
-                    ("scalar0", ahead.kind == Kind.SCALAR0),
-                    ("scalar1", ahead.kind == Kind.SCALAR1),
-                    ("step", ahead.draw),
-                    ("load", ahead.kind == Kind.STATE_LOAD),
-                    ("moves", moves),
-                )
-            ),
-            entry.y1.eq(item.y1),
-            entry.keep.eq(keeps),
-            entry.given.eq(item.given),
-            entry.slot.eq(slot),
-        ]
-        return enters
-
-    def _take(self, m: Module, before: Stage) -> Taken:
-        """What takes the operands of the item that is `before` its entry."""
-        item = before.item
-        route = item.ring.route
-        enters, saves, calculates = Signal(), Signal(), Signal()
-        has_second = calculates & ~item.ring.self0 & ~is_reduction(item.ring, 0)
-        taken = Taken(
-            takes=Signal(3, name="takes_ahead"),
-            number=Signal(name="number_ahead"),
-            second=Signal(2, name="second_ahead"),
-        )
-        unit = Cat(~route.multiplier0, route.multiplier0)
-        m.d.comb += [
-            enters.eq(
-                before.valid
-                & ~self.stop
-                & (item.kind != Kind.SCALAR0)
-                & (item.kind != Kind.SCALAR1)
-            ),
-            saves.eq(item.kind == Kind.STATE_SAVE),
-            calculates.eq(enters & (route.steps != 0)),
-            taken.takes.eq(
-                Cat(unit & calculates.replicate(2), enters & (route.steps == 0) & ~saves)
-            ),
-            taken.number.eq(enters & saves),
-            taken.second.eq(unit & has_second.replicate(2)),
-        ]
-        return taken
-
     def _operate(
         self, m: Module, taken: Taken, entering: Stage, ring: list[Stage], combiner: Combiner
     ) -> None:
@@ -251,13 +146,13 @@ class ElementPipeline(wiring.Component):
         units = Signal(
             data.StructLayout({name: layout[name].shape for name in ("adder", "multiplier")})
         )
-        starts = [entering, *(ring[UNIT_CYCLES * step - 1] for step in range(1, MAX_STEPS))]
-        ends = [ring[UNIT_CYCLES * step - 2] for step in range(1, MAX_STEPS + 1)]
-        due, ending = (
+        before_start = [entering, *(ring[UNIT_CYCLES * step - 1] for step in range(1, MAX_STEPS))]
+        before_end = [ring[UNIT_CYCLES * step - 2] for step in range(1, MAX_STEPS + 1)]
+        starting, ending = (
             [Stage(stage.valid & ~self.stop, stage.item) for stage in stages]
-            for stages in (starts, ends)
+            for stages in (before_start, before_end)
         )
-        route_units(m, units, due, combiner, self.finish_max)
+        route_units(m, units, starting, combiner, self.finish_max)
         select_results(m, units, ending, taken.takes[2] | taken.number)
         for name in ("adder", "multiplier"):
             m.d.comb += self.controls[name].eq(registered(m, units[name], name=name))

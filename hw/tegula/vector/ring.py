@@ -35,7 +35,7 @@ class Stage(NamedTuple):
 
 
 def route_units(
-    m: Module, units: data.View, due: list[Stage], combiner: Combiner, finish_max: Value
+    m: Module, units: data.View, starting: list[Stage], combiner: Combiner, finish_max: Value
 ) -> None:
     """Controls of the units a cycle ahead: the steps of elements, and the combiner's.
 
@@ -43,12 +43,12 @@ def route_units(
     ----------
     units
         The layout's "adder" and "multiplier"; `takes` is of `select_results`.
-    due
+    starting
         By step: what enters the unit in the next cycle, if it has that step.
     """
     adder, multiplier = units.adder, units.multiplier
     adder_op, multiplier_op = Signal(Operation), Signal(Operation)
-    for step, stage in enumerate(due):
+    for step, stage in enumerate(starting):
         item, route = stage.item, stage.item.route
         due = stage.valid & (route.steps > step)
         by_multiplier = by_multiplier_at(route, step)

@@ -196,14 +196,25 @@ def test_placements_of_routed_seeds_are_not_kept(run, tmp_path):
     assert [json.loads(path.read_text()) for path in kept] == [{"placed": 2}]
 
 
-@pytest.mark.parametrize("damage", ["", '{"placed": ', "[]", "{}", '{"paths": [{}]}'])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda whole: "",
+        lambda whole: json.dumps(whole)[:-9],
+        lambda whole: "[]",
+        lambda whole: json.dumps({key: whole[key] for key in whole if key != "resources"}),
+        lambda whole: json.dumps(whole | {"paths": [{}]}),
+        lambda whole: json.dumps(whole | {"paths": [3]}),
+        lambda whole: json.dumps(whole | {"paths": 3}),
+    ],
+)
 def test_a_damaged_result_is_computed_again_and_a_damaged_placement_placed(
     run, placed, tmp_path, damage
 ):
     folder = tmp_path / "cache" / "pnr" / "tiny"
     assert run({1: 60.0}, "--seeds", "1") == (0, [1])
     (kept,) = folder.glob("seed_1_*.json")
-    kept.write_text(damage)
+    kept.write_text(damage(json.loads(kept.read_text())))
     assert run({1: NextpnrError("no way")}, "--seeds", "1") == (FAILED, [1])
     (kept,) = folder.glob("placed_1_*.json")
     kept.write_text('{"placed": ')

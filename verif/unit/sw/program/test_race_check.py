@@ -42,6 +42,7 @@ def test_a_load_that_accumulates_also_reads():
     ("mnemonic", "fields", "reached"),
     [
         ("tensor.load", {"rows": 1, "addr": 16383, "columns": 4}, "scratchpad word 16386"),
+        ("tensor.load", {"addr": 2, "columns": 4, "stride": -1}, "scratchpad word -1"),
         ("tensor.matmul", {"rows": 1, "addr": 0, "columns": 1, "psum_addr": 512}, "PSUM word 512"),
         ("tensor.matmul", {"rows": 1, "addr": 0, "columns": 4, "psum_addr": 510}, "PSUM word 513"),
         (
