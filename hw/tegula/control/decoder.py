@@ -22,6 +22,11 @@ from tegula.isa.traps import CAUSE_BITS, Trap
 
 __all__ = ["DECODE_CYCLES", "Decoder"]
 
+_RECEIVERS = (*ENGINES, Engine.CONTROL)
+"""Whom an instruction is for: an engine, or the front end itself, which halts."""
+
+_OUTCOMES = ("known", "last", "error")
+
 DECODE_CYCLES = 1
 """Cycles from the handshake of an instruction's last granule to its dispatch."""
 
@@ -102,19 +107,20 @@ class Decoder(wiring.Component):
     def elaborate(self, platform):
         """Collection and checks, dispatch or fault."""
         m = Module()
-        legal, dispatched = Signal(), Signal()
-        held, candidates, pending = self._collect(m, legal, dispatched)
-        self._dispatch(m, candidates, legal, dispatched)
+        dispatched = Signal()
+        held, offered, pending = self._collect(m, dispatched)
+        self._dispatch(m, offered, dispatched)
         ended = Signal()
         nothing_left = ~self.granule.valid & ~pending & (held.end == self.granules)
         m.d.sync += ended.eq(nothing_left & ~self.clear)
-        self._report(m, held, pending & ~legal, ended)
+        self._report(m, held, pending & ~offered.any(), ended)
         return m
 
-    def _collect(self, m: Module, legal, dispatched):
-        """The instruction as far as it has arrived, the outcome of its checks, and its queue.
+    def _collect(self, m: Module, dispatched):
+        """The instruction as far as it has arrived, for whom it is, and that it is whole.
 
-        Its bits are in the queues: each granule is written into the free slot of all of them.
+        Its bits are in the queues: each granule is written into the free slot of all of them. It is
+        checked for each engine as if it were for that engine: which of them counts is known later.
         """
         held = Signal(
             data.StructLayout(
@@ -129,15 +135,20 @@ class Decoder(wiring.Component):
         )
         granule = self.granule.payload
         slot = Signal(INSTRUCTION_GRANULES, init=1)
-        pending, so_far, free, go = Signal(), Signal(), Signal(), Signal()
-        candidates = Signal(len(ENGINES) + 1)
+        pending, free, go = Signal(), Signal(), Signal()
+        candidates, legal, so_far = (
+            Signal(len(_RECEIVERS), name=name) for name in ("candidates", "legal", "so_far")
+        )
         opcode = Mux(slot[0], granule.bits[:OPCODE_BITS], held.opcode)
-        known, last, error = self._check(m, granule.bits, opcode, slot)
-        failed = granule.resp[1]
-        done = last | failed | ~known
-        within = (slot[0] | so_far) & ~error
+        names, lasts, errors = self._check(m, granule.bits, opcode[:CODE_BITS], slot)
+        receivers = Signal(len(_RECEIVERS))
+        known, failed = Signal(), granule.resp[1]
+        done = (lasts & receivers).any() | failed | ~known
+        within = (slot[0].replicate(len(so_far)) | so_far) & ~errors
 
         m.d.comb += [
+            receivers.eq(Cat(opcode[CODE_BITS:] == code for code in _RECEIVERS)),
+            known.eq((names & receivers).any()),
             free.eq(~pending | dispatched),
             self.granule.ready.eq(free),
             go.eq(self.granule.valid & free),
@@ -148,7 +159,9 @@ class Decoder(wiring.Component):
         with m.If(free):
             m.d.sync += [
                 pending.eq(self.granule.valid & done),
-                legal.eq(self.granule.valid & last & known & ~failed & within),
+                legal.eq(
+                    (self.granule.valid & ~failed).replicate(len(legal)) & lasts & within
+                ),
             ]
         with m.If(go):
             with m.If(slot[0]):
@@ -161,32 +174,34 @@ class Decoder(wiring.Component):
                 held.known.eq(known),
                 so_far.eq(within),
                 slot.eq(Mux(done, 1, slot << 1)),
-                candidates.eq(
-                    Cat(opcode[CODE_BITS:] == code for code in (*ENGINES, Engine.CONTROL))
-                ),
+                candidates.eq(receivers),
             ]
         with m.If(self.clear):
             m.d.sync += [pending.eq(0), legal.eq(0), slot.eq(1), held.end.eq(0)]
-        return held, candidates, pending
+        return held, legal & candidates, pending
 
-    def _check(self, m: Module, bits, opcode, slot):
-        """Three bits: the opcode is known, this is the last granule, it breaks a rule.
+    def _check(self, m: Module, bits, code, slot):
+        """Three bits a receiver: `code` is one of its own, this is the last granule, it breaks a
+        rule.
 
         `slot` is one-hot.
         """
-        known, last, error = Signal(), Signal(), Signal()
-        with m.Switch(opcode):
-            for instruction in INSTRUCTIONS:
-                with m.Case(instruction.opcode):
-                    errors = Cat(
-                        self._granule_error(instruction, index, bits)
-                        for index in range(instruction.granules)
-                    )
-                    m.d.comb += [
-                        known.eq(1),
-                        last.eq(slot[instruction.granules - 1]),
-                        error.eq((errors & slot).any()),
-                    ]
+        known, last, error = (Signal(len(_RECEIVERS), name=name) for name in _OUTCOMES)
+        for index, receiver in enumerate(_RECEIVERS):
+            with m.Switch(code):
+                for instruction in INSTRUCTIONS:
+                    if instruction.engine != receiver:
+                        continue
+                    with m.Case(instruction.code):
+                        errors = Cat(
+                            self._granule_error(instruction, granule, bits)
+                            for granule in range(instruction.granules)
+                        )
+                        m.d.comb += [
+                            known[index].eq(1),
+                            last[index].eq(slot[instruction.granules - 1]),
+                            error[index].eq((errors & slot).any()),
+                        ]
         return known, last, error
 
     def _granule_error(self, instruction, index: int, bits):
@@ -228,15 +243,15 @@ class Decoder(wiring.Component):
                 )
         return errors
 
-    def _dispatch(self, m: Module, candidates, legal, dispatched) -> None:
+    def _dispatch(self, m: Module, offered, dispatched) -> None:
         """The instruction, offered to the queue that its opcode names."""
         queues = [getattr(self, engine.name.lower()) for engine in ENGINES]
         accepted = Cat(queue.ready for queue in queues)
         m.d.comb += [
-            *(queue.valid.eq(legal & candidates[i]) for i, queue in enumerate(queues)),
-            self.halted.eq(legal & candidates[-1]),
-            dispatched.eq(legal & (candidates & accepted).any()),
-            self.stuck.eq(legal & ~dispatched),
+            *(queue.valid.eq(offered[i]) for i, queue in enumerate(queues)),
+            self.halted.eq(offered[-1]),
+            dispatched.eq((offered & accepted).any()),
+            self.stuck.eq(offered.any() & ~dispatched),
         ]
 
     def _report(self, m: Module, held, faulty, ended) -> None:

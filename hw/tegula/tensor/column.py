@@ -54,20 +54,18 @@ class ColumnEntry(wiring.Component):
     def elaborate(self, platform):
         """Split, gate, and delay of the later parts."""
         m = Module()
-        field = self.word[self._acc_width :]
-        special = Signal()
-        exponent, flags = Signal(9, reset_less=True), Signal(2, reset_less=True)
-        significand = Signal(signed(self._acc_width), reset_less=True)
-        m.d.comb += special.eq((field[2:] == _SPECIAL) & field[:2].any())
+        exponent = Signal(9, reset_less=True)
+        flags, significand = Signal(2), Signal(signed(self._acc_width), reset_less=True)
         with m.If(self.accumulate):
             m.d.sync += [
-                exponent.eq(Mux(special, 0, field)),
-                flags.eq(Mux(special, field[:2], 0)),
+                exponent.eq(self.word[self._acc_width :]),
                 significand.eq(self.word[: self._acc_width]),
             ]
         with m.Else():
-            m.d.sync += [exponent.eq(0), flags.eq(0), significand.eq(0)]
+            m.d.sync += [exponent.eq(0), significand.eq(0)]
+        # A special state's field is above all anchors, and what it aligns does not count.
         m.d.comb += [
+            flags.eq(Mux(exponent[2:] == _SPECIAL, exponent[:2], 0)),
             self.exponent.eq(exponent),
             self.flags.eq(delayed(m, flags, FLAGS_CYCLE - EXPONENT_CYCLE, name="flags")),
             self.significand.eq(

@@ -84,7 +84,7 @@ class ProcessingElement(wiring.Component):
     stationary_tail_out : Out(ArrayLayout(tail_layout, 4))
         The chain, four operands wide; the outputs are registers.
     exponent_in : In(9), exponent_out : Out(9)
-        Anchor of the partial sum, 0 where it has none.
+        Anchor of the partial sum, 0 where it has none; undefined where a flag is set.
     flags_in : In(2), flags_out : Out(2)
         Sticky: bit 0 a +Inf has been added, bit 1 a -Inf; both: NaN.
     significand_in : In(signed(acc_width)), significand_out : Out(signed(acc_width))
