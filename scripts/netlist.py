@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
-from scripts.flows import HARNESS
+from scripts.tile_flow import HARNESS
 
 __all__ = ["CLOCK_PORT", "FanOut", "Netlist", "block_of"]
 
@@ -25,7 +25,7 @@ OTHER = "other"
 
 
 def block_of(cell: str) -> str:
-    """Block of a cell, by its name in a netlist of `flows.TILE_FLOW`; "": none."""
+    """Block of a cell, by its name in a netlist of `tile_flow.TILE_FLOW`; "": none."""
     if found := _BLOCK.search(cell):
         return found[1]
     return HARNESS if cell.startswith(HARNESS) else ""
@@ -63,7 +63,7 @@ class Netlist:
         Raises
         ------
         ValueError
-            If it is none, or has no module called `flows.HARNESS`.
+            If it is none, or has no module called `tile_flow.HARNESS`.
         """
         module = json.loads(text).get("modules", {}).get(HARNESS)
         if module is None:

