@@ -226,6 +226,7 @@ PRESETS = {
         TileConfig(name="medium", n=16, axi_data_width=256, activation_lanes=4),
         TileConfig(
             name="ecp5",
+            activation_lanes=1,
             axi_data_width=64,
             axi_addr_width=32,
             max_reads=8,
@@ -236,8 +237,8 @@ PRESETS = {
 }
 """Named presets. The scratchpad holds 16 times the bytes of PSUM in each.
 
-`ecp5` is `small` with the bus of a board, so that an ECP5-85K has room around it. Array, lanes,
-memories, formats and guarantees are the same. Beats of 64 bits (DDR3 of 16 or 32 bits delivers no
+`ecp5` is `small` with the bus of a board and one activation lane, so that an ECP5-85K has room
+around it. Array, vector lanes, memories, formats and guarantees are the same. Beats of 64 bits (DDR3 of 16 or 32 bits delivers no
 more at the tile's clock) need half the banks of the scratchpad, 4 in place of 8, and narrower
 aligners; 32 bits address all of the memory; fewer bursts and instructions wait.
 """

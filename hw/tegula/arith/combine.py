@@ -1,6 +1,6 @@
 """The end of a reduction: eight partial results become one."""
 
-from amaranth.hdl import Module, Signal, Value
+from amaranth.hdl import Cat, Module, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -36,7 +36,7 @@ class Combiner(wiring.Component):
     held, and in the next cycle its second, when it enters the adder. Word w of group g is at
     ``16 * g + w``. The results of the groups come in their order.
 
-    Latency: `CYCLES` from `start` until the last result has left. Registers but for two.
+    Latency: `CYCLES` from `start` until the last result has left. Registers but for two outputs.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ class Combiner(wiring.Component):
     read_ahead : Out(1), addr_ahead : Out(range(groups * SLOTS))
         A word is read in the next cycle, unless stopped; which. They are no registers.
     enter_ahead, output_ahead : Out(1)
-        `enter` and `is_output` of the next cycle, unless stopped; likewise.
+        `enter` and `is_output` of the next cycle, unless stopped.
     write : Out(1), write_addr : Out(range(groups * SLOTS))
         What leaves the adder in this cycle is written.
     is_output : Out(1)
@@ -122,12 +122,20 @@ class Combiner(wiring.Component):
             moves.eq(self.start | self.active),
             self.read_ahead.eq(moves & (next_controls.hold | next_controls.enter)),
             self.addr_ahead.eq(next_controls.read_addr),
-            # At the start neither: what starts it is known late.
-            self.enter_ahead.eq(self.active & next_controls.enter),
-            self.output_ahead.eq(self.active & next_controls.is_output),
         ]
+        # Two cycles ahead, so that they are registers; at the start there is neither.
+        enters = [at for at, (what, _) in self._steps.items() if what == "enter"]
+        outputs = [at for at, target in self._exits.items() if target is None]
+        for soon, cycles in ((self.enter_ahead, enters), (self.output_ahead, outputs)):
+            m.d.sync += soon.eq(moves & Cat(ahead == at - 1 for at in cycles).any())
         with m.If(moves):
             m.d.sync += [self.active.eq(1), ahead.eq(ahead + 1), controls.eq(next_controls)]
         with m.If((ahead == self.CYCLES) | self.stop):
-            m.d.sync += [self.active.eq(0), ahead.eq(0), controls.eq(0)]
+            m.d.sync += [
+                self.active.eq(0),
+                ahead.eq(0),
+                controls.eq(0),
+                self.enter_ahead.eq(0),
+                self.output_ahead.eq(0),
+            ]
         return m

@@ -163,36 +163,39 @@ class ElementPipeline(wiring.Component):
         """Controls of the cast; the output of the ring or of the combiner in this cycle.
 
         What leaves is selected a cycle before it does, among what has done its steps then and the
-        combiner's result; which of them has is known another cycle ahead.
+        combiner's result; which of them has is known another cycle ahead. In other cycles the
+        selection is of no interest.
         """
         to_cast = self.controls.to_cast
         is_output, output = Signal(), Signal(exit_layout(self._config))
-        leaves, from_adder = Signal(MAX_STEPS + 1), Signal(reset_less=True)
-        leaving = Signal(output.shape(), reset_less=True)
+        leaves, from_adder = Signal(MAX_STEPS + 1), Signal()
+        leaving = Signal(output.shape())
         slot = Signal(range(RANDOM_SLOTS))
         entry = self.controls.entry
         last_steps = [entering, *(ring[steps * UNIT_CYCLES - 1] for steps in range(1, 4))]
+        m.d.comb += [leaving.eq(entering.item.exit), from_adder.eq(1)]
         for steps, stage in enumerate(last_steps):
-            route, comes = stage.item.route, entry.takes[2] | entry.number
+            comes = entry.takes[2] | entry.number
             if steps:
                 before = ring[steps * UNIT_CYCLES - 2]
                 done = before.valid & (before.item.route.steps == steps) & ~self.stop
                 comes = delay(m, done, 1, f"comes_{steps}")
+                with m.If(comes):
+                    m.d.comb += [
+                        leaving.eq(stage.item.exit),
+                        from_adder.eq(~by_multiplier_at(stage.item.route, steps - 1)),
+                    ]
             m.d.sync += leaves[steps].eq(comes & ~self.stop)
-            with m.If(comes):
-                m.d.sync += leaving.eq(stage.item.exit)
-                if steps:
-                    m.d.sync += from_adder.eq(~by_multiplier_at(route, steps - 1))
             if steps < MAX_STEPS:
                 with m.If(leaves[steps]):
                     m.d.sync += ring[steps * UNIT_CYCLES + 1].valid.eq(0)
         with m.If(combiner.output_ahead):
-            m.d.sync += [leaving.eq(self.result), from_adder.eq(1)]
+            m.d.comb += [leaving.eq(self.result), from_adder.eq(1)]
         m.d.comb += [
             is_output.eq(leaves.any() | combiner.is_output),
-            output.eq(leaving),
+            output.eq(registered(m, leaving, name="left")),
             to_cast.steps.eq(leaves[1:].any() | combiner.is_output),
-            to_cast.from_adder.eq(from_adder),
+            to_cast.from_adder.eq(registered(m, from_adder, name="left_adder")),
         ]
         with m.If(self.drained):
             m.d.sync += slot.eq(0)
