@@ -159,9 +159,7 @@ class Decoder(wiring.Component):
         with m.If(free):
             m.d.sync += [
                 pending.eq(self.granule.valid & done),
-                legal.eq(
-                    (self.granule.valid & ~failed).replicate(len(legal)) & lasts & within
-                ),
+                legal.eq((self.granule.valid & ~failed).replicate(len(legal)) & lasts & within),
             ]
         with m.If(go):
             with m.If(slot[0]):
@@ -181,8 +179,7 @@ class Decoder(wiring.Component):
         return held, legal & candidates, pending
 
     def _check(self, m: Module, bits, code, slot):
-        """Three bits a receiver: `code` is one of its own, this is the last granule, it breaks a
-        rule.
+        """Three bits a receiver: it knows `code`, this is the last granule, it breaks a rule.
 
         `slot` is one-hot.
         """
