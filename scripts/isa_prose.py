@@ -47,7 +47,8 @@ MODEL = """\
    one step. Then it executes.
 3. **At completion**, if `signal` is 1, `signal_value` is added to semaphore `signal_sem`. All
    effects of the instruction are visible to whoever sees the new count. For `store.dma` this
-   means that memory has acknowledged every write.
+   means that memory has acknowledged every write. The host, or another master of its port, signals
+   too, by register `SIGNAL` ([below](#signals-of-the-host)).
 4. `halt` waits until all queues are empty and all engines idle; then the program is done.
 
 Engines run beside each other: **only queues and semaphores order them**. Between two engines
@@ -70,8 +71,8 @@ nothing else does, not even the order in the program. Within an engine:
   lie at or before their own operands, as in-place work has them, are fine.
 
 A rule that is enough to never deadlock: let a wait be satisfied by signals of instructions that
-come earlier in the program. `tegula_sw.program.race_check` verifies it, and that results do not
-depend on timing.
+come earlier in the program, or of the host. `tegula_sw.program.race_check` verifies it, and that
+results do not depend on timing.
 
 ### Lanes that take no part
 
@@ -150,6 +151,18 @@ before it starts the next program: a later write of 1 to `IRQ` may clear the end
 `IRQ_ENABLE` are ignored and answer OKAY, as those to read-only registers always do. An unknown
 offset answers SLVERR, and reads as 0. WSTRB selects bytes, also of `CONTROL` and `IRQ`; the low two
 bits of an address are ignored. Writes and reads may come at any time, in any number.
+
+<a id="signals-of-the-host"></a>
+**Signals of the host.** A write to `SIGNAL` adds to a semaphore of the program that runs, as an
+engine's signal does: so a host, or a neighbour that masters this port, hands over work while the
+tile runs. Write the data first: what memory has acknowledged before the write is visible to whoever
+waits for it. OKAY means that the signal will be added, or that the program ends before; a signal is
+never queued for the next program. SLVERR means that nothing was added: no program runs, the tile
+has no such semaphore, the value is 0, or other bits are not. A second write is answered when the
+first signal has been taken, a few cycles later. A signal past a semaphore's width traps
+(`SEMAPHORE_OVERFLOW`, engine `control`). `WATCHDOG` is the time that a program waits for the host
+at least, from its last signal on. The devices of `tegula_sw` take signals with a program (`run(...,
+signals=)`), and `RtlDevice.signal` sends one to a program that was started.
 
 **Addresses** of 64 bits are compared as they were written. What `axi_addr_width` bits cannot
 express is never inside the window: a program there traps with `MEMORY_WINDOW` (`TRAP_ADDR` has the

@@ -17,7 +17,7 @@ from tegula_sw.program.schedule import Op
 from verif.benches.faulty_programs import random_errors
 from verif.benches.memory_map import BASE
 from verif.benches.random_ops import DATA_BYTES, random_ops, written_psum
-from verif.benches.random_programs import serialise_ops
+from verif.benches.random_programs import serialise_ops, waiting_for_host
 from verif.benches.state_dump import StateDump
 
 __all__ = ["Case", "FaultyCase"]
@@ -79,11 +79,19 @@ class Case:
     def difference(self) -> str:
         """Difference after new devices run the program and store their state; or nothing."""
         dump = StateDump(self.config, BASE + DATA_BYTES, written_psum(self.config, self.ops))
-        code = assemble_ordered(self.config, [*self.ops, *dump.ops])
+        code, signals = assemble_ordered(self.config, [*self.ops, *dump.ops]), []
+        if self.seed % 3 == 0:
+            rng = np.random.default_rng([self.seed, 2])
+            code, signals = waiting_for_host(rng, self.config, code)
         start = DATA_BYTES + dump.size_bytes
         expected = _memory(self.seed, start, code)
         memory = expected.copy()
-        where = {"program": BASE + start, "program_bytes": len(code), "base": BASE}
+        where = {
+            "program": BASE + start,
+            "program_bytes": len(code),
+            "base": BASE,
+            "signals": signals,
+        }
         golden = GoldenTile(self.config).run(expected, **where)
         with self._device() as device:
             try:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tegula.config import TileConfig
+from tegula.isa.codec import encode, instructions
 from tegula.isa.instructions import ENGINES, by_mnemonic
 from tegula_sw.program.ordering import assemble_ordered
 from tegula_sw.program.program import Program
@@ -13,7 +14,7 @@ from tegula_sw.program.schedule import Op
 from verif.benches.memory_map import BASE
 from verif.benches.random_ops import DATA_BYTES, random_ops
 
-__all__ = ["RandomProgram", "random_program", "serialise_ops"]
+__all__ = ["RandomProgram", "random_program", "serialise_ops", "waiting_for_host"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +48,31 @@ def serialise_ops(config: TileConfig, ops: Iterable[Op]) -> bytes:
         before = engine
     program.halt()
     return program.assemble()
+
+
+def waiting_for_host(
+    rng: np.random.Generator, config: TileConfig, code: bytes
+) -> tuple[bytes, list[tuple[int, int]]]:
+    """The program, in which an engine waits a few times for the host, and what the host signals.
+
+    A program that leaves no semaphore to the host is returned as it is.
+    """
+    listed = list(instructions(code))
+    fields = [decoded.fields for _, decoded in listed]
+    used = {each["signal_sem"] for each in fields if each.get("signal")}
+    free = sorted(set(range(config.semaphores)) - used)
+    if not free:
+        return code, []
+    host, result, signals = free[-1], code, []
+    offsets = [offset for offset, _ in listed]
+    engine = ENGINES[int(rng.integers(len(ENGINES)))].name.lower()
+    for offset in sorted(rng.choice(offsets, 1 + int(rng.integers(4))), reverse=True):
+        value = int(rng.integers(1, 256))
+        wait = encode(f"{engine}.sync", config, wait=1, wait_sem=host, wait_value=value, consume=1)
+        result = result[:offset] + wait + result[offset:]
+        early = int(rng.integers(value))
+        signals += [(host, part) for part in (early, value - early) if part]
+    return result, [signals[int(at)] for at in rng.permutation(len(signals))]
 
 
 def random_program(

@@ -116,7 +116,8 @@ class Control(wiring.Component):
         connect(m, flipped(self.r), fetch.r)
         connect(m, fetch.granule, decoder.granule)
         self._connect_engines(m, decoder, queues, semaphores)
-        self._connect_progress(m, queues, decoder, registers, progress)
+        connect(m, registers.signal, semaphores.signals[len(semaphores.signals) - 1])
+        self._connect_progress(m, queues, decoder, registers, semaphores, progress)
         self._connect_counters(m, queues, registers, counters)
 
         illegal, outside = self._check_program(m, registers)
@@ -155,6 +156,7 @@ class Control(wiring.Component):
             m.d.sync += [stopping.eq(0), trapped.eq(1)]
         m.d.comb += [
             registers.busy.eq(busy),
+            registers.running.eq(running),
             registers.irq_set.eq((running & ends) | (stopping & progress.drained)),
             registers.irq_clear.eq(self.start),
             registers.status.eq(
@@ -183,7 +185,9 @@ class Control(wiring.Component):
             for signal in port.signals:
                 connect(m, flipped(signal), next(ports))
 
-    def _connect_progress(self, m: Module, queues, decoder, registers, progress) -> None:
+    def _connect_progress(
+        self, m: Module, queues, decoder, registers, semaphores, progress
+    ) -> None:
         for index, (engine, queue) in enumerate(queues.items()):
             m.d.comb += [
                 progress.idle[index].eq(getattr(self, engine.name.lower()).idle),
@@ -193,6 +197,7 @@ class Control(wiring.Component):
                 progress.head_sem[index].eq(queue.head_sem),
             ]
         m.d.comb += [
+            progress.signalled.eq(semaphores.from_host),
             progress.stuck.eq(decoder.stuck | decoder.fault),
             progress.limit.eq(registers.watchdog),
         ]

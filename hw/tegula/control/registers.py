@@ -1,11 +1,12 @@
 """Host registers: an AXI4-Lite subordinate made from the register table."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal
-from amaranth.lib import wiring
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from tegula.bus.axi import Axi4LiteSignature
 from tegula.config import TileConfig
+from tegula.engine.interface import signal_layout
 from tegula.isa.registers import IDENTITY, REGISTERS
 
 __all__ = ["ADDRESS_BITS", "READ_CYCLES", "WRITE_CYCLES", "RegisterFile"]
@@ -24,6 +25,7 @@ READ_CYCLES = 2
 _OKAY = 0
 _SLVERR = 2
 
+_SIGNAL = "SIGNAL"
 _WRITABLE_WHILE_BUSY = ("CONTROL", "IRQ", "IRQ_ENABLE")
 
 
@@ -35,9 +37,12 @@ class RegisterFile(wiring.Component):
     answers SLVERR (and reads as zero); a write to an "ro" register answers OKAY and does nothing; a
     "wo" register reads as zero. While `busy`, writes to other registers than CONTROL, IRQ and
     IRQ_ENABLE answer OKAY and do nothing, so that the host cannot change a program, its window or
-    its watchdog while a program runs.
+    its watchdog while a program runs. A write to SIGNAL waits until the signal before has been
+    taken; one that cannot be a signal, or comes while no program runs, answers SLVERR and does
+    nothing.
 
-    Latency: `WRITE_CYCLES`, `READ_CYCLES`. Throughput: a write in two cycles, a read in three.
+    Latency: `WRITE_CYCLES`, `READ_CYCLES`. Throughput: a write in two cycles, a read in three, a
+    signal in three.
 
     Parameters
     ----------
@@ -50,10 +55,14 @@ class RegisterFile(wiring.Component):
         The host's port.
     busy : In(1)
         Protects the registers of the running program.
+    running : In(1)
+        Signals are taken; when it falls, one that waits is dropped.
+    signal : Out(stream of `signal_layout`)
+        Signals of the host. `valid` may fall without a handshake, with `running`.
     <ro> : In(32)
         Value of each "ro" register but the constants IDENTITY and SHAPE, name in lower case.
     <other> : Out(32)
-        Value of each other register. Of a "wo" register: the bits written as 1, for one cycle.
+        Value of each other register. Of CONTROL ("wo"): the bits written as 1, for one cycle.
     <w1c>_set, <w1c>_clear : In(32)
         Bits to set and to clear in each "w1c" register. Setting wins over clearing, by this or by a
         write.
@@ -68,9 +77,17 @@ class RegisterFile(wiring.Component):
             | config.semaphores << 24,
         }
         self._reset = {"IRQ_ENABLE": 1, "WATCHDOG": config.watchdog_cycles}
-        members = {"s_axil": In(Axi4LiteSignature(addr_width=ADDRESS_BITS)), "busy": In(1)}
+        members = {
+            "s_axil": In(Axi4LiteSignature(addr_width=ADDRESS_BITS)),
+            "busy": In(1),
+            "running": In(1),
+            "signal": Out(stream.Signature(signal_layout(config))),
+        }
+        self._semaphores = config.semaphores
         for register in REGISTERS:
             name = register.name.lower()
+            if register.name == _SIGNAL:
+                continue
             if register.access == "ro":
                 if register.name not in self._constants:
                     members[name] = In(32)
@@ -92,11 +109,13 @@ class RegisterFile(wiring.Component):
         bus = self.s_axil
         index, data, strobe = Signal(ADDRESS_BITS - 2), Signal(32), Signal(4)
         has_address, has_data, write = Signal(), Signal(), Signal()
+        to_signal, is_signal = Signal(), Signal()
 
         m.d.comb += [
             bus.awready.eq(~has_address),
             bus.wready.eq(~has_data),
-            write.eq(has_address & has_data & ~bus.bvalid),
+            to_signal.eq(index == [register.name for register in REGISTERS].index(_SIGNAL)),
+            write.eq(has_address & has_data & ~bus.bvalid & ~(to_signal & self.signal.valid)),
         ]
         with m.If(bus.awvalid & bus.awready):
             m.d.sync += [has_address.eq(1), index.eq(bus.awaddr[2:])]
@@ -106,11 +125,13 @@ class RegisterFile(wiring.Component):
             m.d.sync += bus.bvalid.eq(0)
         with m.If(write):
             m.d.sync += [has_address.eq(0), has_data.eq(0), bus.bvalid.eq(1)]
-            m.d.sync += bus.bresp.eq(Mux(index < len(REGISTERS), _OKAY, _SLVERR))
+            answers = Mux(to_signal, is_signal, index < len(REGISTERS))
+            m.d.sync += bus.bresp.eq(Mux(answers, _OKAY, _SLVERR))
 
         mask = Cat(bit.replicate(8) for bit in strobe)
+        self._signal(m, data & mask, write & to_signal, is_signal)
         for position, register in enumerate(REGISTERS):
-            if register.access == "ro":
+            if register.access == "ro" or register.name == _SIGNAL:
                 continue
             value = getattr(self, register.name.lower())
             hit = write & (index == position)
@@ -130,6 +151,22 @@ class RegisterFile(wiring.Component):
                     )
                     cleared = Mux(hit, data & mask, 0) | clear_bits
                     m.d.sync += value.eq((value & ~cleared) | set_bits)
+
+    def _signal(self, m: Module, written: Value, write: Value, is_signal: Signal) -> None:
+        """Signal of the host, until it is taken; whether what is written can be one."""
+        semaphore, value, rest = written[:8], written[8:16], written[16:]
+        m.d.comb += is_signal.eq(
+            self.running & (semaphore < self._semaphores) & value.any() & ~rest.any()
+        )
+        with m.If(write):
+            m.d.sync += [
+                self.signal.payload.sem.eq(semaphore),
+                self.signal.payload.value.eq(value),
+            ]
+        with m.If(~self.running | self.signal.ready):
+            m.d.sync += self.signal.valid.eq(0)
+        with m.If(write & is_signal):
+            m.d.sync += self.signal.valid.eq(1)
 
     def _read(self, m: Module) -> None:
         bus = self.s_axil

@@ -46,22 +46,26 @@ class SemaphoreFile(wiring.Component):
     -------
     waits : In(stream of `wait_layout`) x 5
         In the order of `ENGINES`. The handshake is the end of the wait (and its subtraction).
-    signals : In(stream of `signal_layout`) x 6
-        In the order of `ENGINES`, each engine's `SIGNAL_PORTS` next to each other. `ready` is a
-        register.
+    signals : In(stream of `signal_layout`) x 7
+        In the order of `ENGINES`, each engine's `SIGNAL_PORTS` next to each other, then the host's.
+        `ready` is a register.
     clear : In(1)
         While high, signals are dropped. From its rise on, all counts are set to zero, one a cycle,
         and no operation is served until they are.
     idle : Out(1)
-        No signal is held or being executed.
+        No signal of an engine is held or being executed.
+    from_host : Out(1)
+        A signal of the host was executed in the cycle before.
     overflow : Out(1), overflow_engine : Out(ENGINE_BITS)
     overflow_sem : Out(range(semaphores))
         For one cycle: a signal would have carried a semaphore past its width. The count is kept.
+        Of the host's signal the engine is CONTROL.
     """
 
     def __init__(self, config: TileConfig):
         self._config = config
-        self._signallers = [engine for engine in ENGINES for _ in range(SIGNAL_PORTS[engine])]
+        engines = [engine for engine in ENGINES for _ in range(SIGNAL_PORTS[engine])]
+        self._signallers = [*engines, Engine.CONTROL]
         sem, value = range(config.semaphores), max(config.semaphore_width, SIGNAL_VALUE_BITS)
         self._operation = data.StructLayout(
             {"is_wait": 1, "consume": 1, "sem": sem, "value": value, "engine": ENGINE_BITS}
@@ -72,6 +76,7 @@ class SemaphoreFile(wiring.Component):
                 "signals": In(stream.Signature(signal_layout(config))).array(len(self._signallers)),
                 "clear": In(1),
                 "idle": Out(1),
+                "from_host": Out(1),
                 "overflow": Out(1),
                 "overflow_engine": Out(ENGINE_BITS),
                 "overflow_sem": Out(range(config.semaphores)),
@@ -107,7 +112,9 @@ class SemaphoreFile(wiring.Component):
         ]
         self._select(m, operation, signals, wait, signal, waits_go)
         self._execute(m, operation, valid & ~self.clear, executing, sweep, swept)
-        m.d.comb += self.idle.eq(~held.any() & ~valid)
+        of_host = operation.engine == Engine.CONTROL
+        m.d.comb += self.idle.eq(~held[:-1].any() & ~(valid & (operation.is_wait | ~of_host)))
+        m.d.sync += self.from_host.eq(valid & ~operation.is_wait & of_host)
         return m
 
     def _sweep(self, m: Module):

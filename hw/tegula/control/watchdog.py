@@ -18,19 +18,19 @@ STOPPED_CYCLES = 4
 engine may react to it some cycles late."""
 
 QUIET_CYCLES = 16
-"""Cycles after which a wait that is not over can only be ended by a signal. The last six signals
-and the five waits that they may end take eleven operations of the semaphores, one a cycle, and one
-that is over is with its engine two cycles later."""
+"""Cycles after which a wait that is not over can only be ended by a new signal. The last seven
+signals and the five waits that they may end take twelve operations of the semaphores, one a cycle,
+and one that is over is with its engine two cycles later."""
 
 
 class Progress(wiring.Component):
     """Detection of the three ways in which all work can come to rest.
 
     An engine rests if it is idle and its queue is empty or waits. All engines at rest while
-    dispatch is stuck is final: nothing but a signal ends a wait, and nothing is left that could
-    send one. After `QUIET_CYCLES` of it the tile is `quiet`; if a wait is involved, then after
-    `limit` cycles of it (and no fewer than `QUIET_CYCLES`) this is a deadlock, reported two cycles
-    later.
+    dispatch is stuck is final but for the host: nothing but a signal ends a wait, and no engine is
+    left that could send one. After `QUIET_CYCLES` of it the tile is `quiet`; if a wait is involved,
+    then after `limit` cycles of it (and no fewer than `QUIET_CYCLES`) this is a deadlock, reported
+    two cycles later.
 
     Parameters
     ----------
@@ -49,6 +49,8 @@ class Progress(wiring.Component):
         Engines and queues, in the order of `ENGINES`.
     head_pc : In(PC_BITS) x 5, head_sem : In(range(semaphores)) x 5
         The waiting instruction and its semaphore, of each queue.
+    signalled : In(1)
+        The host has sent a signal: all counts of rest begin anew.
     stuck : In(1)
         Dispatch cannot go on until a queue has room.
     limit : In(32)
@@ -75,6 +77,7 @@ class Progress(wiring.Component):
                 "waiting": In(engines),
                 "head_pc": In(PC_BITS).array(engines),
                 "head_sem": In(sem).array(engines),
+                "signalled": In(1),
                 "stuck": In(1),
                 "limit": In(32),
                 "drained": Out(1),
@@ -103,7 +106,10 @@ class Progress(wiring.Component):
         resting, passed = Signal(), Signal()
         rest_cycles = Signal(32, init=1)
         m.d.sync += resting.eq(
-            self.run & self.stuck & (self.idle & (self.empty | self.waiting)).all()
+            self.run
+            & self.stuck
+            & ~self.signalled
+            & (self.idle & (self.empty | self.waiting)).all()
         )
         with m.If(~self.run | ~resting):
             m.d.sync += [rest_cycles.eq(1), passed.eq(0), self.quiet.eq(0), self.deadlock.eq(0)]

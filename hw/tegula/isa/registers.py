@@ -81,6 +81,8 @@ def _registers() -> tuple[Register, ...]:
                 f"cycles in which the {low} engine waited on anything else",
             ),
         ]
+    signal = "semaphore [7:0], value [15:8]: adds it while a program runs; SLVERR: not added"
+    rows.append(("SIGNAL", "wo", signal))
     return tuple(
         Register(name=name, offset=4 * index, access=access, doc=doc)
         for index, (name, access, doc) in enumerate(rows)

@@ -8,12 +8,12 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from tegula.config import TileConfig
-from tegula.isa.instructions import GRANULE_BYTES
+from tegula.isa.instructions import GRANULE_BYTES, SIGNAL_VALUE_BITS
 from tegula.isa.traps import TrapRecord
 from tegula_golden.arguments import check_integer
 from tegula_golden.array_types import Bytes
 
-__all__ = ["ERROR_RESPONSES", "Job", "Outcome", "Runner", "check_errors"]
+__all__ = ["ERROR_RESPONSES", "Job", "Outcome", "Runner", "check_errors", "check_signals"]
 
 ERROR_RESPONSES = ("slverr", "decerr")
 """Names of the error responses of a memory (IHI 0022H, A3.4.4)."""
@@ -44,6 +44,32 @@ def check_errors(errors: Sequence[tuple[int, int, str]]) -> None:
             )
 
 
+def check_signals(signals: Sequence[tuple[int, int]], config: TileConfig) -> None:
+    """Check signals of a host: (semaphore, value) each.
+
+    Raises
+    ------
+    ValueError
+        If one is malformed, or the tile has no such semaphore.
+    """
+    if not isinstance(signals, Sequence):
+        raise ValueError(f"signals must be a sequence of (semaphore, value), not {signals!r}")
+    for signal in signals:
+        if not isinstance(signal, Sequence) or len(signal) != 2:
+            raise ValueError(f"a signal must be (semaphore, value), not {signal!r}")
+        semaphore, value = signal
+        check_integer("a signal's semaphore", semaphore)
+        check_integer("a signal's value", value)
+        if not 0 <= semaphore < config.semaphores:
+            raise ValueError(
+                f"a signal's semaphore must be 0 to {config.semaphores - 1}, not {semaphore}"
+            )
+        if not 1 <= value < 1 << SIGNAL_VALUE_BITS:
+            raise ValueError(
+                f"a signal's value must be 1 to {(1 << SIGNAL_VALUE_BITS) - 1}, not {value}"
+            )
+
+
 def _check_memory(memory: object) -> None:
     what = "memory must be a one-dimensional uint8 array"
     if not isinstance(memory, np.ndarray):
@@ -68,6 +94,7 @@ class Job:
     base: int = 0
     window: tuple[int, int] | None = None
     watchdog: int | None = None
+    signals: Sequence[tuple[int, int]] = ()
 
     @property
     def bounds(self) -> tuple[int, int]:
@@ -115,6 +142,7 @@ class Job:
                     "a window beyond memory needs an edge of memory that is a multiple of"
                     f" {config.bus_bytes}, not {edge:#x}"
                 )
+        check_signals(self.signals, config)
         if self.watchdog is not None and not 1 <= self.watchdog < 1 << 32:
             raise ValueError(f"watchdog must be 1 to 2**32 - 1, not {self.watchdog}")
 
@@ -150,6 +178,7 @@ class Runner(ABC, Generic[_Result]):
         base: int = 0,
         window: tuple[int, int] | None = None,
         watchdog: int | None = None,
+        signals: Sequence[tuple[int, int]] = (),
     ) -> _Result:
         """Run the program at address `program` and return when it is done or has trapped.
 
@@ -168,13 +197,17 @@ class Runner(ABC, Generic[_Result]):
         watchdog
             Cycles without progress that count as a deadlock; default: the configuration's. A tile
             without a clock detects a deadlock at once.
+        signals
+            (semaphore, value), value 1 to 255: what the host adds to semaphores while the program
+            runs, in this order; those that are left when it ends are dropped. A tile with a clock
+            gets them from its start on, one without a clock when nothing else can go on.
 
         Raises
         ------
         ValueError
             If an argument is malformed. A trap is not an exception here: it is in the result.
         """
-        return self.execute(Job(memory, program, program_bytes, base, window, watchdog))
+        return self.execute(Job(memory, program, program_bytes, base, window, watchdog, signals))
 
     def execute(self, job: Job) -> _Result:
         """Run a job; see `run`."""

@@ -148,7 +148,7 @@ class GoldenTile(Runner[TileRun]):
         unsettled: list[Burst] = []
         try:
             front = FrontEnd(self.config, bus, job.program, job.program_bytes)
-            self._dispatch(front, bus)
+            self._dispatch(front, bus, deque(job.signals))
         except Stop as end:
             trap = end.record
             if bus.failed_write is not None:
@@ -172,10 +172,11 @@ class GoldenTile(Runner[TileRun]):
                     yield queued.decoded.fields
                 front.advance(queued.decoded.size)
 
-    def _dispatch(self, front: FrontEnd, bus: Bus) -> None:
+    def _dispatch(self, front: FrontEnd, bus: Bus, signals: deque[tuple[int, int]]) -> None:
         """Dispatch and execute until `halt` has seen every queue empty.
 
-        A trap of dispatch is taken when no earlier instruction can go on.
+        The host's next signal is taken when nothing else can go on; a trap of dispatch, and a
+        deadlock, when there is none.
         """
         halted, fault = False, None
         while True:
@@ -202,7 +203,9 @@ class GoldenTile(Runner[TileRun]):
                     progress = True
             if halted and not any(self._queues.values()):
                 return
-            if not progress:
+            if not progress and signals:
+                self._signal(Engine.CONTROL, *signals.popleft())
+            elif not progress:
                 raise self._deadlock() if fault is None else fault
 
     def _take_wait(self, fields: dict[str, int]) -> bool:

@@ -7,6 +7,7 @@ Mattern 1989), and compares every access to the scratchpad and to PSUM with the 
 """
 
 from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,6 +16,7 @@ from tegula.config import TileConfig
 from tegula.isa.codec import Decoded, instructions
 from tegula.isa.instructions import ENGINES, Engine
 from tegula_golden.array_types import Integers
+from tegula_golden.tile.job import check_signals
 from tegula_sw.program.footprint import Storage, WordIndex, accesses
 
 __all__ = ["check_program"]
@@ -22,6 +24,8 @@ __all__ = ["check_program"]
 _TENSOR = ENGINES.index(Engine.TENSOR)
 _STATIONARY = len(ENGINES)
 """A thread of its own: `tensor.load` runs beside the matmuls before it, and signals before them."""
+_HOST = -1
+"""Sender of signals that come from outside, and of which no engine's work is known."""
 _THREADS = (*(engine.name.lower() for engine in ENGINES), "tensor")
 """Names of the engines that instructions run on, by thread."""
 
@@ -93,9 +97,14 @@ class _History:
 class _Checker:
     """State of the check between instructions."""
 
-    def __init__(self, config: TileConfig):
+    def __init__(self, config: TileConfig, signals: Sequence[tuple[int, int]]):
         self._config = config
         self._semaphores = [_Semaphore() for _ in range(config.semaphores)]
+        for index, value in signals:
+            semaphore = self._semaphores[index]
+            semaphore.senders.add(_HOST)
+            semaphore.sums.append(semaphore.total + value)
+            semaphore.clocks.append(np.zeros(len(_THREADS), np.int64))
         self._counts = [0] * len(ENGINES)
         self._known = np.zeros((len(ENGINES), len(_THREADS)), np.int64)
         """By engine: what is complete by its waits, as numbers of each thread."""
@@ -159,7 +168,9 @@ class _Checker:
         return semaphore.clock_of(needed)
 
 
-def check_program(config: TileConfig, program: bytes) -> int:
+def check_program(
+    config: TileConfig, program: bytes, *, signals: Sequence[tuple[int, int]] = ()
+) -> int:
     """Check that `program` cannot deadlock and that its result does not depend on timing.
 
     Two rules are checked: only earlier instructions satisfy a wait (so no queue depth deadlocks,
@@ -175,6 +186,9 @@ def check_program(config: TileConfig, program: bytes) -> int:
         The tile.
     program
         Its bytes.
+    signals
+        What the host adds to semaphores, as `Device.run` takes it. It is a sender too, and comes
+        before all instructions.
 
     Returns
     -------
@@ -184,10 +198,11 @@ def check_program(config: TileConfig, program: bytes) -> int:
     Raises
     ------
     ValueError
-        If a rule is broken, an instruction reaches beyond a storage, or the program does not end
-        with `halt`; the message names the instruction by its byte offset.
+        If a rule is broken, a signal is malformed, an instruction reaches beyond a storage, or the
+        program does not end with `halt`; the message names the instruction by its byte offset.
     """
-    checker = _Checker(config)
+    check_signals(signals, config)
+    checker = _Checker(config, signals)
     for count, (offset, decoded) in enumerate(instructions(program), start=1):
         if decoded.mnemonic == "halt":
             return count

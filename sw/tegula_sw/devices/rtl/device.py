@@ -10,7 +10,7 @@ from tegula.engine.trace import PORTS
 from tegula.isa.instructions import ENGINES, Engine
 from tegula.isa.registers import CONTROL_START, Status, register_offset
 from tegula.isa.traps import Trap, TrapRecord
-from tegula_golden.tile.job import Job, check_errors
+from tegula_golden.tile.job import Job, check_errors, check_signals
 from tegula_sw.devices.base import Device, RunResult
 from tegula_sw.devices.rtl.build import build_library
 from tegula_sw.devices.rtl.coupling import Coupling
@@ -155,6 +155,9 @@ class RtlDevice(Device):
             self._tile.start_trace()
         self._start_cycle = self._tile.cycle
         self.write_register("CONTROL", CONTROL_START)
+        for semaphore, value in job.signals:
+            if not self._signal(semaphore, value):
+                break
 
     def wait(self) -> RunResult:
         """Wait for the interrupt of a started program and clear it.
@@ -186,8 +189,34 @@ class RtlDevice(Device):
         return self._tile.read(register_offset(name))
 
     def write_register(self, name: str, value: int) -> None:
-        """Write a register of `tegula.isa.registers.REGISTERS`."""
-        self._tile.write(register_offset(name), value)
+        """Write a register of `tegula.isa.registers.REGISTERS`.
+
+        Raises
+        ------
+        ProtocolError
+            If it is answered with SLVERR.
+        """
+        if not self._tile.write(register_offset(name), value):
+            raise ProtocolError(f"AXI4-Lite: SLVERR to {value:#x} in {name}")
+
+    def signal(self, semaphore: int, value: int) -> bool:
+        """Add `value` to a semaphore, as the host of a running program.
+
+        Returns
+        -------
+        bool
+            False if no program is running: it has ended, has trapped, or was not started.
+
+        Raises
+        ------
+        ValueError
+            If the tile has no such semaphore, or the value is not 1 to 255.
+        """
+        check_signals([(semaphore, value)], self.config)
+        return self._signal(semaphore, value)
+
+    def _signal(self, semaphore: int, value: int) -> bool:
+        return self._tile.write(register_offset("SIGNAL"), value << 8 | semaphore)
 
     def step(self, cycles: int) -> None:
         """Let `cycles` clock cycles pass."""

@@ -141,9 +141,9 @@ class TileLibrary:
         ).reshape(-1, 3)
         self._library.tile_faults(self._handle, rows.ctypes.data, len(rows))
 
-    def write(self, offset: int, value: int) -> None:
-        """Write a register through the AXI4-Lite port."""
-        self._checked(self._library.tile_write(self._handle, offset, value))
+    def write(self, offset: int, value: int) -> bool:
+        """Write a register through the AXI4-Lite port; False: it was answered with SLVERR."""
+        return self._checked(self._library.tile_write(self._handle, offset, value)) == 0
 
     def read(self, offset: int) -> int:
         """Read a register through the AXI4-Lite port."""

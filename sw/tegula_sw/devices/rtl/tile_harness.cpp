@@ -98,14 +98,19 @@ class Tile {
         if (read) top_.S_AXIL(arvalid) = 0;
     }
 
-    void write(uint32_t offset, uint32_t value) {
+    // Whether it was answered with SLVERR.
+    bool write(uint32_t offset, uint32_t value) {
         top_.S_AXIL(awaddr) = offset, top_.S_AXIL(awvalid) = 1;
         top_.S_AXIL(wdata) = value, top_.S_AXIL(wstrb) = 15, top_.S_AXIL(wvalid) = 1;
         wait_for(written_, offset);
+        if (response_ == kSlaveError) return true;
+        require_okay(offset);
+        return false;
     }
     uint32_t read(uint32_t offset) {
         top_.S_AXIL(araddr) = offset, top_.S_AXIL(arvalid) = 1;
         wait_for(answered_, offset);
+        require_okay(offset);
         return value_;
     }
 
@@ -133,6 +138,8 @@ class Tile {
             if (++cycles > kRegisterCycles)
                 throw std::runtime_error("AXI4-Lite: no answer at offset " + std::to_string(offset));
         } while (!event);
+    }
+    void require_okay(uint32_t offset) const {
         if (response_ != kOkay)
             throw std::runtime_error("AXI4-Lite: response " + std::to_string(response_) +
                                      " at offset " + std::to_string(offset));
@@ -184,7 +191,7 @@ void tile_faults(Tile* tile, const Fault* faults, uint64_t count) {
     tile->memory.set_faults(faults, count);
 }
 int tile_write(Tile* tile, uint32_t offset, uint32_t value) {
-    return guarded(tile, [=] { return tile->write(offset, value), 0; });
+    return guarded(tile, [=] { return static_cast<int>(tile->write(offset, value)); });
 }
 int tile_read(Tile* tile, uint32_t offset, uint32_t* value) {
     return guarded(tile, [=] { return *value = tile->read(offset), 0; });

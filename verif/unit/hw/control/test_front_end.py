@@ -269,6 +269,44 @@ def test_a_wait_for_nobody_is_a_deadlock_after_the_watchdogs_time(watchdog):
     ControlBench(CONFIG, scenario)
 
 
+def test_the_host_signals_a_program_that_waits_for_it():
+    async def scenario(bench):
+        async def signals():
+            for _ in range(3):
+                # Later than the watchdog allows, had no signal come before.
+                for _ in range(80):
+                    await bench.tick()
+                await bench.write("SIGNAL", 2 << 8 | 5)
+
+        words = [
+            sync(CONFIG, LOAD, wait=(5, 6), consume=1, signal=(4, 1)),
+            sync(CONFIG, STORE, wait=(4, 1)),
+            HALT,
+        ]
+        outcome = await bench.run(words, meanwhile=signals, watchdog=100)
+        assert outcome.status == DONE and outcome.cycles > 240
+        assert outcome.accepted[LOAD] == [0] and outcome.accepted[STORE] == [1]
+        outcome = await bench.run(words, watchdog=100)
+        assert outcome.trap == (Trap.DEADLOCK, LOAD, 0, 5), "a signal outlived its program"
+        await run_good_program(bench)
+
+    ControlBench(CONFIG, scenario)
+
+
+def test_a_signal_of_the_host_past_the_width_of_its_semaphore_traps():
+    async def scenario(bench):
+        async def signals():
+            for _ in range(17):
+                await bench.write("SIGNAL", 255 << 8 | 6)
+
+        words = [sync(CONFIG, LOAD, wait=(1, 1)), HALT]
+        outcome = await bench.run(words, meanwhile=signals)
+        assert outcome.trap == (Trap.SEMAPHORE_OVERFLOW, Engine.CONTROL, 0, 6)
+        await run_good_program(bench)
+
+    ControlBench(CONFIG, scenario)
+
+
 @pytest.mark.parametrize("extra", [0, 1])
 def test_a_signal_behind_a_full_queue_is_a_deadlock_and_behind_one_less_is_not(extra):
     async def scenario(bench):

@@ -229,6 +229,83 @@ def test_a_write_to_control_is_a_pulse_of_one_cycle(busy):
     assert pulses == [2, 1]
 
 
+SIGNAL = register_offset("SIGNAL")
+
+
+def test_a_signal_is_answered_when_the_one_before_has_been_taken():
+    taken = []
+
+    async def take(ctx, dut):
+        payload = dut.signal.payload
+        inputs = (dut.signal.valid, dut.signal.ready, payload.sem, payload.value)
+        cycle = 0
+        async for _, _, valid, ready, sem, value in ctx.tick().sample(*inputs):
+            if valid and ready:
+                taken.append((sem, value))
+            cycle += 1
+            ctx.set(dut.signal.ready, cycle % 23 in (0, 1, 5))
+
+    answered = []
+
+    async def testbench(ctx, dut):
+        ctx.set(dut.running, 1)
+        for number in range(12):
+            data = (255 - number) << 8 | number % CONFIG.semaphores
+            assert await write(ctx, dut.s_axil, SIGNAL, data, b_delay=number % 3) == OKAY
+            answered.append(len(taken))
+            assert await read(ctx, dut.s_axil, SIGNAL) == (0, OKAY)
+        await ctx.tick().repeat(40)
+
+    simulate(testbench, take)
+    assert taken == [(number % CONFIG.semaphores, 255 - number) for number in range(12)]
+    assert all(count >= number for number, count in enumerate(answered)), answered
+
+
+@pytest.mark.parametrize(
+    ("data", "strobe", "running"),
+    [
+        (0x100, 15, 0),
+        (0x000, 15, 1),
+        (0x100 | CONFIG.semaphores, 15, 1),
+        (0x1FF, 15, 1),
+        (0x1_0100, 15, 1),
+        (0x8000_0100, 15, 1),
+        (0x100, 0b1101, 1),
+    ],
+)
+def test_what_cannot_be_a_signal_is_refused(data, strobe, running):
+    async def watch(ctx, dut):
+        async for _, _, valid in ctx.tick().sample(dut.signal.valid):
+            assert not valid
+
+    async def testbench(ctx, dut):
+        ctx.set(dut.running, running)
+        assert await write(ctx, dut.s_axil, SIGNAL, data, strobe) == SLVERR
+        await ctx.tick().repeat(5)
+
+    simulate(testbench, watch)
+
+
+def test_a_signal_that_waits_is_dropped_with_the_program():
+    answers = []
+
+    async def stop(ctx, dut):
+        ctx.set(dut.running, 1)
+        await ctx.tick().repeat(20)
+        ctx.set(dut.running, 0)
+
+    async def testbench(ctx, dut):
+        answers.append(await write(ctx, dut.s_axil, SIGNAL, 0x101))
+        answers.append(await write(ctx, dut.s_axil, SIGNAL, 0x102))
+        assert not ctx.get(dut.signal.valid)
+        ctx.set(dut.running, 1)
+        answers.append(await write(ctx, dut.s_axil, SIGNAL, 0x103))
+        assert ctx.get(dut.signal.valid) and ctx.get(dut.signal.payload.sem) == 3
+
+    simulate(testbench, stop)
+    assert answers == [OKAY, SLVERR, OKAY]
+
+
 def test_writing_one_clears_the_interrupt_and_setting_wins():
     values = []
 

@@ -12,7 +12,8 @@ from verif.support import unit_bench
 
 CONFIG = preset("tiny", semaphores=4, semaphore_width=6)
 LIMIT = (1 << CONFIG.semaphore_width) - 1
-SIGNALLERS = [engine for engine in ENGINES for _ in range(SIGNAL_PORTS[engine])]
+SIGNALLERS = [engine for engine in ENGINES for _ in range(SIGNAL_PORTS[engine])] + [Engine.CONTROL]
+"""The host's port is the last."""
 PORTS = len(ENGINES) + len(SIGNALLERS)
 SERVED_CYCLES = 2 * len(SIGNALLERS) + 2
 """All signals in turn, a wait between each two; choice and execution."""
@@ -185,6 +186,23 @@ def test_an_overflow_names_the_signaller_and_keeps_the_count(port):
 
     simulate(testbench)
     assert seen == [(1, SIGNALLERS[port], 2), (255, SIGNALLERS[port], 2)]
+
+
+@pytest.mark.parametrize("port", range(len(SIGNALLERS)))
+def test_a_signal_of_the_host_keeps_nobody_from_resting(port):
+    seen = []
+
+    async def testbench(ctx, dut):
+        await until_swept(ctx)
+        ask(ctx, dut.signals[port], sem=1, value=1)
+        assert await until_ready(ctx, dut.signals[port]) == 0
+        seen.extend([(await ctx.tick().sample(dut.idle, dut.from_host))[2:] for _ in range(4)])
+
+    simulate(testbench)
+    if SIGNALLERS[port] == Engine.CONTROL:
+        assert seen == [(1, 0), (1, 0), (1, 1), (1, 0)]
+    else:
+        assert seen == [(0, 0), (0, 0), (1, 0), (1, 0)]
 
 
 def test_clear_sets_every_count_to_zero():

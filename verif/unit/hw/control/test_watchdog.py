@@ -75,7 +75,7 @@ def test_deadlock_names_the_first_engine_that_waits_after_the_limit(limit, waiti
     simulate(testbench)
 
 
-@pytest.mark.parametrize("name", ["idle", "stuck", "waiting", "run"])
+@pytest.mark.parametrize("name", ["idle", "stuck", "waiting", "run", "signalled"])
 def test_anything_that_moves_begins_the_count_anew(name):
     async def testbench(ctx, dut):
         still = {"run": 1, "idle": ALL, "waiting": 2, "empty": ALL & ~2, "stuck": 1}
@@ -84,9 +84,9 @@ def test_anything_that_moves_begins_the_count_anew(name):
             for _ in range(45):
                 await ctx.tick()
                 assert not ctx.get(dut.deadlock)
-            drive(ctx, dut, **{name: 0})
+            drive(ctx, dut, **{name: int(name == "signalled")})
             await ctx.tick()
-            drive(ctx, dut, **{name: still[name]})
+            drive(ctx, dut, **{name: still.get(name, 0)})
             await ctx.tick()
             assert not ctx.get(dut.quiet)
         assert await cycles_until(ctx, dut.deadlock) == 52 - 1
