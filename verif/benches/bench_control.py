@@ -15,6 +15,7 @@ from verif.benches.axi_memory import AxiMemory
 from verif.benches.fake_engine import CocotbEngine, Journal
 from verif.benches.host import Host, ProgramOutcome
 from verif.benches.memory_content import Fault
+from verif.benches.random_programs import waiting_for_host
 from verif.benches.sync_programs import SyncProgram, random_sync_program
 from verif.benches.testbench import config, random_source, start
 from verif.support.engine_model import Accepted
@@ -122,6 +123,30 @@ async def random_programs_keep_order_and_count(dut):
     for number in range(24):
         bench.shape_traffic((0, 0.1, 0.5)[number % 3], LATENCIES[number // 3 % 3])
         await bench.run_well(random_sync_program(rng, bench.cfg, 120))
+
+
+@cocotb.test()
+async def the_host_signals_programs_that_wait_for_it(dut):
+    """Waits for the host among others: it is late, or early, on a port that rests, or does not."""
+    bench, rng = await ControlBench.make(dut, "the_host_signals_programs_that_wait_for_it")
+    sent = 0
+    for number in range(12):
+        bench.shape_traffic((0, 0.3)[number % 2], LATENCIES[number % 3])
+        program = random_sync_program(rng, bench.cfg, 80)
+        code, signals = waiting_for_host(rng, bench.cfg, program.code)
+        assert signals
+        await bench.begin(code, watchdog=2000)
+        for semaphore, value in signals:
+            await ClockCycles(dut.clk, int(rng.choice((1, 1, 300))))
+            bench.journal.events.append((semaphore, value))
+            assert await bench.host.signal(semaphore, value), "the program did not wait"
+            sent += 1
+        await bench.host.wait(50_000)
+        assert (await bench.host.outcome()).trap is None
+        check_journal(code, bench.journal)
+        assert bench.completed > program.count
+        assert not await bench.host.signal(0, 1), "no program runs"
+    assert sent > 40
 
 
 @cocotb.test()

@@ -50,6 +50,13 @@ class Host:
         answer = await self._master.write(register_offset(name), value.to_bytes(4, "little"))
         assert answer.resp == AxiResp.OKAY
 
+    async def signal(self, semaphore: int, value: int) -> bool:
+        """Signal a program; False: it was refused."""
+        word = value << 8 | semaphore
+        answer = await self._master.write(register_offset("SIGNAL"), word.to_bytes(4, "little"))
+        assert answer.resp in (AxiResp.OKAY, AxiResp.SLVERR)
+        return answer.resp == AxiResp.OKAY
+
     async def read(self, name: str) -> int:
         """Read a register."""
         answer = await self._master.read(register_offset(name), 4)

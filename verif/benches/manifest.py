@@ -104,6 +104,7 @@ BENCHES = (
         module="verif.benches.bench_control",
         preset_tests=(
             "random_programs_keep_order_and_count",
+            "the_host_signals_programs_that_wait_for_it",
             "traps_of_the_front_end_come_after_all_earlier_work",
             "traps_of_engines_stop_the_program",
             "a_failed_fetch_traps_at_its_granule",
