@@ -237,11 +237,11 @@ PRESETS = {
 }
 """Named presets. The scratchpad holds 16 times the bytes of PSUM in each.
 
-`ecp5` is `small` with the bus of a board and one activation lane, so that an ECP5-85K has room
-around it. Array, vector lanes, memories, formats and guarantees are the same. Beats of 64 bits
-(DDR3 of 16 or 32 bits delivers no more at the tile's clock) need half the banks of the scratchpad,
-4 in place of 8, and narrower aligners; 32 bits address all of the memory; fewer bursts and
-instructions wait.
+`ecp5` is `small` with the bus of a board and one activation lane, so that an ECP5-85K has place for
+it (docs/architecture.md, "Placed and routed"). Array, vector lanes, memories, formats and
+guarantees are the same. Beats of 64 bits (DDR3 of 16 or 32 bits delivers no more at the tile's
+clock) need half the banks of the scratchpad, 4 in place of 8, and narrower aligners; 32 bits
+address all of the memory; fewer bursts and instructions wait.
 """
 
 
