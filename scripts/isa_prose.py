@@ -147,27 +147,31 @@ listens to edges and has not acknowledged the program before. A host that acknow
 before it starts the next program: a later write of 1 to `IRQ` may clear the end of that one.
 `STATUS` is valid when `irq` rises, and tells a host that polls all that `irq` does.
 
-**Protection.** While a program runs, writes to registers other than `CONTROL`, `IRQ` and
-`IRQ_ENABLE` are ignored and answer OKAY, as those to read-only registers always do. An unknown
+**Protection.** While a program runs, writes to registers other than `CONTROL`, `IRQ`, `IRQ_ENABLE`
+and `SIGNAL` are ignored and answer OKAY, as those to read-only registers always do. An unknown
 offset answers SLVERR, and reads as 0. WSTRB selects bytes, also of `CONTROL` and `IRQ`; the low two
 bits of an address are ignored. Writes and reads may come at any time, in any number.
-
-<a id="signals-of-the-host"></a>
-**Signals of the host.** A write to `SIGNAL` adds to a semaphore of the program that runs, as an
-engine's signal does: so a host, or a neighbour that masters this port, hands over work while the
-tile runs. Write the data first: what memory has acknowledged before the write is visible to whoever
-waits for it. OKAY means that the signal will be added, or that the program ends before; a signal is
-never queued for the next program. SLVERR means that nothing was added: no program runs, the tile
-has no such semaphore, the value is 0, or other bits are not. A second write is answered when the
-first signal has been taken, a few cycles later. A signal past a semaphore's width traps
-(`SEMAPHORE_OVERFLOW`, engine `control`). `WATCHDOG` is the time that a program waits for the host
-at least, from its last signal on. The devices of `tegula_sw` take signals with a program (`run(...,
-signals=)`), and `RtlDevice.signal` sends one to a program that was started.
 
 **Addresses** of 64 bits are compared as they were written. What `axi_addr_width` bits cannot
 express is never inside the window: a program there traps with `MEMORY_WINDOW` (`TRAP_ADDR` has the
 low 48 bits), a `WINDOW_LAST` there stands for the last address of the bus, and in a window that
 begins there lies no byte.
+
+### Signals of the host
+
+A write to `SIGNAL` adds to a semaphore of the program that runs, as an engine's signal does: so a
+host, or a neighbour that masters this port, hands over work while the tile runs. Write the data
+first: what memory has acknowledged before the write is visible to whoever waits for it. OKAY means
+that the signal will be added, or that the program ends before; a signal is never queued for the
+next program. SLVERR means that nothing was added: no program runs, it has trapped, the tile has no
+such semaphore, the value is 0, or other bits are not. A second write is answered when the first
+signal has been taken, a few cycles later (right after a start, some 40). A host must not run ahead:
+what has been signalled and not consumed has to fit the semaphore. A signal past a semaphore's width
+traps (`SEMAPHORE_OVERFLOW`, engine `control`). `WATCHDOG` is the time that a program waits for the
+host at least, from its last signal on. The devices of `tegula_sw` take signals with a program
+(`run(..., signals=)`), and `RtlDevice.signal` sends one to a program that was started.
+
+### Register map
 
 access: ro read-only, rw read and write, wo write-only (reads as 0), w1c write 1 to clear.
 """

@@ -47,10 +47,8 @@ CELLS = {
     "DSP": ("MULT18X18D",),
     "BRAM": ("DP16KD",),
 }
-"""What nextpnr calls the cells of each column."""
-
-RAMW_SITES = 2
-"""LUT4 sites of the slice that writes a distributed memory; its reading LUTs count themselves."""
+"""What nextpnr calls the cells of each column. A slice that writes a distributed memory, a
+TRELLIS_RAMW, blocks two LUTs, which are TRELLIS_COMB too."""
 
 
 _BOTH = ("--lpf", "pins.lpf", "--lpf-allow-unconstrained")
@@ -94,9 +92,7 @@ def netlist_of(config: TileConfig, folder: Path, progress: Progress) -> Path:
 def resources_of(report: Mapping[str, Any]) -> dict[str, int]:
     """Columns of the table, of what a report of nextpnr says was placed."""
     used = {kind: cells["used"] for kind, cells in report["utilization"].items()}
-    counts = {name: sum(used.get(kind, 0) for kind in kinds) for name, kinds in CELLS.items()}
-    counts["sites"] += RAMW_SITES * used.get("TRELLIS_RAMW", 0)
-    return counts
+    return {name: sum(used.get(kind, 0) for kind in kinds) for name, kinds in CELLS.items()}
 
 
 def _placed(folder: Path, kept: Path, seed: int, speed: int, progress: Progress) -> None:

@@ -67,7 +67,7 @@ def waiting_for_host(
     offsets = [offset for offset, _ in listed]
     engine = ENGINES[int(rng.integers(len(ENGINES)))].name.lower()
     for offset in sorted(rng.choice(offsets, 1 + int(rng.integers(4))), reverse=True):
-        value = int(rng.integers(1, 256))
+        value = int(rng.integers(1, min(256, 1 << config.semaphore_width)))
         wait = encode(f"{engine}.sync", config, wait=1, wait_sem=host, wait_value=value, consume=1)
         result = result[:offset] + wait + result[offset:]
         early = int(rng.integers(value))

@@ -8,7 +8,7 @@ from verif.benches.host import Host
 __all__ = ["access_registers"]
 
 _ACCESSES = 80
-_LEFT_ALONE = ("CONTROL", "IRQ", "IRQ_ENABLE")
+_LEFT_ALONE = ("CONTROL", "IRQ", "IRQ_ENABLE", "SIGNAL")
 """Writes to others are ignored while a program runs."""
 
 
@@ -27,6 +27,8 @@ async def access_registers(host: Host, rng: np.random.Generator) -> None:
         await host.read(register.name)
         if register.name not in _LEFT_ALONE:
             await host.write(register.name, int(rng.integers(1 << 32)))
+        if register.name == "SIGNAL":
+            assert not await host.signal(int(rng.integers(256)), 0), "it adds nothing"
         if rng.random() < 0.2:
             await host.write("CONTROL", CONTROL_START)
     assert await host.refuses(4 * len(REGISTERS)), "an offset behind the last register"

@@ -35,10 +35,10 @@ class RegisterFile(wiring.Component):
     AW and W are accepted independently, one of each at a time; WSTRB is honoured; the low two
     address bits are ignored, since every AXI4-Lite access is a whole word. An unknown offset
     answers SLVERR (and reads as zero); a write to an "ro" register answers OKAY and does nothing; a
-    "wo" register reads as zero. While `busy`, writes to other registers than CONTROL, IRQ and
-    IRQ_ENABLE answer OKAY and do nothing, so that the host cannot change a program, its window or
-    its watchdog while a program runs. A write to SIGNAL waits until the signal before has been
-    taken; one that cannot be a signal, or comes while no program runs, answers SLVERR and does
+    "wo" register reads as zero. While `busy`, writes to other registers than CONTROL, IRQ,
+    IRQ_ENABLE and SIGNAL answer OKAY and do nothing, so that the host cannot change a program, its
+    window or its watchdog while a program runs. A write to SIGNAL waits until the signal before has
+    been taken; one that cannot be a signal, or comes while no program runs, answers SLVERR and does
     nothing.
 
     Latency: `WRITE_CYCLES`, `READ_CYCLES`. Throughput: a write in two cycles, a read in three, a

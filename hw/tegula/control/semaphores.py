@@ -55,7 +55,8 @@ class SemaphoreFile(wiring.Component):
     idle : Out(1)
         No signal of an engine is held or being executed.
     from_host : Out(1)
-        A signal of the host was executed in the cycle before.
+        A signal of the host is offered, held or executed, or was executed in the cycle before: the
+        waits that it may end are over, if they are, when it falls.
     overflow : Out(1), overflow_engine : Out(ENGINE_BITS)
     overflow_sem : Out(range(semaphores))
         For one cycle: a signal would have carried a semaphore past its width. The count is kept.
@@ -114,7 +115,12 @@ class SemaphoreFile(wiring.Component):
         self._execute(m, operation, valid & ~self.clear, executing, sweep, swept)
         of_host = operation.engine == Engine.CONTROL
         m.d.comb += self.idle.eq(~held[:-1].any() & ~(valid & (operation.is_wait | ~of_host)))
-        m.d.sync += self.from_host.eq(valid & ~operation.is_wait & of_host)
+        executes, executed = Signal(), Signal()
+        m.d.sync += executed.eq(executes)
+        m.d.comb += [
+            executes.eq(valid & ~operation.is_wait & of_host),
+            self.from_host.eq(list(self.signals)[-1].valid | held[-1] | executes | executed),
+        ]
         return m
 
     def _sweep(self, m: Module):

@@ -50,7 +50,7 @@ class Progress(wiring.Component):
     head_pc : In(PC_BITS) x 5, head_sem : In(range(semaphores)) x 5
         The waiting instruction and its semaphore, of each queue.
     signalled : In(1)
-        The host has sent a signal: all counts of rest begin anew.
+        A signal of the host is under way: nothing rests, and all counts of rest begin anew.
     stuck : In(1)
         Dispatch cannot go on until a queue has room.
     limit : In(32)
@@ -111,7 +111,7 @@ class Progress(wiring.Component):
             & ~self.signalled
             & (self.idle & (self.empty | self.waiting)).all()
         )
-        with m.If(~self.run | ~resting):
+        with m.If(~self.run | ~resting | self.signalled):
             m.d.sync += [rest_cycles.eq(1), passed.eq(0), self.quiet.eq(0), self.deadlock.eq(0)]
         with m.Else():
             with m.If(~rest_cycles.all()):

@@ -226,10 +226,12 @@ class RunGenerator(wiring.Component):
                 for name in checked.shape().members
                 if name not in flags
             ),
+            # What is negative, or has more bits than an address, is found without a comparison.
             checked.bad_window.eq(
-                (extents.addr < self.window.base)
-                | (extents.mem_end > self.window.last)
+                extents.addr[MEMORY_ADDRESS_BITS:].any()
                 | (extents.mem_end >> config.axi_addr_width).any()
+                | (extents.addr[:MEMORY_ADDRESS_BITS] < self.window.base)
+                | (extents.mem_end[:MEMORY_ADDRESS_BITS] > self.window.last)
             ),
             checked.bad_range.eq(
                 (extents.partition >= config.n)

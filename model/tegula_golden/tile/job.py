@@ -44,8 +44,10 @@ def check_errors(errors: Sequence[tuple[int, int, str]]) -> None:
             )
 
 
-def check_signals(signals: Sequence[tuple[int, int]], config: TileConfig) -> None:
-    """Check signals of a host: (semaphore, value) each.
+def check_signals(
+    signals: Sequence[tuple[int, int]], config: TileConfig
+) -> tuple[tuple[int, int], ...]:
+    """Signals of a host, (semaphore, value) each, as integers of Python.
 
     Raises
     ------
@@ -54,20 +56,18 @@ def check_signals(signals: Sequence[tuple[int, int]], config: TileConfig) -> Non
     """
     if not isinstance(signals, Sequence):
         raise ValueError(f"signals must be a sequence of (semaphore, value), not {signals!r}")
+    checked = []
     for signal in signals:
         if not isinstance(signal, Sequence) or len(signal) != 2:
             raise ValueError(f"a signal must be (semaphore, value), not {signal!r}")
         semaphore, value = signal
-        check_integer("a signal's semaphore", semaphore)
-        check_integer("a signal's value", value)
-        if not 0 <= semaphore < config.semaphores:
-            raise ValueError(
-                f"a signal's semaphore must be 0 to {config.semaphores - 1}, not {semaphore}"
+        checked.append(
+            (
+                check_integer("a signal's semaphore", semaphore, 0, config.semaphores - 1),
+                check_integer("a signal's value", value, 1, (1 << SIGNAL_VALUE_BITS) - 1),
             )
-        if not 1 <= value < 1 << SIGNAL_VALUE_BITS:
-            raise ValueError(
-                f"a signal's value must be 1 to {(1 << SIGNAL_VALUE_BITS) - 1}, not {value}"
-            )
+        )
+    return tuple(checked)
 
 
 def _check_memory(memory: object) -> None:
@@ -200,7 +200,8 @@ class Runner(ABC, Generic[_Result]):
         signals
             (semaphore, value), value 1 to 255: what the host adds to semaphores while the program
             runs, in this order; those that are left when it ends are dropped. A tile with a clock
-            gets them from its start on, one without a clock when nothing else can go on.
+            gets them from its start on, one without a clock when nothing else can go on. So what
+            is signalled and not yet consumed must fit the semaphore, however slow the program is.
 
         Raises
         ------

@@ -214,7 +214,7 @@ class _Reader:
             return State(condition, ACTIVITY_DOCS[Activity(detail)])
         if condition is Condition.WAIT:
             engines = self.program.signallers.get(detail, ())
-            names = " and ".join(engine.name.lower() for engine in engines) or "nobody"
+            names = " and ".join(engine.name.lower() for engine in engines) or "the host, or nobody"
             return State(condition, f"semaphore {detail}, signalled by {names}")
         if detail >= _Idle.HELD.value:
             name = Engine(detail - _Idle.HELD.value).name.lower()

@@ -100,10 +100,16 @@ class _Checker:
     def __init__(self, config: TileConfig, signals: Sequence[tuple[int, int]]):
         self._config = config
         self._semaphores = [_Semaphore() for _ in range(config.semaphores)]
+        limit = (1 << config.semaphore_width) - 1
         for index, value in signals:
             semaphore = self._semaphores[index]
             semaphore.senders.add(_HOST)
             semaphore.sums.append(semaphore.total + value)
+            if semaphore.total > limit:
+                raise ValueError(
+                    f"semaphore {index} gets {semaphore.total} from the host, which may be ahead of"
+                    f" all waits, and holds at most {limit}"
+                )
             semaphore.clocks.append(np.zeros(len(_THREADS), np.int64))
         self._counts = [0] * len(ENGINES)
         self._known = np.zeros((len(ENGINES), len(_THREADS)), np.int64)
@@ -187,8 +193,8 @@ def check_program(
     program
         Its bytes.
     signals
-        What the host adds to semaphores, as `Device.run` takes it. It is a sender too, and comes
-        before all instructions.
+        What the host adds to semaphores, as `Device.run` takes it. It is a sender too, comes before
+        all instructions, and may be ahead of all waits: their sum must fit the semaphore.
 
     Returns
     -------
@@ -201,8 +207,7 @@ def check_program(
         If a rule is broken, a signal is malformed, an instruction reaches beyond a storage, or the
         program does not end with `halt`; the message names the instruction by its byte offset.
     """
-    check_signals(signals, config)
-    checker = _Checker(config, signals)
+    checker = _Checker(config, check_signals(signals, config))
     for count, (offset, decoded) in enumerate(instructions(program), start=1):
         if decoded.mnemonic == "halt":
             return count

@@ -155,9 +155,13 @@ class RtlDevice(Device):
             self._tile.start_trace()
         self._start_cycle = self._tile.cycle
         self.write_register("CONTROL", CONTROL_START)
-        for semaphore, value in job.signals:
+        for semaphore, value in check_signals(job.signals, self.config):
             if not self._signal(semaphore, value):
                 break
+            if self._tile.cycle - self._start_cycle > self._max_cycles:
+                raise HangError(f"no interrupt within {self._max_cycles} cycles")
+            if self._recorded is not None:
+                self._recorded[0].check_size(self._tile.trace_size)
 
     def wait(self) -> RunResult:
         """Wait for the interrupt of a started program and clear it.
@@ -212,7 +216,7 @@ class RtlDevice(Device):
         ValueError
             If the tile has no such semaphore, or the value is not 1 to 255.
         """
-        check_signals([(semaphore, value)], self.config)
+        ((semaphore, value),) = check_signals([(semaphore, value)], self.config)
         return self._signal(semaphore, value)
 
     def _signal(self, semaphore: int, value: int) -> bool:

@@ -293,6 +293,32 @@ def test_the_host_signals_a_program_that_waits_for_it():
     ControlBench(CONFIG, scenario)
 
 
+def test_a_signal_at_the_end_of_the_watchdogs_time_ends_the_wait_or_comes_too_late():
+    """No record of an engine that has just gone on, and no engine that goes on and is stopped."""
+    outcomes = set()
+
+    async def scenario(bench):
+        words = [sync(CONFIG, VECTOR, wait=(5, 1)), sync(CONFIG, LOAD, wait=(5, 1)), HALT]
+        for delay in range(30, 75):
+
+            async def signal(delay=delay):
+                for _ in range(delay):
+                    await bench.tick()
+                await bench.write("SIGNAL", 1 << 8 | 5)
+
+            outcome = await bench.run(words, meanwhile=signal, watchdog=40)
+            if outcome.status == DONE:
+                assert outcome.accepted[VECTOR] == [0] and outcome.accepted[LOAD] == [1]
+            else:
+                assert outcome.trap == (Trap.DEADLOCK, VECTOR, 0, 5)
+                assert not any(outcome.accepted.values()), "what goes on is no deadlock"
+            outcomes.add(outcome.status)
+        await run_good_program(bench)
+
+    ControlBench(CONFIG, scenario)
+    assert outcomes == {DONE, TRAPPED}
+
+
 def test_a_signal_of_the_host_past_the_width_of_its_semaphore_traps():
     async def scenario(bench):
         async def signals():

@@ -200,7 +200,7 @@ def test_a_signal_of_the_host_keeps_nobody_from_resting(port):
 
     simulate(testbench)
     if SIGNALLERS[port] == Engine.CONTROL:
-        assert seen == [(1, 0), (1, 0), (1, 1), (1, 0)]
+        assert seen == [(1, 1), (1, 1), (1, 1), (1, 0)]
     else:
         assert seen == [(0, 0), (0, 0), (1, 0), (1, 0)]
 

@@ -9,7 +9,7 @@ from tegula.isa.instructions import Engine
 from tegula.isa.traps import Trap
 from tegula_golden.tile.job import Job
 from tegula_golden.tile.simulator import GoldenTile
-from tegula_sw.devices.rtl.device import RtlDevice
+from tegula_sw.devices.rtl.device import HangError, RtlDevice
 from tegula_sw.program.race_check import check_program
 
 pytestmark = pytest.mark.slow
@@ -112,6 +112,38 @@ def test_signals_behind_the_end_of_a_program_are_dropped(tile):
         assert result.trap.cause == Trap.DEADLOCK
 
 
+class Index:
+    """What numpy and others count as an integer."""
+
+    def __init__(self, value):
+        self._value = value
+
+    def __index__(self):
+        return self._value
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int16, np.int64, Index])
+def test_a_signal_of_any_integer_type_is_that_integer(tile, kind):
+    text = "load.sync wait(3>=400)\nhalt"
+    signals = [(kind(3), kind(100)), *[(kind(3), kind(120))] * 3]
+    assert check_program(CONFIG, assemble(text), signals=signals) == 2
+    for device in (GoldenTile(CONFIG), tile):
+        memory, size = image(text)
+        assert device.run(memory, program=0, program_bytes=size, signals=signals).trap is None
+    memory, size = image(text.replace("400", "200"))
+    tile.start(Job(memory=memory, program=0, program_bytes=size))
+    assert tile.signal(kind(3), kind(100)) and tile.signal(kind(3), kind(100))
+    assert tile.wait().trap is None
+
+
+def test_signals_count_in_the_limit_of_cycles():
+    device = RtlDevice(CONFIG, max_cycles=1000)
+    memory, size = image("load.sync wait(3>=1)\nhalt")
+    with pytest.raises(HangError, match="no interrupt within 1000 cycles"):
+        device.run(memory, program=0, program_bytes=size, signals=[(4, 1)] * 1000)
+    device.close()
+
+
 @pytest.mark.parametrize(
     ("signal", "message"),
     [
@@ -138,6 +170,8 @@ def test_the_check_of_programs_knows_the_hosts_signals():
     assert check_program(CONFIG, code, signals=SIGNALS) == 2 * CHUNKS + 1
     with pytest.raises(ValueError, match=r"load.dma at byte 320: waits for 6 on semaphore 3"):
         check_program(CONFIG, code, signals=SIGNALS[:-1])
+    with pytest.raises(ValueError, match=r"semaphore 3 gets 4335 from the host.* at most 4095"):
+        check_program(CONFIG, code, signals=[(3, 255)] * 17)
     with pytest.raises(ValueError, match="semaphore 0 has two senders"):
         check_program(CONFIG, code, signals=[*SIGNALS, (0, 1)])
     text = PROGRAM.replace("consume(0>=1)", "consume(4>=1)")
