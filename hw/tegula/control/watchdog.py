@@ -106,10 +106,7 @@ class Progress(wiring.Component):
         resting, passed = Signal(), Signal()
         rest_cycles = Signal(32, init=1)
         m.d.sync += resting.eq(
-            self.run
-            & self.stuck
-            & ~self.signalled
-            & (self.idle & (self.empty | self.waiting)).all()
+            self.run & self.stuck & (self.idle & (self.empty | self.waiting)).all()
         )
         with m.If(~self.run | ~resting | self.signalled):
             m.d.sync += [rest_cycles.eq(1), passed.eq(0), self.quiet.eq(0), self.deadlock.eq(0)]
