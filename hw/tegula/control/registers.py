@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 from tegula.bus.axi import Axi4LiteSignature
 from tegula.config import TileConfig
 from tegula.engine.interface import signal_layout
-from tegula.isa.registers import IDENTITY, REGISTERS
+from tegula.isa.registers import IDENTITY, REGISTERS, register_offset
 
 __all__ = ["ADDRESS_BITS", "READ_CYCLES", "WRITE_CYCLES", "RegisterFile"]
 
@@ -114,7 +114,7 @@ class RegisterFile(wiring.Component):
         m.d.comb += [
             bus.awready.eq(~has_address),
             bus.wready.eq(~has_data),
-            to_signal.eq(index == [register.name for register in REGISTERS].index(_SIGNAL)),
+            to_signal.eq(index == register_offset(_SIGNAL) // 4),
             write.eq(has_address & has_data & ~bus.bvalid & ~(to_signal & self.signal.valid)),
         ]
         with m.If(bus.awvalid & bus.awready):

@@ -101,28 +101,45 @@ class Job:
         """First and last byte of the window: by default those of the memory."""
         return self.window or (self.base, self.base + len(self.memory) - 1)
 
-    def _check_integers(self) -> None:
-        for name in ("program", "program_bytes", "base"):
-            check_integer(name, getattr(self, name))
-        if self.watchdog is not None:
-            check_integer("watchdog", self.watchdog)
-        if self.window is not None:
-            if not isinstance(self.window, Sequence) or len(self.window) != 2:
-                raise ValueError(f"window must be (first, last), not {self.window!r}")
-            for name, value in zip(("first", "last"), self.window, strict=True):
-                check_integer(f"window's {name}", value)
+    def _with_integers(self, config: TileConfig) -> "Job":
+        """The same job with integers of Python, which neither wrap nor overflow."""
+        window, watchdog = self.window, self.watchdog
+        if watchdog is not None:
+            watchdog = check_integer("watchdog", watchdog)
+        if window is not None:
+            if not isinstance(window, Sequence) or len(window) != 2:
+                raise ValueError(f"window must be (first, last), not {window!r}")
+            first, last = window
+            window = (
+                check_integer("window's first", first),
+                check_integer("window's last", last),
+            )
+        return Job(
+            memory=self.memory,
+            program=check_integer("program", self.program),
+            program_bytes=check_integer("program_bytes", self.program_bytes),
+            base=check_integer("base", self.base),
+            window=window,
+            watchdog=watchdog,
+            signals=check_signals(self.signals, config),
+        )
 
-    def check(self, config: TileConfig) -> None:
-        """Check all arguments against each other, and against a tile.
+    def checked(self, config: TileConfig) -> "Job":
+        """The job with integers of Python, all arguments checked against each other and a tile.
 
         Raises
         ------
         ValueError
             If one is malformed; the message quotes it.
         """
+        _check_memory(self.memory)
+        job = self._with_integers(config)
+        job._check(config)
+        return job
+
+    def _check(self, config: TileConfig) -> None:
+        """Check integers against each other, and against a tile."""
         memory = self.memory
-        _check_memory(memory)
-        self._check_integers()
         limit = 1 << config.axi_addr_width
         if not 0 <= self.base <= limit - memory.size:
             raise ValueError(f"base must be 0 to {limit - memory.size}, not {self.base}")
@@ -142,7 +159,6 @@ class Job:
                     "a window beyond memory needs an edge of memory that is a multiple of"
                     f" {config.bus_bytes}, not {edge:#x}"
                 )
-        check_signals(self.signals, config)
         if self.watchdog is not None and not 1 <= self.watchdog < 1 << 32:
             raise ValueError(f"watchdog must be 1 to 2**32 - 1, not {self.watchdog}")
 
@@ -212,8 +228,7 @@ class Runner(ABC, Generic[_Result]):
 
     def execute(self, job: Job) -> _Result:
         """Run a job; see `run`."""
-        job.check(self.config)
-        return self._execute(job)
+        return self._execute(job.checked(self.config))
 
     @abstractmethod
     def _execute(self, job: Job) -> _Result:

@@ -18,7 +18,7 @@ from tegula_golden.tile.activation import activation_apply, activation_table
 from tegula_golden.tile.bus import Burst, Bus
 from tegula_golden.tile.dma import dma_load, dma_store, unsettled_bursts
 from tegula_golden.tile.front_end import FrontEnd, Queued, Stop, stop
-from tegula_golden.tile.job import Job, Outcome, Runner, check_errors, check_signals
+from tegula_golden.tile.job import Job, Outcome, Runner, check_errors
 from tegula_golden.tile.state import EngineTrap, TileState
 from tegula_golden.tile.tensor import tensor_load, tensor_matmul
 from tegula_golden.tile.vector import vector_compute, vector_generator
@@ -148,7 +148,7 @@ class GoldenTile(Runner[TileRun]):
         unsettled: list[Burst] = []
         try:
             front = FrontEnd(self.config, bus, job.program, job.program_bytes)
-            self._dispatch(front, bus, deque(check_signals(job.signals, self.config)))
+            self._dispatch(front, bus, deque(job.signals))
         except Stop as end:
             trap = end.record
             if bus.failed_write is not None:

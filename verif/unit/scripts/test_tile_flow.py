@@ -117,8 +117,7 @@ endmodule
 """
     netlist = netlist_of_tile(registered(text, "tegula_small"), "tegula_small", tmp_path)
     cells = [cell for cell in Netlist.read(netlist).cells.values() if cell["type"] == "CCU2C"]
-    ends = Counter((cell["connections"][end][0] == "x", end) for cell in cells for end in _ENDS)
+    ends = Counter(
+        (cell["connections"][end][0] == "x", end) for cell in cells for end in ("CIN", "COUT")
+    )
     assert ends == {(True, "CIN"): 2, (True, "COUT"): 2, (False, "CIN"): 8, (False, "COUT"): 8}
-
-
-_ENDS = ("CIN", "COUT")

@@ -136,8 +136,7 @@ class RtlDevice(Device):
         ValueError
             If the job is malformed.
         """
-        job.check(self.config)
-        self._start(job)
+        self._start(job.checked(self.config))
 
     def _start(self, job: Job) -> None:
         first, last = job.bounds
@@ -155,7 +154,7 @@ class RtlDevice(Device):
             self._tile.start_trace()
         self._start_cycle = self._tile.cycle
         self.write_register("CONTROL", CONTROL_START)
-        for semaphore, value in check_signals(job.signals, self.config):
+        for semaphore, value in job.signals:
             if not self._signal(semaphore, value):
                 break
             if self._tile.cycle - self._start_cycle > self._max_cycles:

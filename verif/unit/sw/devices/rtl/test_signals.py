@@ -136,6 +136,20 @@ def test_a_signal_of_any_integer_type_is_that_integer(tile, kind):
     assert tile.wait().trap is None
 
 
+@pytest.mark.parametrize("kind", [np.uint8, np.int16, np.int64, Index])
+def test_a_job_of_any_integer_type_is_that_of_these_integers(tile, kind):
+    results = []
+    for device in (GoldenTile(CONFIG), tile):
+        for cast in (int, kind):
+            memory = np.zeros(0x200, np.uint8)
+            memory[64:80] = np.frombuffer(assemble("halt"), np.uint8)
+            where = {"program": cast(64), "program_bytes": cast(16), "watchdog": cast(100)}
+            window = (cast(0), cast(127))
+            result = device.run(memory, base=cast(0), window=window, **where)
+            results.append((result.trap, result.read_beats))
+    assert len(set(results)) == 1 and results[0] == (None, 2)
+
+
 def test_signals_count_in_the_limit_of_cycles():
     device = RtlDevice(CONFIG, max_cycles=1000)
     memory, size = image("load.sync wait(3>=1)\nhalt")
