@@ -46,6 +46,9 @@ class TileConfig:
         Instructions that each engine's queue holds.
     semaphores, semaphore_width
         Number of counting semaphores (at most 32), and bits of each (at most 12).
+    vector_folding
+        Partitions that share a lane of the vector engine in turn; a power of two. If it is more
+        than 1, there must be no more lanes than `row_words`.
     activation_lanes
         Elements that the activation engine takes a cycle; a power of two, at most `n`.
     activation_entries
@@ -78,6 +81,7 @@ class TileConfig:
     queue_depth: int = 8
     semaphores: int = 16
     semaphore_width: int = 12
+    vector_folding: int = 1
     activation_lanes: int = 2
     activation_entries: int = 1024
     fp8_formats: tuple[FloatFormat, ...] = (E4M3FN, E5M2)
@@ -111,6 +115,12 @@ class TileConfig:
         self._check_power_of_two("queue_depth", 2, 64)
         self._check_choice("semaphores", (4, 8, 16, 32))
         self._check_range("semaphore_width", 4, 12)
+        self._check_power_of_two("vector_folding", 1, self.n)
+        if self.vector_folding > 1 and self.vector_lanes > self.row_words:
+            raise ValueError(
+                f"vector_folding must be 1 or at least {self.n // self.row_words} (n / row_words),"
+                f" not {self.vector_folding}"
+            )
         self._check_power_of_two("activation_lanes", 1, self.n)
         self._check_choice("activation_entries", (256, 512, 1024))
         self._check_range("watchdog_cycles", 64, (1 << 32) - 1)
@@ -192,6 +202,16 @@ class TileConfig:
         return min(self.bus_words, self.n)
 
     @property
+    def vector_lanes(self) -> int:
+        """Elements that the vector engine takes in a cycle."""
+        return self.n // self.vector_folding
+
+    @property
+    def line_beats(self) -> int:
+        """Cycles in which the vector engine writes what is one line of its lanes' results."""
+        return max(1, self.vector_lanes // self.row_words)
+
+    @property
     def operand_formats(self) -> tuple[FloatFormat, ...]:
         """Formats that the array's edge decodes."""
         return (BF16, *self.fp8_formats)
@@ -226,6 +246,7 @@ PRESETS = {
         TileConfig(name="medium", n=16, axi_data_width=256, activation_lanes=4),
         TileConfig(
             name="ecp5",
+            vector_folding=2,
             activation_lanes=1,
             axi_data_width=64,
             axi_addr_width=32,

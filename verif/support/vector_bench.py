@@ -15,6 +15,7 @@ from verif.support.engine_bench import EnginePlayer, Item, check, pack, run
 
 __all__ = [
     "CONFIG",
+    "FOLDED",
     "NARROW",
     "SEED",
     "VectorPlayer",
@@ -28,6 +29,19 @@ __all__ = [
 CONFIG = preset("tiny", sbuf_depth=256, psum_banks=4, psum_bank_words=8)
 NARROW = preset("small", axi_data_width=64, sbuf_depth=256, psum_banks=4, psum_bank_words=8)
 """A tile whose lines hold half of the partitions."""
+
+FOLDED = {
+    f"{folding} partitions a lane, lines of {bus // 16}": preset(
+        "small",
+        axi_data_width=bus,
+        vector_folding=folding,
+        sbuf_depth=256,
+        psum_banks=4,
+        psum_bank_words=8,
+    )
+    for folding, bus in ((2, 128), (2, 64), (4, 64), (8, 128))
+}
+"""Tiles whose partitions share lanes."""
 
 SEED = 11
 
@@ -50,7 +64,8 @@ class VectorPlayer(EnginePlayer):
 
     @staticmethod
     def cycles_of(item, config):
-        return 110 + 4 * item.full.get("columns", 4)
+        folding = config.vector_folding
+        return 96 + 14 * folding + 4 * folding * item.full.get("columns", 4)
 
     def prepare(self, state):
         words = state.psum(slice(None)).words()

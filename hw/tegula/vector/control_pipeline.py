@@ -88,7 +88,7 @@ class ElementPipeline(wiring.Component):
     def elaborate(self, platform):
         """Front, ring, partial results, exit."""
         m = Module()
-        m.submodules.combiner = combiner = Combiner(UNIT_CYCLES)
+        m.submodules.combiner = combiner = Combiner(UNIT_CYCLES, groups=self._config.vector_folding)
         m.d.comb += [combiner.start.eq(self.finish), combiner.stop.eq(self.stop)]
         front = self._chain(m, "front", self.issue_valid, self.issue, ENTRY_CYCLES)
         control_operands(m, self.controls, self._config, front)
@@ -189,8 +189,18 @@ class ElementPipeline(wiring.Component):
             if steps < MAX_STEPS:
                 with m.If(leaves[steps]):
                     m.d.sync += ring[steps * UNIT_CYCLES + 1].valid.eq(0)
+        part = Signal(range(self._config.vector_folding), name="combined_part")
+        is_last_part = part == self._config.vector_folding - 1
         with m.If(combiner.output_ahead):
-            m.d.comb += [leaving.eq(self.result), from_adder.eq(1)]
+            m.d.comb += [
+                leaving.eq(self.result),
+                leaving.part.eq(part),
+                leaving.last.eq(self.result.last & is_last_part),
+                from_adder.eq(1),
+            ]
+            m.d.sync += part.eq(part + 1)
+        with m.If(~combiner.active):
+            m.d.sync += part.eq(0)
         m.d.comb += [
             is_output.eq(leaves.any() | combiner.is_output),
             output.eq(registered(m, leaving, name="left")),

@@ -1,5 +1,8 @@
 """The vector engine: PSUM and scratchpad, through arithmetic and casts, to the scratchpad."""
 
+from functools import reduce
+from operator import or_
+
 from amaranth.hdl import Module, ResetInserter, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import Out
@@ -13,6 +16,7 @@ from tegula.engine.retirement import Retirement
 from tegula.engine.sequencing import connect_sequencer
 from tegula.engine.trace import Activity
 from tegula.isa.instructions import Engine
+from tegula.lib.mux import select
 from tegula.memory.ports import (
     PairReadSignature,
     PsumReadSignature,
@@ -31,7 +35,9 @@ class VectorEngine(wiring.Component):
     """Execute vector instructions: ``sbuf[p, dst + i] = cast((x[p, i] op0 s0) op1 s1)``.
 
     Throughput: an element a lane a cycle, of whatever source and format, where the scratchpad
-    grants its operands at once and no unit of a lane is needed twice (`plan_route`). Latency from
+    grants its operands at once and no unit of a lane is needed twice (`plan_route`). Where
+    `vector_folding` partitions share a lane, their elements follow one another, and each of them
+    reads its operands again, so that an instruction takes so many times as long. Latency from
     issue to write: that of `VectorLane`. A signal is offered `AHEAD_CYCLES` before the scratchpad
     writes the last result. `busy` and `stall` are those of the cycle before; `stop` acts in the
     next.
@@ -78,7 +84,7 @@ class VectorEngine(wiring.Component):
         retirement = Retirement(self._config, sequencer.entry.shape())
         m.submodules.retirement = ResetInserter(port.stop)(retirement)
         lanes = self._connect_lanes(m, pipeline)
-        beats = self._config.n // self._config.row_words
+        beats = self._config.line_beats
         writing = self._write(m, pipeline, lanes, port.stop, beats)
         line_ends = pipeline.ends_with_line
         for beat in range(1, beats):
@@ -128,22 +134,37 @@ class VectorEngine(wiring.Component):
             m.d.sync += trace.activity.eq(Activity.DRAINING)
 
     def _connect_lanes(self, m: Module, pipeline: ElementPipeline) -> list[VectorLane]:
-        """Lanes and generators: the same controls, but generators start in states of their own."""
-        lanes = []
-        entry = pipeline.controls.entry
+        """Lanes and generators: the same controls, but generators start in states of their own.
+
+        Partitions that are `vector_lanes` apart share a lane.
+        """
+        controls, generators = pipeline.controls, []
+        entry, count = controls.entry, self._config.vector_lanes
+        lanes = [VectorLane(self._config) for _ in range(count)]
         for p, state in enumerate(stream_states(0, self._config.n)):
-            m.submodules[f"lane_{p}"] = lane = VectorLane(self._config)
+            part, index = divmod(p, count)
             m.submodules[f"generator_{p}"] = generator = Generator(state)
             m.d.comb += [
-                *(getattr(generator, name).eq(entry[name]) for name in ("moves", "step", "load")),
-                generator.word.eq(lane.state_word),
-                lane.number.eq(generator.number),
-                lane.controls.eq(pipeline.controls),
-                lane.psum_word.eq(self.psum.data[p]),
-                lane.x_word.eq(self.x.data[p]),
-                lane.y_word.eq(self.y.data[p]),
+                generator.moves.eq(entry.moves[part]),
+                generator.step.eq(entry.step),
+                generator.load.eq(entry.load),
+                generator.word.eq(lanes[index].state_word),
             ]
-            lanes.append(lane)
+            generators.append(generator)
+        for index, lane in enumerate(lanes):
+            m.submodules[f"lane_{index}"] = lane
+            m.d.comb += [
+                lane.controls.eq(controls),
+                lane.number.eq(select([g.number for g in generators[index::count]], entry.part)),
+                *(
+                    word.eq(select([data[p] for p in range(index, len(data), count)], part))
+                    for word, data, part in (
+                        (lane.psum_word, self.psum.data, controls.psum.part),
+                        (lane.x_word, self.x.data, controls.arrival.part),
+                        (lane.y_word, self.y.data, controls.arrival.part),
+                    )
+                ),
+            ]
         return lanes
 
     def _write(
@@ -153,14 +174,29 @@ class VectorEngine(wiring.Component):
         results, output = Signal(vector_write_layout(self._config)), pipeline.output
         m.d.comb += [
             self.write.payload.eq(results),
-            results.addr.eq(output.addr),
             results.double.eq(is_wide(output.format)),
             results.line.eq(output.line),
             results.partition.eq(output.partition),
         ]
-        for p, lane in enumerate(lanes):
-            enabled = pipeline.output_valid & (p < output.rows) & ~lane.kept
-            m.d.comb += [results.words[p].eq(lane.word), results.enable[p].eq(enabled)]
+        enable = Signal(self._config.n)
+        for p in range(self._config.n):
+            part, index = divmod(p, len(lanes))
+            served = pipeline.output_valid & (output.part == part)
+            m.d.comb += [
+                results.words[p].eq(lanes[index].word),
+                enable[p].eq(served & (p < output.rows) & ~lanes[index].kept),
+            ]
+        m.d.comb += [results.addr.eq(output.addr), results.enable.eq(enable)]
+        if len(lanes) < self._config.n:
+            # Of a line they are some of the words, in one of the groups that a write has.
+            words = self._config.row_words
+            groups = [enable[at : at + words] for at in range(0, len(enable), words)]
+            group = output.part >> (words // len(lanes)).bit_length() - 1
+            with m.If(output.line):
+                m.d.comb += [
+                    results.addr.eq(output.addr | (group * words)),
+                    results.enable.eq(reduce(or_, groups)),
+                ]
         following = Signal()
         if beats == 1:
             return following

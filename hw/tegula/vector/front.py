@@ -41,12 +41,15 @@ def control_operands(
         m.d.sync += value.eq(0)
     m.d.comb += [
         controls.psum.en.eq(front[PSUM_READ_CYCLES - 1].item.source == Source.PSUM),
+        controls.psum.part.eq(front[PSUM_READ_CYCLES - 1].item.ring.exit.part),
         controls.arrival.late.eq(front[PAIR_READ_CYCLES - 1].item.late),
+        controls.arrival.part.eq(front[PAIR_READ_CYCLES - 1].item.ring.exit.part),
         decode.x.eq(gated(m, x, early.source == Source.SBUF, name="x_selection")),
         decode.y.eq(registered(m, select_format(early.y_format, config), name="y_selection")),
         operands.value.eq(value),
         operands.y0.eq(at_operands.valid & at_operands.item.y0),
         operands.y1.eq(at_operands.valid & at_operands.item.y1),
+        operands.part.eq(at_operands.item.ring.exit.part),
     ]
 
 
@@ -109,6 +112,7 @@ def control_entry(
     with m.Elif(keeps):
         m.d.sync += slot.eq(slot + 1)
     ahead = before.item
+    parts = len(entry.moves)
     moves = ahead.draw | (ahead.kind == Kind.STATE_LOAD) | (ahead.kind == Kind.STATE_SAVE)
     m.d.comb += [
         entry.uniform.eq(registered(m, ahead.source == Source.RANDOM, name="uniform")),
@@ -118,13 +122,27 @@ def control_entry(
         *(
             entry[name].eq(delay(m, before.valid & condition, 1, name))
             for name, condition in (
-                ("scalar0", ahead.kind == Kind.SCALAR0),
-                ("scalar1", ahead.kind == Kind.SCALAR1),
                 ("step", ahead.draw),
                 ("load", ahead.kind == Kind.STATE_LOAD),
-                ("moves", moves),
             )
         ),
+        *(
+            entry[name][part].eq(
+                delay(
+                    m,
+                    before.valid & condition & (ahead.ring.exit.part == part),
+                    1,
+                    f"{name}_{part}",
+                )
+            )
+            for name, condition in (
+                ("scalar0", ahead.kind == Kind.SCALAR0),
+                ("scalar1", ahead.kind == Kind.SCALAR1),
+                ("moves", moves),
+            )
+            for part in range(parts)
+        ),
+        entry.part.eq(item.ring.exit.part),
         entry.y1.eq(item.y1),
         entry.keep.eq(keeps),
         entry.given.eq(item.given),

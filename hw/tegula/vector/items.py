@@ -21,6 +21,8 @@ def make_state(config: TileConfig) -> data.View:
 
     scalar0, scalar1, scalar, running
         Scalars are still to come, one of them is; elements are, with or behind them.
+    part
+        Which of the partitions that share a lane the item is for.
     pause
         As many ones, from bit 0 on, as cycles until another element's lines may be written.
     second, third, in_rhythm
@@ -50,7 +52,7 @@ def make_state(config: TileConfig) -> data.View:
         "scalar1": 1,
         "scalar": 1,
         "running": 1,
-        "pause": max(1, config.n // config.row_words - 1),
+        "pause": max(1, config.line_beats - 1),
         "second": 1,
         "third": range(3),
         "in_rhythm": 1,
@@ -67,6 +69,7 @@ def make_state(config: TileConfig) -> data.View:
         "y_reads": 1,
         "left": work["fields"].shape["columns"].shape,
         "first": 1,
+        "part": range(config.vector_folding),
         "partial": range(PARTIALS),
         "partition": range(config.n),
     }
@@ -76,10 +79,14 @@ def make_state(config: TileConfig) -> data.View:
 
 
 class Item(NamedTuple):
-    """The next item: a scalar, whose `value` may be an address in a partition, or an element."""
+    """The next item: a scalar, whose `value` may be an address in a partition, or an element.
+
+    Where partitions share a lane, each of them has an item of its own, one behind the other.
+    """
 
     is_scalar: Signal
     is_element: Signal
+    is_last_part: Signal
     value: Signal
 
 
@@ -150,7 +157,8 @@ def describe_item(
     m.d.comb += [
         ring.exit.rows.eq(Mux(work.writes, fields.rows, 0)),
         ring.exit.stochastic.eq(work.writes & (fields.rounding != Rounding.NEAREST)),
-        ring.exit.last.eq((state.left == 1) & ~state.finishing),
+        ring.exit.part.eq(state.part),
+        ring.exit.last.eq((state.left == 1) & ~state.finishing & item.is_last_part),
         result.rows.eq(fields.rows),
         result.last.eq(1),
     ]

@@ -13,6 +13,7 @@ from tegula.arith.psum_round import PsumRound
 from tegula.config import TileConfig
 from tegula.formats import FP32
 from tegula.lib.delay import delayed, gated, registered
+from tegula.lib.mux import select
 from tegula.lib.storage import add_lut_memory
 from tegula.memory.ports import PAIR_READ_CYCLES
 from tegula.vector.layouts import LOWEST, RANDOM_SLOTS, THIRD_SLOTS, ZERO, controls_layout
@@ -53,6 +54,8 @@ _ADDER, _MULTIPLIER, _CAST = range(3)
 
 class VectorLane(wiring.Component):
     """``cast((x op0 s0) op1 s1)`` for one partition, and the reduction of such results.
+
+    It serves `vector_folding` partitions in turn.
 
     An element passes `steps` units, the adder or the multiplier, one after the other; each also
     does the operations that are neither. `controls` drives every part in its own cycle after the
@@ -170,12 +173,15 @@ class VectorLane(wiring.Component):
         for step, (load, clear) in enumerate(
             ((entry.scalar0, operands.y0), (entry.scalar1, operands.y1))
         ):
-            scalar = Signal(32, name=f"scalar{step}", reset_less=True)
-            with m.If(load):
-                m.d.sync += scalar.eq(pattern)
-            with m.If(clear):
-                m.d.sync += scalar.eq(0)
-            scalars.append(scalar)
+            of_parts = []
+            for part in range(self._config.vector_folding):
+                scalar = Signal(32, name=f"scalar{step}_{part}", reset_less=True)
+                with m.If(load[part]):
+                    m.d.sync += scalar.eq(pattern)
+                with m.If(clear & (operands.part == part)):
+                    m.d.sync += scalar.eq(0)
+                of_parts.append(scalar)
+            scalars.append(select(of_parts, entry.part))
         second = y0 | scalars[0]
         third = (y & entry.y1.replicate(32)) | scalars[1]
         third = add_lut_memory(
@@ -211,7 +217,7 @@ class VectorLane(wiring.Component):
             m,
             "partials",
             32,
-            SLOTS,
+            SLOTS * self._config.vector_folding,
             write=(controls.write, controls.write_addr, total),
             read=controls.addr,
             init={LOWEST: _LOWEST, ZERO: 0},

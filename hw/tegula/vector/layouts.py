@@ -64,7 +64,8 @@ def route_layout() -> data.StructLayout:
 def exit_layout(config: TileConfig) -> data.StructLayout:
     """Cast and destination of a result; of one that is not written, `rows` is 0.
 
-    `last`: with it its instruction is complete.
+    `part`: which of the partitions that share a lane it is for. `last`: with it its instruction is
+    complete.
     """
     return data.StructLayout(
         {
@@ -75,6 +76,7 @@ def exit_layout(config: TileConfig) -> data.StructLayout:
             "line": 1,
             "partition": range(config.n),
             "rows": PARTITION_BITS,
+            "part": range(config.vector_folding),
             "last": 1,
         }
     )
@@ -131,6 +133,9 @@ def controls_layout(config: TileConfig) -> data.StructLayout:
     Operands and results wait in registers that are 0 unless they are taken, so that what selects
     among them is an OR: `takes` are controls of the cycle before that.
 
+    A `part` says which of the partitions that share the lane is served. `scalar0`, `scalar1` and
+    `moves` have a bit for each of these partitions.
+
     psum
         A PSUM word is here: its `en`.
     arrival
@@ -160,17 +165,20 @@ def controls_layout(config: TileConfig) -> data.StructLayout:
     """
     selection = selection_layout(config)
     unit = {"operation": operation_layout(), "same": 1, "takes": 3}
+    parts, part = config.vector_folding, range(config.vector_folding)
+    slots = range(config.vector_folding * SLOTS)
     return data.StructLayout(
         {
-            "psum": data.StructLayout({"en": 1}),
-            "arrival": data.StructLayout({"late": 1}),
+            "psum": data.StructLayout({"en": 1, "part": part}),
+            "arrival": data.StructLayout({"late": 1, "part": part}),
             "decode": data.StructLayout({"x": selection, "y": selection}),
-            "operands": data.StructLayout({"value": 32, "y0": 1, "y1": 1}),
+            "operands": data.StructLayout({"value": 32, "y0": 1, "y1": 1, "part": part}),
             "entry": data.StructLayout(
                 {
                     "uniform": 1,
-                    "scalar0": 1,
-                    "scalar1": 1,
+                    "part": part,
+                    "scalar0": parts,
+                    "scalar1": parts,
                     "takes": 3,
                     "number": 1,
                     "second": 2,
@@ -180,7 +188,7 @@ def controls_layout(config: TileConfig) -> data.StructLayout:
                     "y1": 1,
                     "step": 1,
                     "load": 1,
-                    "moves": 1,
+                    "moves": parts,
                     "keep": 1,
                     "given": 1,
                     "slot": _SLOT,
@@ -190,10 +198,10 @@ def controls_layout(config: TileConfig) -> data.StructLayout:
             "multiplier": data.StructLayout(unit),
             "partial": data.StructLayout(
                 {
-                    "addr": range(SLOTS),
+                    "addr": slots,
                     "hold": 1,
                     "write": 1,
-                    "write_addr": range(SLOTS),
+                    "write_addr": slots,
                 }
             ),
             "to_cast": data.StructLayout(

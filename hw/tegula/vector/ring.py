@@ -142,7 +142,8 @@ def address_partials(
     """
     partial = controls.partial
     unused, lowest = Signal(PARTIALS, init=(1 << PARTIALS) - 1), Signal()
-    addr, addr_ahead = Signal(range(SLOTS), init=ZERO), Signal(range(SLOTS), init=ZERO)
+    slots, last_part = partial.addr.shape(), (1 << len(entering.item.exit.part)) - 1
+    addr, addr_ahead = Signal(slots, init=ZERO), Signal(slots, init=ZERO)
     m.d.sync += addr.eq(addr_ahead)
     m.d.comb += [
         partial.addr.eq(addr),
@@ -151,7 +152,7 @@ def address_partials(
         partial.write_addr.eq(combiner.write_addr),
     ]
     with m.If(combiner.read_ahead):
-        absent = is_identity(combiner.addr_ahead, unused)
+        absent = is_identity(combiner.addr_ahead[: (SLOTS - 1).bit_length()], unused)
         m.d.comb += addr_ahead.eq(Mux(absent, Mux(lowest, LOWEST, ZERO), combiner.addr_ahead))
     for step in range(MAX_STEPS):
         stage = ring[step * UNIT_CYCLES - 1] if step else entering
@@ -160,11 +161,13 @@ def address_partials(
         begins_unused = unused | item.begin.replicate(PARTIALS)
         with m.If(stage.valid & is_reduction(item, step)):
             absent = begins_unused.bit_select(item.partial, 1)
-            m.d.comb += addr_ahead.eq(Mux(absent, Mux(begins_lowest, LOWEST, ZERO), item.partial))
-            m.d.sync += [
-                unused.eq(begins_unused & ~(1 << item.partial)),
-                lowest.eq(begins_lowest),
-            ]
+            m.d.comb += addr_ahead.eq(Mux(absent, Mux(begins_lowest, LOWEST, ZERO), slot_of(item)))
+            # The partitions that share a lane reach a partial result one behind the other.
+            with m.If(item.exit.part == last_part):
+                m.d.sync += [
+                    unused.eq(begins_unused & ~(1 << item.partial)),
+                    lowest.eq(begins_lowest),
+                ]
         # What writes into the lanes is known a cycle ahead.
         last, after = ring[(step + 1) * UNIT_CYCLES - 1 :][:2]
         ends = Signal(name=f"ends_{step}")
@@ -172,8 +175,13 @@ def address_partials(
         with m.If(ends):
             m.d.comb += [
                 partial.write.eq(~stop),
-                partial.write_addr.eq(after.item.partial),
+                partial.write_addr.eq(slot_of(after.item)),
             ]
+
+
+def slot_of(item: data.View) -> Value:
+    """Word of the partial result of an element: each partition of a lane has `SLOTS` words."""
+    return Cat(item.partial, Const(0, 1), item.exit.part)
 
 
 def is_reduction(item: data.View, step: int) -> Value:

@@ -91,7 +91,7 @@ class ElementSequencer(Sequencer):
         granted = self._request(m, item)
         fault = self._check(m, item, granted)
         m.d.comb += self.issue_valid.eq(granted & ~fault)
-        self._advance(m, granted)
+        self._advance(m, item, granted)
         self._load(m)
         describe_item(m, self._state, item, self.issue, self.result)
         m.d.comb += self.finish_max.eq(self._state.work.fields.reduction != Reduction.SUM)
@@ -150,6 +150,7 @@ class ElementSequencer(Sequencer):
                 state.partial.eq(0),
                 state.partition.eq(fields.partition),
                 state.first.eq(1),
+                state.part.eq(0),
             ]
 
     def _next_reads(self, work: data.View, scalar0: Value, scalar1: Value) -> list:
@@ -171,11 +172,13 @@ class ElementSequencer(Sequencer):
         item = Item(
             is_scalar=Signal(name="is_scalar"),
             is_element=Signal(name="is_element"),
+            is_last_part=Signal(name="is_last_part"),
             value=Signal(32, name="scalar_value"),
         )
         m.d.comb += [
             item.is_scalar.eq(state.scalar),
             item.is_element.eq(state.running & ~state.scalar),
+            item.is_last_part.eq(state.part == self._config.vector_folding - 1),
             item.value.eq(Mux(state.scalar0, fields.s0, fields.s1)),
         ]
         return item
@@ -215,7 +218,7 @@ class ElementSequencer(Sequencer):
             m.d.sync += state.x_held.eq(0)
         return granted
 
-    def _find_written(self, m: Module, granted: Value) -> Signal:
+    def _find_written(self, m: Module, item: Item, granted: Value) -> Signal:
         """1 if the word of PSUM at `x_at` was written.
 
         Asked is the address that follows, whether it does or not: so that nothing that decides on
@@ -234,7 +237,7 @@ class ElementSequencer(Sequencer):
             written.eq(Mux(follows, self.psum_written, kept)),
         ]
         m.d.sync += [
-            follows.eq(self._resting | (granted & ~state.scalar)),
+            follows.eq(self._resting | (granted & item.is_last_part & ~state.scalar)),
             kept.eq(written),
         ]
         return written
@@ -257,7 +260,7 @@ class ElementSequencer(Sequencer):
         y_odd = is_wide(fields.y_format) & y_at[0]
         checks = (
             (psum & x_at[psum_bits:].any(), Trap.PSUM_RANGE, x_at),
-            (psum & ~self._find_written(m, granted), Trap.PSUM_UNWRITTEN, x_at),
+            (psum & ~self._find_written(m, item, granted), Trap.PSUM_UNWRITTEN, x_at),
             (x & x_at[sbuf_bits:].any(), Trap.SBUF_RANGE, x_at),
             (x & state.x_double & x_at[0], Trap.SBUF_ALIGNMENT, x_at),
             (y & y_at[sbuf_bits:].any(), Trap.SBUF_RANGE, y_at),
@@ -267,13 +270,15 @@ class ElementSequencer(Sequencer):
         )
         return self._find_fault(m, granted, checks)
 
-    def _advance(self, m: Module, granted: Value) -> None:
+    def _advance(self, m: Module, item: Item, granted: Value) -> None:
         """State of the next item, when this one has its operands; after a fault it is not used."""
         state, fields, config = self._state, self._state.work.fields, self._config
-        beats = config.n // config.row_words
+        beats = config.line_beats
         m.d.sync += state.pause.eq(state.pause >> 1)
         wraps = state.partition == config.n - 1
         with m.If(granted):
+            m.d.sync += state.part.eq(state.part + 1)
+        with m.If(granted & item.is_last_part):
             m.d.sync += [
                 state.scalar.eq(state.scalar0 & state.scalar1),
                 *self._next_reads(state.work, Const(0), state.scalar0 & state.scalar1),

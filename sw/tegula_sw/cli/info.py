@@ -124,7 +124,7 @@ def describe(config: TileConfig) -> dict[str, dict[str, object]]:
             "sbuf_bytes": config.sbuf_bytes,
             "psum_words": config.psum_depth,
             "psum_bytes_as_fp32": config.psum_bytes,
-            "vector_lanes": config.n,
+            "vector_lanes": config.vector_lanes,
             "random_generators": config.n,
             "activation_lanes": config.activation_lanes,
             "function_table_entries": config.activation_entries,

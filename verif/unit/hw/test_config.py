@@ -74,6 +74,26 @@ def test_formats_whose_subnormals_are_not_decoded_are_refused(mantissa_bits):
         TileConfig(fp8_formats=(fmt,))
 
 
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"vector_folding": 0}, "vector_folding must be 1 to 8, not 0"),
+        ({"vector_folding": 3}, "vector_folding must be a power of two, not 3"),
+        ({"vector_folding": 16}, "vector_folding must be 1 to 8, not 16"),
+        (
+            {"n": 32, "axi_data_width": 64, "vector_folding": 4},
+            r"vector_folding must be 1 or at least 8 \(n / row_words\), not 4",
+        ),
+    ],
+)
+def test_lanes_that_are_shared_write_a_line_at_once(more, message):
+    with pytest.raises(ValueError, match=message):
+        TileConfig(**more)
+    least = TileConfig(n=32, axi_data_width=64, vector_folding=8)
+    assert (least.vector_lanes, least.line_beats) == (4, 1)
+    assert (TileConfig().vector_lanes, TileConfig(axi_data_width=64).line_beats) == (8, 2)
+
+
 def test_a_configuration_is_frozen_and_keyword_only():
     with pytest.raises(FrozenInstanceError):
         TileConfig().n = 4

@@ -214,7 +214,7 @@ def latencies(config: TileConfig) -> Latencies:
         entry=ENTRY_CYCLES + 1,
         unit=UNIT_CYCLES,
         cast=cast,
-        combine=_combine(UNIT_CYCLES) + cast,
+        combine=_combine(UNIT_CYCLES, config.vector_folding) + cast,
         word=LaneCycles.WORD,
         row=ROW_CYCLES,
         collect=ResultCollector.LATENCY,

@@ -2,6 +2,7 @@
 
 from collections.abc import Generator
 from dataclasses import dataclass
+from itertools import product
 
 from tegula.formats import FP32, RAW32
 from tegula.isa.codec import Decoded
@@ -27,6 +28,7 @@ class VectorWork:
     interval: int
     scalars: tuple[int | None, ...]
     columns: int
+    rows: int
     x: tuple[int, int, bool] | None
     y: tuple[int, int, bool] | None
     reads: bool
@@ -66,8 +68,8 @@ def _wide(code: int) -> bool:
     return code in (FP32.code, RAW32)
 
 
-def vector_work(decoded: Decoded) -> VectorWork | None:
-    """The work of an instruction; None if it has none."""
+def vector_work(decoded: Decoded, rows: int) -> VectorWork | None:
+    """The work of an instruction of a tile with so many `rows`; None if it has none."""
     f = decoded.fields
     if decoded.mnemonic == "vector.generator":
         state = (f["addr"], 2, True)
@@ -76,6 +78,7 @@ def vector_work(decoded: Decoded) -> VectorWork | None:
             interval=1,
             scalars=(),
             columns=_STATE_PAIRS,
+            rows=rows,
             x=None if f["save"] else state,
             y=None,
             reads=not f["save"],
@@ -107,6 +110,7 @@ def vector_work(decoded: Decoded) -> VectorWork | None:
         interval=interval,
         scalars=scalars,
         columns=f["columns"],
+        rows=f["rows"],
         x=(f["x_addr"], f["x_stride"], _wide(f["x_format"])) if from_sbuf else None,
         y=(f["y_addr"], f["y_stride"], _wide(f["y_format"])) if y_used else None,
         reads=from_sbuf or y_used or any(value is not None for value in scalars),
@@ -139,7 +143,8 @@ class VectorEngine:
         self._queue, self._port = queue, port
         self._before = shared.moving, shared.stationary
         self._reads, self._writes = shared.vector_reads, shared.vector_writes
-        self._line_words, self._beats = config.row_words, config.n // config.row_words
+        self._line_words, self._beats = config.row_words, config.line_beats
+        self._n, self._parts, self._lanes = config.n, config.vector_folding, config.vector_lanes
         self.idle = 0
         self._drained = self._completes = 0
         self._route: tuple[int, bool, bool] | None = None
@@ -151,7 +156,7 @@ class VectorEngine:
             while not queue.valid:
                 yield queue.offered
             decoded = queue.head()
-            work = vector_work(decoded)
+            work = vector_work(decoded, self._n)
             if work is None:
                 queue.take()
                 # It follows in the order of signals.
@@ -174,7 +179,7 @@ class VectorEngine:
         """Scalars, elements, and the end of a reduction; until the next may be taken."""
         clock, lat = self._clock, self._latencies
         cycle = clock.now + 1
-        for scalar in work.scalars:
+        for scalar in [scalar for scalar in work.scalars for _ in range(self._parts)]:
             if scalar is not None:
                 mask = self._masks.pair(scalar)
                 yield cycle
@@ -189,8 +194,10 @@ class VectorEngine:
         cycle += -cycle % work.interval
         latency = lat.entry + lat.unit * work.steps + lat.cast
         if work.x is None and work.y is None:
-            last = cycle + (work.columns - 1) * interval
-            self._write(work, cycle, work.columns, interval, latency, 0)
+            last = cycle + (self._parts * work.columns - 1) * interval
+            for part in range(self._parts):
+                first, apart = cycle + part * interval, self._parts * interval
+                self._write(work, first, work.columns, apart, latency, 0, part)
         else:
             last = yield from self._elements(work, cycle, interval, latency)
         leaves = last + latency
@@ -201,7 +208,10 @@ class VectorEngine:
             finish = leaves + 1
             leaves = finish + lat.combine
             mask = self._masks.element(fields["dst"], True)
-            self._writes.add_single(leaves + lat.vector_write_bank, mask)
+            for part in range(self._parts):
+                # Results of the partitions that share a lane leave two cycles apart.
+                at = leaves - 2 * (self._parts - 1 - part)
+                self._writes.add_single(at + lat.vector_write_bank, mask)
             busy = leaves + 2
         self._drained = leaves + 1
         self._completes = leaves - lat.ahead
@@ -215,10 +225,20 @@ class VectorEngine:
         return moving.at(cycle) | stationary.at(cycle)
 
     def _write(
-        self, work: VectorWork, first: int, count: int, interval: int, latency: int, done: int
+        self,
+        work: VectorWork,
+        first: int,
+        count: int,
+        interval: int,
+        latency: int,
+        done: int,
+        part: int,
     ) -> None:
-        """Results of `count` elements, from number `done` on, that are issued from `first` on."""
-        if work.destination is None:
+        """Results of `count` elements, from number `done` on, that are issued from `first` on.
+
+        `part`: which of the partitions that share a lane they are of.
+        """
+        if work.destination is None or work.rows <= part * self._lanes:
             return
         addr, stride, wide = work.destination
         first += latency + self._latencies.vector_write_bank
@@ -227,8 +247,9 @@ class VectorEngine:
             return
         for step in range(done, done + count):
             if work.transposed:
+                group = part * self._lanes // self._line_words
                 for beat in range(self._beats):
-                    line = addr + beat * self._line_words
+                    line = addr + (group + beat) * self._line_words
                     self._writes.add_single(first + beat, self._masks.line(line))
             else:
                 mask = self._masks.element(addr + step * stride, wide)
@@ -242,7 +263,7 @@ class VectorEngine:
         masks = self._masks
         x, y = work.x, work.y
         issued = cycle
-        for number in range(work.columns):
+        for number, part in product(range(work.columns), range(self._parts)):
             x_mask = masks.element(x[0] + number * x[1], x[2]) if x else 0
             y_mask = masks.element(y[0] + number * y[1], y[2]) if y else 0
             while True:
@@ -258,6 +279,6 @@ class VectorEngine:
                     break
                 cycle += work.interval
             issued = cycle
-            self._write(work, issued, 1, 1, latency, number)
+            self._write(work, issued, 1, 1, latency, number, part)
             cycle += interval
         return issued

@@ -2,9 +2,11 @@
 
 import random
 from collections import Counter, defaultdict
+from copy import deepcopy
 
 import pytest
 
+from tegula.arith.combine import SLOTS
 from tegula.arith.fp_operation import operation_layout
 from tegula.config import preset
 from tegula.formats import FP32, RAW16, RAW32
@@ -24,6 +26,7 @@ from tegula.vector.layouts import LOWEST, RANDOM_SLOTS, ZERO, Kind
 from verif.support.unit_bench import simulate
 
 CONFIG = preset("tiny", sbuf_depth=256)
+FOLDED = preset("tiny", sbuf_depth=256, vector_folding=2)
 SEED = 54
 SCALARS = (Kind.SCALAR0, Kind.SCALAR1)
 
@@ -77,6 +80,10 @@ def properties(op):
     return {"keep", "negate_b", *HOLDS[op]}
 
 
+def part_of(issue):
+    return issue["ring"]["exit"]["part"]
+
+
 def assert_operation(operation, op):
     """The properties are those of `op`, and no other."""
     names = [name for name, _ in operation_layout()]
@@ -86,14 +93,29 @@ def assert_operation(operation, op):
 class Timetable:
     """Issues random items in their rhythm; knows what each cycle must bring."""
 
-    def __init__(self, units, interval, reduces):
+    def __init__(self, units, interval, reduces, config=CONFIG):
         self.units, self.interval, self.reduces = units, interval, reduces
-        self.dut, self.rng = ElementPipeline(CONFIG), random.Random(SEED)
+        self.dut, self.rng = ElementPipeline(config), random.Random(SEED)
+        self.parts, self.part = config.vector_folding, 0
         self.due = defaultdict(dict)
         self.begun = False
         self.lowest, self.reached = 0, set()
         self.slots, self.thirds = {}, []
         self.checked = Counter()
+
+    def next_issue(self):
+        """An item; of a reduced element, the next of the partitions that share a lane."""
+        if self.part:
+            self.item = deepcopy(self.item)
+        else:
+            self.item = self.random_issue()
+        exit_ = self.item["ring"]["exit"]
+        exit_["part"] = self.part
+        if self.item["kind"] in SCALARS or not self.reduces:
+            exit_["part"] = self.rng.randrange(self.parts)
+        else:
+            self.part = (self.part + 1) % self.parts
+        return self.item
 
     def random_issue(self):
         rng = self.rng
@@ -160,8 +182,10 @@ class Timetable:
         if "arrival" in now:
             arrival, issue = ctx.get(controls.arrival), now["arrival"]
             assert arrival.late == issue["late"]
+            assert arrival.part == part_of(issue)
         if "psum" in now:
             assert ctx.get(controls.psum.en) == (now["psum"]["source"] == Source.PSUM)
+            assert ctx.get(controls.psum.part) == part_of(now["psum"])
         if "decode" in now:
             self.check_decode(ctx, now["decode"])
         self.check_operands(ctx.get(controls.operands), now.get("operands"))
@@ -193,6 +217,7 @@ class Timetable:
             assert (operands.y0, operands.y1) == (0, 0)
             return
         assert (operands.y0, operands.y1) == (issue["y0"], issue["y1"])
+        assert operands.part == part_of(issue)
         given = {Source.INDEX: issue["value"], Source.RANDOM: FP32.one}
         assert operands.value == given.get(issue["source"], 0)
 
@@ -221,11 +246,12 @@ class Timetable:
         acts = ("scalar0", "scalar1", "moves", "step", "load", "keep", "number", "second")
         wanted = dict.fromkeys(acts, 0)
         if issue is not None:
-            kind = issue["kind"]
-            wanted["scalar0"], wanted["scalar1"] = (kind == scalar for scalar in SCALARS)
+            kind, part = issue["kind"], 1 << part_of(issue)
+            wanted["scalar0"], wanted["scalar1"] = (part * (kind == scalar) for scalar in SCALARS)
             wanted["step"] = issue["draw"]
             wanted["load"] = kind == Kind.STATE_LOAD
-            wanted["moves"] = issue["draw"] or kind in (Kind.STATE_LOAD, Kind.STATE_SAVE)
+            moves = issue["draw"] or kind in (Kind.STATE_LOAD, Kind.STATE_SAVE)
+            wanted["moves"] = part * moves
             wanted["keep"] = kind not in SCALARS and issue["ring"]["exit"]["stochastic"]
             wanted["number"] = kind == Kind.STATE_SAVE
             if kind not in SCALARS and self.units and not issue["ring"]["self0"]:
@@ -233,6 +259,7 @@ class Timetable:
             for name in ("y1", "given"):
                 assert getattr(entry, name) == issue[name], name
             assert entry.uniform == (issue["source"] == Source.RANDOM)
+            assert entry.part == part_of(issue)
         assert {name: getattr(entry, name) for name in acts} == wanted
         if wanted["keep"]:
             assert entry.slot not in self.slots.values(), "random bits are overwritten"
@@ -261,13 +288,14 @@ class Timetable:
         assert (partial.addr != ZERO) <= reduced
 
     def check_partial(self, partial, ring):
-        if ring["begin"]:
+        slot = ring["partial"] + SLOTS * ring["exit"]["part"]
+        if ring["begin"] and not ring["exit"]["part"]:
             self.reached, self.lowest = set(), ring["reduction"] == Reduction.MAX
-        if ring["partial"] in self.reached:
-            assert partial.addr == ring["partial"]
+        if slot in self.reached:
+            assert partial.addr == slot
         else:
             assert partial.addr == (LOWEST if self.lowest else ZERO)
-        self.reached.add(ring["partial"])
+        self.reached.add(slot)
 
     def check_to_cast(self, to_cast, issue):
         ring = issue["ring"]
@@ -281,7 +309,8 @@ class Timetable:
         if wanted["stochastic"]:
             assert to_cast.slot == self.slots.pop(id(issue)), "the random bits of another element"
         write = self.reduces and issue["kind"] not in SCALARS
-        self.writes = (1, ring["partial"]) if write else (0, None)
+        slot = ring["partial"] + SLOTS * wanted["part"]
+        self.writes = (1, slot) if write else (0, None)
 
     async def run(self, ctx, cycles):
         dut, rng = self.dut, self.rng
@@ -291,7 +320,7 @@ class Timetable:
             issues = cycle < cycles and cycle % self.interval == 0 and rng.random() < 0.8
             ctx.set(dut.issue_valid, issues)
             if issues:
-                issue = self.random_issue()
+                issue = self.next_issue()
                 ctx.set(dut.issue, issue)
                 self.plan(cycle, issue)
             self.check(ctx, cycle)
@@ -304,10 +333,11 @@ class Timetable:
         assert ctx.get(dut.drained)
 
 
+@pytest.mark.parametrize("config", [CONFIG, FOLDED], ids=["a lane each", "two share a lane"])
 @pytest.mark.parametrize("name", ROUTES)
-def test_lanes_are_told_each_thing_in_its_cycle(name):
+def test_lanes_are_told_each_thing_in_its_cycle(name, config):
     units, interval, reduces = ROUTES[name]
-    table = Timetable(units, interval, reduces)
+    table = Timetable(units, interval, reduces, config)
 
     async def testbench(ctx):
         await table.run(ctx, 150 * interval)

@@ -12,6 +12,7 @@ from tegula.vector.control_pipeline import AHEAD_CYCLES
 from verif.support.engine_bench import Item
 from verif.support.vector_bench import (
     CONFIG,
+    FOLDED,
     NARROW,
     SEED,
     check_vector,
@@ -42,6 +43,15 @@ def test_random_programs_leave_what_golden_leaves(seed, config):
     program = random_program(rng, config, 12)
     stall = rng.choice((0.0, 0.3, 0.6))
     check_vector(program, random_state(config=config, seed=seed), stall=stall)
+
+
+@pytest.mark.parametrize("name", FOLDED)
+@pytest.mark.parametrize("seed", range(20, 24))
+def test_partitions_that_share_lanes_leave_what_golden_leaves(seed, name):
+    rng = random.Random(seed)
+    program = random_program(rng, FOLDED[name], 20)
+    stall = rng.choice((0.0, 0.3, 0.6))
+    check_vector(program, random_state(config=FOLDED[name], seed=seed), stall=stall)
 
 
 @pytest.mark.parametrize("rounding", list(Rounding))
@@ -292,6 +302,23 @@ def test_a_signal_runs_as_far_ahead_of_lines_that_take_two_writes():
     item = compute(rows=8, columns=3, transpose=1, dst=8, dst_stride=8, signal=(0, 1))
     seen = check_vector([item], random_state(config=NARROW))
     assert seen.signals[0][0] == seen.writes[-1][0] + 1 - AHEAD_CYCLES
+
+
+@pytest.mark.parametrize("name", FOLDED)
+@pytest.mark.parametrize("more", [{}, {"reduction": "sum", "finish": 1}], ids=["copy", "sum"])
+def test_a_signal_runs_ahead_of_the_last_partition_that_shares_a_lane(name, more):
+    item = compute(rows=8, columns=9, dst=8, signal=(0, 1), **more)
+    seen = check_vector([item], random_state(config=FOLDED[name]))
+    assert seen.signals[0][0] == seen.writes[-1][0] + 1 - AHEAD_CYCLES
+
+
+@pytest.mark.parametrize("name", FOLDED)
+def test_each_partition_that_shares_a_lane_takes_a_cycle_of_it(name):
+    config = FOLDED[name]
+    seen = check_vector([compute(rows=8, columns=16, dst=8)], random_state(config=config))
+    cycles = [cycle - seen.writes[0][0] for cycle, _ in seen.writes]
+    assert cycles == list(range(16 * config.vector_folding))
+    assert {len(written) for _, written in seen.writes} == {config.vector_lanes}
 
 
 def test_a_denied_operand_counts_as_a_stall():

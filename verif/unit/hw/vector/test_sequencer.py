@@ -1,6 +1,7 @@
 """ElementSequencer alone: what it asks for and issues, item by item, against plain Python."""
 
 import random
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 
@@ -17,6 +18,7 @@ from verif.support.unit_bench import simulate
 
 CONFIG = preset("tiny", sbuf_depth=1024, psum_banks=4, psum_bank_words=32)
 NARROW = preset("small", axi_data_width=64, sbuf_depth=1024, psum_banks=4, psum_bank_words=32)
+FOLDED = replace(NARROW, vector_folding=2)
 UNARY = (Operation.PASS, Operation.ABS)
 WIDE = (FP32.code, RAW32)
 SEED = 53
@@ -111,7 +113,11 @@ class Expected:
         reads = f["x_source"] == Source.SBUF or self.y_used or Operand.PARTITION in kinds
         self.waits = bool((reads and not f["overlap"]) or f["proceed"] or state)
         self.finishes = bool(f["reduction"] != Reduction.NONE and f["finish"])
-        self.items = [*self._scalars(), *(self._element(i) for i in range(f["columns"]))]
+        items = [*self._scalars(), *(self._element(i) for i in range(f["columns"]))]
+        parts = range(config.vector_folding)
+        self.items = [item | {"part": part} for item in items for part in parts]
+        if not self.finishes:
+            self.items[-1]["last"] = 1
 
     def _scalars(self):
         for (kind, value), name in zip(self.operands, (Kind.SCALAR0, Kind.SCALAR1), strict=True):
@@ -149,7 +155,7 @@ class Expected:
             y_at = f["y_addr"] + i * f["y_stride"]
             item |= {"y": (y_at, f["y_format"] in WIDE), "y_format": f["y_format"]}
         item["rows"] = f["rows"] if writes else 0
-        item["last"] = i == f["columns"] - 1 and not self.finishes
+        item["last"] = 0
         if writes:
             group, partition = divmod(f["partition"] + i, n)
             place = group if f["transpose"] else i
@@ -210,8 +216,9 @@ class SequencerBench:
         if accepted:
             self.accepted.append((self.cycle, drained, len(self.seen), len(self.finished)))
         self.cycle += 1
+        goes_on = issues and self.seen[-1][0]["part"] == self.config.vector_folding - 1
         if ctx.get(dut.idle) or (
-            issues and self.seen[-1][0]["kind"] not in (Kind.SCALAR0, Kind.SCALAR1)
+            goes_on and self.seen[-1][0]["kind"] not in (Kind.SCALAR0, Kind.SCALAR1)
         ):
             self.queried = ctx.get(dut.psum_query)
         await ctx.tick()
@@ -221,7 +228,8 @@ class SequencerBench:
         issue = ctx.get(self.dut.issue)
         assert issue.late == held
         exit_ = issue.ring.exit
-        item = {name: getattr(exit_, name) for name in ("rows", "last", "addr", "partition")}
+        names = ("rows", "last", "addr", "partition", "part")
+        item = {name: getattr(exit_, name) for name in names}
         item |= {name: getattr(issue.ring, name) for name in ("partial", "begin")}
         names = ("kind", "source", "value", "draw", "x_format", "y_format")
         item |= {name: getattr(issue, name) for name in names}
@@ -269,7 +277,11 @@ class SequencerBench:
 
 
 @pytest.mark.parametrize("deny", [0.0, 0.5])
-@pytest.mark.parametrize("config", [CONFIG, NARROW], ids=["line a write", "line in two writes"])
+@pytest.mark.parametrize(
+    "config",
+    [CONFIG, NARROW, FOLDED],
+    ids=["line a write", "line in two writes", "two partitions a lane"],
+)
 def test_scalars_come_first_and_elements_walk_their_addresses(config, deny):
     bench = SequencerBench(config, deny)
     items = [random_item(bench.rng, config) for _ in range(50)]
@@ -279,6 +291,7 @@ def test_scalars_come_first_and_elements_walk_their_addresses(config, deny):
     assert len(bench.finished) > 3
     assert bench.waited > 20
     assert bench.late > (5 if deny else 0)
+    assert {item["part"] for item, _ in bench.seen} == {*range(config.vector_folding)}
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from tegula_golden.tile.vector import vector_compute
 from verif.support.engine_bench import Item
 from verif.support.vector_bench import (
     CONFIG,
+    FOLDED,
     NARROW,
     check_vector,
     compute,
@@ -85,12 +86,25 @@ BAD = {
 @pytest.mark.parametrize("stall", [0.0, 0.5])
 @pytest.mark.parametrize("name", BAD)
 def test_the_first_violation_traps_after_what_precedes_it_and_a_good_program_runs(name, stall):
-    before = [compute(columns=11, dst=80, signal=(4, 9)), Item("vector.sync", {}, (5, 1))]
-    bad = Item("vector.generator", BAD[name]) if "generator" in name else compute(**BAD[name])
-    program = [*before, bad, compute(columns=4, dst=0, signal=(6, 1))]
+    check_trap(name, stall, CONFIG)
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_of_an_element_that_traps_no_partition_that_shares_a_lane_is_written(name):
+    check_trap(name, 0.5, FOLDED["2 partitions a lane, lines of 4"])
+
+
+def check_trap(name, stall, config):
+    rows = {"rows": config.n}
+    before = [compute(columns=11, dst=80, signal=(4, 9), **rows), Item("vector.sync", {}, (5, 1))]
+    bad = compute(**rows | BAD[name])
+    if "generator" in name:
+        bad = Item("vector.generator", BAD[name])
+    good = Item(GOOD.mnemonic, GOOD.fields | rows)
+    program = [*before, bad, compute(columns=4, dst=0, signal=(6, 1), **rows)]
     limit = 20 if "unwritten" in name else PSUM_DEPTH
-    state = random_state(written=slice(0, limit))
-    seen = check_vector(program, state, after=[GOOD], stall=stall)
+    state = random_state(config=config, written=slice(0, limit))
+    seen = check_vector(program, state, after=[good], stall=stall)
     assert len(seen.traps) == 1
     assert seen.traps[0][0] in (
         Trap.SBUF_RANGE,

@@ -1,5 +1,7 @@
 """Predicted cycles beside those of the RTL."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -69,6 +71,18 @@ def test_products_are_predicted_within_two_percent(
 
 
 def test_random_programs_are_predicted_within_five_percent(tiny):
+    check_random_programs(tiny)
+
+
+@pytest.mark.slow
+def test_random_programs_of_partitions_that_share_lanes_are_predicted_too():
+    device = TimedDevice(replace(TINY, name="folded", vector_folding=2), 20)
+    check_random_programs(dict.fromkeys(LATENCIES, device))
+    device.close()
+
+
+def check_random_programs(tiny):
+    """Predicted within five percent each, and one on the average, on devices by latency."""
     errors = []
     for seed in range(_SEED, _SEED + _PROGRAMS):
         rng = np.random.default_rng(seed)

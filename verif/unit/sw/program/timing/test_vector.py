@@ -57,7 +57,7 @@ def test_every_pair_of_operations_has_the_steps_and_the_interval_of_the_hardware
         fields = {"op0": op0, "op1": op1, "x_source": list(Source)[number % len(Source)]}
         fields |= operands | {"rows": 4, "format": 3, "columns": 8, "dst": 16}
         codes.append(encode("vector.compute", CONFIG, **fields, reduction=reduction))
-    works = [vector_work(decode(code)) for code in codes]
+    works = [vector_work(decode(code), 4) for code in codes]
     expected = [(w.steps, w.interval, len(w.scalars), w.reads) for w in works]
     assert planned(codes) == expected
     assert {interval for _, interval, _, _ in expected} >= {1, 2}
