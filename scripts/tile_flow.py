@@ -84,6 +84,7 @@ def netlist_of_tile(verilog: str, top: str, folder: Path) -> str:
     run_yosys(_FLOW.format(top=top, harness=HARNESS), folder)
     design = json.loads(Path(folder, "out.json").read_text())
     _open_chains(design["modules"][HARNESS])
+    _raise_addresses(design["modules"][HARNESS])
     return json.dumps(design)
 
 
@@ -108,6 +109,28 @@ def _open_chains(module: dict[str, Any]) -> None:
             pins["CIN"] = ["x"]
         if not read[pins["COUT"][0]]:
             pins["COUT"] = ["x"]
+
+
+def _raise_addresses(module: dict[str, Any]) -> None:
+    """Give constant address bits of distributed memories the value that takes no wire.
+
+    Memories of fewer than 16 words become the first of the 16 of a cell. To nextpnr a pin that is 1
+    is open, and one that is 0 a branch of a net through all of the device, five for each bit of an
+    address: 2,250 of `ecp5`. So they become the last ones, with what they are initialised to.
+    """
+    for cell in module["cells"].values():
+        if cell["type"] != "TRELLIS_DPR16X4":
+            continue
+        read, write = (cell["connections"][port] for port in ("RAD", "WAD"))
+        raised = 0
+        for bit in range(4):
+            if read[bit] == write[bit] == "0":
+                read[bit] = write[bit] = "1"
+                raised |= 1 << bit
+        init = cell["parameters"]["INITVAL"]
+        words = [init[60 - 4 * word : 64 - 4 * word] for word in range(16)]
+        moved = [words[word & ~raised] for word in range(16)]
+        cell["parameters"]["INITVAL"] = "".join(reversed(moved))
 
 
 def registered(verilog: str, top: str) -> str:

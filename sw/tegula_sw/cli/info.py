@@ -90,10 +90,10 @@ def _rates(config: TileConfig) -> dict[str, int]:
     """
     lat = latencies(config)
     return {
-        "vector_element": 1,
-        "vector_element_one_unit_twice": 2,
-        "vector_element_adder_three_times": 3,
-        "vector_element_transposed": config.n // config.row_words,
+        "vector_element": config.vector_folding,
+        "vector_element_one_unit_twice": 2 * config.vector_folding,
+        "vector_element_adder_three_times": 3 * config.vector_folding,
+        "vector_element_transposed": config.vector_folding * config.line_beats,
         "activation_column": lat.column,
         "activation_column_of_fp32": lat.column_of_fp32,
         "activation_column_summed": max(2 * lat.beats, lat.column),

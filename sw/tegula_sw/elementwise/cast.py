@@ -16,7 +16,7 @@ from tegula_golden.array_types import Codes, Patterns, Words
 from tegula_golden.numerics.codes import code_dtype
 from tegula_sw.devices.base import Device, run_well
 from tegula_sw.elementwise.partitioned import spread
-from tegula_sw.program.costs import drain_cost
+from tegula_sw.program.costs import drain_cost, vector_element_cycles
 from tegula_sw.program.program import MemoryImage, Program
 from tegula_sw.program.schedule import Op, emit_merged
 
@@ -114,7 +114,7 @@ class _Kernel:
                     "dst_stride": 2 if self.fmt == FP32 else 1,
                     "columns": block.columns,
                 },
-                block.columns + cost.overhead,
+                block.columns * vector_element_cycles(self.config) + cost.overhead,
                 cost.latency,
                 self.loaded.at_least(1, consume=True),
                 self.cast.add(),

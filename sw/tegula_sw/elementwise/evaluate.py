@@ -21,7 +21,12 @@ from tegula_sw.devices.base import Device, run_well
 from tegula_sw.elementwise.partitioned import Block, spread
 from tegula_sw.functions import NAMES, pack
 from tegula_sw.functions.loading import TableRecords, apply_fields
-from tegula_sw.program.costs import activation_column_cycles, activation_cost, vector_cost
+from tegula_sw.program.costs import (
+    activation_column_cycles,
+    activation_cost,
+    vector_cost,
+    vector_element_cycles,
+)
 from tegula_sw.program.ordering import assemble_ordered
 from tegula_sw.program.program import MemoryImage
 from tegula_sw.program.schedule import Op
@@ -144,7 +149,7 @@ class _Kernel:
             "dst_stride": 2,
         }
         cost = vector_cost(self._config)
-        cycles = block.columns + cost.overhead
+        cycles = block.columns * vector_element_cycles(self._config) + cost.overhead
         return Op("vector.compute", fields | operand, cycles, cost.latency)
 
     def _apply(self, table: TableRecords, block: Block, x: int) -> Op:

@@ -31,6 +31,7 @@ from tegula_sw.program.costs import (
     load_period_cycles,
     matmul_latency,
     psum_reuse_cycles,
+    vector_element_cycles,
 )
 from tegula_sw.program.program import Program, Signal, Wait
 from tegula_sw.program.schedule import Op, dma_op, emit_merged
@@ -193,7 +194,7 @@ def _vector_ops(where: GemmMap, fmt: FloatFormat, saturate: bool) -> Iterator[Op
         yield Op(
             "vector.compute",
             fields,
-            columns + cost.overhead,
+            columns * vector_element_cycles(where.config) + cost.overhead,
             cost.latency,
             where.tile_done.at_least(1, consume=True),
             where.tile_cast.add(),

@@ -44,6 +44,7 @@ from tegula_sw.program.costs import (
     activation_sum_latency,
     reduction_latency,
     vector_cost,
+    vector_element_cycles,
 )
 from tegula_sw.program.ordering import assemble_ordered
 from tegula_sw.program.schedule import Op
@@ -252,7 +253,8 @@ class KernelBuilder:
         self, mnemonic: str, fields: dict[str, int], columns: int, more_latency: int = 0
     ) -> None:
         cost = vector_cost(self.config)
-        self._ops.append(Op(mnemonic, fields, columns + cost.overhead, cost.latency + more_latency))
+        cycles = columns * vector_element_cycles(self.config) + cost.overhead
+        self._ops.append(Op(mnemonic, fields, cycles, cost.latency + more_latency))
 
     def load_generators(self, state: Matrix) -> None:
         """Set the random generators from `state` (`save_generators`)."""

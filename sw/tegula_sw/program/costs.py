@@ -26,6 +26,7 @@ __all__ = [
     "reduction_latency",
     "transfer_cost",
     "vector_cost",
+    "vector_element_cycles",
 ]
 
 _MEM_LATENCY = 20
@@ -77,6 +78,14 @@ def reduction_latency(config: TileConfig) -> int:
 def activation_sum_latency(config: TileConfig) -> int:
     """Cycles that a sum of the activation engine takes beyond its elements."""
     return latencies(config).total
+
+
+def vector_element_cycles(config: TileConfig) -> int:
+    """Cycles from one element of the vector engine to the next, which needs no unit twice.
+
+    An element is one of each partition.
+    """
+    return config.vector_folding
 
 
 def activation_column_cycles(config: TileConfig) -> int:

@@ -103,6 +103,38 @@ def _prove(folder, width, carries, expected="-verify"):
     run_yosys(PROOF.replace("\n", " ").format(expected=expected), folder)
 
 
+@pytest.mark.parametrize("bits", [1, 2, 3, 4])
+def test_a_memory_of_few_words_has_no_address_pin_that_is_0(tmp_path, bits):
+    values = [11 * word % 16 for word in range(1 << bits)]
+    initial = " ".join(f"words[{word}] = {value};" for word, value in enumerate(values))
+    text = f"""module tegula_small(clk, rst, i_write, i_to, i_from, i_data, o_data);
+  input clk;
+  input rst;
+  input i_write;
+  input [{bits - 1}:0] i_to;
+  input [{bits - 1}:0] i_from;
+  input [3:0] i_data;
+  output [3:0] o_data;
+  (* ram_style = "distributed" *) reg [3:0] words [0:{len(values) - 1}];
+  initial begin {initial} end
+  always @(posedge clk) if (i_write) words[i_to] <= i_data;
+  assign o_data = words[i_from];
+endmodule
+"""
+    netlist = netlist_of_tile(registered(text, "tegula_small"), "tegula_small", tmp_path)
+    cells = Netlist.read(netlist).cells.values()
+    (memory,) = (cell for cell in cells if cell["type"] == "TRELLIS_DPR16X4")
+    for port in ("RAD", "WAD"):
+        wired = [
+            bit for bit, net in enumerate(memory["connections"][port]) if net not in ("0", "1")
+        ]
+        assert len(wired) == bits
+        assert "0" not in memory["connections"][port]
+    assert memory["connections"]["RAD"][bits:] == memory["connections"]["WAD"][bits:]
+    last = int(memory["parameters"]["INITVAL"], 2) >> 4 * (16 - len(values))
+    assert [last >> 4 * word & 15 for word in range(len(values))] == values
+
+
 def test_ends_of_chains_that_nothing_reads_are_open(tmp_path):
     text = """module tegula_small(clk, rst, i_a, i_b, o_sum, o_below);
   input clk;

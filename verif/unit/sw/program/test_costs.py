@@ -23,6 +23,7 @@ def test_periods_and_latencies_are_those_that_info_prints(config):
     assert costs.matmul_latency(config) == latencies["matmul_last_column_to_signal"]
     assert costs.reduction_latency(config) == latencies["vector_reduction_finish"]
     assert costs.activation_sum_latency(config) == latencies["activation_sum_finish"]
+    assert costs.vector_element_cycles(config) == rates["vector_element"]
     assert costs.activation_column_cycles(config) == rates["activation_column"]
     assert costs.accumulated_beat_cycles(config) == rates["dma_accumulate_beat"]
     assert costs.drain_cost(config).latency == latencies["vector_element_to_write"]
@@ -34,7 +35,8 @@ def test_the_overhead_of_a_vector_instruction_that_waits_is_what_it_takes(config
         "vector.compute rows=4 format=fp32 columns=64 x_source=sbuf x_addr=0 x_stride=2 op0=abs"
         " dst=1024 dst_stride=2\n"
     )
-    assert cycles_each(config, text) == 64 + costs.vector_cost(config).overhead
+    elements = 64 * costs.vector_element_cycles(config)
+    assert cycles_each(config, text) == elements + costs.vector_cost(config).overhead
 
 
 @configs
