@@ -246,7 +246,7 @@ PRESETS = {
         TileConfig(name="medium", n=16, axi_data_width=256, activation_lanes=4),
         TileConfig(
             name="ecp5",
-            vector_folding=2,
+            vector_folding=4,
             activation_lanes=1,
             axi_data_width=64,
             axi_addr_width=32,
@@ -258,8 +258,8 @@ PRESETS = {
 }
 """Named presets. The scratchpad holds 16 times the bytes of PSUM in each.
 
-`ecp5` is `small` with the bus of a board and one activation lane, so that an ECP5-85K has place for
-it (docs/architecture.md, "Placed and routed"). Array, vector lanes, memories, formats and
+`ecp5` is `small` with the bus of a board, two vector lanes and one activation lane, so that an
+ECP5-85K has place for it (docs/architecture.md, "Placed and routed"). Array, memories, formats and
 guarantees are the same. Beats of 64 bits (DDR3 of 16 or 32 bits delivers no more at the tile's
 clock) need half the banks of the scratchpad, 4 in place of 8, and narrower aligners; 32 bits
 address all of the memory; fewer bursts and instructions wait.
