@@ -1,13 +1,13 @@
 """Pipeline of the controls of the activation engine's lanes: each control in its cycle."""
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from tegula.activation.lane import LaneCycles
 from tegula.activation.layouts import Kind, beats, controls_layout, item_layout, travel_layout
 from tegula.activation.table import function_layout
-from tegula.arith.combine import PARTIALS, SLOTS, Combiner, is_identity
+from tegula.arith.combine import PARTIALS, Combiner, is_identity, slot_of
 from tegula.config import TileConfig
 from tegula.formats import FP32
 from tegula.lib.delay import delay, delayed, registered
@@ -113,8 +113,8 @@ class ItemPipeline(wiring.Component):
         reads, enters, finished = (
             items[cycle] for cycle in (LaneCycles.SUM_READ, LaneCycles.SUM, LaneCycles.SUM_OUT)
         )
-        slot = combiner.read_addr[: (SLOTS - 1).bit_length()]
-        read = Cat(combiner.hold, combiner.enter, is_identity(slot, self.unused))
+        absent = is_identity(combiner.read_addr, self.unused)
+        read = Cat(combiner.hold, combiner.enter, absent)
         held, entered, fresh = delayed(m, read, _READ_CYCLES, name="read")
         m.d.comb += [
             control.read.eq(Mux(combiner.active, combiner.read_addr, _slot(reads))),
@@ -140,4 +140,4 @@ class ItemPipeline(wiring.Component):
 
 def _slot(item: data.View) -> Value:
     """Address of the partial sum of an item."""
-    return Cat(item.travel.partial, Const(0, 1), item.beat)
+    return slot_of(item.travel.partial, item.beat)

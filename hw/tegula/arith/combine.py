@@ -1,10 +1,10 @@
 """The end of a reduction: eight partial results become one."""
 
-from amaranth.hdl import Cat, Module, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-__all__ = ["PARTIALS", "SLOTS", "Combiner", "is_identity"]
+__all__ = ["PARTIALS", "SLOTS", "Combiner", "is_identity", "slot_of"]
 
 PARTIALS = 8
 """Partial results of a reduction."""
@@ -21,11 +21,17 @@ _TREE = (
 """Levels of the tree: (first operand, second operand, where the result goes; None: out)."""
 
 
+def slot_of(partial: Value, group: Value) -> Value:
+    """Word of a partial result of a group: each group has `SLOTS` words, the partial ones first."""
+    return Cat(partial, Const(0, 1), group)
+
+
 def is_identity(slot: Value, unused: Value) -> Value:
     """1 if the word `slot` stands for the operation's identity: a partial result not yet reached.
 
-    `unused` has a bit for each of the `PARTIALS` partial results.
+    `unused` has a bit for each of the `PARTIALS` partial results, of whatever group.
     """
+    slot = slot[: (SLOTS - 1).bit_length()]
     return (slot < PARTIALS) & unused.bit_select(slot[: (PARTIALS - 1).bit_length()], 1)
 
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data
 
-from tegula.arith.combine import PARTIALS, SLOTS, Combiner, is_identity
+from tegula.arith.combine import PARTIALS, Combiner, is_identity, slot_of
 from tegula.arith.fp_operation import decode_operation
 from tegula.isa.operations import Operation, Reduction
 from tegula.lib.delay import registered
@@ -152,7 +152,7 @@ def address_partials(
         partial.write_addr.eq(combiner.write_addr),
     ]
     with m.If(combiner.read_ahead):
-        absent = is_identity(combiner.addr_ahead[: (SLOTS - 1).bit_length()], unused)
+        absent = is_identity(combiner.addr_ahead, unused)
         m.d.comb += addr_ahead.eq(Mux(absent, Mux(lowest, LOWEST, ZERO), combiner.addr_ahead))
     for step in range(MAX_STEPS):
         stage = ring[step * UNIT_CYCLES - 1] if step else entering
@@ -161,7 +161,7 @@ def address_partials(
         begins_unused = unused | item.begin.replicate(PARTIALS)
         with m.If(stage.valid & is_reduction(item, step)):
             absent = begins_unused.bit_select(item.partial, 1)
-            m.d.comb += addr_ahead.eq(Mux(absent, Mux(begins_lowest, LOWEST, ZERO), slot_of(item)))
+            m.d.comb += addr_ahead.eq(Mux(absent, Mux(begins_lowest, LOWEST, ZERO), _slot(item)))
             # The partitions that share a lane reach a partial result one behind the other.
             with m.If(item.exit.part == last_part):
                 m.d.sync += [
@@ -175,13 +175,13 @@ def address_partials(
         with m.If(ends):
             m.d.comb += [
                 partial.write.eq(~stop),
-                partial.write_addr.eq(slot_of(after.item)),
+                partial.write_addr.eq(_slot(after.item)),
             ]
 
 
-def slot_of(item: data.View) -> Value:
-    """Word of the partial result of an element: each partition of a lane has `SLOTS` words."""
-    return Cat(item.partial, Const(0, 1), item.exit.part)
+def _slot(item: data.View) -> Value:
+    """Word of the partial result of an element; each partition of a lane is a group."""
+    return slot_of(item.partial, item.exit.part)
 
 
 def is_reduction(item: data.View, step: int) -> Value:

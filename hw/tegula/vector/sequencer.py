@@ -169,12 +169,8 @@ class ElementSequencer(Sequencer):
     def _next_item(self, m: Module) -> Item:
         """The item that is due: scalars first, then elements."""
         state, fields = self._state, self._state.work.fields
-        item = Item(
-            is_scalar=Signal(name="is_scalar"),
-            is_element=Signal(name="is_element"),
-            is_last_part=Signal(name="is_last_part"),
-            value=Signal(32, name="scalar_value"),
-        )
+        flags = ("is_scalar", "is_element", "is_last_part")
+        item = Item(*(Signal(name=name) for name in flags), value=Signal(32, name="scalar_value"))
         m.d.comb += [
             item.is_scalar.eq(state.scalar),
             item.is_element.eq(state.running & ~state.scalar),

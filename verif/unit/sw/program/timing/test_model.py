@@ -81,14 +81,14 @@ def test_random_programs_of_partitions_that_share_lanes_are_predicted_too():
     device.close()
 
 
-def check_random_programs(tiny):
+def check_random_programs(devices):
     """Predicted within five percent each, and one on the average, on devices by latency."""
     errors = []
     for seed in range(_SEED, _SEED + _PROGRAMS):
         rng = np.random.default_rng(seed)
         program = random_program(rng, TINY, int(rng.integers(5, 60)), serial=seed % 3 == 0)
         memory = program.image(lambda count: np.zeros(count, np.uint8))
-        device = tiny[LATENCIES[seed % len(LATENCIES)]]
+        device = devices[LATENCIES[seed % len(LATENCIES)]]
         device.run(memory, program=program.start, program_bytes=len(program.code), base=BASE)
         device.runs[-1].check(0.05)
         errors.append(abs(device.runs[-1].error))
