@@ -1,6 +1,7 @@
 """The one configuration of a tile: sizes, widths, and everything derived from them."""
 
 from dataclasses import dataclass, field, fields, replace
+from itertools import product
 
 from tegula.formats import BF16, E4M3FN, E5M2, FloatFormat
 
@@ -12,8 +13,16 @@ _PRODUCT_BITS = 16
 _HEADROOM_BITS = 12
 """4096 = 2**12 equal products fit above the product field without a carry into the sign."""
 
+_VALUE_OFFSET = 239
+"""A partial sum is ``significand * 2**(exponent - 239 - W)``."""
+
 _KINDS: dict[object, str] = {int: "an int", bool: "a bool", str: "a str"}
 """Types that values must have exactly, as messages name them."""
+
+
+def _largest_exponent(fmt: FloatFormat) -> int:
+    """Exponent of the largest finite number as an operand: that of bf16, with its bias."""
+    return (fmt.max_finite >> fmt.mantissa_bits) - fmt.bias + BF16.bias
 
 
 def _is_power_of_two(value: int) -> bool:
@@ -55,6 +64,9 @@ class TileConfig:
         Entries, and descriptors, of its function table; 256, 512 or 1024.
     fp8_formats
         8-bit formats that the array's edge decodes and the cast unit encodes; 2 to 4 mantissa bits.
+    packed_fp8
+        Whether operands may have two 8-bit codes in a word, at twice the products a cycle. Without,
+        nothing of it is in the netlist.
     watchdog_cycles
         Reset value of the CSR that says how long every engine may wait before it is a deadlock.
     trace
@@ -85,6 +97,7 @@ class TileConfig:
     activation_lanes: int = 2
     activation_entries: int = 1024
     fp8_formats: tuple[FloatFormat, ...] = (E4M3FN, E5M2)
+    packed_fp8: bool = False
     watchdog_cycles: int = 10_000
     trace: bool = field(default=False, repr=False)
 
@@ -137,6 +150,11 @@ class TileConfig:
                 )
         if len(set(self.fp8_formats)) != len(self.fp8_formats):
             raise ValueError("fp8_formats must not repeat a format")
+        if self.packed_fp8 and not self.packed_pairs:
+            raise ValueError(
+                f"packed_fp8 must be False where no pair of fp8_formats allows it, not with"
+                f" acc_width {self.acc_width} (numerics, section 3.10)"
+            )
 
     def _check_choice(self, name: str, choices: tuple[int, ...]) -> None:
         if getattr(self, name) not in choices:
@@ -150,6 +168,19 @@ class TileConfig:
         self._check_range(name, low, high)
         if not _is_power_of_two(getattr(self, name)):
             raise ValueError(f"{name} must be a power of two, not {getattr(self, name)}")
+
+    @property
+    def packed_pairs(self) -> dict[tuple[FloatFormat, FloatFormat], int]:
+        """Anchors of matmuls of two packed operands, by their formats, where these are allowed.
+
+        The anchor's lowest bit is the unit of the products, and no product is above it.
+        """
+        pairs = {}
+        for a, b in product(self.fp8_formats, repeat=2):
+            anchor = a.unit_exponent + b.unit_exponent + _VALUE_OFFSET + self.acc_width
+            if _largest_exponent(a) + _largest_exponent(b) <= anchor:
+                pairs[a, b] = anchor
+        return pairs
 
     @property
     def groups(self) -> int:

@@ -71,6 +71,11 @@ class FloatFormat:
         return 1 - self.bias
 
     @property
+    def unit_exponent(self) -> int:
+        """Exponent of the smallest number: all finite ones are multiples of two to its power."""
+        return self.min_exponent - self.mantissa_bits
+
+    @property
     def magnitude_mask(self) -> int:
         """Mask of everything but the sign."""
         return (1 << (self.width - 1)) - 1

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from tegula.config import TileConfig
-from tegula.formats import BF16, FP32, RAW16, RAW32
+from tegula.formats import BF16, FP32, RAW16, RAW32, FloatFormat, format_by_code
 from tegula.isa.codec import decode, encode
 from tegula.isa.instructions import ENGINES, Engine, Layout
 from tegula.isa.operations import Accumulate, Operand, Reduction, Rounding, Source, TableKind
@@ -43,7 +43,8 @@ class _Generator:
         self._rng, self._config = rng, config
         nowhere = np.zeros(config.psum_depth, dtype=bool)
         self._written = nowhere if written is None else written.copy()
-        self._stationary = False
+        self._stationary: tuple[FloatFormat, bool] | None = None
+        """Format of the stationary operand, and whether it is packed."""
         self._near = int(rng.integers(0, config.sbuf_depth - 512)) // 64 * 64
         """Most addresses are within 512 words from here, so that instructions meet."""
 
@@ -105,9 +106,12 @@ class _Generator:
 
     def _tensor(self) -> tuple[str, dict]:
         config, rng = self._config, self._rng
-        fields = {"rows": self._int(1, config.n), "format": self._operand_format()}
+        fmt = format_by_code(self._operand_format())
+        packed = config.packed_fp8 and fmt is not BF16 and rng.random() < 0.7
+        fields = {"rows": self._int(1, config.n), "format": fmt.code}
         if rng.random() < 0.35 or not self._stationary:  # it does not rely on a program before it
-            self._stationary = True
+            self._stationary = fmt, packed
+            fields["packed"] = int(packed)
             columns = self._int(1, config.n)
             addr, stride = self._span(columns)
             return "tensor.load", fields | {"columns": columns, "addr": addr, "stride": stride}
@@ -119,7 +123,9 @@ class _Generator:
         words = slice(psum, psum + columns)
         accumulate = bool(self._written[words].all()) and rng.random() < 0.8
         self._written[words] = True
+        partner, both = self._stationary[0], packed and self._stationary[1]
         return "tensor.matmul", fields | {
+            "packed": int(packed and (not both or (partner, fmt) in config.packed_pairs)),
             "accumulate": int(accumulate),
             "columns": columns,
             "addr": addr,

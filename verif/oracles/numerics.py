@@ -17,6 +17,8 @@ __all__ = [
     "exact_word",
     "group_step",
     "operand",
+    "packed_anchor",
+    "packed_words",
     "psum_write",
     "read_fp32",
     "round_value",
@@ -127,6 +129,54 @@ def dot_words(
                 else:
                     products.append((x[0] * y[0], x[1] + y[1]))
             exponent, significand = group_step(exponent, significand, products, acc_width)
+        exponent, significand = psum_write(exponent, significand, flags, acc_width)
+    return exponent, significand
+
+
+def packed_anchor(fmt_a: FloatFormat, fmt_b: FloatFormat, acc_width: int) -> int:
+    """Section 3.10: the anchor whose lowest bit is the product of both smallest numbers."""
+    unit = value(1, fmt_a) * value(1, fmt_b)
+    (anchor,) = (e for e in range(2, 509) if exact_word(e, 1, acc_width) == unit)
+    largest = operand(fmt_a.max_finite, fmt_a)[1] + operand(fmt_b.max_finite, fmt_b)[1]
+    assert largest <= anchor, "the pair is not allowed"
+    return anchor
+
+
+def packed_words(
+    a: Sequence[int],
+    b: Sequence[int],
+    fmt_a: FloatFormat,
+    fmt_b: FloatFormat,
+    acc_width: int,
+    rows: int,
+    start: tuple[int, int] = (0, 0),
+) -> tuple[int, int]:
+    """`dot_words` of packed operands (section 3.10): terms 2p and 2p + 1 are a word's codes."""
+    anchor = packed_anchor(fmt_a, fmt_b, acc_width)
+    exponent, significand = start
+    for first in range(0, len(a), 2 * rows):
+        flags = exponent - 508 if exponent > 508 else 0
+        if flags:
+            exponent, significand = 0, 0
+        if exponent < anchor:
+            exponent, significand = anchor, significand >> (anchor - exponent)
+        last = min(first + 2 * rows, len(a))
+        total = Fraction(0)
+        for group in range(first, last, 8):
+            products = []
+            for k in range(group, min(group + 8, last)):
+                x, y = operand(a[k], fmt_a), operand(b[k], fmt_b)
+                if isinstance(x, str) or isinstance(y, str):
+                    flags |= _special_product(x, y)
+                elif k % 2 == 0:
+                    products.append((x[0] * y[0], x[1] + y[1]))
+                else:
+                    total += value(a[k], fmt_a) * value(b[k], fmt_b)
+            exponent, significand = group_step(exponent, significand, products, acc_width)
+        in_units = total / exact_word(anchor, 1, acc_width)
+        assert in_units.denominator == 1
+        significand += int(in_units) >> (exponent - anchor)
+        assert -(1 << (acc_width - 1)) <= significand < 1 << (acc_width - 1), "it wrapped"
         exponent, significand = psum_write(exponent, significand, flags, acc_width)
     return exponent, significand
 

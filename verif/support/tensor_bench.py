@@ -221,15 +221,38 @@ def matmul(addr, rows, columns, psum_addr, accumulate=0, fmt=BF16, **fields):
     }
 
 
-def golden_pass(config, partial, sbuf, load_at, move_at, rows, columns, f, fmts):
+def golden_pass(
+    config,
+    partial,
+    sbuf,
+    load_at,
+    move_at,
+    rows,
+    columns,
+    f,
+    fmts,
+    *,
+    packed=(False, False),
+    moving_rows=None,
+):
     """One load and matmul on the words of `sbuf` (codes above `rows` and `columns` are zero)."""
-    masks = [0xFF if fmt.width == 8 else 0xFFFF for fmt in fmts]
-    dtypes = [np.uint8 if fmt.width == 8 else np.uint16 for fmt in fmts]
-    stationary = np.zeros((config.n, config.n), dtype=dtypes[0])
-    stationary[:rows, :columns] = sbuf[:rows, load_at : load_at + columns] & masks[0]
-    moving = np.zeros((config.n, f), dtype=dtypes[1])
-    moving[:rows] = sbuf[:rows, move_at : move_at + f] & masks[1]
-    return accumulate(partial, stationary, moving, *fmts)
+    moving_rows = rows if moving_rows is None else moving_rows
+    stationary = np.zeros((config.n, config.n), dtype=np.uint16)
+    stationary[:rows, :columns] = sbuf[:rows, load_at : load_at + columns]
+    moving = np.zeros((config.n, f), dtype=np.uint16)
+    moving[:moving_rows] = sbuf[:moving_rows, move_at : move_at + f]
+    seconds = {
+        f"{side}_second": (words >> 8).astype(np.uint8)
+        for side, words, is_packed in zip(
+            ("stationary", "moving"), (stationary, moving), packed, strict=True
+        )
+        if is_packed
+    }
+    first = [
+        words.astype(np.uint8) if fmt.width == 8 else words
+        for words, fmt in zip((stationary, moving), fmts, strict=True)
+    ]
+    return accumulate(partial, *first, *fmts, **seconds)
 
 
 def random_passes(rng, config, sbuf, turns, depth):

@@ -1,9 +1,18 @@
 """Instructions of the tensor engine."""
 
 from tegula.config import TileConfig
+from tegula.formats import BF16
 from tegula.isa.common import Instruction, sync
 from tegula.isa.fields import PAYLOAD_OFFSET, Engine, Field
-from tegula.isa.kinds import count, element_format, flag, partition_count, sbuf_address, step
+from tegula.isa.kinds import (
+    count,
+    element_format,
+    flag,
+    limited,
+    partition_count,
+    sbuf_address,
+    step,
+)
 
 __all__ = ["PSUM_ADDRESS_BITS", "TENSOR"]
 
@@ -15,11 +24,24 @@ def _psum_depth(config: TileConfig) -> int:
     return config.psum_depth
 
 
+def _packed_fp8(config: TileConfig) -> int:
+    return int(config.packed_fp8)
+
+
 _ROWS = partition_count(
     "rows", PAYLOAD_OFFSET, "K: partitions that take part; the other lanes enter the array as zero"
 )
 _FORMAT = element_format("format", 54, "operand format")
 _STEP = step("stride", 80, "address step from column to column, words", width=16)
+
+_PACKED = limited(
+    "packed",
+    63,
+    1,
+    _packed_fp8,
+    "1: a word holds two 8-bit codes, terms 2p and 2p + 1 of K in partition p, the first one low",
+)
+_PACKED_BF16 = ((("packed", (1,)), ("format", (BF16.code,))),)
 
 TENSOR = (
     sync(Engine.TENSOR, "tensor instructions"),
@@ -38,9 +60,11 @@ TENSOR = (
             partition_count(
                 "columns", 57, "M: columns that take part; the other columns hold zero"
             ),
+            _PACKED,
             sbuf_address("addr", 64, "scratchpad address, words"),
             _STEP,
         ),
+        forbidden=_PACKED_BF16,
     ),
     Instruction(
         mnemonic="tensor.matmul",
@@ -59,6 +83,7 @@ TENSOR = (
                 57,
                 "0: overwrite PSUM; 1: add to it (every word must have been written)",
             ),
+            _PACKED,
             sbuf_address("addr", 64, "scratchpad address of column 0, words"),
             _STEP,
             count("columns", 96, PSUM_ADDRESS_BITS, "F: moving columns", maximum=_psum_depth),
@@ -69,5 +94,6 @@ TENSOR = (
                 doc="PSUM address of column 0, words",
             ),
         ),
+        forbidden=_PACKED_BF16,
     ),
 )

@@ -26,6 +26,7 @@ class Trap(IntEnum):
     PROGRAM_END = 12
     ABORTED = 13
     MEMORY_ALIGNMENT = 14
+    PACKED_FORMATS = 15
 
 
 CAUSE_BITS = max(Trap).bit_length()
@@ -76,6 +77,13 @@ TRAP_DOCS = {
     Trap.MEMORY_ALIGNMENT: (
         "a run of a `store.dma` that accumulates does not begin at a multiple of the number's size",
         "byte address of the run's first byte",
+    ),
+    Trap.PACKED_FORMATS: (
+        (
+            "a matmul of two packed operands in formats whose products are no integers of the"
+            " accumulator (numerics, section 3.10)"
+        ),
+        "scratchpad address of the moving operand's first column",
     ),
 }
 """Cause -> (meaning, content of the trap address register)."""

@@ -6,18 +6,33 @@ from amaranth.lib.wiring import In, Out
 
 from tegula.config import TileConfig
 from tegula.lib.delay import delayed, registered
+from tegula.tensor.packed import sum_bits
 from tegula.tensor.pe import EXPONENT_CYCLE, FLAGS_CYCLE, SIGNIFICAND_CYCLE
 
-__all__ = ["EXIT_CYCLES", "ColumnEntry", "ColumnExit"]
+__all__ = ["SECOND_CYCLE", "ColumnEntry", "ColumnExit", "exit_cycles"]
 
-EXIT_CYCLES = 2
-"""Cycles from `ColumnExit.significand` to `word`: one for the case, one for the word."""
+SECOND_CYCLE = 2
+"""Cycle in which `ColumnExit.second` and its flags are used; 0 is that of `exponent`."""
+
+_SIGNIFICAND_CYCLE = SIGNIFICAND_CYCLE - EXPONENT_CYCLE
+"""The same for `significand`."""
+
+_SHIFT_BITS = 6
+_FINE_BITS = 3
 
 _SPECIAL = 0b1111111
 """Upper seven bits of the exponent field of NaN and the infinities; the flags are below them."""
 
 _MAX_ANCHOR = 508
 """The largest anchor, that of a product of two numbers of bf16's top binade."""
+
+
+def exit_cycles(config: TileConfig) -> int:
+    """Cycles from `ColumnExit.significand` to `word`: one for the case, one for the word.
+
+    Where operands may be packed one more, in which the sum of their second products is added.
+    """
+    return 2 + config.packed_fp8
 
 
 class ColumnEntry(wiring.Component):
@@ -80,7 +95,10 @@ class ColumnExit(wiring.Component):
 
     Special states lose their significand; a significand that has used its last headroom bit is
     halved, rounding down, and its anchor raised; past the largest anchor that makes an infinity.
-    The word follows the last PE's `significand_out` by `EXIT_CYCLES`.
+    The word follows the last PE's `significand_out` by `exit_cycles`.
+
+    The sum of second products stands at the anchor whose lowest bit is its unit: it is shifted from
+    there to that of the column, while the significand is still on its way, and added.
 
     Parameters
     ----------
@@ -91,17 +109,24 @@ class ColumnExit(wiring.Component):
     -------
     exponent : In(9), flags : In(2), significand : In(signed(acc_width))
         Outputs of the last PE of the column, each in its own cycle.
+    second : In(signed(sum_bits(config))), second_flags : In(2)
+        Outputs of the last `SecondElement`, in cycle `SECOND_CYCLE`; only with `packed_fp8`, as:
+    anchor : In(9)
+        The unit's anchor, a cycle before; undefined where `second` is 0.
     word : Out(psum_width)
         The word to be written.
     """
 
     def __init__(self, config: TileConfig):
         self._acc_width = config.acc_width
+        self._packed = config.packed_fp8
+        second = {"second": In(signed(sum_bits(config))), "second_flags": In(2), "anchor": In(9)}
         super().__init__(
             {
                 "exponent": In(9),
                 "flags": In(2),
                 "significand": In(signed(config.acc_width)),
+                **(second if config.packed_fp8 else {}),
                 "word": Out(config.psum_width),
             }
         )
@@ -110,18 +135,28 @@ class ColumnExit(wiring.Component):
         """Alignment of the parts in time, the case, the word of that case."""
         m = Module()
         width = self._acc_width
-        exponent = delayed(m, self.exponent, SIGNIFICAND_CYCLE - EXPONENT_CYCLE, name="exponent")
+        total = self.significand
+        exponent = delayed(m, self.exponent, _SIGNIFICAND_CYCLE, name="exponent")
         flags = delayed(m, self.flags, SIGNIFICAND_CYCLE - FLAGS_CYCLE, name="flags")
-        negative = self.significand[-1]
+        if self._packed:
+            exponent = registered(m, exponent, name="summed_exponent")
+            second_flags = delayed(
+                m, self.second_flags, _SIGNIFICAND_CYCLE - SECOND_CYCLE, name="second_flags"
+            )
+            flags = registered(m, flags | second_flags, name="summed_flags")
+            total = registered(
+                m, (self.significand + self._align_second(m))[:width].as_signed(), name="summed"
+            )
+        negative = total[-1]
         full, overflow = Signal(), Signal()
         m.d.comb += [
-            full.eq((self.significand[-7:-1] ^ negative.replicate(6)).all()),
+            full.eq((total[-7:-1] ^ negative.replicate(6)).all()),
             overflow.eq(~flags.any() & full & (exponent == _MAX_ANCHOR)),
         ]
         halved = registered(m, full, name="halved")
         special = registered(m, flags.any() | overflow, name="special")
         outcome = registered(m, Mux(overflow, Cat(~negative, negative), flags), name="outcome")
-        significand = registered(m, self.significand, name="held_significand")
+        significand = registered(m, total, name="held_significand")
         anchor = registered(m, exponent, name="anchor")
         word = Signal(len(self.word), reset_less=True)
         m.d.sync += [
@@ -130,3 +165,22 @@ class ColumnExit(wiring.Component):
         ]
         m.d.comb += self.word.eq(word)
         return m
+
+    def _align_second(self, m):
+        """The sum of second products at the column's anchor, in the cycle of the significand."""
+        exponent = registered(m, self.exponent, name="early_exponent")
+        distance = Signal(9)
+        shift = Signal(_SHIFT_BITS, reset_less=True)
+        coarse_shift = Signal(_SHIFT_BITS - _FINE_BITS, reset_less=True)
+        fine, coarse = (
+            Signal(self.second.shape(), name=name, reset_less=True)
+            for name in ("second_fine", "second_coarse")
+        )
+        m.d.comb += distance.eq(exponent - self.anchor)
+        m.d.sync += [
+            shift.eq(distance[:_SHIFT_BITS] | distance[_SHIFT_BITS:].any().replicate(_SHIFT_BITS)),
+            fine.eq(self.second >> shift[:_FINE_BITS]),
+            coarse_shift.eq(shift[_FINE_BITS:]),
+            coarse.eq(fine >> Cat(Const(0, _FINE_BITS), coarse_shift)),
+        ]
+        return coarse

@@ -15,21 +15,19 @@ from tegula.engine.interface import (
 )
 from tegula.engine.retirement import Retirement
 from tegula.engine.trace import Activity
-from tegula.isa.instructions import PARTITION_BITS, Engine, codes
+from tegula.isa.instructions import Engine, codes
 from tegula.isa.traps import Trap
 from tegula.lib.delay import delay, delayed
 from tegula.lib.mux import prioritised
-from tegula.memory.ports import TENSOR_READ_CYCLES, PsumReadSignature, TensorReadSignature
+from tegula.memory.ports import PsumReadSignature, TensorReadSignature
+from tegula.tensor.feed import FEED_CYCLES, OperandFeed
 from tegula.tensor.moving import MovingStreamer
-from tegula.tensor.operand import OperandRow
+from tegula.tensor.pairing import PackedPair
 from tegula.tensor.psum import Psum, step_cycles, write_cycles
 from tegula.tensor.stationary import StationaryLoader
 from tegula.tensor.systolic_array import SystolicArray
 
-__all__ = ["MOVING_CYCLES", "TensorEngine", "load_period", "signal_cycles", "write_end_cycles"]
-
-MOVING_CYCLES = TENSOR_READ_CYCLES + 1
-"""Cycles from a column's issue to the array: scratchpad, and the register behind the decoders."""
+__all__ = ["TensorEngine", "load_period", "signal_cycles", "write_end_cycles"]
 
 _PENDING_SIGNALS = 8
 """Matmuls in the array with a signal to send, the one in the streamer included."""
@@ -39,7 +37,7 @@ _Code = codes(Engine.TENSOR)
 
 def write_end_cycles(config: TileConfig) -> int:
     """Cycles from the issue of a column to the one in which its last word is written."""
-    return MOVING_CYCLES + step_cycles() + write_cycles(config) + config.n - 1
+    return FEED_CYCLES + step_cycles() + write_cycles(config) + config.n - 1
 
 
 def signal_cycles(config: TileConfig) -> int:
@@ -106,6 +104,8 @@ class TensorEngine(wiring.Component):
         m.submodules.instruction = instruction = InstructionRegister(Engine.TENSOR)
         connect(m, flipped(self.engine.instr), instruction.i)
         connect(m, flipped(self.psum_read), self._psum.read)
+        if self.config.packed_fp8:
+            m.submodules.pair = self._pair = PackedPair(self.config)
         self._instr, self._stop = instruction.o, Signal()
         self._resting, self._syncs = Signal(), Signal()
         m.d.sync += self._stop.eq(self.engine.stop)
@@ -173,6 +173,17 @@ class TensorEngine(wiring.Component):
             loader.stop.eq(stop),
             streamer.stop.eq(stop | halted),
         ]
+        if self.config.packed_fp8:
+            pair = self._pair
+            m.d.comb += [
+                pair.load.eq(loader.load),
+                pair.loads.eq(loader.start),
+                pair.matmul.eq(streamer.matmul),
+                pair.fresh.eq(fresh),
+                pair.multiplies.eq(multiplies),
+                streamer.pair_anchor.eq(pair.anchor),
+                streamer.refused.eq(pair.refused),
+            ]
         with m.If(loader.start):
             m.d.sync += fresh.eq(1)
         with m.If(multiplies):
@@ -198,13 +209,18 @@ class TensorEngine(wiring.Component):
                 self.engine.trap.cause.eq(streamer.cause),
                 self.engine.trap.pc.eq(streamer.trap_pc),
                 self.engine.trap.address.eq(
-                    Mux(streamer.cause == Trap.SBUF_RANGE, streamer.addr, streamer.psum_addr)
+                    Mux(
+                        (streamer.cause == Trap.SBUF_RANGE)
+                        | (streamer.cause == Trap.PACKED_FORMATS),
+                        streamer.addr,
+                        streamer.psum_addr,
+                    )
                 ),
             ]
 
     def _feed_stationary(self, m):
         """Request, decode and shift; columns of zeros stay in order with the columns read."""
-        loader, streamer = self._loader, self._streamer
+        loader, streamer, array = self._loader, self._streamer, self._array
         bank_bits = (self.config.bus_words - 1).bit_length()
         m.d.comb += [
             loader.hold.eq(
@@ -213,39 +229,35 @@ class TensorEngine(wiring.Component):
             self.stationary.addr.eq(loader.addr),
             self.stationary.en.eq(loader.reads),
         ]
-        shift = delay(m, loader.issued | loader.issued_zero, TENSOR_READ_CYCLES + 1, "shift")
-        first = delayed(m, loader.first, TENSOR_READ_CYCLES + 1, name="first_column")
-        # Rows in work can change only after the last column is requested: delay them with the
-        # columns.
-        column = Cat(Mux(loader.issued_zero, 0, loader.rows), loader.format)
-        column = delayed(m, column, TENSOR_READ_CYCLES - 1, name="stationary_column")
-        m.submodules.stationary_row = row = OperandRow(self.config)
+        m.submodules.stationary_feed = feed = OperandFeed(self.config)
         m.d.comb += [
-            row.codes.eq(self.stationary.data),
-            row.rows.eq(column[:PARTITION_BITS]),
-            row.format.eq(column[PARTITION_BITS:]),
-            self._array.stationary.eq(row.operands),
-            self._array.shift.eq(shift),
-            self._array.first.eq(first),
+            feed.codes.eq(self.stationary.data),
+            # Rows in work can change only after the last column is requested.
+            feed.rows.eq(Mux(loader.issued_zero, 0, loader.rows)),
+            feed.format.eq(loader.format),
+            feed.packed.eq(loader.packed),
+            array.stationary.eq(feed.operands),
+            array.shift.eq(delay(m, loader.issued | loader.issued_zero, FEED_CYCLES, "shift")),
+            array.first.eq(delayed(m, loader.first, FEED_CYCLES, name="first_column")),
         ]
+        if self.config.packed_fp8:
+            m.d.comb += array.stationary_second.eq(feed.seconds)
 
     def _feed_moving(self, m):
         """Read, decode and entry into the array, and the step of PSUM in time with it."""
         streamer, array, psum = self._streamer, self._array, self._psum
         connect(m, streamer.mark, psum.mark)
-        m.d.comb += [self.moving.addr.eq(streamer.addr), self.moving.en.eq(streamer.active)]
-        column = Cat(Mux(streamer.issued, streamer.rows, 0), streamer.format)
-        column = delayed(m, column, TENSOR_READ_CYCLES - 1, name="moving_column")
-        m.submodules.moving_row = row = OperandRow(self.config)
-        swap = delay(m, streamer.issued & streamer.swap, MOVING_CYCLES, "swap")
-        step_at = MOVING_CYCLES + step_cycles()
+        m.submodules.moving_feed = feed = OperandFeed(self.config)
+        step_at = FEED_CYCLES + step_cycles()
         step = delayed(m, Cat(streamer.accumulate, psum.mark.addr), step_at, name="step")
         m.d.comb += [
-            row.codes.eq(self.moving.data),
-            row.rows.eq(column[:PARTITION_BITS]),
-            row.format.eq(column[PARTITION_BITS:]),
-            array.moving.eq(row.operands),
-            array.swap.eq(swap),
+            self.moving.addr.eq(streamer.addr),
+            self.moving.en.eq(streamer.active),
+            feed.codes.eq(self.moving.data),
+            feed.rows.eq(Mux(streamer.issued, streamer.rows, 0)),
+            feed.format.eq(streamer.format),
+            array.moving.eq(feed.operands),
+            array.swap.eq(delay(m, streamer.issued & streamer.swap, FEED_CYCLES, "swap")),
             psum.array.step_valid.eq(delay(m, streamer.issued, step_at, "step_valid")),
             psum.array.step_accumulate.eq(step[0]),
             psum.array.step_addr.eq(step[1:]),
@@ -253,6 +265,12 @@ class TensorEngine(wiring.Component):
             array.accumulate.eq(psum.array.accumulate),
             psum.array.words_out.eq(array.words_out),
         ]
+        if self.config.packed_fp8:
+            m.d.comb += [
+                feed.packed.eq(streamer.packed),
+                array.moving_second.eq(feed.seconds),
+                array.anchor.eq(delayed(m, streamer.anchor, FEED_CYCLES, name="anchor")),
+            ]
 
     def _connect_signals(self, m, matmuls, loads):
         """Matmuls and syncs signal on port 0, loads on port 1."""

@@ -36,6 +36,8 @@ class MovingStreamer(wiring.Component):
         Begin in the next cycle, if this one is `ready`.
     fresh : In(1)
         With `start`: this matmul uses the operand in the chain.
+    pair_anchor : In(9), refused : In(1)
+        With `start`, where operands may be packed: what `PackedPair` makes of it.
     stop : In(1)
         Drop the work.
     mark : Out(MarkSignature)
@@ -47,6 +49,8 @@ class MovingStreamer(wiring.Component):
     addr : Out(CHECKED_ADDRESS_BITS), psum_addr : Out(PSUM_ADDRESS_BITS + 1)
     accumulate, swap : Out(1), rows : Out(PARTITION_BITS), format : Out(FORMAT_BITS)
         Its addresses and attributes.
+    packed : Out(1), anchor : Out(9)
+        The same, where operands may be packed: whether its words are, and the least anchor.
     last : Out(1)
         It is the matmul's last; 1 too while `idle`.
     ready, idle : Out(1)
@@ -63,6 +67,7 @@ class MovingStreamer(wiring.Component):
                 "matmul": In(payload_layout("tensor.matmul")),
                 "pc": In(PC_BITS),
                 "fresh": In(1),
+                **({"pair_anchor": In(9), "refused": In(1)} if config.packed_fp8 else {}),
                 "stop": In(1),
                 "mark": Out(MarkSignature(config)),
                 "active": Out(1),
@@ -73,6 +78,7 @@ class MovingStreamer(wiring.Component):
                 "swap": Out(1),
                 "rows": Out(PARTITION_BITS),
                 "format": Out(FORMAT_BITS),
+                **({"packed": Out(1), "anchor": Out(9)} if config.packed_fp8 else {}),
                 "last": Out(1),
                 "ready": Out(1),
                 "idle": Out(1, init=1),
@@ -130,21 +136,34 @@ class MovingStreamer(wiring.Component):
                 self.format.eq(matmul.format),
                 self.trap_pc.eq(self.pc),
             ]
+        next_refused = Signal()
+        if self.config.packed_fp8:
+            refused = Signal()
+            m.d.comb += next_refused.eq(Mux(last, self.refused, refused))
+            with m.If(self.ready):
+                m.d.sync += [
+                    self.packed.eq(matmul.packed),
+                    self.anchor.eq(self.pair_anchor),
+                    refused.eq(self.refused),
+                ]
         repeated = self._find_hazard(m, hazard, advances, last, next_psum_addr, next_accumulate)
-        self._check(m, fault, advances, next_addr, next_psum_addr, next_accumulate, repeated)
+        self._check(
+            *(m, fault, advances, next_addr, next_psum_addr, next_accumulate, repeated),
+            next_refused,
+        )
         with m.If(self.stop):
             m.d.sync += [self.active.eq(0), self.idle.eq(1), last.eq(1), continues.eq(0)]
         with m.Elif(self.ready):
             m.d.sync += [self.active.eq(self.start), self.idle.eq(~self.start)]
         return m
 
-    def _check(self, m, fault, advances, addr, psum_addr, accumulate, repeated):
+    def _check(self, m, fault, advances, addr, psum_addr, accumulate, repeated, refused):
         """Checks of the next column: `fault`, which it has in its cycle, and its cause.
 
         Its word is written, too, if it is `repeated`: that of the column before, marked just now.
         """
-        outside, outside_psum = Signal(), Signal()
-        checks = Signal(3)
+        outside, outside_psum, unpaired = Signal(), Signal(), Signal()
+        checks = Signal(4)
         m.d.comb += [
             self.mark.addr.eq(self.psum_addr),
             self.mark.next_addr.eq(psum_addr),
@@ -152,14 +171,20 @@ class MovingStreamer(wiring.Component):
                 Cat(
                     addr >= self.config.sbuf_depth,
                     psum_addr >= self.config.psum_depth,
+                    refused,
                     accumulate & ~self.mark.written & ~repeated,
                 )
             ),
             self.fault.eq(self.active & self.mark.ready & fault),
         ]
         with m.If(advances):
-            m.d.sync += [fault.eq(checks.any()), Cat(outside, outside_psum).eq(checks[:2])]
-        with m.If(outside):
+            m.d.sync += [
+                fault.eq(checks.any()),
+                Cat(outside, outside_psum, unpaired).eq(checks[:3]),
+            ]
+        with m.If(unpaired):
+            m.d.comb += self.cause.eq(Trap.PACKED_FORMATS)
+        with m.Elif(outside):
             m.d.comb += self.cause.eq(Trap.SBUF_RANGE)
         with m.Elif(outside_psum):
             m.d.comb += self.cause.eq(Trap.PSUM_RANGE)

@@ -11,6 +11,7 @@ __all__ = [
     "EXPONENT_CYCLE",
     "FLAGS_CYCLE",
     "LANES",
+    "LEAST_CYCLE",
     "OUTPUT_CYCLES",
     "SIGNIFICAND_CYCLE",
     "TAIL_CYCLES",
@@ -33,6 +34,9 @@ TAIL_CYCLES = 3
 
 EXPONENT_CYCLE = 3
 """Cycle in which `exponent_in` is used; 0 is the one in which the head is at the PE's input."""
+
+LEAST_CYCLE = 2
+"""The same for `least_in`."""
 
 FLAGS_CYCLE = 5
 """The same for `flags_in`."""
@@ -66,6 +70,9 @@ class ProcessingElement(wiring.Component):
     ----------
     config
         The tile; only `acc_width` matters.
+    raises
+        Whether the anchor is at least `least_in`: in the first PE of a column whose operands may be
+        packed (section 3.10).
 
     Members
     -------
@@ -85,13 +92,16 @@ class ProcessingElement(wiring.Component):
         The chain, four operands wide; the outputs are registers.
     exponent_in : In(9), exponent_out : Out(9)
         Anchor of the partial sum, 0 where it has none; undefined where a flag is set.
+    least_in : In(9)
+        The least anchor of the group, in cycle `LEAST_CYCLE`; only with `raises`.
     flags_in : In(2), flags_out : Out(2)
         Sticky: bit 0 a +Inf has been added, bit 1 a -Inf; both: NaN.
     significand_in : In(signed(acc_width)), significand_out : Out(signed(acc_width))
         The partial sum's significand; undefined where a flag is set.
     """
 
-    def __init__(self, config: TileConfig):
+    def __init__(self, config: TileConfig, *, raises: bool = False):
+        self._raises = raises
         self._acc_width = config.acc_width
         self._guard_bits = config.guard_bits
         heads = data.ArrayLayout(head_layout, LANES)
@@ -113,6 +123,7 @@ class ProcessingElement(wiring.Component):
                 "stationary_tail_in": In(tails),
                 "stationary_tail_out": Out(tails),
                 "exponent_in": In(9),
+                **({"least_in": In(9)} if raises else {}),
                 "exponent_out": Out(9),
                 "flags_in": In(2),
                 "flags_out": Out(2),
@@ -173,7 +184,12 @@ class ProcessingElement(wiring.Component):
         for pair in range(LANES // 2):
             first, second = products[2 * pair : 2 * pair + 2]
             larger = Signal(9, name=f"larger_{pair}", reset_less=True)
-            m.d.sync += larger.eq(Mux(first > second, first, second))
+            of_pair = Signal(9, name=f"of_pair_{pair}")
+            m.d.comb += of_pair.eq(Mux(first > second, first, second))
+            if self._raises and pair == 0:
+                m.d.sync += larger.eq(Mux(of_pair > self.least_in, of_pair, self.least_in))
+            else:
+                m.d.sync += larger.eq(of_pair)
             pairs.append(larger)
         # The last two comparisons share a cycle: the pair of pairs, then the passing sum.
         largest = Signal(9)

@@ -38,7 +38,7 @@ class StationaryLoader(wiring.Component):
     issued, issued_zero, first : Out(1)
         A column will arrive `TENSOR_READ_CYCLES` later, from the scratchpad or as zero; the first
         of its operand.
-    rows : Out(PARTITION_BITS), format : Out(FORMAT_BITS)
+    rows : Out(PARTITION_BITS), format : Out(FORMAT_BITS), packed : Out(1)
         Of the operand in work.
     idle, complete : Out(1)
         No column is left to request; the last one is requested in this cycle.
@@ -62,6 +62,7 @@ class StationaryLoader(wiring.Component):
                 "first": Out(1),
                 "rows": Out(PARTITION_BITS),
                 "format": Out(FORMAT_BITS),
+                "packed": Out(1),
                 "idle": Out(1),
                 "complete": Out(1),
                 "out_of_range": Out(1),
@@ -95,6 +96,7 @@ class StationaryLoader(wiring.Component):
                 stride.eq(self.load.stride),
                 self.rows.eq(self.load.rows),
                 self.format.eq(self.load.format),
+                self.packed.eq(self.load.packed),
                 self.trap_pc.eq(self.pc),
             ]
         with m.If(~active | advances):

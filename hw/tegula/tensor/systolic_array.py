@@ -5,12 +5,20 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from tegula.config import TileConfig
-from tegula.lib.delay import delay, delayed
-from tegula.tensor.column import EXIT_CYCLES, ColumnEntry, ColumnExit
+from tegula.lib.delay import delay, delayed, registered
+from tegula.tensor.column import SECOND_CYCLE, ColumnEntry, ColumnExit, exit_cycles
 from tegula.tensor.operand import operand_layout
+from tegula.tensor.packed import (
+    SUM_CYCLES,
+    SecondDecode,
+    SecondElement,
+    second_code_layout,
+    second_layout,
+)
 from tegula.tensor.pe import (
     EXPONENT_CYCLE,
     LANES,
+    LEAST_CYCLE,
     OUTPUT_CYCLES,
     SIGNIFICAND_CYCLE,
     TAIL_CYCLES,
@@ -27,7 +35,17 @@ WORD_IN_CYCLES = EXPONENT_CYCLE - 1
 
 def result_cycles(config: TileConfig) -> int:
     """Cycles from `moving` to the last column's `words_out`; of the column before one later."""
-    return SIGNIFICAND_CYCLE + OUTPUT_CYCLES * config.groups + EXIT_CYCLES
+    return SIGNIFICAND_CYCLE + OUTPUT_CYCLES * config.groups + exit_cycles(config)
+
+
+def _second_cycle(config: TileConfig, group: int) -> int:
+    """Cycles from `moving` to its second codes at their elements of the last column.
+
+    The last group's sum is at the exit when it is used there; a group is a cycle behind the one
+    above.
+    """
+    exits = EXPONENT_CYCLE + OUTPUT_CYCLES * config.groups + SECOND_CYCLE
+    return exits - SUM_CYCLES - (config.groups - 1 - group)
 
 
 class SystolicArray(wiring.Component):
@@ -62,6 +80,10 @@ class SystolicArray(wiring.Component):
         The next column of the stationary operand, the first one marked: N shifts fill the chain.
         The first comes no earlier than the swap that takes the operand before; the swap that takes
         this operand after the last.
+    moving_second, stationary_second : In(ArrayLayout(second_code_layout(config), n))
+        Second codes, with the first ones; only with `packed_fp8`, as:
+    anchor : In(9)
+        With `moving`: the least anchor of its column's sums, 0 unless both operands are packed.
     words_in : In(ArrayLayout(psum_width, n)), accumulate : In(n)
         Word c in cycle `WORD_IN_CYCLES` + N - 1 - c after its `moving`; ignored where
         `accumulate[c]` is 0.
@@ -73,6 +95,10 @@ class SystolicArray(wiring.Component):
         self.config = config
         operands = data.ArrayLayout(operand_layout, config.n)
         words = data.ArrayLayout(config.psum_width, config.n)
+        seconds = {}
+        if config.packed_fp8:
+            codes = data.ArrayLayout(second_code_layout(config), config.n)
+            seconds = {"moving_second": In(codes), "stationary_second": In(codes), "anchor": In(9)}
         super().__init__(
             {
                 "moving": In(operands),
@@ -80,6 +106,7 @@ class SystolicArray(wiring.Component):
                 "stationary": In(operands),
                 "shift": In(1),
                 "first": In(1),
+                **seconds,
                 "words_in": In(words),
                 "accumulate": In(config.n),
                 "words_out": Out(words),
@@ -89,16 +116,23 @@ class SystolicArray(wiring.Component):
     def elaborate(self, platform):
         """Columns of PEs between an entry and an exit; rows behind their skew."""
         m = Module()
-        n, groups = self.config.n, self.config.groups
-        pes = [[ProcessingElement(self.config) for _ in range(n)] for _ in range(groups)]
+        n, groups, packed = self.config.n, self.config.groups, self.config.packed_fp8
+        pes = [
+            [ProcessingElement(self.config, raises=packed and group == 0) for _ in range(n)]
+            for group in range(groups)
+        ]
         shifts = self._choose_shifts(m)
         for group, row in enumerate(pes):
             for column, pe in enumerate(row):
                 m.submodules[f"pe_{group}_{column}"] = pe
             self._feed_row(m, group, row, shifts)
+        exits = [ColumnExit(self.config) for _ in range(n)]
+        if packed:
+            self._raise_anchors(m, pes[0], exits)
+            self._add_seconds(m, shifts, exits)
         for column in range(n):
             m.submodules[f"entry_{column}"] = entry = ColumnEntry(self.config)
-            m.submodules[f"exit_{column}"] = column_exit = ColumnExit(self.config)
+            m.submodules[f"exit_{column}"] = column_exit = exits[column]
             m.d.comb += [
                 entry.word.eq(self.words_in[column]),
                 entry.accumulate.eq(self.accumulate[column]),
@@ -119,6 +153,65 @@ class SystolicArray(wiring.Component):
                 self.words_out[column].eq(column_exit.word),
             ]
         return m
+
+    def _raise_anchors(self, m, pes, exits):
+        """The least anchor, at the first PE of each column and at its exit."""
+        exponent_out = EXPONENT_CYCLE + OUTPUT_CYCLES * self.config.groups
+        least = delayed(m, self.anchor, LEAST_CYCLE, name="least")
+        at_exit = delayed(
+            m, least, exponent_out + SECOND_CYCLE - 1 - LEAST_CYCLE, name="exit_anchor"
+        )
+        for column in reversed(range(self.config.n)):
+            m.d.comb += [pes[column].least_in.eq(least), exits[column].anchor.eq(at_exit)]
+            least = registered(m, least, name=f"least_{column}")
+            at_exit = registered(m, at_exit, name=f"exit_anchor_{column}")
+
+    def _add_seconds(self, m, shifts, exits):
+        """Rows of elements behind their skew, and the chain of sums down each column."""
+        above = [(0, 0)] * self.config.n
+        for group in range(self.config.groups):
+            row = [SecondElement(self.config) for _ in range(self.config.n)]
+            for column, element in enumerate(row):
+                m.submodules[f"second_{group}_{column}"] = element
+                m.d.comb += [
+                    element.sum_in.eq(above[column][0]),
+                    element.flags_in.eq(above[column][1]),
+                ]
+            self._feed_seconds(m, group, row, shifts)
+            above = [(element.sum_out, element.flags_out) for element in row]
+        for column_exit, (total, flags) in zip(exits, above, strict=True):
+            m.d.comb += [column_exit.second.eq(total), column_exit.second_flags.eq(flags)]
+
+    def _feed_seconds(self, m, group, row, shifts):
+        """Inputs of a row of elements: codes behind their skew, decoded."""
+        skew = _second_cycle(self.config, group)
+        operands = {}
+        for side in ("moving", "stationary"):
+            codes = getattr(self, f"{side}_second")[LANES * group : LANES * (group + 1)]
+            late = delayed(m, codes, skew - 1, name=f"{side}_codes_{group}")
+            decoded = Signal(
+                data.ArrayLayout(second_layout, LANES),
+                name=f"{side}_second_{group}",
+                reset_less=True,
+            )
+            for lane in range(LANES):
+                decode = SecondDecode(self.config)
+                m.submodules[f"{side}_second_decode_{group}_{lane}"] = decode
+                bits = len(decode.second.as_value())
+                m.d.comb += decode.second.as_value().eq(late[bits * lane : bits * (lane + 1)])
+                m.d.sync += decoded[lane].eq(decode.operand)
+            operands[side] = decoded
+        feed = (operands["moving"], delay(m, self.swap, skew, f"swap_second_{group}"))
+        shift_seconds = delay(m, shifts, skew, f"shift_seconds_{group}")
+        chain = operands["stationary"]
+        for index, element in enumerate(reversed(row)):
+            m.d.comb += [
+                element.moving_in.eq(feed[0]),
+                element.swap_in.eq(feed[1]),
+                element.shift.eq(shift_seconds[index]),
+                element.stationary_in.eq(chain),
+            ]
+            feed, chain = (element.moving_out, element.swap_out), element.stationary_out
 
     def _choose_shifts(self, m):
         """Columns that shift, counted from the end where operands enter: one more with each."""

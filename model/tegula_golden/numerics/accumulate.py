@@ -18,6 +18,7 @@ from tegula_golden.numerics.codes import (
     check_codes,
     operand_table,
 )
+from tegula_golden.numerics.packed import packed_anchor, second_sum
 from tegula_golden.numerics.partial_sums import (
     MAX_ANCHOR,
     MIN_ACC_WIDTH,
@@ -125,6 +126,19 @@ class _Running:
             self.significand += term
         self.exponent = anchor
 
+    def raise_to(self, anchor: int) -> None:
+        """Raise anchors below `anchor` to it, those of empty sums too (section 3.10)."""
+        raised = np.clip(anchor - self.exponent, 0, self._shift_limit)
+        self.significand >>= raised.astype(self.significand.dtype)
+        self.exponent = np.maximum(self.exponent, anchor).astype(np.int16)
+
+    def add_exact(self, total: Integers, anchor: int) -> None:
+        """Add integers in units of the lowest bit of `anchor` (section 3.10)."""
+        shift = np.minimum(self.exponent - anchor, self._shift_limit)
+        self.significand += total.astype(self.significand.dtype) >> shift.astype(
+            self.significand.dtype
+        )
+
     def write(self, flags: Integers | None) -> None:
         """PSUM write step: renormalise, then enter the special states of `flags`."""
         limit = self._write_limit
@@ -150,32 +164,13 @@ def _sticky_flags(exponent: Integers) -> Integers | None:
     return np.maximum(exponent.astype(np.int64) - MAX_ANCHOR, 0)
 
 
-def accumulate_passes(
+def _check_operands(
     partial: PartialSums,
     stationary_codes: Codes,
     moving_codes: Codes,
     stationary_fmt: FloatFormat,
     moving_fmt: FloatFormat,
-    rows: int,
-) -> PartialSums:
-    """Consecutive accumulating matmul instructions, each of `rows` rows of K (the last: the rest).
-
-    Equal to `accumulate` pass by pass, without packing the words in between.
-
-    Parameters
-    ----------
-    partial, stationary_codes, moving_codes, stationary_fmt, moving_fmt
-        See `accumulate`; K may be anything.
-    rows
-        Rows of a pass, 1 to 32: the N of the tile.
-
-    Raises
-    ------
-    ValueError
-        If `rows` is out of range, or as `accumulate`.
-    """
-    if not 1 <= rows <= MAX_ROWS:
-        raise ValueError(f"rows must be 1 to {MAX_ROWS}, not {rows}")
+) -> None:
     check_codes(stationary_codes, stationary_fmt, "stationary_codes")
     check_codes(moving_codes, moving_fmt, "moving_codes")
     if stationary_codes.ndim != 2 or moving_codes.ndim != 2:
@@ -193,6 +188,67 @@ def accumulate_passes(
     if partial.exponent.shape != shape:
         raise ValueError(f"partial must have the shape {shape}, not {partial.exponent.shape}")
 
+
+def accumulate_passes(
+    partial: PartialSums,
+    stationary_codes: Codes,
+    moving_codes: Codes,
+    stationary_fmt: FloatFormat,
+    moving_fmt: FloatFormat,
+    rows: int,
+    *,
+    packed: bool = False,
+) -> PartialSums:
+    """Consecutive accumulating matmul instructions, each of `rows` partitions (the last: the rest).
+
+    Equal to `accumulate` pass by pass, without packing the words in between.
+
+    Parameters
+    ----------
+    partial, stationary_codes, moving_codes, stationary_fmt, moving_fmt
+        See `accumulate`; K may be anything.
+    rows
+        Partitions of a pass, 1 to 32: the N of the tile.
+    packed
+        Whether both operands are packed: rows 2p and 2p + 1 of K are the two codes of a word, and a
+        pass covers ``2 * rows`` of them.
+
+    Raises
+    ------
+    ValueError
+        If `rows` is out of range, a pair of packed formats is not allowed, or as `accumulate`.
+    """
+    if not 1 <= rows <= MAX_ROWS:
+        raise ValueError(f"rows must be 1 to {MAX_ROWS}, not {rows}")
+    _check_operands(partial, stationary_codes, moving_codes, stationary_fmt, moving_fmt)
+    if not packed:
+        return _passes(
+            *(partial, stationary_codes, moving_codes, stationary_fmt, moving_fmt, rows),
+            *(None, None),
+        )
+    return _passes(
+        *(partial, stationary_codes[::2], moving_codes[::2], stationary_fmt, moving_fmt, rows),
+        *(_second_rows(stationary_codes), _second_rows(moving_codes)),
+    )
+
+
+def _second_rows(codes: Codes) -> Codes:
+    """Rows 1, 3, 5 and so on, with a row of zeros where an even one is the last."""
+    zeros = np.zeros((codes.shape[0] % 2, codes.shape[1]), dtype=codes.dtype)
+    return np.concatenate([codes[1::2], zeros])
+
+
+def _passes(
+    partial: PartialSums,
+    stationary_codes: Codes,
+    moving_codes: Codes,
+    stationary_fmt: FloatFormat,
+    moving_fmt: FloatFormat,
+    rows: int,
+    stationary_second: Codes | None,
+    moving_second: Codes | None,
+) -> PartialSums:
+    """`accumulate_passes` on first codes and, of packed operands, second ones of as many rows."""
     dtype = significand_dtype(partial.acc_width)
     significands, exponents = _lane_tables(stationary_fmt)
     stationary = significands[stationary_codes].astype(dtype) << (partial.acc_width - MIN_ACC_WIDTH)
@@ -200,21 +256,34 @@ def accumulate_passes(
     significands, exponents = _lane_tables(moving_fmt)
     moving = significands[moving_codes].astype(dtype, copy=False)
     moving_exponent = exponents[moving_codes]
-    special = _has_special(stationary_codes, stationary_fmt) or _has_special(
-        moving_codes, moving_fmt
+    anchor = None
+    if stationary_second is not None and moving_second is not None:
+        anchor = packed_anchor(stationary_fmt, moving_fmt, partial.acc_width)
+    operands = [(stationary_codes, moving_codes)]
+    if stationary_second is not None or moving_second is not None:
+        # Zeros in place of second codes that are not there.
+        operands.append(
+            (
+                np.zeros_like(stationary_codes) if stationary_second is None else stationary_second,
+                np.zeros_like(moving_codes) if moving_second is None else moving_second,
+            )
+        )
+    special = any(
+        _has_special(left, stationary_fmt) or _has_special(right, moving_fmt)
+        for left, right in operands
     )
 
     running = _Running(
         partial.exponent.astype(np.int16), partial.significand.copy(), partial.acc_width
     )
-    for first in range(0, terms, rows):
-        last = min(first + rows, terms)
+    for first in range(0, len(stationary_codes), rows):
+        last = min(first + rows, len(stationary_codes))
         flags = _sticky_flags(running.exponent)
-        if special:
-            new = _special_flags(
-                stationary_codes[first:last], moving_codes[first:last], stationary_fmt, moving_fmt
-            )
+        for left, right in operands if special else ():
+            new = _special_flags(left[first:last], right[first:last], stationary_fmt, moving_fmt)
             flags = new if flags is None else flags | new
+        if anchor is not None:
+            running.raise_to(anchor)
         for row in range(first, last, GROUP):
             group = slice(row, min(row + GROUP, last))
             running.add_group(
@@ -223,6 +292,10 @@ def accumulate_passes(
                 stationary_exponent[group],
                 moving_exponent[group],
             )
+        if anchor is not None:
+            left, right = operands[1]
+            total = second_sum(left[first:last], right[first:last], stationary_fmt, moving_fmt)
+            running.add_exact(total, anchor)
         running.write(flags)
     return PartialSums(
         exponent=running.exponent.astype(np.int64),
@@ -237,6 +310,9 @@ def accumulate(
     moving_codes: Codes,
     stationary_fmt: FloatFormat,
     moving_fmt: FloatFormat,
+    *,
+    stationary_second: Codes | None = None,
+    moving_second: Codes | None = None,
 ) -> PartialSums:
     """One matmul instruction: ``partial + stationary.T @ moving``, K products an output.
 
@@ -248,9 +324,11 @@ def accumulate(
     partial
         PSUM words, M x F; not changed.
     stationary_codes, moving_codes
-        Codes, K x M and K x F, with K from 1 to 32.
+        Codes, K x M and K x F, with K from 1 to 32: of packed operands, the first ones.
     stationary_fmt, moving_fmt
         Their formats: bf16 or of 8 bits.
+    stationary_second, moving_second
+        Second codes of an operand that is packed, shaped like the first; None: it is not.
 
     Returns
     -------
@@ -260,13 +338,27 @@ def accumulate(
     Raises
     ------
     ValueError
-        If a dtype or shape does not fit, or K is more than 32.
+        If a dtype or shape does not fit, K is more than 32, or both operands are packed in formats
+        whose pair is not allowed.
     """
     if stationary_codes.ndim == 2 and stationary_codes.shape[0] > MAX_ROWS:
         raise ValueError(
             f"stationary_codes must have at most {MAX_ROWS} rows (one matmul instruction),"
             f" not {stationary_codes.shape[0]}"
         )
-    return accumulate_passes(
-        partial, stationary_codes, moving_codes, stationary_fmt, moving_fmt, MAX_ROWS
+    _check_operands(partial, stationary_codes, moving_codes, stationary_fmt, moving_fmt)
+    for name, first, second, fmt in (
+        ("stationary", stationary_codes, stationary_second, stationary_fmt),
+        ("moving", moving_codes, moving_second, moving_fmt),
+    ):
+        if second is not None:
+            check_codes(second, fmt, f"{name}_second")
+            if fmt.width != 8 or second.shape != first.shape:
+                raise ValueError(
+                    f"{name}_second must be of an 8-bit format and shaped as the first codes,"
+                    f" {first.shape}, not {fmt.name} of {second.shape}"
+                )
+    return _passes(
+        *(partial, stationary_codes, moving_codes, stationary_fmt, moving_fmt, MAX_ROWS),
+        *(stationary_second, moving_second),
     )

@@ -69,8 +69,9 @@ class TileState:
         bool, `psum_depth`: PSUM words that this program has written (in all partitions at once).
     stationary
         Words as they were loaded, uint16, K x M: N x N, zero where no row or column takes part.
-    stationary_format, stationary_rows
-        Format in which they were loaded, and how many rows may be other than zero.
+    stationary_format, stationary_packed, stationary_rows
+        Format in which they were loaded, whether a word is two codes, and how many rows may be
+        other than zero.
     generators
         The lanes' random generators.
     partials, sums
@@ -89,6 +90,7 @@ class TileState:
         self.written = np.zeros(config.psum_depth, dtype=bool)
         self.stationary = np.zeros((config.n, config.n), dtype=np.uint16)
         self.stationary_format: FloatFormat = BF16
+        self.stationary_packed = False
         self.stationary_rows = 1
         self.generators = Generators(config.n)
         self.partials = np.zeros((config.n, PARTIALS), dtype=np.uint32)

@@ -11,6 +11,7 @@ from tegula.isa.traps import Trap
 from tegula_golden.array_types import Codes, Integers, Words
 from tegula_golden.numerics.accumulate import accumulate
 from tegula_golden.numerics.codes import code_dtype
+from tegula_golden.numerics.packed import pair_allowed
 from tegula_golden.numerics.partial_sums import PartialSums
 from tegula_golden.tile.state import Check, TileState, first_fault, sbuf_check
 
@@ -18,8 +19,13 @@ __all__ = ["tensor_load", "tensor_matmul"]
 
 
 def _codes(words: Words, fmt: FloatFormat) -> Codes:
-    """Codes in scratchpad words: an 8-bit code is the low byte, the high byte is ignored."""
+    """Codes in scratchpad words: an 8-bit code is the low byte."""
     return (words & np.uint16((1 << fmt.width) - 1)).astype(code_dtype(fmt))
+
+
+def _second(words: Words, fmt: FloatFormat, packed: bool) -> Codes | None:
+    """Second codes in words: the high byte, ignored where the operand is not packed."""
+    return _codes(words >> np.uint16(8), fmt) if packed else None
 
 
 def tensor_load(state: TileState, fields: dict[str, int]) -> None:
@@ -33,6 +39,7 @@ def tensor_load(state: TileState, fields: dict[str, int]) -> None:
     state.stationary[:] = 0
     state.stationary[:rows, column] = state.sbuf[:rows, addresses]
     state.stationary_format = format_by_code(fields["format"])
+    state.stationary_packed = bool(fields["packed"])
     state.stationary_rows = rows
 
 
@@ -43,7 +50,12 @@ def tensor_matmul(state: TileState, fields: dict[str, int]) -> None:
     addresses = fields["addr"] + column * fields["stride"]
     psum = fields["psum_addr"] + column
     outside = psum >= config.psum_depth
-    checks = [sbuf_check(addresses, config), Check(Trap.PSUM_RANGE, outside, psum)]
+    refused = np.full(len(column), not _allowed(state, fields))
+    checks = [
+        Check(Trap.PACKED_FORMATS, refused, addresses),
+        sbuf_check(addresses, config),
+        Check(Trap.PSUM_RANGE, outside, psum),
+    ]
     if fields["accumulate"]:
         unwritten = ~state.written[psum % config.psum_depth]
         checks.append(Check(Trap.PSUM_UNWRITTEN, unwritten, psum))
@@ -56,21 +68,32 @@ def tensor_matmul(state: TileState, fields: dict[str, int]) -> None:
         raise trap
 
 
+def _allowed(state: TileState, fields: dict[str, int]) -> bool:
+    """Whether not both operands are packed, or the pair of their formats is allowed."""
+    if not (state.stationary_packed and fields["packed"]):
+        return True
+    moving_format = format_by_code(fields["format"])
+    return pair_allowed(state.stationary_format, moving_format, state.config.acc_width)
+
+
 def _multiply(state: TileState, fields: dict[str, int], addresses: Integers, words: slice) -> None:
     terms = max(state.stationary_rows, fields["rows"])
     moving = state.sbuf[:terms, addresses]
     moving[fields["rows"] :] = 0
-    moving_format = format_by_code(fields["format"])
+    moving_format, moving_packed = format_by_code(fields["format"]), bool(fields["packed"])
+    stationary = state.stationary[:terms]
     if fields["accumulate"]:
         before = state.psum(words)
     else:
         before = PartialSums.empty((state.config.n, len(addresses)), state.config.acc_width)
     after = accumulate(
         before,
-        _codes(state.stationary[:terms], state.stationary_format),
+        _codes(stationary, state.stationary_format),
         _codes(moving, moving_format),
         state.stationary_format,
         moving_format,
+        stationary_second=_second(stationary, state.stationary_format, state.stationary_packed),
+        moving_second=_second(moving, moving_format, moving_packed),
     )
     state.exponent[:, words] = after.exponent
     state.significand[:, words] = after.significand

@@ -20,7 +20,7 @@ from tegula.isa.instructions import Engine
 from tegula.memory.ports import BankReadSignature
 from verif.support.documented_members import components, disagreements, signatures
 
-CONFIG = preset("small", trace=True)
+CONFIG = preset("small", trace=True, packed_fp8=True)
 ALIGNER = WriteAligner(CONFIG)
 ARGUMENTS = {
     "config": CONFIG,
@@ -35,6 +35,7 @@ ARGUMENTS = {
     "max_outstanding": 8,
     "members": {},
     "ports": {},
+    "raises": True,
     "bank": BankReadSignature(CONFIG),
     "reset_state": (1, 2, 3, 4),
     "shape": 8,

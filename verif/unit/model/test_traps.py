@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from tegula.config import preset
 from tegula.isa.assembly import assemble
 from tegula.isa.instructions import Engine
 from tegula.isa.traps import Trap
@@ -40,6 +41,7 @@ def test_the_table_has_every_cause_that_a_program_alone_can_have():
         Trap.BUS_SLVERR,
         Trap.BUS_DECERR,
         Trap.PROGRAM_END,
+        Trap.PACKED_FORMATS,
     }
     assert {expected[0] for _, expected in TRAPS.values()} == set(Trap) - elsewhere
 
@@ -168,3 +170,29 @@ def test_engines_without_the_trap_do_nothing_after_it():
                   halt"""
     assert run(tile, assemble(program), memory).trap.cause is Trap.PSUM_UNWRITTEN
     assert not memory[: PROGRAM - BASE].any()
+
+
+def test_packed_formats_that_are_no_pair_trap_before_the_first_column():
+    tile = GoldenTile(preset("small", packed_fp8=True))
+    program = assemble(
+        """
+        tensor.load rows=8 format=e5m2 packed=1 columns=8 addr=0
+        tensor.matmul rows=8 format=e4m3fn packed=1 addr=8 columns=4 psum_addr=0
+        tensor.matmul rows=8 format=e5m2 addr=8 columns=4 psum_addr=4
+        tensor.matmul rows=8 format=e5m2 packed=1 addr=16383 columns=4 psum_addr=8
+        halt
+        """
+    )
+    assert_trap(run(tile, program), (Trap.PACKED_FORMATS, Engine.TENSOR, 48, 16383))
+
+
+def test_a_tile_without_packed_operands_refuses_them():
+    for line in (
+        "tensor.load rows=8 format=e5m2 packed=1 columns=8 addr=0",
+        "tensor.matmul rows=8 format=e5m2 packed=1 addr=8 columns=4 psum_addr=0",
+    ):
+        program = assemble(line)
+        expected = (Trap.ILLEGAL_FIELD, Engine.CONTROL, 0, 0)
+        assert_trap(run(GoldenTile(SMALL), program), expected)
+        wide = assemble(line.replace("e5m2", "bf16"))
+        assert_trap(run(GoldenTile(preset("small", packed_fp8=True)), wide), expected)
