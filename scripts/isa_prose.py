@@ -19,8 +19,9 @@ STORAGE = """\
 
 - **Scratchpad**: N partitions of `sbuf_depth` words of 16 bits. A word holds a bf16 number, or an
   8-bit code in its low byte (operands: the high byte is ignored; results: it is zero). An fp32
-  number is two consecutive words of a partition, the low half first. The scratchpad survives from
-  program to program.
+  number is two consecutive words of a partition, the low half first. On a tile with `packed_fp8`
+  a word may hold two 8-bit codes: see [packed operands](#packed-operands). The scratchpad survives
+  from program to program.
 - **PSUM**: N partitions of `psum_depth` = `psum_banks` x `psum_bank_words` partial sums in the
   wide form of the numerics contract. Each program begins with all of PSUM *unwritten*: reading
   such a word, or accumulating onto it, is a trap. A word counts as written in all partitions at
@@ -80,6 +81,24 @@ results do not depend on timing.
 are ordinary zeros: they add nothing to finite numbers, and 0 x Inf is NaN as always. So the
 stationary and the moving operand of a partial tile should have the same `rows`. A matmul writes
 all N partitions of PSUM, those of masked columns too.
+
+### Packed operands
+
+On a tile with `packed_fp8` the words of an operand of 8 bits may hold two codes (`packed` of
+`tensor.load` and `tensor.matmul`): a matmul of two packed operands covers 2N of K in the same
+cycles. The two codes of partition p are terms 2p and 2p + 1 of K (numerics, section 3.10); which
+rows of a matrix these are is the program's choice, the same for both operands. Two layouts come
+without work:
+
+- a matrix whose K is contiguous in memory is loaded in layout `partition` by elements of two bytes:
+  rows 2p and 2p + 1 of K share a word;
+- everything else is written by halves (`half`: `low`, `high`): a `load.dma` of bytes, results of
+  the vector and the activation engine in an 8-bit format, transposed ones too, replace one byte of
+  a word and leave the other. So two instructions pack two rows, or two blocks of N rows.
+
+`half=whole` is a word of one code, as on every tile. The vector and the activation engine read the
+high codes of x with `x_high`, a `store.dma` with `half=high`. For race freedom a write of a half
+counts as one of the word.
 
 ### Memory
 

@@ -8,7 +8,7 @@ from tegula.config import TileConfig
 from tegula.formats import BF16, FP32, RAW16, RAW32, FloatFormat, format_by_code
 from tegula.isa.codec import decode, encode
 from tegula.isa.instructions import ENGINES, Engine, Layout
-from tegula.isa.operations import Accumulate, Operand, Reduction, Rounding, Source, TableKind
+from tegula.isa.operations import Accumulate, Half, Operand, Reduction, Rounding, Source, TableKind
 from tegula_sw.program.footprint import overwrites_operand
 from tegula_sw.program.schedule import Op
 from verif.benches.memory_map import BASE
@@ -168,7 +168,13 @@ class _Generator:
             fields["dst"], fields["dst_stride"] = self._span(lines, unit=config.n)
         else:
             fields["dst"], fields["dst_stride"] = self._span(columns, unit=1 + wide)
-        return "vector.compute", fields
+        return "vector.compute", fields | self._halves()
+
+    def _halves(self) -> dict[str, int]:
+        """Halves of words that operands and results take, where words may hold two codes."""
+        if not self._config.packed_fp8:
+            return {}
+        return {"half": int(self._rng.choice(list(Half))), "x_high": self._chance(0.4)}
 
     def _x(self, columns: int) -> dict[str, int]:
         """Source and number of elements, and their addresses outside of the scratchpad."""
@@ -217,7 +223,7 @@ class _Generator:
             partition = self._chance(0.4)
             fields[f"{name}_partition"] = partition
             fields[name] = self._address(2) if partition else int(rng.choice(_CONSTANTS))
-        return "activation.apply", fields
+        return "activation.apply", fields | self._halves()
 
     def _table(self, kind: TableKind) -> tuple[str, dict]:
         rows_each = 2 if kind == TableKind.ENTRIES else 1
@@ -289,6 +295,8 @@ def random_descriptor(
             "bytes1": int(element_bytes == 1),
             "accumulate": int(Accumulate.BF16 if accumulates else Accumulate.NONE),
         }
+        if config.packed_fp8 and fields["bytes1"]:
+            fields["half"] = int(rng.choice(list(Half)))
         if accumulates and layout == Layout.FREE and run % 2 == 0 and rng.random() < 0.6:
             fields["accumulate"] = int(Accumulate.FP32)
         for axis in (1, 2, 3):

@@ -1,6 +1,7 @@
 """The activation engine on the bench: its scratchpad, its programs, its golden model."""
 
 import random
+from dataclasses import replace
 from functools import partial
 from typing import ClassVar
 
@@ -9,14 +10,16 @@ import numpy as np
 from tegula.activation.engine import ActivationEngine
 from tegula.activation.layouts import beats
 from tegula.config import preset
+from tegula.isa.operations import Half
 from tegula.memory.ports import BANK_READ_CYCLES
 from tegula_golden.tile.activation import activation_apply, activation_table
 from tegula_golden.tile.state import TileState
 from verif.stimuli.functions import arguments, random_words
-from verif.support.engine_bench import EnginePlayer, Item, check, pack, run
+from verif.support.engine_bench import EnginePlayer, Item, check, kept_bits, pack, run
 
 __all__ = [
     "CONFIG",
+    "PACKED",
     "SEED",
     "TABLE",
     "ActivationPlayer",
@@ -28,6 +31,9 @@ __all__ = [
 ]
 
 CONFIG = preset("tiny", sbuf_depth=1024, activation_entries=256)
+PACKED = replace(CONFIG, packed_fp8=True)
+"""A tile whose words may hold two codes."""
+
 SEED = 12
 _ENTRIES, _DESCRIPTORS = 32, 64
 
@@ -110,8 +116,9 @@ class ActivationPlayer(EnginePlayer):
         self.written = self.writes.pop(0) if self.writes and self.grants() else None
         if self.written is None:
             return []
+        kept = kept_bits(self.config, self.written)
         return [
-            (p, int(self.written.addr), int(self.written.words[p]))
+            (p, int(self.written.addr), int(self.written.words[p]), kept)
             for p in range(self.config.n)
             if int(self.written.enable) >> p & 1
         ]
@@ -140,15 +147,21 @@ def random_state(seed=SEED, config=CONFIG):
     return state
 
 
-def random_program(rng: random.Random, count: int) -> list[Item]:
-    """Load the table of `random_state`; then instructions that choose everything at random."""
+def random_program(rng: random.Random, count: int, *, packed: bool = False) -> list[Item]:
+    """Load the table of `random_state`; then instructions that choose everything at random.
+
+    Where words may hold two codes (`packed`), also the halves that operands and results take.
+    """
     program = list(TABLE)
     for index in range(count):
         signal = (index % 16, index + 1) if rng.random() < 0.7 else None
         if rng.random() < 0.1:
             program.append(Item("activation.sync", {}, signal))
         else:
-            program.append(Item("activation.apply", _random_fields(rng), signal))
+            fields = _random_fields(rng)
+            if packed:
+                fields |= {"half": rng.choice(list(Half)), "x_high": rng.getrandbits(1)}
+            program.append(Item("activation.apply", fields, signal))
     return program
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from tegula.config import TileConfig
 from tegula.formats import BF16
 from tegula.isa.instructions import Engine, Layout, by_mnemonic
-from tegula.isa.operations import Accumulate
+from tegula.isa.operations import Accumulate, Half
 from tegula.isa.traps import Trap
 from tegula_golden.numerics import fp32
 from tegula_golden.numerics.cast import cast
@@ -37,6 +37,7 @@ class Run:
     elements: list[tuple[int, int, int]]
     trap: tuple[Trap, int] | None = None
     accumulate: Accumulate = Accumulate.NONE
+    half: Half = Half.WHOLE
 
 
 def split(value: int, widths: list[int]) -> list[int]:
@@ -93,7 +94,11 @@ def expand(
                         for i in range(count)
                     ]
                     bad = False
-                run = Run(addr, count * size, [], accumulate=Accumulate(get["accumulate"]))
+                run = Run(
+                    *(addr, count * size, []),
+                    accumulate=Accumulate(get["accumulate"]),
+                    half=Half(get["half"]),
+                )
                 halves = run.accumulate == Accumulate.FP32 and count % 2
                 ends = (places[0][1], places[-1][1])
                 if not (window[0] <= addr and addr + count * size - 1 <= window[1]):
@@ -155,10 +160,15 @@ def move(engine: Engine, run: Run, sbuf: np.ndarray, memory: np.ndarray) -> None
         at = addr - BASE
         wide = run.size == 2 * len(run.elements)
         if engine == Engine.LOAD:
-            high = int(memory[at + 1]) << 8 if wide else 0
-            sbuf[partition, word] = int(memory[at]) | high
+            low, high = int(memory[at]), int(memory[at + 1]) if wide else 0
+            before = int(sbuf[partition, word])
+            if run.half == Half.LOW:
+                high = before >> 8
+            elif run.half == Half.HIGH:
+                low, high = before & 0xFF, low
+            sbuf[partition, word] = low | high << 8
         else:
             value = int(sbuf[partition, word])
-            memory[at] = value & 0xFF
+            memory[at] = value >> 8 if run.half == Half.HIGH else value & 0xFF
             if wide:
                 memory[at + 1] = value >> 8

@@ -29,6 +29,10 @@ def read_words(bench, item):
     return sum(int(word) << 16 * i for i, word in enumerate(words))
 
 
+_KEPT = (0, 0xFF, 0xFF00, 0xFFFF)
+"""Bits of a word that stay, by the `keep` of a write."""
+
+
 class LoadBench(Bench):
     """A memory that is read, and a scratchpad that is written, and read where loads accumulate.
 
@@ -138,8 +142,8 @@ class LoadBench(Bench):
         if self.hold("read", read & 1, self.read_ready, read):
             assert not self.reads, "a second read"
             self.reads.append((self.now + self.read_latency - 1, read_words(self, read)))
-        for place, word in self.written:
-            self.sbuf[place] = word
+        for place, word, kept in self.written:
+            self.sbuf[place] = self.sbuf[place] & kept | word & ~kept
             self.outcome.effects += 1
         self.written = []
         if self.hold("write", write & 1, self.write_ready, write):
@@ -151,8 +155,9 @@ class LoadBench(Bench):
         config = self.config
         bits = (config.n - 1).bit_length()
         depth_bits = (config.sbuf_depth - 1).bit_length()
-        _, layout, partition, addr, data, mask, last = split(
-            item, [1, 1, bits, depth_bits, 16 * config.bus_words, config.bus_words, 1]
+        keep_bits = 2 if config.packed_fp8 else 0
+        _, layout, partition, addr, data, mask, keep, last = split(
+            item, [1, 1, bits, depth_bits, 16 * config.bus_words, config.bus_words, keep_bits, 1]
         )
         free = layout == Layout.FREE
         assert mask, "a write without words"
@@ -162,7 +167,7 @@ class LoadBench(Bench):
             if mask >> word & 1:
                 assert free or word < config.row_words
                 place = (partition, addr + word) if free else (partition + word, addr)
-                words.append((place, data >> 16 * word & 0xFFFF))
+                words.append((place, data >> 16 * word & 0xFFFF, _KEPT[keep]))
         self.writes.append((self.now + self.write_latency - 1, words, last))
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from tegula.config import TileConfig
 from tegula.isa.instructions import Layout
-from tegula.isa.operations import Accumulate
+from tegula.isa.operations import Accumulate, Half
 from tegula.isa.traps import Trap
 from verif.support.dma_models import AXES, BASE, Command
 
@@ -58,6 +58,8 @@ def random_descriptor(
             "bytes1": bytes1,
             "accumulate": accumulate,
         }
+        if config.packed_fp8 and bytes1:
+            fields["half"] = rng.choice(list(Half))
         if accumulate:
             fields["mem_addr"] = fields["mem_addr"] // 4 * 4
         for index, axis in enumerate(AXES):
@@ -115,8 +117,14 @@ def all_lanes(config: TileConfig, elements: int, layout: int, bytes1: int) -> di
 
 SHAPES = {
     "tiny": {"name": "tiny", "sbuf_depth": 512},
-    "small": {"name": "small", "sbuf_depth": 1024},
-    "wide_bus": {"name": "tiny", "axi_data_width": 256, "sbuf_depth": 512, "max_burst_beats": 4},
+    "small": {"name": "small", "sbuf_depth": 1024, "packed_fp8": True},
+    "wide_bus": {
+        "name": "tiny",
+        "axi_data_width": 256,
+        "sbuf_depth": 512,
+        "max_burst_beats": 4,
+        "packed_fp8": True,
+    },
     "narrow_bus": {"name": "medium", "axi_data_width": 64, "sbuf_depth": 256},
 }
 """Configurations that differ in what a chunk is, with scratchpads whose ends random runs reach."""

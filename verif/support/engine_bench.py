@@ -60,28 +60,33 @@ class Observed:
     sbuf: np.ndarray | None = None
 
 
+def kept_bits(config, write):
+    """Bits of each word that a write leaves as they are."""
+    return (0, 0xFF, 0xFF00, 0xFFFF)[int(write.keep)] if config.packed_fp8 else 0
+
+
 class Words:
     """Scratchpad words; writes land a cycle after they come."""
 
     def __init__(self, words: np.ndarray):
         self.words = words.copy()
-        self._landing: list[list[tuple[int, int, int]]] = []
+        self._landing: list[list[tuple[int, ...]]] = []
 
     def row(self, addr):
         """A row as a read that is accepted in this cycle gets it: int64, a word a partition."""
         words = self.words[:, addr].astype(np.int64)
         for places in self._landing:
-            for partition, at, _ in places:
+            for partition, at, *_ in places:
                 if at == addr:
                     words[partition] = _POISON
         return words
 
     def cycle(self, written):
-        """End a cycle in which `written` (partition, address, word) came."""
+        """End a cycle in which `written` came: (partition, address, word, bits that stay)."""
         self._landing.append(written)
         if len(self._landing) > 1:
-            for partition, addr, word in self._landing.pop(0):
-                self.words[partition, addr] = word
+            for partition, addr, word, kept in self._landing.pop(0):
+                self.words[partition, addr] = self.words[partition, addr] & kept | word & ~kept
 
     def settle(self):
         """Let everything land."""

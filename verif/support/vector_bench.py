@@ -1,22 +1,24 @@
 """The vector engine on the bench: its PSUM and scratchpad, its programs, its golden model."""
 
 import random
+from dataclasses import replace
 from functools import partial
 from typing import ClassVar
 
 import numpy as np
 
 from tegula.config import TileConfig, preset
-from tegula.isa.operations import Operand, Reduction, Source
+from tegula.isa.operations import Half, Operand, Reduction, Source
 from tegula.vector.engine import VectorEngine
 from tegula_golden.tile.state import TileState
 from tegula_golden.tile.vector import vector_compute, vector_generator
-from verif.support.engine_bench import EnginePlayer, Item, check, pack, run
+from verif.support.engine_bench import EnginePlayer, Item, check, kept_bits, pack, run
 
 __all__ = [
     "CONFIG",
     "FOLDED",
     "NARROW",
+    "PACKED",
     "SEED",
     "VectorPlayer",
     "check_vector",
@@ -30,18 +32,25 @@ CONFIG = preset("tiny", sbuf_depth=256, psum_banks=4, psum_bank_words=8)
 NARROW = preset("small", axi_data_width=64, sbuf_depth=256, psum_banks=4, psum_bank_words=8)
 """A tile whose lines hold half of the partitions."""
 
+PACKED = {
+    "a line a write": replace(CONFIG, packed_fp8=True),
+    "two lines a write": replace(NARROW, packed_fp8=True),
+}
+"""Tiles whose words may hold two codes."""
+
 FOLDED = {
     f"{folding} partitions a lane, lines of {bus // 16}": preset(
         "small",
         axi_data_width=bus,
         vector_folding=folding,
+        packed_fp8=folding == 2,
         sbuf_depth=256,
         psum_banks=4,
         psum_bank_words=8,
     )
     for folding, bus in ((2, 128), (2, 64), (4, 64), (8, 128))
 }
-"""Tiles whose partitions share lanes."""
+"""Tiles whose partitions share lanes; words of some may hold two codes."""
 
 SEED = 11
 
@@ -116,8 +125,9 @@ class VectorPlayer(EnginePlayer):
         return 3 << first - first % 2 if request.double else 1 << first
 
     def _places(self, write):
-        """(partition, address, word) of the results in the write port."""
+        """(partition, address, word, bits that stay) of the results in the write port."""
         addr, enable = int(write.addr), int(write.enable)
+        kept = kept_bits(self.config, write)
         for p in range(self.config.n):
             if not enable >> p & 1:
                 continue
@@ -125,12 +135,12 @@ class VectorPlayer(EnginePlayer):
             if write.line:
                 assert addr % self.config.row_words == 0
                 if p < self.config.row_words:
-                    yield int(write.partition), addr + p, word & 0xFFFF
+                    yield int(write.partition), addr + p, word & 0xFFFF, kept
                 continue
-            yield p, addr, word & 0xFFFF
+            yield p, addr, word & 0xFFFF, kept
             if write.double:
                 assert addr % 2 == 0
-                yield p, addr + 1, word >> 16
+                yield p, addr + 1, word >> 16, 0
 
 
 def random_state(*, config=CONFIG, written=slice(0, None), seed=SEED):
@@ -218,4 +228,6 @@ def _random_fields(rng, config):
         constant = rng.choice((*_CONSTANTS, rng.getrandbits(32)))
         value = 100 + 2 * rng.randrange(40) if kind == Operand.PARTITION else constant
         fields |= {f"op{number}": rng.randrange(16), f"s{number}_kind": kind, f"s{number}": value}
+    if config.packed_fp8:
+        fields |= {"half": rng.choice(list(Half)), "x_high": rng.getrandbits(1)}
     return fields

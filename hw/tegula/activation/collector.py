@@ -1,6 +1,6 @@
 """Writeback of the activation engine: results of the lanes become rows of the scratchpad."""
 
-from amaranth.hdl import Module, Mux, ResetInserter, Signal, Value
+from amaranth.hdl import Cat, Module, Mux, ResetInserter, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -8,7 +8,7 @@ from tegula.activation.lane import LaneCycles
 from tegula.activation.layouts import beats, exit_layout
 from tegula.activation.ram_queue import RamQueue
 from tegula.config import TileConfig
-from tegula.memory.ports import RowWriteSignature
+from tegula.memory.ports import RowWriteSignature, kept_fields
 
 __all__ = ["ResultCollector", "columns_under_way"]
 
@@ -84,13 +84,14 @@ class ResultCollector(wiring.Component):
             ends.eq(accepted & (second | ~destination.wide)),
             request.payload.addr.eq(destination.addr | second),
             request.payload.last.eq(destination.last & (second | ~destination.wide)),
+            *(request.payload[name].eq(destination[name]) for name in kept_fields(self._config)),
             *(request.payload.enable[p].eq(p < destination.rows) for p in range(self._config.n)),
         ]
         with m.If(accepted):
             m.d.sync += second.eq(~second & destination.wide)
         with m.If(self.stop):
             m.d.sync += second.eq(0)
-        self._collect(m, second, accepted)
+        self._collect(m, second, accepted, destination)
         return m
 
     def _hold_destinations(self, m: Module, ends: Value) -> data.View:
@@ -133,7 +134,7 @@ class ResultCollector(wiring.Component):
         oldest = Mux(queue.oldest_valid, queue.oldest, self.results)
         return queue.oldest_valid | (queue.empty & self.valid), data.View(beat, oldest)
 
-    def _collect(self, m: Module, second: Value, accepted: Value) -> None:
+    def _collect(self, m: Module, second: Value, accepted: Value, destination: data.View) -> None:
         """Beats in their places of the column, and its words, low halves first.
 
         The first beat of the next column takes its place while the high halves are still to be
@@ -161,7 +162,9 @@ class ResultCollector(wiring.Component):
             at, lane = divmod(p, lanes)
             with m.If(takes & (index == at)):
                 m.d.sync += words[p].eq(beat[lane])
-            high = aside[p] if at == 0 else words[p][16:]
-            m.d.comb += self.write.request.payload.words[p].eq(Mux(second, high, words[p][:16]))
+            high, low = aside[p] if at == 0 else words[p][16:], words[p][:16]
+            if config.packed_fp8:
+                low = Cat(low[:8], Mux(destination.keep[0], low[:8], low[8:]))
+            m.d.comb += self.write.request.payload.words[p].eq(Mux(second, high, low))
         with m.If(self.stop):
             m.d.sync += [index.eq(0), whole.eq(0)]

@@ -99,6 +99,7 @@ class ItemPipeline(wiring.Component):
         reduction = data.View(function_layout(), reduced)
         m.d.comb += [
             controls.entry.x_format.eq(first.x_format),
+            *([controls.entry.x_high.eq(first.x_high)] if self._config.packed_fp8 else []),
             controls.entry.constant.eq(first.constant),
             controls.entry.value.eq(first.value),
             controls.scale.passes.eq(items[LaneCycles.SCALE].travel.kind == Kind.BIAS),

@@ -6,10 +6,11 @@ from amaranth.lib.wiring import In, Out
 
 from tegula.activation.layouts import Kind, beats, exit_layout, item_layout, order_layout
 from tegula.activation.work import APPLY
+from tegula.arith.codes import is_narrow
 from tegula.config import TileConfig
 from tegula.formats import FP32
 from tegula.lib.delay import delay, registered
-from tegula.memory.ports import BANK_READ_CYCLES
+from tegula.memory.ports import BANK_READ_CYCLES, kept_bytes
 
 __all__ = ["ROW_CYCLES", "ColumnIssue"]
 
@@ -217,6 +218,12 @@ class ColumnIssue(wiring.Component):
             self.exit.rows.eq(fields.rows),
             self.exit.last.eq(order.last),
         ]
+        if self._config.packed_fp8:
+            narrow = is_narrow(fields.format, self._config)
+            m.d.comb += self.exit.keep.eq(kept_bytes(fields.half) & narrow.replicate(2))
+            x_high = fields.x_high & is_narrow(fields.x_format, self._config)
+            with m.If(between):
+                m.d.sync += column.x_high.eq(x_high & (order.kind == Kind.ELEMENT))
         with m.If(between):
             m.d.sync += [
                 column.constant.eq(order.constant),

@@ -118,8 +118,11 @@ class ActivationLane(wiring.Component):
         m.submodules.decode = decode = PatternDecode(self._config)
         m.submodules.multiplier = multiplier = FpMul()
         entry, passes = self.controls.entry, self.controls.scale.passes
+        low = self.word[:8]
+        if self._config.packed_fp8:
+            low = Mux(entry.x_high, self.word[8:16], low)
         m.d.comb += [
-            decode.word.eq(self.word),
+            decode.word.eq(Cat(low, self.word[8:])),
             decode.selection.eq(select_format(entry.x_format, self._config)),
         ]
         # With the hidden bit in front: there is no time to find it before the multiplier.

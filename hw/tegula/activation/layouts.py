@@ -7,6 +7,7 @@ from tegula.arith.combine import PARTIALS, SLOTS
 from tegula.config import TileConfig
 from tegula.formats import FORMAT_BITS
 from tegula.isa.instructions import PARTITION_BITS
+from tegula.memory.ports import kept_fields
 
 __all__ = [
     "Kind",
@@ -56,11 +57,22 @@ def order_layout(config: TileConfig) -> data.StructLayout:
 def exit_layout(config: TileConfig) -> data.StructLayout:
     """Destination of the results of a column: a row, or if they are `wide` (fp32) two.
 
-    `last`: with it its instruction is complete.
+    `keep`: bytes that stay, as in `row_write_layout`. `last`: with it its instruction is complete.
     """
     return data.StructLayout(
-        {"wide": 1, "addr": range(config.sbuf_depth), "rows": PARTITION_BITS, "last": 1}
+        {
+            "wide": 1,
+            "addr": range(config.sbuf_depth),
+            "rows": PARTITION_BITS,
+            **kept_fields(config),
+            "last": 1,
+        }
     )
+
+
+def _high(config: TileConfig) -> dict[str, int]:
+    """Whether a code is the high byte of its word, where words may hold two."""
+    return {"x_high": 1} if config.packed_fp8 else {}
 
 
 def travel_layout() -> data.StructLayout:
@@ -81,7 +93,7 @@ def travel_layout() -> data.StructLayout:
     )
 
 
-def column_layout() -> data.StructLayout:
+def column_layout(config: TileConfig) -> data.StructLayout:
     """A column: an element of every partition.
 
     `constant`: all elements are `value`, and none was read.
@@ -91,6 +103,7 @@ def column_layout() -> data.StructLayout:
             "constant": 1,
             "value": 32,
             "x_format": FORMAT_BITS,
+            **_high(config),
             "function": function_layout(),
             "travel": travel_layout(),
         }
@@ -99,14 +112,17 @@ def column_layout() -> data.StructLayout:
 
 def item_layout(config: TileConfig) -> data.StructLayout:
     """A beat of a column: `activation_lanes` elements."""
-    return data.StructLayout({"valid": 1, "beat": range(beats(config)), "column": column_layout()})
+    return data.StructLayout(
+        {"valid": 1, "beat": range(beats(config)), "column": column_layout(config)}
+    )
 
 
 def controls_layout(config: TileConfig) -> data.StructLayout:
     """Controls of all lanes, each part in its own cycle after the item's (`LaneCycles`).
 
     entry
-        The word is here: its format, or the `value` that stands for it if `constant`.
+        The word is here: its format (`x_high`: its code is the high byte), or the `value` that
+        stands for it if `constant`.
     scale, bias
         The number enters the multiplier, or comes out: it is written as a scalar of partition
         `beat`, or meets that scalar. A bias `passes` the multiplier.
@@ -123,7 +139,9 @@ def controls_layout(config: TileConfig) -> data.StructLayout:
     beat = range(beats(config))
     return data.StructLayout(
         {
-            "entry": data.StructLayout({"x_format": FORMAT_BITS, "constant": 1, "value": 32}),
+            "entry": data.StructLayout(
+                {"x_format": FORMAT_BITS, **_high(config), "constant": 1, "value": 32}
+            ),
             "scale": data.StructLayout({"write": 1, "beat": beat, "passes": 1}),
             "bias": data.StructLayout({"write": 1, "beat": beat}),
             "exp": 1,

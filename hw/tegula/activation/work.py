@@ -146,4 +146,5 @@ def describe_column(state: data.View, unused: Value, order: data.View, total: da
         total.addr.eq(fields.sum_dst),
         total.rows.eq(fields.rows),
         total.last.eq(1),
+        *([total.keep.eq(0)] if "keep" in total.shape().members else []),
     ]

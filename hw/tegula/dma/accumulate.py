@@ -1,6 +1,6 @@
 """Sums of DMA data and what its destination holds: one adder, a word a cycle."""
 
-from amaranth.hdl import Cat, Module, Mux, ResetInserter, Signal
+from amaranth.hdl import Cat, Module, Mux, ResetInserter, ShapeCastable, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -8,12 +8,15 @@ from tegula.config import TileConfig
 from tegula.dma.chunk_adder import ChunkAdder
 from tegula.dma.layouts import write_layout
 from tegula.isa.operations import Accumulate
-from tegula.memory.ports import ChunkReadSignature, ChunkWriteSignature
+from tegula.memory.ports import ChunkReadSignature, ChunkWriteSignature, sbuf_write_layout
 
 __all__ = ["LoadAccumulator", "StoreAccumulator"]
 
 
-_DESTINATION = ("layout", "partition", "addr", "mask", "last")
+def _destination(config: TileConfig) -> dict[str, ShapeCastable]:
+    """Fields of a write into the scratchpad but its words, with their shapes."""
+    members = sbuf_write_layout(config).members
+    return {name: shape for name, shape in members.items() if name != "data"}
 
 
 class LoadAccumulator(wiring.Component):
@@ -64,9 +67,8 @@ class LoadAccumulator(wiring.Component):
         """A read for the next chunk, sums of the one before, the write of the one before that."""
         m = Module()
         layout = write_layout(self._config)
-        destination = data.StructLayout(
-            {name: layout["write"].shape[name].shape for name in _DESTINATION}
-        )
+        names = _destination(self._config)
+        destination = data.StructLayout(names)
         adder = ChunkAdder(self._config, destination)
         m.submodules.adder = ResetInserter(self.flush)(adder)
         write, request = self.i.payload.write, self.write.request
@@ -93,7 +95,7 @@ class LoadAccumulator(wiring.Component):
             adder.i.payload.held.eq(held),
             adder.i.payload.incoming.eq(adding.write.data),
             adder.i.payload.fp32.eq(adding.accumulate == Accumulate.FP32),
-            *(adder.i.payload.context[name].eq(adding.write[name]) for name in _DESTINATION),
+            *(adder.i.payload.context[name].eq(adding.write[name]) for name in names),
             entered.eq(is_adding & adder.i.ready),
             begin.eq(answered & (~is_adding | entered)),
         ]
@@ -103,14 +105,14 @@ class LoadAccumulator(wiring.Component):
             m.d.sync += held.eq(answer)
         accepts = request.valid & request.ready
         with m.If(accepts):
-            m.d.sync += [accepted[name].eq(request.payload[name]) for name in _DESTINATION]
+            m.d.sync += [accepted[name].eq(request.payload[name]) for name in names]
         m.d.sync += [
             is_adding.eq((begin | (is_adding & ~entered)) & ~self.flush),
             unwritten.eq(unwritten + accepts - self.write.written),
         ]
 
         sums = adder.o.payload
-        words = {"data": sums.words, **{name: sums.context[name] for name in _DESTINATION}}
+        words = {"data": sums.words, **{name: sums.context[name] for name in names}}
         m.d.comb += [
             adds.eq(is_adding | adder.summing | adder.o.valid),
             passes.eq(~accumulates & ~adds),

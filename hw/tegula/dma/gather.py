@@ -11,11 +11,13 @@ from tegula.dma.bursts import lanes_of_run
 from tegula.dma.layouts import (
     chunk_words_log2,
     copy_fields,
+    half_fields,
     run_layout,
     subchunks,
     tag_layout,
 )
 from tegula.isa.instructions import Layout
+from tegula.isa.operations import Half
 from tegula.lib.stream import StreamQueue
 from tegula.memory.ports import ChunkReadSignature
 
@@ -90,6 +92,7 @@ class Gather(wiring.Component):
         with m.If(addresses.runs.ready):
             m.d.sync += [
                 lanes.bytes1.eq(run.bytes1),
+                *(lanes[name].eq(run[name]) for name in half_fields(config)),
                 lanes.layout.eq(run.layout),
                 lanes.offset.eq(offset),
                 lanes.end.eq(end[: exact_log2(config.bus_bytes)]),
@@ -193,5 +196,8 @@ class Packer(wiring.Component):
         words = self.words.payload.data
         count = 1 << chunk_words_log2(self._config, layout == Layout.PARTITION)
         low = [words[word][:8] for word in range(count)]
+        if self._config.packed_fp8:
+            high = self.words.payload.tag.half == Half.HIGH
+            low = [Mux(high, words[word][8:], byte) for word, byte in enumerate(low)]
         both = [words[word][8 * half : 8 * half + 8] for word in range(count) for half in (0, 1)]
         return both, low

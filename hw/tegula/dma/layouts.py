@@ -5,15 +5,17 @@ from amaranth.utils import exact_log2
 
 from tegula.config import TileConfig
 from tegula.isa.instructions import Engine, Layout
-from tegula.isa.operations import Accumulate
+from tegula.isa.operations import Accumulate, Half
 from tegula.memory.ports import sbuf_write_layout
 
 __all__ = [
     "ACCUMULATE_BITS",
+    "HALF_BITS",
     "ItemKind",
     "burst_layout",
     "chunk_words_log2",
     "copy_fields",
+    "half_fields",
     "outstanding_layout",
     "run_layout",
     "sbuf_run_layout",
@@ -24,6 +26,8 @@ __all__ = [
 
 
 ACCUMULATE_BITS = max(Accumulate).bit_length()
+
+HALF_BITS = max(Half).bit_length()
 
 
 class ItemKind(enum.Enum, shape=2):
@@ -59,6 +63,11 @@ def subchunks(config: TileConfig) -> dict[tuple[int, int], int]:
     }
 
 
+def half_fields(config: TileConfig) -> dict[str, int]:
+    """The `Half` of a run of elements of one byte, where words may hold two."""
+    return {"half": HALF_BITS} if config.packed_fp8 else {}
+
+
 def sbuf_run_layout(config: TileConfig) -> data.StructLayout:
     """A checked run of `elements_m1` + 1 elements, its words in the scratchpad.
 
@@ -70,6 +79,7 @@ def sbuf_run_layout(config: TileConfig) -> data.StructLayout:
             "last": 1,
             "elements_m1": 16,
             "bytes1": 1,
+            **half_fields(config),
             "layout": 1,
             "accumulate": ACCUMULATE_BITS,
             "partition": range(config.n),
@@ -133,6 +143,7 @@ def tag_layout(config: TileConfig) -> data.StructLayout:
         {
             "last": 1,
             "bytes1": 1,
+            **half_fields(config),
             "layout": 1,
             "offset": range(config.bus_bytes),
             "end": range(config.bus_bytes),

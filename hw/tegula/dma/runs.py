@@ -7,7 +7,7 @@ from amaranth.utils import exact_log2
 
 from tegula.bus.axi import WindowSignature
 from tegula.config import TileConfig
-from tegula.dma.layouts import ACCUMULATE_BITS, ItemKind, run_layout
+from tegula.dma.layouts import ACCUMULATE_BITS, ItemKind, half_fields, run_layout
 from tegula.dma.strides import add_strides, choose_base, count_runs
 from tegula.engine.interface import assign_update, instruction_layout, payload_layout, ticket_layout
 from tegula.isa.instructions import MEMORY_ADDRESS_BITS, Engine
@@ -148,6 +148,7 @@ class RunGenerator(wiring.Component):
                     "partition": _PARTITION_BITS,
                     "elements_m1": 16,
                     "bytes1": 1,
+                    **half_fields(self._config),
                     "layout": 1,
                     "accumulate": ACCUMULATE_BITS,
                     "sbuf_stride0": 16,
@@ -167,6 +168,7 @@ class RunGenerator(wiring.Component):
                 extents.partition.eq(Mux(fields.layout, 0, partition)),
                 extents.elements_m1.eq(elements_m1),
                 extents.bytes1.eq(fields.bytes1),
+                *(extents[name].eq(fields[name]) for name in half_fields(self._config)),
                 extents.layout.eq(fields.layout),
                 extents.accumulate.eq(fields.accumulate),
                 extents.sbuf_stride0.eq(fields.sbuf_stride0),

@@ -15,7 +15,9 @@ from tegula.dma.layouts import (
     write_layout,
 )
 from tegula.isa.instructions import Layout
+from tegula.isa.operations import Half
 from tegula.lib.mux import select
+from tegula.memory.ports import kept_bytes
 
 __all__ = ["Scatter"]
 
@@ -105,6 +107,8 @@ class Scatter(wiring.Component):
             write.partition.eq(current.partition),
             write.addr.eq(current.sbuf_addr),
         ]
+        if config.packed_fp8:
+            m.d.comb += write.keep.eq(kept_bytes(current.half))
         for word in range(config.bus_words):
             m.d.comb += write.data[word].eq(
                 Cat(self._byte(current, lanes, part, word, half) for half in (0, 1))
@@ -123,13 +127,16 @@ class Scatter(wiring.Component):
         config = self._config
 
         def of(layout, bytes1):
-            if bytes1 and half:
+            if bytes1 and half and not config.packed_fp8:
                 return Const(0, 8)
             count, width = subchunks(config)[layout, bytes1], 1 if bytes1 else 2
-            first = word * width + half
+            first = word * width + (half if width == 2 else 0)
             size = config.bus_bytes // count
             choices = [lanes[subchunk * size + first] for subchunk in range(count)]
-            return select(choices, part[: exact_log2(count)])
+            byte = select(choices, part[: exact_log2(count)])
+            if bytes1 and half:
+                return byte & (current.half == Half.HIGH).replicate(8)
+            return byte
 
         def chosen(layout):
             return Mux(current.bytes1, of(layout, 1), of(layout, 0))

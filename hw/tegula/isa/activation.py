@@ -9,7 +9,9 @@ from tegula.isa.kinds import (
     count,
     element_format,
     flag,
+    half,
     limited,
+    packed_flag,
     sbuf_address,
     scalar,
     step,
@@ -67,6 +69,8 @@ _APPLY = element_payload(
     ),
     step("low", 202, "n of the fifth descriptor", width=10, default=0),
     step("dst_stride", 232, "step from result to result, words (fp32: 2)"),
+    half(244, "bytes of a word that a result takes (8-bit formats)"),
+    packed_flag("x_high", 246, "1: x is the high byte of its word (8-bit formats)"),
 )
 
 ACTIVATION = (

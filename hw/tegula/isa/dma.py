@@ -6,12 +6,13 @@ from tegula.isa.kinds import (
     choice,
     count,
     flag,
+    half,
     partition_number,
     partition_step,
     sbuf_address,
     step,
 )
-from tegula.isa.operations import Accumulate
+from tegula.isa.operations import Accumulate, Half
 
 __all__ = ["DMA"]
 
@@ -89,9 +90,15 @@ _DMA_PAYLOAD = (
         "0: overwrite the destination; else add to it, numbers of this format (not with"
         " `bytes1`; fp32 only in layout `free`)",
     ),
+    half(
+        364,
+        "with `bytes1`: byte of a word that an element is, which a load writes alone; 0: the low"
+        " one, and a load clears the high one",
+    ),
 )
 
 _DMA_FORBIDDEN = (
+    (("half", (Half.LOW, Half.HIGH)), ("bytes1", (0,))),
     (("accumulate", (Accumulate.BF16, Accumulate.FP32)), ("bytes1", (1,))),
     (("accumulate", (Accumulate.FP32,)), ("layout", (Layout.PARTITION,))),
 )

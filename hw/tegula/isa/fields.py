@@ -143,7 +143,7 @@ class Field:
             codes += [FP32.code] if self.fp32 else []
             codes += PATTERN_CODES.values() if self.raw else []
             return tuple(sorted(codes))
-        if self.names is not None:
+        if self.names is not None and self.maximum is None:
             return range(len(self.names))
         low = self.low if self.minimum is None else self.minimum(config)
         high = self.high if self.maximum is None else self.maximum(config)

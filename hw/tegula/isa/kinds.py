@@ -12,13 +12,16 @@ from tegula.isa.fields import (
     SEMAPHORE_BITS,
     Field,
 )
+from tegula.isa.operations import Half
 
 __all__ = [
     "choice",
     "count",
     "element_format",
     "flag",
+    "half",
     "limited",
+    "packed_flag",
     "partition_count",
     "partition_number",
     "partition_step",
@@ -56,6 +59,32 @@ def choice(
     """A value with a name, as wide as the largest of them."""
     width = max(names).bit_length()
     return Field(name=name, offset=offset, width=width, names=names, default=default, doc=doc)
+
+
+def _packed_fp8(config: TileConfig) -> int:
+    return int(config.packed_fp8)
+
+
+def _last_half(config: TileConfig) -> int:
+    return max(Half) if config.packed_fp8 else Half.WHOLE
+
+
+def packed_flag(name: str, offset: int, doc: str) -> Field:
+    """A flag of tiles whose words may hold two codes."""
+    return limited(name, offset, 1, _packed_fp8, doc)
+
+
+def half(offset: int, doc: str) -> Field:
+    """A `Half`, which is `WHOLE` where words do not hold two codes."""
+    return Field(
+        name="half",
+        offset=offset,
+        width=max(Half).bit_length(),
+        names=Half,
+        maximum=_last_half,
+        default=Half.WHOLE,
+        doc=doc,
+    )
 
 
 def count(name: str, offset: int, width: int, doc: str, **limits: object) -> Field:

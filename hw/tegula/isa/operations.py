@@ -2,7 +2,16 @@
 
 from enum import IntEnum
 
-__all__ = ["Accumulate", "Operand", "Operation", "Reduction", "Rounding", "Source", "TableKind"]
+__all__ = [
+    "Accumulate",
+    "Half",
+    "Operand",
+    "Operation",
+    "Reduction",
+    "Rounding",
+    "Source",
+    "TableKind",
+]
 
 
 class Operation(IntEnum):
@@ -35,6 +44,17 @@ class Accumulate(IntEnum):
     NONE = 0
     BF16 = 1
     FP32 = 2
+
+
+class Half(IntEnum):
+    """Bytes of a word of the scratchpad that an 8-bit element takes.
+
+    WHOLE: the low byte, and the high one becomes 0. LOW, HIGH: that byte; the other one stays.
+    """
+
+    WHOLE = 0
+    LOW = 1
+    HIGH = 2
 
 
 class Source(IntEnum):

@@ -8,7 +8,7 @@ from tegula.isa.kinds import (
     count,
     element_format,
     flag,
-    limited,
+    packed_flag,
     partition_count,
     sbuf_address,
     step,
@@ -24,21 +24,15 @@ def _psum_depth(config: TileConfig) -> int:
     return config.psum_depth
 
 
-def _packed_fp8(config: TileConfig) -> int:
-    return int(config.packed_fp8)
-
-
 _ROWS = partition_count(
     "rows", PAYLOAD_OFFSET, "K: partitions that take part; the other lanes enter the array as zero"
 )
 _FORMAT = element_format("format", 54, "operand format")
 _STEP = step("stride", 80, "address step from column to column, words", width=16)
 
-_PACKED = limited(
+_PACKED = packed_flag(
     "packed",
     63,
-    1,
-    _packed_fp8,
     "1: a word holds two 8-bit codes, terms 2p and 2p + 1 of K in partition p, the first one low",
 )
 _PACKED_BF16 = ((("packed", (1,)), ("format", (BF16.code,))),)

@@ -7,6 +7,8 @@ from tegula.isa.kinds import (
     choice,
     element_format,
     flag,
+    half,
+    packed_flag,
     partition_number,
     sbuf_address,
     scalar,
@@ -48,6 +50,7 @@ _COMPUTE = element_payload(
         "1: the results of an element lie along one partition (16-bit formats)",
     ),
     overlap(126, "vector instructions"),
+    packed_flag("x_high", 127, "1: x is the high byte of its word (8-bit formats)"),
     scalar(
         "s0",
         128,
@@ -70,6 +73,7 @@ _COMPUTE = element_payload(
     flag("proceed", 246, "1: a reduction goes on from the partial results of the one before"),
     flag("finish", 247, "1: a reduction ends here: its result is written to `dst`"),
     partition_number("partition", 248, "partition of the first result (`transpose`)"),
+    half(254, "bytes of a word that a result takes (8-bit formats)"),
 )
 
 VECTOR = (

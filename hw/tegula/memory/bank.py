@@ -36,6 +36,7 @@ class ScratchpadBank(wiring.Component):
 
     def __init__(self, config: TileConfig):
         self._n = config.n
+        self._packed = config.packed_fp8
         self._depth = config.sbuf_depth // config.bus_words
         super().__init__(
             {"read": In(BankReadSignature(config)), "write": In(BankWriteSignature(config))}
@@ -47,13 +48,18 @@ class ScratchpadBank(wiring.Component):
         for p in range(self._n):
             words = memory.Memory(shape=16, depth=self._depth, init=[], attrs=NO_RW_CHECK)
             m.submodules[f"partition_{p}"] = words
-            read, write = words.read_port(), words.write_port()
+            read, enable = words.read_port(), self.write.en[p]
+            if self._packed:
+                write = words.write_port(granularity=8)
+                enable = enable.replicate(2) & ~self.write.keep
+            else:
+                write = words.write_port()
             m.d.comb += [
                 read.addr.eq(self.read.addr),
                 read.en.eq(1),
                 self.read.data[p].eq(read.data),
                 write.addr.eq(self.write.addr),
-                write.en.eq(self.write.en[p]),
+                write.en.eq(enable),
                 write.data.eq(self.write.data[p]),
             ]
         return m

@@ -1,9 +1,11 @@
 """Ports of the on-chip memories: layouts of requests and writes, and signatures of the ports."""
 
+from amaranth.hdl import Cat, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from tegula.config import TileConfig
+from tegula.isa.operations import Half
 
 __all__ = [
     "BANK_READ_CYCLES",
@@ -19,6 +21,8 @@ __all__ = [
     "RowWriteSignature",
     "TensorReadSignature",
     "VectorWriteSignature",
+    "kept_bytes",
+    "kept_fields",
     "pair_request_layout",
     "row_write_layout",
     "sbuf_read_layout",
@@ -38,13 +42,23 @@ TENSOR_READ_CYCLES = 2 + BANK_READ_CYCLES
 vector engine a cycle before their addresses are needed."""
 
 
+def kept_fields(config: TileConfig) -> dict[str, int]:
+    """Bytes of each word that a write leaves as they are, where words may hold two codes."""
+    return {"keep": 2} if config.packed_fp8 else {}
+
+
+def kept_bytes(half: Value) -> Value:
+    """Mask `keep` of a write to a `Half` of words."""
+    return Cat(half == Half.HIGH, half == Half.LOW)
+
+
 def sbuf_write_layout(config: TileConfig) -> data.StructLayout:
     """DMA write into the scratchpad, `bus_words` words of 16 bits.
 
     Layout `free`: word j goes to (`partition`, `addr` + j), `addr` a multiple of `bus_words`.
     Layout `partition`: word j < `row_words` goes to (`partition` + j, `addr`), `partition` a
-    multiple of `row_words`. Only words whose `mask` bit is 1 are written. `last` comes back with
-    `written_last`.
+    multiple of `row_words`. Only words whose `mask` bit is 1 are written, without the bytes that
+    are `keep`t. `last` comes back with `written_last`.
     """
     return data.StructLayout(
         {
@@ -53,6 +67,7 @@ def sbuf_write_layout(config: TileConfig) -> data.StructLayout:
             "addr": range(config.sbuf_depth),
             "data": data.ArrayLayout(16, config.bus_words),
             "mask": config.bus_words,
+            **kept_fields(config),
             "last": 1,
         }
     )
@@ -73,13 +88,14 @@ def pair_request_layout(config: TileConfig) -> data.StructLayout:
 def row_write_layout(config: TileConfig) -> data.StructLayout:
     """Row for the scratchpad: partitions whose `enable` is 1 take their word at `addr`.
 
-    `last` comes back with `written_last`.
+    Bytes that are `keep`t stay, in all of them. `last` comes back with `written_last`.
     """
     return data.StructLayout(
         {
             "addr": range(config.sbuf_depth),
             "enable": config.n,
             "words": data.ArrayLayout(16, config.n),
+            **kept_fields(config),
             "last": 1,
         }
     )
@@ -90,7 +106,8 @@ def vector_write_layout(config: TileConfig) -> data.StructLayout:
 
     Lane p writes the low half of its word to (p, `addr`); if `double` (`addr` is even) also the
     high half to (p, `addr` + 1). If `line`, it writes the low half to (`partition`, `addr` + p)
-    instead: lanes 0 .. `row_words` - 1 of one line, `addr` a multiple of `row_words`.
+    instead: lanes 0 .. `row_words` - 1 of one line, `addr` a multiple of `row_words`. Bytes of the
+    low half that are `keep`t stay.
     """
     return data.StructLayout(
         {
@@ -100,6 +117,7 @@ def vector_write_layout(config: TileConfig) -> data.StructLayout:
             "line": 1,
             "partition": range(config.n),
             "words": data.ArrayLayout(32, config.n),
+            **kept_fields(config),
         }
     )
 
@@ -238,6 +256,8 @@ class BankWriteSignature(wiring.Signature):
     -------
     en : Out(n)
         Partitions that take their word.
+    keep : Out(2)
+        Bytes of it that stay as they are; only where words may hold two codes.
     addr : Out(range(sbuf_depth // bus_words))
     data : Out(ArrayLayout(16, n))
     """
@@ -246,6 +266,7 @@ class BankWriteSignature(wiring.Signature):
         super().__init__(
             {
                 "en": Out(config.n),
+                **{name: Out(width) for name, width in kept_fields(config).items()},
                 "addr": Out(range(config.sbuf_depth // config.bus_words)),
                 "data": Out(data.ArrayLayout(16, config.n)),
             }

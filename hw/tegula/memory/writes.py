@@ -76,6 +76,7 @@ class ScratchpadWrites(BankPorts):
         by_row, of_engine = self._route_row(m)
         lines = self._route_line(m, of_engine)
         enables, addrs, words = self._share_words(m)
+        keeps = self._share_kept(m) if config.packed_fp8 else None
         line = self._chunk.payload
         by_row = self._by_row | by_row
         shared = by_row | self._by_line
@@ -89,6 +90,8 @@ class ScratchpadWrites(BankPorts):
                 bank.en.eq((shared[b].replicate(config.n) & enables[b & 1]) | of_line),
                 bank.data.eq(Mux(by_row[b], words[b & 1], word.replicate(config.n))),
             ]
+            if keeps is not None:
+                m.d.comb += bank.keep.eq(Mux(shared[b], keeps[b & 1], line.keep))
         return m
 
     def _register_result(self, m: Module) -> None:
@@ -176,6 +179,12 @@ class ScratchpadWrites(BankPorts):
         ]
         m.d.sync += done.eq(Mux(complete | ~requested, 0, done | granted))
         return granted
+
+    def _share_kept(self, m: Module) -> list:
+        """Bytes that the row keeps which even banks share, and that of odd banks."""
+        of_result = registered(m, self.vector_write.payload.keep, name="kept")
+        of_row = Mux(self._no_row, self._chunk.payload.keep, self._row.payload.keep)
+        return [Mux(busy, of_result, of_row) for busy in self._busy]
 
     def _share_words(self, m: Module) -> tuple[list, list, list]:
         """Enables, address and words of the row that even banks share, and of that of odd banks."""

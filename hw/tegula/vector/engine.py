@@ -3,8 +3,8 @@
 from functools import reduce
 from operator import or_
 
-from amaranth.hdl import Module, ResetInserter, Signal, Value
-from amaranth.lib import wiring
+from amaranth.hdl import Cat, Module, Mux, ResetInserter, Signal, Value
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import Out
 
 from tegula.arith.codes import is_wide
@@ -167,6 +167,12 @@ class VectorEngine(wiring.Component):
             ]
         return lanes
 
+    def _placed(self, word: Value, output: data.View) -> Value:
+        """A result's word, its low byte in the high one too if the low one is kept."""
+        if not self._config.packed_fp8:
+            return word
+        return Cat(word[:8], Mux(output.keep[0], word[:8], word[8:16]), word[16:])
+
     def _write(
         self, m: Module, pipeline: ElementPipeline, lanes: list, stop: Value, beats: int
     ) -> Value:
@@ -183,7 +189,7 @@ class VectorEngine(wiring.Component):
             part, index = divmod(p, len(lanes))
             served = pipeline.output_valid & (output.part == part)
             m.d.comb += [
-                results.words[p].eq(lanes[index].word),
+                results.words[p].eq(self._placed(lanes[index].word, output)),
                 enable[p].eq(served & (p < output.rows) & ~lanes[index].kept),
             ]
         m.d.comb += [results.addr.eq(output.addr), results.enable.eq(enable)]
@@ -197,6 +203,8 @@ class VectorEngine(wiring.Component):
                     results.addr.eq(output.addr | (group * words)),
                     results.enable.eq(reduce(or_, groups)),
                 ]
+        if self._config.packed_fp8:
+            m.d.comb += results.keep.eq(output.keep)
         following = Signal()
         if beats == 1:
             return following

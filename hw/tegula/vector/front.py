@@ -44,6 +44,11 @@ def control_operands(
         controls.psum.part.eq(front[PSUM_READ_CYCLES - 1].item.ring.exit.part),
         controls.arrival.late.eq(front[PAIR_READ_CYCLES - 1].item.late),
         controls.arrival.part.eq(front[PAIR_READ_CYCLES - 1].item.ring.exit.part),
+        *(
+            [controls.arrival.high.eq(front[PAIR_READ_CYCLES - 1].item.x_high)]
+            if config.packed_fp8
+            else []
+        ),
         decode.x.eq(gated(m, x, early.source == Source.SBUF, name="x_selection")),
         decode.y.eq(registered(m, select_format(early.y_format, config), name="y_selection")),
         operands.value.eq(value),

@@ -5,11 +5,13 @@ from typing import NamedTuple
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data
 
+from tegula.arith.codes import is_narrow
 from tegula.arith.combine import PARTIALS
 from tegula.config import TileConfig
 from tegula.engine.sequencing import CHECKED_ADDRESS, SEQUENCER_STATE
 from tegula.formats import FP32
 from tegula.isa.operations import Operand, Rounding, Source
+from tegula.memory.ports import kept_bytes
 from tegula.vector.layouts import Kind, route_layout
 from tegula.vector.work import work_layout
 
@@ -106,7 +108,12 @@ def count_rhythms(m: Module, state: data.View, interval: Value) -> None:
 
 
 def describe_item(
-    m: Module, state: data.View, item: Item, issue: data.View, result: data.View
+    m: Module,
+    config: TileConfig,
+    state: data.View,
+    item: Item,
+    issue: data.View,
+    result: data.View,
 ) -> None:
     """Controls of the lanes for the item (`issue_layout`), and for a reduction's result."""
     fields, work, ring = state.work.fields, state.work, issue.ring
@@ -139,6 +146,10 @@ def describe_item(
         ring.begin.eq(state.first & ~fields.proceed),
         ring.partial.eq(state.partial),
     ]
+    if config.packed_fp8:
+        m.d.comb += issue.x_high.eq(
+            fields.x_high & item.is_element & is_narrow(fields.x_format, config)
+        )
     # A scalar of the scratchpad is read as fp32, an immediate is a value like an index.
     with m.If(item.is_scalar):
         m.d.comb += [
@@ -154,6 +165,9 @@ def describe_item(
             output.line.eq(fields.transpose),
             output.partition.eq(state.partition),
         ]
+        if config.packed_fp8:
+            narrow = is_narrow(fields.format, config).replicate(2)
+            m.d.comb += output.keep.eq(kept_bytes(fields.half) & narrow)
     m.d.comb += [
         ring.exit.rows.eq(Mux(work.writes, fields.rows, 0)),
         ring.exit.stochastic.eq(work.writes & (fields.rounding != Rounding.NEAREST)),

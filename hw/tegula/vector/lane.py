@@ -134,8 +134,12 @@ class VectorLane(wiring.Component):
         """Patterns of the words, before their last register; x waits for a y that is later."""
         decode = self.controls.decode
         held = Signal(32, reset_less=True)
+        arriving = self.x_word
+        if self._config.packed_fp8:
+            low = Mux(self.controls.arrival.high, self.x_word[8:16], self.x_word[:8])
+            arriving = Cat(low, self.x_word[8:])
         with m.If(~self.controls.arrival.late):
-            m.d.sync += held.eq(self.x_word)
+            m.d.sync += held.eq(arriving)
         patterns = []
         for name, word, arrived, selection in (
             ("x", held, PAIR_READ_CYCLES + 1, decode.x),

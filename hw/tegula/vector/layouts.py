@@ -9,6 +9,7 @@ from tegula.config import TileConfig
 from tegula.formats import FORMAT_BITS
 from tegula.isa.instructions import PARTITION_BITS
 from tegula.isa.operations import Operation, Reduction, Source
+from tegula.memory.ports import kept_fields
 
 __all__ = [
     "LOWEST",
@@ -64,8 +65,8 @@ def route_layout() -> data.StructLayout:
 def exit_layout(config: TileConfig) -> data.StructLayout:
     """Cast and destination of a result; of one that is not written, `rows` is 0.
 
-    `part`: which of the partitions that share a lane it is for. `last`: with it its instruction is
-    complete.
+    `part`: which of the partitions that share a lane it is for. `keep`: bytes that stay, as in
+    `vector_write_layout`. `last`: with it its instruction is complete.
     """
     return data.StructLayout(
         {
@@ -77,6 +78,7 @@ def exit_layout(config: TileConfig) -> data.StructLayout:
             "partition": range(config.n),
             "rows": PARTITION_BITS,
             "part": range(config.vector_folding),
+            **kept_fields(config),
             "last": 1,
         }
     )
@@ -107,6 +109,7 @@ def issue_layout(config: TileConfig) -> data.StructLayout:
     """An item as it is issued.
 
     `late`: its x was read in an earlier cycle; it is 1 in all cycles from then until the issue.
+    `x_high`: where words may hold two codes, that x is the high one.
     `value`: an immediate, or an index. `y0`, `y1`: the second operand of a step is y, else the
     scalar. `draw`: it takes a random number; `given`: its random bits are those of y.
     """
@@ -115,6 +118,7 @@ def issue_layout(config: TileConfig) -> data.StructLayout:
             "kind": Kind,
             "late": 1,
             "x_format": FORMAT_BITS,
+            **({"x_high": 1} if config.packed_fp8 else {}),
             "y_format": FORMAT_BITS,
             "source": Source,
             "value": 32,
@@ -139,7 +143,8 @@ def controls_layout(config: TileConfig) -> data.StructLayout:
     psum
         A PSUM word is here: its `en`.
     arrival
-        Words of the scratchpad are here: x is kept, unless an x that is `late` already is.
+        Words of the scratchpad are here: x is kept, unless an x that is `late` already is; of a
+        code that is `high`, its byte becomes the low one.
     decode
         They are decoded: how `x` and `y` are read; `x` is 0 if it is not the element's source.
     operands
@@ -170,7 +175,9 @@ def controls_layout(config: TileConfig) -> data.StructLayout:
     return data.StructLayout(
         {
             "psum": data.StructLayout({"en": 1, "part": part}),
-            "arrival": data.StructLayout({"late": 1, "part": part}),
+            "arrival": data.StructLayout(
+                {"late": 1, "part": part, **({"high": 1} if config.packed_fp8 else {})}
+            ),
             "decode": data.StructLayout({"x": selection, "y": selection}),
             "operands": data.StructLayout({"value": 32, "y0": 1, "y1": 1, "part": part}),
             "entry": data.StructLayout(

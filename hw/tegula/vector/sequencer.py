@@ -93,7 +93,7 @@ class ElementSequencer(Sequencer):
         m.d.comb += self.issue_valid.eq(granted & ~fault)
         self._advance(m, item, granted)
         self._load(m)
-        describe_item(m, self._state, item, self.issue, self.result)
+        describe_item(m, self._config, self._state, item, self.issue, self.result)
         m.d.comb += self.finish_max.eq(self._state.work.fields.reduction != Reduction.SUM)
         self._end(m, fault=fault, left=self._state.running)
         return m

@@ -12,6 +12,7 @@ from tegula_golden.numerics.cast import cast
 from tegula_golden.numerics.fp32 import decode_pattern, operate
 from tegula_golden.numerics.functions import Function, evaluate
 from tegula_golden.numerics.reductions import combine, fold, initial_partials
+from tegula_golden.tile.halves import half_of, half_of_format
 from tegula_golden.tile.state import Check, TileState, first_fault, sbuf_check
 from tegula_golden.tile.vector import operand_checks, read_words, write_words
 
@@ -56,7 +57,9 @@ def activation_apply(state: TileState, fields: dict[str, int]) -> None:
         checks += _sum_checks(step, fields["sum_dst"], config)
     good, trap = first_fault(checks)
     if good:
-        x = decode_pattern(read_words(sbuf, source[:good], fields["x_format"]), fields["x_format"])
+        words = read_words(sbuf, source[:good], fields["x_format"])
+        words = half_of(words, fields["x_format"], high=fields["x_high"])
+        x = decode_pattern(words, fields["x_format"])
         z = operate(Operation.ADD, operate(Operation.MUL, x, scale), bias)
         flags = tuple(fields[name] for name in ("exp", "parity", "odd", "log"))
         function = _function(fields["function"], flags, fields["low"])
@@ -64,7 +67,8 @@ def activation_apply(state: TileState, fields: dict[str, int]) -> None:
         rows = slice(0, fields["rows"])
         fmt = format_by_code(fields["format"])
         codes = cast(results[rows], fmt, saturate=bool(fields["saturate"]))
-        write_words(sbuf, target[:good], codes, fmt.code, np.ones(codes.shape, dtype=bool))
+        half = half_of_format(fields["half"], fmt.code)
+        write_words(sbuf, target[:good], codes, fmt.code, np.ones(codes.shape, dtype=bool), half)
         if fields["sum"]:
             _add_up(state, fields, results, finishes=good == len(step))
     if trap is not None:

@@ -14,12 +14,13 @@ import numpy as np
 
 from tegula.formats import BF16
 from tegula.isa.instructions import Layout
-from tegula.isa.operations import Accumulate
+from tegula.isa.operations import Accumulate, Half
 from tegula.isa.traps import Trap
-from tegula_golden.array_types import Integers, Words
+from tegula_golden.array_types import Bytes, Integers, Words
 from tegula_golden.numerics.cast import cast
 from tegula_golden.numerics.fp32 import add, decode_pattern
 from tegula_golden.tile.bus import Burst, Bus, FailedWrite
+from tegula_golden.tile.halves import replaced
 from tegula_golden.tile.state import Check, EngineTrap, TileState, first_fault, sbuf_check
 
 __all__ = ["dma_load", "dma_store", "unsettled_bursts"]
@@ -53,6 +54,7 @@ class _Transfer:
         self.element_bytes = 1 if fields["bytes1"] else 2
         self.by_partition = fields["layout"] == Layout.PARTITION
         self.accumulate = Accumulate(fields["accumulate"])
+        self.half = Half(fields["half"])
 
     def execute(self) -> None:
         chunk = max(1, _CHUNK_ELEMENTS // self.run)
@@ -95,11 +97,15 @@ class _Transfer:
         """Bytes that the first `elements` elements of a run of a store write."""
         words: Words = self.state.sbuf.reshape(-1)[self._sbuf_words(run, elements)[0]]
         if self.element_bytes == 1:
-            return words.astype(np.uint8).tobytes()
+            return self._codes(words).tobytes()
         if self.accumulate:
             held = self.bus.memory[int(run.memory[0]) - self.bus.base :][: 2 * elements]
             words = self._sums(held.copy().view("<u2"), words)
         return words.astype("<u2").tobytes()
+
+    def _codes(self, words: Words) -> Bytes:
+        """Elements of one byte that a store takes from words."""
+        return (words >> np.uint16(8) if self.half == Half.HIGH else words).astype(np.uint8)
 
     def _runs(self, index: Integers) -> _Runs:
         """The runs with these numbers, axis 1 counting fastest."""
@@ -210,9 +216,9 @@ class _Transfer:
         if self.element_bytes == 1:
             at = bytes_at + element
             if self.store:
-                memory[at] = sbuf[words].astype(np.uint8)
+                memory[at] = self._codes(sbuf[words])
             else:
-                sbuf[words] = memory[at]
+                sbuf[words] = replaced(sbuf[words], memory[at], self.half)
         elif not (bytes_at & 1).any():
             at = (bytes_at >> 1) + element
             if self.store:

@@ -7,13 +7,14 @@ import numpy as np
 
 from tegula.config import TileConfig
 from tegula.formats import FP32, RAW16, RAW32, format_by_code
-from tegula.isa.operations import Operand, Operation, Reduction, Rounding, Source
+from tegula.isa.operations import Half, Operand, Operation, Reduction, Rounding, Source
 from tegula.isa.traps import Trap
 from tegula_golden.array_types import Codes, Integers, Mask, Patterns, Words
 from tegula_golden.numerics.cast import cast
 from tegula_golden.numerics.fp32 import ONE, decode_pattern, keeps, operate
 from tegula_golden.numerics.partial_sums import to_fp32_bits
 from tegula_golden.numerics.reductions import combine, fold, initial_partials
+from tegula_golden.tile.halves import half_of, half_of_format, replaced
 from tegula_golden.tile.state import Check, TileState, first_fault, sbuf_check
 
 __all__ = [
@@ -43,17 +44,25 @@ def read_words(sbuf: Words, addresses: Integers, code: int) -> Codes:
     return words
 
 
-def write_words(sbuf: Words, addresses: Integers, codes: Codes, code: int, mask: Mask) -> None:
+def write_words(
+    sbuf: Words,
+    addresses: Integers,
+    codes: Codes,
+    code: int,
+    mask: Mask,
+    half: Half = Half.WHOLE,
+) -> None:
     """Put codes (rows x addresses) where `mask` is set into partitions 0 .. rows - 1."""
     rows = len(codes)
-    halves = ((0, codes & 0xFFFF), (1, codes >> 16)) if is_wide(code) else ((0, codes),)
-    for offset, half in halves:
+    parts = ((0, codes & 0xFFFF), (1, codes >> 16)) if is_wide(code) else ((0, codes),)
+    for offset, part in parts:
         if mask.all():
-            sbuf[:rows, addresses + offset] = half
+            at = addresses + offset
+            sbuf[:rows, at] = replaced(sbuf[:rows, at], part, half)
             continue
         for index, address in enumerate(addresses.tolist()):  # later results stand
-            column = mask[:, index]
-            sbuf[:rows, address + offset][column] = half[column, index]
+            column, words = mask[:, index], sbuf[:rows, address + offset]
+            words[column] = replaced(words[column], part[column, index], half)
 
 
 def _alignment(addresses: Integers, multiple: int) -> Check:
@@ -192,8 +201,9 @@ class _Compute:
                 return to_fp32_bits(self.state.psum(slice(first, first + len(addresses))))
             return to_fp32_bits(self.state.psum(addresses))
         if fields["x_source"] == Source.SBUF:
-            words = read_words(self.state.sbuf, addresses, fields["x_format"])
-            return decode_pattern(words, fields["x_format"])
+            code = fields["x_format"]
+            words = read_words(self.state.sbuf, addresses, code)
+            return decode_pattern(half_of(words, code, high=fields["x_high"]), code)
         if fields["x_source"] == Source.RANDOM:
             return ONE | numbers >> np.uint32(9)
         index = (addresses & 0xFFFF).astype(np.uint32) | _INDEX
@@ -219,16 +229,18 @@ class _Compute:
         return cast(bits, fmt, saturate=bool(self.fields["saturate"]), random=random)
 
     def _write(self, codes: Codes, destinations: tuple[Integers, ...], mask: Mask) -> None:
-        sbuf = self.state.sbuf
+        sbuf, code = self.state.sbuf, self.fields["format"]
+        half = half_of_format(self.fields["half"], code)
         if not self.fields["transpose"]:
-            write_words(sbuf, destinations[0], codes, self.fields["format"], mask)
+            write_words(sbuf, destinations[0], codes, code, mask, half)
             return
         lanes = np.arange(len(codes))
         for index, (address, partition) in enumerate(
             zip(*(p.tolist() for p in destinations), strict=True)
         ):
             written = lanes[mask[:, index]]
-            sbuf[partition, address + written] = codes[written, index]
+            words = sbuf[partition, address + written]
+            sbuf[partition, address + written] = replaced(words, codes[written, index], half)
 
 
 def vector_compute(state: TileState, fields: dict[str, int]) -> None:

@@ -17,7 +17,7 @@ from tegula_golden.tile.simulator import GoldenTile
 from verif.oracles import numerics as reference
 from verif.stimuli.fp32 import SUM_KINDS, addends, special_pairs
 
-TINY = preset("tiny", sbuf_depth=64)
+TINY = preset("tiny", sbuf_depth=64, packed_fp8=True)
 BASE = 0x10000
 MEMORY_BYTES = 2048
 PROGRAM = BASE + MEMORY_BYTES - 128
@@ -44,6 +44,7 @@ def plus(held, incoming, fmt):
 def walk(config, memory, sbuf, fields, store):
     """Move elements one by one; returns the trap (cause, address) or None, and the beats."""
     size = 1 if fields["bytes1"] else 2
+    half = fields.get("half", 0)
     accumulate = fields.get("accumulate", Accumulate.NONE)
     width = 2 if accumulate == Accumulate.FP32 else 1
     fmt = {Accumulate.BF16: BF16, Accumulate.FP32: FP32}.get(accumulate)
@@ -82,10 +83,12 @@ def walk(config, memory, sbuf, fields, store):
             there = memory[address + i * size - BASE :][: width * size]
             code = int.from_bytes(there.tobytes(), "little")
             if store:
+                held = held >> 8 if half == 2 else held
                 code = plus(code, held, fmt) if fmt else held & (1 << 8 * len(there)) - 1
                 there[:] = np.frombuffer(code.to_bytes(len(there), "little"), np.uint8)
             else:
                 code = plus(held, code, fmt) if fmt else code
+                code = {0: code, 1: held & 0xFF00 | code, 2: held & 0xFF | code << 8}[half]
                 words[:] = [code >> 16 * j & 0xFFFF for j in range(width)]
     return None, beats
 
@@ -118,6 +121,7 @@ def descriptors(draw):
         if draw(st.integers(0, 2)):  # mostly on multiples of four
             for name in ("mem_addr", "mem_stride1", "mem_stride2", "mem_stride3"):
                 fields[name] = fields[name] // 4 * 4
+    fields["half"] = draw(st.integers(0, 2)) if fields["bytes1"] else 0
     return fields
 
 
@@ -169,6 +173,9 @@ ROW = {
 @example({**ROW, "layout": 1, "run": 13, "sbuf_stride0": -1, "sbuf_addr": 2}, True)
 @example({**ROW, "sbuf_addr": 56, "run": 9}, False)
 @example({**ROW, "sbuf_addr": 60, "count1": 2, "sbuf_stride1": -64, "run": 1}, False)
+@example({**ROW, "bytes1": 1, "half": 2, "run": 24, "mem_addr": WINDOW[0] + 3}, True)
+@example({**ROW, "bytes1": 1, "half": 2, "run": 24, "mem_addr": WINDOW[0] + 3}, False)
+@example({**ROW, "bytes1": 1, "half": 1, "run": 24, "mem_addr": WINDOW[0] + 3}, False)
 @example({**ROW, "bytes1": 1, "run": 24, "mem_addr": WINDOW[0] + 3}, True)
 @example({**ROW, "bytes1": 1, "run": 24, "mem_addr": WINDOW[0] + 3}, False)
 @example({**ROW, "accumulate": 1, "count1": 3, "mem_stride1": 16}, False)

@@ -18,6 +18,7 @@ from tegula_sw.functions import NAMES, pack, records
 from verif.stimuli.functions import SPECIALS, arguments
 from verif.support.activation_bench import (
     CONFIG,
+    PACKED,
     SEED,
     TABLE,
     ActivationPlayer,
@@ -39,6 +40,14 @@ def test_random_tables_and_programs_leave_what_golden_leaves(seed):
     rng = random.Random(seed)
     program = random_program(rng, 10)
     check_activation(program, random_state(seed), stall=rng.choice((0.0, 0.3, 0.6)))
+
+
+@pytest.mark.parametrize("seed", range(30, 36))
+def test_results_and_operands_that_share_words_are_those_of_golden(seed):
+    rng = random.Random(seed)
+    program = random_program(rng, 14, packed=True)
+    state = random_state(seed, PACKED)
+    check_activation(program, state, stall=rng.choice((0.0, 0.3, 0.6)))
 
 
 @pytest.mark.slow

@@ -2,17 +2,21 @@
 
 import random
 
+import pytest
+
 from tegula.config import preset
 from tegula.memory.bank import ScratchpadBank
 from verif.support.unit_bench import simulate
 
 CONFIG = preset("tiny", sbuf_depth=256)
+PACKED = preset("tiny", sbuf_depth=256, packed_fp8=True)
 DEPTH = CONFIG.sbuf_depth // CONFIG.bus_words
 SEED = 31
 
 
-def test_each_partition_takes_its_word_and_a_row_is_read_a_cycle_later():
-    rng, dut = random.Random(SEED), ScratchpadBank(CONFIG)
+@pytest.mark.parametrize("config", [CONFIG, PACKED], ids=["words", "words of two codes"])
+def test_each_partition_takes_its_word_and_a_row_is_read_a_cycle_later(config):
+    rng, dut = random.Random(SEED), ScratchpadBank(config)
     words = [[0] * DEPTH for _ in range(CONFIG.n)]
     checked = 0
 
@@ -25,12 +29,16 @@ def test_each_partition_takes_its_word_and_a_row_is_read_a_cycle_later():
             ctx.set(dut.write.addr, write)
             ctx.set(dut.write.en, enable)
             ctx.set(dut.write.data, row)
+            keep = rng.choice((0, 0, 1, 2)) if config.packed_fp8 else 0
+            kept = (0, 0xFF, 0xFF00)[keep]
+            if config.packed_fp8:
+                ctx.set(dut.write.keep, keep)
             before = [column[read] for column in words]
             await ctx.tick()
             for p in range(CONFIG.n):
                 written = enable >> p & 1
                 if written:
-                    words[p][write] = row[p]
+                    words[p][write] = words[p][write] & kept | row[p] & ~kept
                 if not (written and read == write):  # else undefined
                     assert ctx.get(dut.read.data[p]) == before[p]
                     checked += 1

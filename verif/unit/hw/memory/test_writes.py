@@ -14,6 +14,7 @@ CONFIGS = {
     "tiny": preset("tiny", sbuf_depth=256),
     "line longer than a row": preset("tiny", sbuf_depth=256, axi_data_width=128),
     "row longer than a line": preset("small", sbuf_depth=256, axi_data_width=64),
+    "words of two codes": preset("small", sbuf_depth=256, axi_data_width=64, packed_fp8=True),
 }
 SEED = 33
 CYCLES = 500
@@ -33,12 +34,17 @@ class WritesBench:
     def words(self, count, bits=16):
         return [self.rng.getrandbits(bits) for _ in range(count)]
 
+    def kept(self):
+        """Bytes that a write keeps, where there is such a thing."""
+        return {"keep": self.rng.choice((0, 1, 2))} if self.config.packed_fp8 else {}
+
     def draw_result(self):
         """Write of the vector engine; in half of the cycles none."""
         rng, config = self.rng, self.config
         kind = rng.choice(("row", "pair", "line"))
         unit = {"row": 1, "pair": 2, "line": config.row_words}[kind]
-        return {
+        kept = self.kept()
+        return (kept if kind != "pair" else dict.fromkeys(kept, 0)) | {
             "addr": rng.randrange(4 * config.bus_words) // unit * unit,
             "enable": rng.getrandbits(config.n) if rng.random() < self.busy / 2 else 0,
             "double": int(kind == "pair"),
@@ -51,7 +57,7 @@ class WritesBench:
         addr = self.rng.randrange(4 * self.config.bus_words)
         enable = self.rng.getrandbits(self.config.n)
         row = {"addr": addr, "enable": enable, "words": self.words(self.config.n)}
-        return row | {"last": self.rng.randrange(2)}
+        return row | {"last": self.rng.randrange(2)} | self.kept()
 
     def draw_load(self):
         rng, config = self.rng, self.config
@@ -63,10 +69,11 @@ class WritesBench:
             partition = rng.randrange(config.n // config.row_words) * config.row_words
             mask = rng.getrandbits(config.row_words)
         common = {"layout": layout, "addr": addr, "partition": partition, "mask": mask}
-        return common | {"data": self.words(config.bus_words), "last": rng.randrange(2)}
+        last = {"last": rng.randrange(2)} | self.kept()
+        return common | {"data": self.words(config.bus_words)} | last
 
     def place(self):
-        """Words by (partition, address) of this cycle; whether row and load are written."""
+        """Words, and what is kept, by (partition, address); whether row and load are written."""
         config, count, result = self.config, self.config.bus_words, self.result
         written = {}
         taken = set()
@@ -77,11 +84,11 @@ class WritesBench:
             low, high = result["words"][p] & 0xFFFF, result["words"][p] >> 16
             if line:
                 if p < config.row_words:
-                    written[result["partition"], result["addr"] + p] = low
+                    written[result["partition"], result["addr"] + p] = low, result.get("keep", 0)
                 continue
-            written[p, result["addr"]] = low
+            written[p, result["addr"]] = low, result.get("keep", 0)
             if result["double"]:
-                written[p, result["addr"] + 1] = high
+                written[p, result["addr"] + 1] = high, 0
         taken = {addr % count for _, addr in written}
         parities = {0, 1} if line else {bank % 2 for bank in taken}
         row = self.rows_held[0] if self.rows_held else None
@@ -91,19 +98,21 @@ class WritesBench:
             if row_written:
                 for p in range(config.n):
                     if row["enable"] >> p & 1:
-                        written[p, row["addr"]] = row["words"][p]
+                        written[p, row["addr"]] = row["words"][p], row.get("keep", 0)
                 taken.add(row["addr"] % count)
         load = self.loads_held[0] if self.loads_held else None
         if load is not None and load["layout"] == Layout.PARTITION:
             load_written = row is None and load["addr"] % 2 not in parities
             for j in range(config.row_words) if load_written else ():
                 if load["mask"] >> j & 1:
-                    written[load["partition"] + j, load["addr"]] = load["data"][j]
+                    word = load["data"][j], load.get("keep", 0)
+                    written[load["partition"] + j, load["addr"]] = word
         elif load is not None:
             wanted = {j for j in range(count) if load["mask"] >> j & 1}
             now = wanted - self.line_done - taken
             for j in now:
-                written[load["partition"], load["addr"] + j] = load["data"][j]
+                word = load["data"][j], load.get("keep", 0)
+                written[load["partition"], load["addr"] + j] = word
             self.line_done |= now
             load_written = self.line_done >= wanted
             self.count["lines that wait"] += not load_written
@@ -112,10 +121,14 @@ class WritesBench:
         return written, row_written, load_written
 
     def seen(self, ctx):
-        """Words by (partition, address) that the banks are told to take."""
+        """Words, and what is kept, by (partition, address), that the banks are told to take."""
         dut, count = self.dut, self.config.bus_words
+        packed = self.config.packed_fp8
         return {
-            (p, ctx.get(bank.addr) * count + index): ctx.get(bank.data[p])
+            (p, ctx.get(bank.addr) * count + index): (
+                ctx.get(bank.data[p]),
+                ctx.get(bank.keep) if packed else 0,
+            )
             for index, bank in enumerate(dut.banks)
             for p in range(self.config.n)
             if ctx.get(bank.en) >> p & 1

@@ -14,6 +14,7 @@ from verif.support.vector_bench import (
     CONFIG,
     FOLDED,
     NARROW,
+    PACKED,
     SEED,
     check_vector,
     compute,
@@ -43,6 +44,15 @@ def test_random_programs_leave_what_golden_leaves(seed, config):
     program = random_program(rng, config, 12)
     stall = rng.choice((0.0, 0.3, 0.6))
     check_vector(program, random_state(config=config, seed=seed), stall=stall)
+
+
+@pytest.mark.parametrize("name", PACKED)
+@pytest.mark.parametrize("seed", range(40, 46))
+def test_results_and_operands_that_share_words_are_those_of_golden(seed, name):
+    rng = random.Random(seed)
+    program = random_program(rng, PACKED[name], 20)
+    stall = rng.choice((0.0, 0.3, 0.6))
+    check_vector(program, random_state(config=PACKED[name], seed=seed), stall=stall)
 
 
 @pytest.mark.parametrize("name", FOLDED)
