@@ -54,7 +54,9 @@ def write_words(
 ) -> None:
     """Put codes (rows x addresses) where `mask` is set into partitions 0 .. rows - 1."""
     rows = len(codes)
-    parts = ((0, codes & 0xFFFF), (1, codes >> 16)) if is_wide(code) else ((0, codes),)
+    parts: list[tuple[int, Codes]] = [(0, codes)]
+    if is_wide(code):
+        parts = [(0, codes & np.uint32(0xFFFF)), (1, codes >> np.uint32(16))]
     for offset, part in parts:
         if mask.all():
             at = addresses + offset
