@@ -14,6 +14,17 @@ _BLOCK_OUTPUTS = 8192
 """Outputs that are computed at a time: their four aligned products (256 KiB) stay in the cache."""
 
 
+def _packed_spans(depth: int, rows: int) -> list[tuple[int, int, bool]]:
+    """Terms from, to, and whether they are packed: an odd rest ends in one that is not."""
+    rest = depth % (2 * rows)
+    if rest % 2 == 0:
+        return [(0, depth, True)]
+    alone = depth - 1 if rest > rows else depth - rest
+    return [
+        (first, last, last == alone) for first, last in ((0, alone), (alone, depth)) if last > first
+    ]
+
+
 def gemm(
     a_codes: Codes,
     b_codes: Codes,
@@ -24,6 +35,7 @@ def gemm(
     saturate: bool = False,
     acc_width: int = 63,
     rows: int = 8,
+    packed: bool = False,
     random: Words | None = None,
 ) -> Codes:
     """``A @ B`` as a tile of `rows` partitions computes it (contract section 3.9).
@@ -41,7 +53,9 @@ def gemm(
     acc_width
         W, bits of a partial sum's significand.
     rows
-        Rows of K in a pass, 1 to 32: the N of the tile.
+        Partitions of a pass, 1 to 32: the N of the tile.
+    packed
+        Whether the operands are packed: a pass covers ``2 * rows`` of K.
 
     Returns
     -------
@@ -64,6 +78,8 @@ def gemm(
         raise ValueError(
             f"M, K and N must be at least 1: shapes are {a_codes.shape} and {b_codes.shape}"
         )
+    depth = a_codes.shape[1]
+    spans = _packed_spans(depth, rows) if packed else [(0, depth, False)]
     bits = np.empty((a_codes.shape[0], b_codes.shape[1]), dtype=np.uint32)
     block_columns = min(bits.shape[1], _BLOCK_OUTPUTS)
     block_rows = max(1, _BLOCK_OUTPUTS // block_columns)
@@ -72,7 +88,12 @@ def gemm(
         for column in range(0, bits.shape[1], block_columns):
             moving = b_codes[:, column : column + block_columns]
             empty = PartialSums.empty((stationary.shape[1], moving.shape[1]), acc_width)
-            partial = accumulate_passes(empty, stationary, moving, fmt_a, fmt_b, rows)
+            partial = empty
+            for first, last, is_packed in spans:
+                partial = accumulate_passes(
+                    *(partial, stationary[first:last], moving[first:last], fmt_a, fmt_b, rows),
+                    packed=is_packed,
+                )
             block = (slice(row, row + block_rows), slice(column, column + block_columns))
             bits[block] = to_fp32_bits(partial)
     return cast(bits, fmt_out, saturate=saturate, random=random)

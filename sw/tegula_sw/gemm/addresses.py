@@ -192,10 +192,6 @@ class GemmMap:
         slot = tile % self.plan.psum_slots * self.plan.result_words
         return self.plan.result_base + slot + offset * words
 
-    def rows(self, step: int) -> int:
-        """Rows of K in a K step."""
-        return min(self.config.n, self.shape.k - step * self.config.n)
-
     def cut_tile(self, tile: int, moving: Span) -> list[Span]:
         """The spans in which a tile finishes: one; several of the last tile, to drain sooner."""
         cuts = set()

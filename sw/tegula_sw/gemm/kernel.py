@@ -130,8 +130,9 @@ class _TensorStream:
         elif first:
             wait = self._map.chunk_loaded.at_least(1, consume=True)
         fields = {
-            "rows": self._map.rows(each.step),
+            "rows": self._plan.steps[each.step].rows,
             "format": self._stationary.fmt.code,
+            "packed": int(self._plan.steps[each.step].packed),
             "columns": len(tile),
             "addr": self._stationary.address(chunk, each.step, tile.start),
         }
@@ -165,8 +166,9 @@ class _TensorStream:
             elif step == 0 and span.start == moving.start and tile >= self._plan.psum_slots:
                 wait = self._map.slot_free.at_least(1, consume=True)
             fields = {
-                "rows": self._map.rows(step),
+                "rows": self._plan.steps[step].rows,
                 "format": self._moving.fmt.code,
+                "packed": int(self._plan.steps[step].packed),
                 "accumulate": int(step > 0),
                 "columns": len(span),
                 "addr": self._moving.address(chunk, step, span.start),

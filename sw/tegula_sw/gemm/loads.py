@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 from tegula.formats import FloatFormat
 from tegula.isa.instructions import Engine, Layout
+from tegula.isa.operations import Half
 from tegula_sw.gemm.addresses import ChunkWork, GemmMap
+from tegula_sw.gemm.steps import alike
 from tegula_sw.program.schedule import Op, dma_op
 from tegula_sw.program.span import Span
 
@@ -102,53 +104,66 @@ class LoadStream:
         if not tiles:
             return []
         span = Span(tiles[0].start, tiles[-1].stop)
-        if operand.layout == Layout.PARTITION:
-            return [self._lines_along_k(operand, chunk, span)]
-        return self._lines_across_k(operand, chunk, span)
-
-    def _lines_along_k(self, operand: _Operand, chunk: ChunkWork, span: Span) -> Op:
-        """A line of memory, with K along it, runs across the partitions; lines along addresses."""
-        width = operand.fmt.width
-        first_k = chunk.steps.start * self._plan.config.n
-        run = min(chunk.steps.stop * self._plan.config.n, self._shape.k) - first_k
-        return dma_op(
-            self._plan.config,
-            Engine.LOAD,
-            self._plan.run_cycles(run, width),
-            [(len(span), operand.line_bytes, 1, 0)],
-            mem_addr=operand.memory + span.start * operand.line_bytes + first_k * width // 8,
-            run=run,
-            sbuf_addr=operand.address(chunk, chunk.steps.start, span.start),
-            sbuf_stride0=operand.stride,
-            layout=Layout.PARTITION,
-            bytes1=int(width == 8),
+        along = operand.layout == Layout.PARTITION
+        # A line along K may end within a step.
+        groups = alike(
+            self._plan.steps, chunk.steps, *(("packed",) if along else ("packed", "rows"))
         )
+        lines = self._lines_along_k if along else self._lines_across_k
+        return [op for steps in groups for op in lines(operand, chunk, span, steps)]
 
-    def _lines_across_k(self, operand: _Operand, chunk: ChunkWork, span: Span) -> list[Op]:
-        """A line of memory, of one k, runs along the addresses; k over partitions, then K steps."""
-        n, width = self._plan.config.n, operand.fmt.width
-        line = operand.line_bytes
-        whole_steps = self._shape.k // n
-        ops = []
-        for steps in (
-            Span(chunk.steps.start, min(chunk.steps.stop, whole_steps)),
-            Span(max(chunk.steps.start, whole_steps), chunk.steps.stop),
-        ):
-            if steps.stop <= steps.start:
-                continue
-            op = dma_op(
+    def _lines_along_k(
+        self, operand: _Operand, chunk: ChunkWork, span: Span, steps: Span
+    ) -> list[Op]:
+        """A line of memory, with K along it, runs across the partitions; lines along addresses.
+
+        Two codes are an element of two bytes.
+        """
+        first, last = self._plan.steps[steps.start], self._plan.steps[steps.stop - 1]
+        width = operand.fmt.width
+        at = operand.memory + span.start * operand.line_bytes + first.k.start * width // 8
+        run = last.k.stop - first.k.start
+        if first.packed:
+            width, run = 2 * width, run // 2
+        return [
+            dma_op(
+                self._plan.config,
+                Engine.LOAD,
+                self._plan.run_cycles(run, width),
+                [(len(span), operand.line_bytes, 1, 0)],
+                mem_addr=at,
+                run=run,
+                sbuf_addr=operand.address(chunk, steps.start, span.start),
+                sbuf_stride0=operand.stride,
+                layout=Layout.PARTITION,
+                bytes1=int(width == 8),
+            )
+        ]
+
+    def _lines_across_k(
+        self, operand: _Operand, chunk: ChunkWork, span: Span, steps: Span
+    ) -> list[Op]:
+        """A line of memory, of one k, runs along the addresses; k over partitions, then K steps.
+
+        Of packed operands the even k come first, then the odd ones.
+        """
+        first, width, line = self._plan.steps[steps.start], operand.fmt.width, operand.line_bytes
+        halves = (Half.LOW, Half.HIGH) if first.packed else (Half.WHOLE,)
+        return [
+            dma_op(
                 self._plan.config,
                 Engine.LOAD,
                 self._plan.run_cycles(len(span), width),
                 [
-                    (self._map.rows(steps.start), line, 0, 1),
-                    (len(steps), n * line, operand.stride, 0),
+                    (first.rows, len(halves) * line, 0, 1),
+                    (len(steps), len(first.k) * line, operand.stride, 0),
                 ],
-                mem_addr=operand.memory + steps.start * n * line + span.start * width // 8,
+                mem_addr=operand.memory + (first.k.start + odd) * line + span.start * width // 8,
                 run=len(span),
                 sbuf_addr=operand.address(chunk, steps.start, span.start),
                 layout=Layout.FREE,
                 bytes1=int(width == 8),
+                half=half,
             )
-            ops.append(op)
-        return ops
+            for odd, half in enumerate(halves)
+        ]

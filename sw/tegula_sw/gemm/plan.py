@@ -3,7 +3,8 @@
 C (M x N) is computed in output blocks, each as large as half of PSUM, so that one half drains while
 the other fills. A block is `stationary tiles x moving tiles`; a tile is at most n by a PSUM bank,
 takes one slot (bank) of PSUM, and the slots are handed out round robin. K is streamed in chunks
-through a ring of slots in the scratchpad; a K step is n consecutive k (the last one fewer).
+through a ring of slots in the scratchpad; a K step is n consecutive k (the last one fewer), of
+packed operands 2n (`tegula_sw.gemm.steps`).
 
 Two orientations put the operands on the array:
 
@@ -28,6 +29,7 @@ from tegula.config import TileConfig
 from tegula.formats import FP32
 from tegula.isa.instructions import Engine, Layout
 from tegula_sw.gemm.shape import GemmShape
+from tegula_sw.gemm.steps import KStep, k_steps, may_pack
 from tegula_sw.program.costs import load_period_cycles, transfer_cost
 from tegula_sw.program.span import Span, balanced
 
@@ -87,6 +89,8 @@ class GemmPlan:
         The orientation, see the module.
     tile_columns
         Largest number of moving columns of a tile.
+    packed
+        Whether a word holds two codes.
     chunk_steps
         Largest number of K steps of a chunk.
     ring_slots
@@ -97,6 +101,7 @@ class GemmPlan:
     shape: GemmShape
     swapped: bool
     tile_columns: int
+    packed: bool = False
     chunk_steps: int = 1
     ring_slots: int = _RING_SLOTS[0]
 
@@ -143,10 +148,15 @@ class GemmPlan:
         """Columns of B that a block needs."""
         return block.stationary_span if self.swapped else block.moving_span
 
+    @cached_property
+    def steps(self) -> tuple[KStep, ...]:
+        """K steps of a sum."""
+        return k_steps(self.shape.k, self.config.n, packed=self.packed)
+
     @property
     def k_steps(self) -> int:
-        """K steps of a sum."""
-        return -(-self.shape.k // self.config.n)
+        """Number of the K steps."""
+        return len(self.steps)
 
     @cached_property
     def a_stride(self) -> int:
@@ -225,15 +235,18 @@ class GemmPlan:
         return len(block.stationary) * max(load_period_cycles(self.config), columns)
 
     def _block_load(self, block: Block, steps: int) -> int:
-        k = steps * self.config.n
+        codes = 2 if self.packed else 1
+        words = steps * self.config.n
         shape = self.shape
         cycles = 2 * transfer_cost(self.config, Engine.LOAD).overhead
         for span, layout, fmt in (
             (self.a_span(block), shape.layout_a, shape.fmt_a),
             (self.b_span(block), shape.layout_b, shape.fmt_b),
         ):
-            runs, run = (k, len(span)) if layout == Layout.FREE else (len(span), k)
-            cycles += runs * self.run_cycles(run, fmt.width)
+            if layout == Layout.FREE:
+                cycles += codes * words * self.run_cycles(len(span), fmt.width)
+            else:
+                cycles += len(span) * self.run_cycles(words, codes * fmt.width)
         return cycles
 
     def run_cycles(self, elements: int, width: int) -> int:
@@ -263,7 +276,8 @@ class GemmPlan:
         for index, block in enumerate(self.blocks):
             tiles = len(block.stationary) * len(block.moving)
             total += self.k_steps * (len(block.stationary) + tiles)
-            total += len(self.chunks(index)) * (3 * 4 + 1) + tiles * 6 + 32
+            transfers = 7 if self.packed else 3
+            total += len(self.chunks(index)) * (transfers * 4 + 1) + tiles * 6 + 32
         return total
 
 
@@ -273,7 +287,7 @@ def _fit(plan: GemmPlan) -> GemmPlan:
     shape = plan.shape
     lines = ((shape.layout_a, shape.line_bytes_a), (shape.layout_b, shape.line_bytes_b))
     longest = max((line for layout, line in lines if layout == Layout.FREE), default=0)
-    if longest * plan.config.n > _MAX_STRIDE_BYTES:
+    if longest * plan.config.n * (2 if plan.packed else 1) > _MAX_STRIDE_BYTES:
         steps = 1
     while plan.tile_columns:
         for slots in _RING_SLOTS:
@@ -306,7 +320,15 @@ def plan_gemm(config: TileConfig, shape: GemmShape, *, swapped: bool | None = No
 
     def plan(orientation: bool) -> GemmPlan:
         slot = config.psum_depth // max(config.psum_banks, 2)
-        return _fit(GemmPlan(config=config, shape=shape, swapped=orientation, tile_columns=slot))
+        return _fit(
+            GemmPlan(
+                config=config,
+                shape=shape,
+                swapped=orientation,
+                tile_columns=slot,
+                packed=may_pack(config, shape.fmt_a, shape.fmt_b),
+            )
+        )
 
     if swapped is not None:
         return plan(swapped)

@@ -24,6 +24,7 @@ from tegula_sw.program.span import Span
 from verif.stimuli.operands import KINDS, PAIR_KINDS, pair
 
 SMALL = preset("small")
+PACKED = preset("small", packed_fp8=True)
 TIGHT = preset("small", queue_depth=2, max_reads=2, max_writes=2)
 CONFIGS = {
     "small": SMALL,
@@ -36,6 +37,9 @@ CONFIGS = {
     "small scratchpad": TileConfig(sbuf_depth=256, psum_banks=4, psum_bank_words=16),
     "n 32": TileConfig(n=32),
     "narrow sums": TileConfig(acc_width=40),
+    "packed": PACKED,
+    "packed tiny": preset("tiny", packed_fp8=True),
+    "packed n 32": TileConfig(n=32, packed_fp8=True),
 }
 OPERANDS = (BF16, E4M3FN, E5M2)
 RESULTS = (*OPERANDS, FP32)
@@ -82,6 +86,7 @@ def check(
         saturate=saturate,
         acc_width=config.acc_width,
         rows=config.n,
+        packed=config.packed_fp8 and (fmt_a, fmt_b) in config.packed_pairs,
     )
     assert codes.dtype == expected.dtype
     assert codes.shape == (m, n)
@@ -106,6 +111,34 @@ def test_every_combination_of_formats_is_exact_to_the_bit(formats):
 def test_adversarial_operands_survive_the_whole_tile(kind):
     check(SMALL, (17, 40, 70), (E4M3FN, E5M2, BF16), kind, 3)
     check(SMALL, (40, 9, 70), (BF16, BF16, BF16), kind, 4, swapped=True)
+
+
+@pytest.mark.parametrize("transposed", (PLAIN, *TRANSPOSED), ids=str)
+@pytest.mark.parametrize("formats", list(product(OPERANDS, OPERANDS, RESULTS)), ids=format_names)
+def test_packed_operands_of_every_format_are_exact_to_the_bit(formats, transposed):
+    for index, swapped in enumerate((False, True)):
+        if not (swapped and formats[2] == FP32):
+            size = (21, 19, 45)
+            check(PACKED, size, formats, "normal", index, swapped=swapped, transposed=transposed)
+
+
+@pytest.mark.parametrize("k", [*range(1, 50), 127, 128, 129, 6000])
+def test_packed_sums_of_every_length_are_exact_to_the_bit(k):
+    for swapped, transposed in ((False, PLAIN), (True, (True, True)), (False, (True, False))):
+        kind = "max" if k == 6000 else "finite_codes"
+        formats = (E4M3FN, E5M2, BF16)
+        check(PACKED, (9, 17, k), formats, kind, k, swapped=swapped, transposed=transposed)
+
+
+def test_packed_operands_take_half_the_matmuls():
+    counts = {}
+    for config in (SMALL, PACKED):
+        shape = GemmShape.whole(64, 64, 64, E4M3FN, E4M3FN, BF16)
+        program, _ = build_gemm(config, shape, GemmAddresses(a=0, b=1 << 20, c=1 << 21))
+        fields = [f for name, f in instructions_of(program) if name == "tensor.matmul"]
+        counts[config] = sum(f["columns"] for f in fields)
+        assert check_program(config, program) >= 6
+    assert counts[SMALL] == 2 * counts[PACKED] == 64 * 64 * 64 // SMALL.n**2
 
 
 @pytest.mark.parametrize("seed", range(40))

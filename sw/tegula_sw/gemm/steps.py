@@ -1,0 +1,62 @@
+"""K steps of a GEMM: the terms of K that one pass through the array covers."""
+
+from dataclasses import dataclass
+from itertools import groupby
+
+from tegula.config import TileConfig
+from tegula.formats import FloatFormat
+from tegula_sw.program.span import Span
+
+__all__ = ["KStep", "alike", "k_steps", "may_pack"]
+
+
+@dataclass(frozen=True)
+class KStep:
+    """Consecutive terms of K; with `packed`, terms 2p and 2p + 1 of them are in partition p."""
+
+    k: Span
+    packed: bool
+
+    @property
+    def rows(self) -> int:
+        """Partitions that take part."""
+        return len(self.k) // 2 if self.packed else len(self.k)
+
+
+def may_pack(config: TileConfig, fmt_a: FloatFormat, fmt_b: FloatFormat) -> bool:
+    """Whether a tile multiplies packed operands of these formats, in either place."""
+    if not config.packed_fp8:
+        return False
+    pairs = config.packed_pairs
+    return (fmt_a, fmt_b) in pairs and (fmt_b, fmt_a) in pairs
+
+
+def k_steps(k: int, n: int, *, packed: bool) -> tuple[KStep, ...]:
+    """Steps of a sum of `k` terms on `n` partitions: n terms each, or 2n if they are packed.
+
+    The last one has the rest. If terms are packed and their number is odd, a rest of more than n is
+    a packed step and one of a single term; one of at most n is not packed.
+    """
+    terms = 2 * n if packed else n
+    whole = k // terms * terms
+    steps = [KStep(Span(start, start + terms), packed) for start in range(0, whole, terms)]
+    rest = Span(whole, k)
+    if packed and len(rest) % 2 and len(rest) > n:
+        steps.append(KStep(Span(whole, k - 1), packed=True))
+        rest = Span(k - 1, k)
+    if len(rest):
+        steps.append(KStep(rest, packed and len(rest) % 2 == 0))
+    return tuple(steps)
+
+
+def alike(steps: tuple[KStep, ...], span: Span, *names: str) -> list[Span]:
+    """The numbers in `span` of consecutive steps, together where these attributes are alike."""
+
+    def attributes(number: int) -> tuple[int, ...]:
+        return tuple(getattr(steps[number], name) for name in names)
+
+    groups = []
+    for _, group in groupby(range(span.start, span.stop), key=attributes):
+        numbers = list(group)
+        groups.append(Span(numbers[0], numbers[-1] + 1))
+    return groups
