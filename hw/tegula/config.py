@@ -151,9 +151,10 @@ class TileConfig:
         if len(set(self.fp8_formats)) != len(self.fp8_formats):
             raise ValueError("fp8_formats must not repeat a format")
         if self.packed_fp8 and not self.packed_pairs:
+            names = ", ".join(fmt.name for fmt in self.fp8_formats) or "none"
             raise ValueError(
-                f"packed_fp8 must be False where no pair of fp8_formats allows it, not with"
-                f" acc_width {self.acc_width} (numerics, section 3.10)"
+                f"packed_fp8 must be False where no pair of formats ({names}) fits acc_width"
+                f" {self.acc_width} (docs/numerics.md, section 3.10)"
             )
 
     def _check_choice(self, name: str, choices: tuple[int, ...]) -> None:
@@ -272,9 +273,10 @@ PRESETS = {
             axi_data_width=64,
             axi_addr_width=32,
             queue_depth=4,
+            packed_fp8=True,
         ),
-        TileConfig(name="small"),
-        TileConfig(name="medium", n=16, axi_data_width=256, activation_lanes=4),
+        TileConfig(name="small", packed_fp8=True),
+        TileConfig(name="medium", n=16, axi_data_width=256, activation_lanes=4, packed_fp8=True),
         TileConfig(
             name="ecp5",
             vector_folding=4,
@@ -300,6 +302,9 @@ address all of the memory; fewer bursts and instructions wait.
 def preset(name: str, **changes: object) -> TileConfig:
     """The preset called `name`, with some fields changed.
 
+    Its operands can be packed (`packed_fp8`) where the changed formats and width allow that, unless
+    it is said among the changes.
+
     Raises
     ------
     ValueError
@@ -310,4 +315,8 @@ def preset(name: str, **changes: object) -> TileConfig:
     unknown = changes.keys() - {field.name for field in fields(TileConfig)}
     if unknown:
         raise ValueError(f"TileConfig has no field {', '.join(sorted(unknown))}")
-    return replace(PRESETS[name], **changes)
+    base = PRESETS[name]
+    if "packed_fp8" in changes or not base.packed_fp8:
+        return replace(base, **changes)
+    plain = replace(base, **changes, packed_fp8=False)
+    return replace(plain, packed_fp8=True) if plain.packed_pairs else plain

@@ -1,6 +1,7 @@
 """DMA runs that are cut short: what an error leaves behind (docs/traps.md), and the restart."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -27,7 +28,7 @@ def burst_start(config: TileConfig, run: Run, byte: int) -> int:
 def _first_bytes(run: Run, size: int) -> Run:
     """The elements of a run in its first `size` bytes."""
     count = size * len(run.elements) // run.size
-    return Run(run.addr, size, run.elements[:count], accumulate=run.accumulate)
+    return replace(run, size=size, elements=run.elements[:count])
 
 
 def run_until_error(

@@ -9,7 +9,10 @@ from tegula.lib.delay import delayed, registered
 from tegula.tensor.packed import sum_bits
 from tegula.tensor.pe import EXPONENT_CYCLE, FLAGS_CYCLE, SIGNIFICAND_CYCLE
 
-__all__ = ["SECOND_CYCLE", "ColumnEntry", "ColumnExit", "exit_cycles"]
+__all__ = ["EXIT_CYCLES", "SECOND_CYCLE", "ColumnEntry", "ColumnExit"]
+
+EXIT_CYCLES = 2
+"""Cycles from `ColumnExit.significand` to `word`: case and word, or sum and word."""
 
 SECOND_CYCLE = 2
 """Cycle in which `ColumnExit.second` and its flags are used; 0 is that of `exponent`."""
@@ -25,14 +28,6 @@ _SPECIAL = 0b1111111
 
 _MAX_ANCHOR = 508
 """The largest anchor, that of a product of two numbers of bf16's top binade."""
-
-
-def exit_cycles(config: TileConfig) -> int:
-    """Cycles from `ColumnExit.significand` to `word`: one for the case, one for the word.
-
-    Where operands may be packed one more, in which the sum of their second products is added.
-    """
-    return 2 + config.packed_fp8
 
 
 class ColumnEntry(wiring.Component):
@@ -95,7 +90,7 @@ class ColumnExit(wiring.Component):
 
     Special states lose their significand; a significand that has used its last headroom bit is
     halved, rounding down, and its anchor raised; past the largest anchor that makes an infinity.
-    The word follows the last PE's `significand_out` by `exit_cycles`.
+    The word follows the last PE's `significand_out` by `EXIT_CYCLES`.
 
     The sum of second products stands at the anchor whose lowest bit is its unit: it is shifted from
     there to that of the column, while the significand is still on its way, and added.
@@ -134,37 +129,61 @@ class ColumnExit(wiring.Component):
     def elaborate(self, platform):
         """Alignment of the parts in time, the case, the word of that case."""
         m = Module()
-        width = self._acc_width
-        total = self.significand
         exponent = delayed(m, self.exponent, _SIGNIFICAND_CYCLE, name="exponent")
         flags = delayed(m, self.flags, SIGNIFICAND_CYCLE - FLAGS_CYCLE, name="flags")
         if self._packed:
-            exponent = registered(m, exponent, name="summed_exponent")
-            second_flags = delayed(
-                m, self.second_flags, _SIGNIFICAND_CYCLE - SECOND_CYCLE, name="second_flags"
-            )
-            flags = registered(m, flags | second_flags, name="summed_flags")
-            total = registered(
-                m, (self.significand + self._align_second(m))[:width].as_signed(), name="summed"
-            )
-        negative = total[-1]
-        full, overflow = Signal(), Signal()
-        m.d.comb += [
-            full.eq((total[-7:-1] ^ negative.replicate(6)).all()),
-            overflow.eq(~flags.any() & full & (exponent == _MAX_ANCHOR)),
-        ]
+            self._form_sum(m, exponent, flags)
+        else:
+            self._form_word(m, exponent, flags)
+        return m
+
+    def _form_word(self, m, exponent, flags):
+        """The word of the significand: one cycle for the case, one for the word."""
+        full, overflow = _is_full(self.significand), Signal()
+        negative = self.significand[-1]
+        m.d.comb += overflow.eq(~flags.any() & full & (exponent == _MAX_ANCHOR))
         halved = registered(m, full, name="halved")
         special = registered(m, flags.any() | overflow, name="special")
         outcome = registered(m, Mux(overflow, Cat(~negative, negative), flags), name="outcome")
-        significand = registered(m, total, name="held_significand")
+        significand = registered(m, self.significand, name="held_significand")
         anchor = registered(m, exponent, name="anchor")
+        self._register_word(m, special, outcome, anchor + halved, halved, significand)
+
+    def _form_sum(self, m, exponent, flags):
+        """The word of the significand and the second products: one cycle for their sum.
+
+        Case and word share the other; what the case needs but the sum comes from registers.
+        """
+        seconds = delayed(
+            m, self.second_flags, _SIGNIFICAND_CYCLE - SECOND_CYCLE, name="second_flags"
+        )
+        merged = Signal(2, name="merged_flags")
+        m.d.comb += merged.eq(flags | seconds)
+        total = registered(
+            m,
+            (self.significand + self._align_second(m))[: self._acc_width].as_signed(),
+            name="summed",
+        )
+        full, special = Signal(), Signal()
+        negative = total[-1]
+        flagged = registered(m, merged.any(), name="flagged")
+        at_top = registered(m, exponent == _MAX_ANCHOR, name="at_top")
+        outcome = registered(m, merged, name="outcome")
+        anchor = registered(m, exponent, name="anchor")
+        above = registered(m, exponent + 1, name="above")
+        m.d.comb += [full.eq(_is_full(total)), special.eq(flagged | (full & at_top))]
+        outcome = Mux(flagged, outcome, Cat(~negative, negative))
+        self._register_word(m, special, outcome, Mux(full, above, anchor), full, total)
+
+    def _register_word(self, m, special, outcome, anchor, halved, significand):
+        """The word: a special state, or a significand that is halved or not."""
+        width = self._acc_width
         word = Signal(len(self.word), reset_less=True)
         m.d.sync += [
-            word[width:].eq(Mux(special, Cat(outcome, Const(_SPECIAL, 7)), anchor + halved)),
+            word[width:].eq(Mux(special, Cat(outcome, Const(_SPECIAL, 7)), anchor)),
             word[:width].eq(Mux(special, 0, Mux(halved, significand >> 1, significand))),
         ]
         m.d.comb += self.word.eq(word)
-        return m
 
     def _align_second(self, m):
         """The sum of second products at the column's anchor, in the cycle of the significand."""
@@ -184,3 +203,8 @@ class ColumnExit(wiring.Component):
             coarse.eq(fine >> Cat(Const(0, _FINE_BITS), coarse_shift)),
         ]
         return coarse
+
+
+def _is_full(significand):
+    """1 if a significand has used its last headroom bit."""
+    return (significand[-7:-1] ^ significand[-1].replicate(6)).all()

@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from tegula.config import TileConfig
 from tegula.lib.delay import delay, delayed, registered
-from tegula.tensor.column import SECOND_CYCLE, ColumnEntry, ColumnExit, exit_cycles
+from tegula.tensor.column import EXIT_CYCLES, SECOND_CYCLE, ColumnEntry, ColumnExit
 from tegula.tensor.operand import operand_layout
 from tegula.tensor.packed import (
     SUM_CYCLES,
@@ -35,7 +35,7 @@ WORD_IN_CYCLES = EXPONENT_CYCLE - 1
 
 def result_cycles(config: TileConfig) -> int:
     """Cycles from `moving` to the last column's `words_out`; of the column before one later."""
-    return SIGNIFICAND_CYCLE + OUTPUT_CYCLES * config.groups + exit_cycles(config)
+    return SIGNIFICAND_CYCLE + OUTPUT_CYCLES * config.groups + EXIT_CYCLES
 
 
 def _second_cycle(config: TileConfig, group: int) -> int:

@@ -7,10 +7,10 @@ from enum import Enum
 import numpy as np
 
 from tegula.config import TileConfig
-from tegula.formats import FP32, RAW32
+from tegula.formats import FP32, PATTERN_CODES, RAW32, format_by_code
 from tegula.isa.codec import Decoded
 from tegula.isa.instructions import Layout
-from tegula.isa.operations import Operand, Operation, Reduction, Rounding, Source, TableKind
+from tegula.isa.operations import Half, Operand, Operation, Reduction, Rounding, Source, TableKind
 from tegula_golden.array_types import Integers
 
 __all__ = ["Access", "Storage", "WordIndex", "accesses", "memory_span", "overwrites_operand"]
@@ -107,6 +107,17 @@ def memory_span(fields: dict[str, int]) -> range:
     return range(low, high + fields["run"] * (1 if fields["bytes1"] else 2))
 
 
+def _results_of(
+    fields: dict[str, int], partitions: slice | Integers, words: slice | Integers
+) -> Iterator[Access]:
+    """Writes of an elementwise instruction; of words of which a byte stays, reads before that."""
+    code = fields["format"]
+    narrow = code not in PATTERN_CODES.values() and format_by_code(code).width == 8
+    if narrow and fields["half"] != Half.WHOLE:
+        yield _read(Storage.SCRATCHPAD, partitions, words)
+    yield _write(Storage.SCRATCHPAD, partitions, words)
+
+
 def _vector(decoded: Decoded, config: TileConfig) -> Iterator[Access]:
     """Reads, then writes, of an instruction of the vector engine."""
     fields = decoded.fields
@@ -139,10 +150,10 @@ def _vector(decoded: Decoded, config: TileConfig) -> Iterator[Access]:
         group, partition = np.divmod(fields["partition"] + np.arange(count), config.n)
         start = fields["dst"] + group * fields["dst_stride"]
         lines = start[:, None] + np.arange(fields["rows"])
-        yield _write(sbuf, np.broadcast_to(partition[:, None], lines.shape), lines)
+        yield from _results_of(fields, np.broadcast_to(partition[:, None], lines.shape), lines)
     else:
         words = _words(fields["dst"], count, fields["dst_stride"], fields["format"])
-        yield _write(sbuf, rows, words)
+        yield from _results_of(fields, rows, words)
 
 
 def _activation(decoded: Decoded, config: TileConfig) -> Iterator[Access]:
@@ -160,7 +171,8 @@ def _activation(decoded: Decoded, config: TileConfig) -> Iterator[Access]:
     yield _read(
         sbuf, lanes, _words(fields["x_addr"], count, fields["x_stride"], fields["x_format"])
     )
-    yield _write(sbuf, rows, _words(fields["dst"], count, fields["dst_stride"], fields["format"]))
+    words = _words(fields["dst"], count, fields["dst_stride"], fields["format"])
+    yield from _results_of(fields, rows, words)
     if fields["sum"] and fields["finish"]:
         yield _write(sbuf, rows, _words(fields["sum_dst"], 1, 2, FP32.code))
 
@@ -191,7 +203,7 @@ def accesses(decoded: Decoded, config: TileConfig) -> Iterator[Access]:
             yield from _activation(decoded, config)
         case "load.dma" | "store.dma":
             where, loads = _dma_words(fields, config.n), decoded.mnemonic == "load.dma"
-            if not loads or fields["accumulate"]:
+            if not loads or fields["accumulate"] or fields["half"] != Half.WHOLE:
                 yield Access(sbuf, where, writes=False)
             if loads:
                 yield Access(sbuf, where, writes=True)

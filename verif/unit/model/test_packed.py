@@ -168,5 +168,16 @@ def test_operands_that_cannot_be_packed_are_refused():
         accumulate_passes(empty, wide, narrow, BF16, E4M3FN, 8, packed=True)
     with pytest.raises(ValueError, match="need an accumulator of 77 bits, not 63"):
         accumulate_passes(empty, narrow, narrow, E5M2, E5M2, 8, packed=True)
-    with pytest.raises(ValueError, match="acc_width 46"):
+    with pytest.raises(ValueError, match=r"no pair of formats \(e4m3\) fits acc_width 46"):
         preset("small", acc_width=46, packed_fp8=True, fp8_formats=(E4M3,))
+    with pytest.raises(ValueError, match=r"no pair of formats \(none\)"):
+        preset("small", packed_fp8=True, fp8_formats=())
+
+
+def test_a_changed_preset_packs_where_its_formats_and_width_allow_it():
+    assert preset("small").packed_fp8
+    assert preset("small", n=4).packed_fp8
+    assert not preset("small", acc_width=48).packed_fp8
+    assert preset("small", acc_width=49).packed_fp8
+    assert not preset("small", fp8_formats=()).packed_fp8
+    assert not preset("small", packed_fp8=False, acc_width=49).packed_fp8

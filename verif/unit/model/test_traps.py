@@ -193,6 +193,6 @@ def test_a_tile_without_packed_operands_refuses_them():
     ):
         program = assemble(line)
         expected = (Trap.ILLEGAL_FIELD, Engine.CONTROL, 0, 0)
-        assert_trap(run(GoldenTile(SMALL), program), expected)
+        assert_trap(run(GoldenTile(preset("ecp5")), program), expected)
         wide = assemble(line.replace("e5m2", "bf16"))
         assert_trap(run(GoldenTile(preset("small", packed_fp8=True)), wide), expected)

@@ -30,7 +30,7 @@ def random_state(config, rng):
     state = TileState(config)
     for number in (0, 1):
         state.sbuf[:] = rng.integers(0x3000, 0x4800, state.sbuf.shape)
-        operand = {"rows": config.n, "format": 0, "stride": 1}
+        operand = {"rows": config.n, "format": 0, "packed": 0, "stride": 1}
         tensor_load(state, operand | {"columns": config.n, "addr": 50})
         whole = {"columns": config.psum_depth, "psum_addr": 0, "accumulate": number}
         tensor_matmul(state, operand | whole | {"addr": 99})
