@@ -128,10 +128,11 @@ def measure(
 def table(config_name: str, latency: int, rows: list[Row]) -> str:
     """The rows as a Markdown table, sizes down, formats across."""
     config = preset(config_name)
+    packed = f" ({2 * config.peak_macs_per_cycle} in fp8)" if config.packed_fp8 else ""
     caption = (
         f"`{config_name}`: {config.n} x {config.n} array, {config.axi_data_width}-bit AXI, read"
         f" latency {latency} cycles, memory to memory, program fetch included; share of"
-        f" {config.peak_macs_per_cycle} MACs a cycle (`make bench PRESET={config_name}`)."
+        f" {config.peak_macs_per_cycle} MACs a cycle{packed} (`make bench PRESET={config_name}`)."
     )
     lines = [
         caption,

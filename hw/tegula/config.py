@@ -190,7 +190,7 @@ class TileConfig:
 
     @property
     def peak_macs_per_cycle(self) -> int:
-        """Multiply-accumulates of the whole array in a cycle."""
+        """Multiply-accumulates of the whole array in a cycle, of operands that are not packed."""
         return self.n * self.n
 
     @property

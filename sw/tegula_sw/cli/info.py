@@ -121,6 +121,7 @@ def describe(config: TileConfig) -> dict[str, dict[str, object]]:
         | {"operand_formats": [fmt.name for fmt in formats], "result_formats": "these and fp32"},
         "sizes": {
             "peak_macs_per_cycle": config.peak_macs_per_cycle,
+            "peak_packed_macs_per_cycle": 2 * config.peak_macs_per_cycle * config.packed_fp8,
             "sbuf_bytes": config.sbuf_bytes,
             "psum_words": config.psum_depth,
             "psum_bytes_as_fp32": config.psum_bytes,

@@ -8,6 +8,7 @@ from tegula_sw.gemm.addresses import GemmAddresses
 from tegula_sw.gemm.kernel import build_gemm
 from tegula_sw.gemm.run import split_jobs
 from tegula_sw.gemm.shape import GemmShape
+from tegula_sw.gemm.steps import peak_macs
 from tegula_sw.program.program import MAX_GRANULES, MemoryImage
 from tegula_sw.program.timing.model import predict
 
@@ -29,7 +30,8 @@ class GemmPrediction:
     cycles_predicted
         Doorbell to interrupt, summed over programs.
     macs, peak_macs_per_cycle
-        Multiply-accumulates of the job, and those that the array can do in a cycle.
+        Multiply-accumulates of the job, and those that the array can do in a cycle, twice as many
+        of operands that it takes packed.
     utilisation
         ``macs / (cycles_predicted * peak_macs_per_cycle)``.
     read_beats, write_beats
@@ -85,7 +87,7 @@ def predict_gemm(
     for latency in mem_latencies:
         found = [predict(config, code, address=program, mem_latency=latency) for code in codes]
         cycles = sum(each.cycles for each in found)
-        peak = config.peak_macs_per_cycle
+        peak = peak_macs(config, shape.fmt_a, shape.fmt_b)
         predictions.append(
             GemmPrediction(
                 preset=config.name,

@@ -17,6 +17,7 @@ from tegula_sw.gemm.addresses import GemmAddresses
 from tegula_sw.gemm.kernel import build_gemm
 from tegula_sw.gemm.plan import plan_gemm
 from tegula_sw.gemm.shape import GemmShape
+from tegula_sw.gemm.steps import peak_macs
 from tegula_sw.program.program import MAX_GRANULES, MemoryImage
 from tegula_sw.program.span import Span
 from tegula_sw.program.timing.model import predict
@@ -43,7 +44,8 @@ class GemmReport:
     cycles_per_second
         Speed of the simulation, ``cycles / seconds``; None on a device without a clock.
     macs, peak_macs_per_cycle
-        Multiply-accumulates of the job, and those that the array can do in a cycle.
+        Multiply-accumulates of the job, and those that the array can do in a cycle, twice as many
+        of operands that it takes packed.
     utilisation
         ``macs / (cycles * peak_macs_per_cycle)``, or None.
     read_beats, write_beats
@@ -234,7 +236,7 @@ def gemm(
         counters.update(result.counters)
         program_bytes += len(code)
     total = total_cycles(cycles)
-    peak = config.peak_macs_per_cycle
+    peak = peak_macs(config, fmt_a, fmt_b)
     report = GemmReport(
         shape=(m, n, k),
         transpose_a=transpose_a,

@@ -7,7 +7,7 @@ from tegula.config import TileConfig
 from tegula.formats import FloatFormat
 from tegula_sw.program.span import Span
 
-__all__ = ["KStep", "alike", "k_steps", "may_pack"]
+__all__ = ["KStep", "alike", "k_steps", "may_pack", "peak_macs"]
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,11 @@ def may_pack(config: TileConfig, fmt_a: FloatFormat, fmt_b: FloatFormat) -> bool
         return False
     pairs = config.packed_pairs
     return (fmt_a, fmt_b) in pairs and (fmt_b, fmt_a) in pairs
+
+
+def peak_macs(config: TileConfig, fmt_a: FloatFormat, fmt_b: FloatFormat) -> int:
+    """Multiply-accumulates of the whole array in a cycle, of operands of these formats."""
+    return config.peak_macs_per_cycle * (2 if may_pack(config, fmt_a, fmt_b) else 1)
 
 
 def k_steps(k: int, n: int, *, packed: bool) -> tuple[KStep, ...]:
