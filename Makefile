@@ -74,9 +74,9 @@ mutants: .venv/.ready ## plant one bug at a time; the tests must find each
 wheel-check: .venv/.ready ## build the wheel, install it by itself, and multiply on the RTL with it
 	@$(PY) -m scripts.wheel_check
 
-fuzz: .venv/.ready ## random programs on RTL and golden; COUNT, SEED, PRESET, ERRORS=1 on failing memory, PACKED=1 of packed operands
+fuzz: .venv/.ready ## random programs on RTL and golden; COUNT, SEED, PRESET, ERRORS=1 on failing memory
 	@$(PY) -m verif.benches.fuzz --preset $(PRESET) --seed $(SEED) --count $(COUNT) \
-	    $(if $(filter 1,$(ERRORS)),--errors) $(if $(filter 1,$(PACKED)),--packed)
+	    $(if $(filter 1,$(ERRORS)),--errors)
 
 paths: .venv/.ready ## check that no path runs through a block, and regenerate the table of signals in docs/architecture.md
 	@$(PY) -m scripts.paths --write

@@ -16,19 +16,15 @@ from tegula_sw.cli.arguments import SEED, ScriptParser, integer
 from verif.benches.fuzz_cases import Case, FaultyCase
 from verif.benches.simulation import TestOutcome
 
-__all__ = ["PRESET_TESTS", "TESTS", "main", "run", "shrink"]
+__all__ = ["TESTS", "main", "run", "shrink"]
 
 TESTS = {
     "random_programs_leave_the_same_state": (Case, 60, {"tiny": 200}, 30),
     "random_programs_on_failing_memory_leave_the_same_state": (FaultyCase, 20, {"tiny": 80}, 10),
-    "random_programs_with_packed_operands_leave_the_same_state": (Case, 60, {"tiny": 60}, 0),
 }
 """What a test runs: cases, their instructions, their number in `make sim` by preset, and of others.
 
 Other presets differ in sizes only."""
-
-PRESET_TESTS = tuple(name for name, (_, _, _, others) in TESTS.items() if others)
-"""Those that run on other presets than `tiny`, too."""
 
 
 def shrink(case: Case, differs: Callable[[Case], bool]) -> Case:
@@ -83,8 +79,6 @@ def run(test: str, config: TileConfig, seed: int, waves: bool) -> TestOutcome:
     """A test of `TESTS`."""
     start = time.monotonic()
     done = []
-    if "packed" in test:
-        config = replace(config, packed_fp8=True)
     kind, length, counts, other = TESTS[test]
     message = fuzz(kind, config, seed, counts.get(config.name, other), length, done.append)
     return TestOutcome(test=test, cycles=0, seconds=time.monotonic() - start, message=message)
@@ -98,7 +92,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=SEED, default=1, help="of programs and data (default: 1)")
     parser.add_argument("--length", type=integer(3), default=60, help="instructions (default: 60)")
     parser.add_argument("--errors", action="store_true", help="some beats of memory fail")
-    parser.add_argument("--packed", action="store_true", help="words may hold two 8-bit codes")
     options = parser.parse_args(arguments)
     started = time.monotonic()
 
@@ -109,7 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"\r{done} of {options.count}, {left:.0f} s left ", end="", file=sys.stderr)
 
     kind = FaultyCase if options.errors else Case
-    config = preset(options.preset, packed_fp8=options.packed)
+    config = preset(options.preset)
     message = fuzz(kind, config, options.seed, options.count, options.length, tell)
     if sys.stderr.isatty():
         print(file=sys.stderr)

@@ -168,6 +168,6 @@ BENCHES = (
             "random_bytes_end_as_in_golden",
         ),
     ),
-    Bench(name="fuzz", run=fuzz.run, tiny_tests=tuple(fuzz.TESTS), preset_tests=fuzz.PRESET_TESTS),
+    Bench(name="fuzz", run=fuzz.run, tiny_tests=tuple(fuzz.TESTS), preset_tests=tuple(fuzz.TESTS)),
     Bench(name="digits", run=digits.run, preset_tests=tuple(digits.TESTS)),
 )

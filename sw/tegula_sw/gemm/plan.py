@@ -204,9 +204,11 @@ class GemmPlan:
         must arrive while the one before it is computed. So those of the first block grow from one
         step, twice; and of the second, which come while the loads are hardly ahead, there are two
         in the place of one, if it is not the last: the last chunk of a program is a long one, under
-        which tiles are stored.
+        which tiles are stored. (Or if the loads take more than half of the time: packed operands
+        that come by halves are late.)
         """
-        if block == 1 < len(self.blocks) - 1:
+        late = self.packed and 2 * self.load_cycles(1) > self.compute_cycles(1)
+        if block == 1 and (late or len(self.blocks) > 2):
             return balanced(self.k_steps, -(-min(self.chunk_steps, self.k_steps) // 2), 1)
         if block:
             return balanced(self.k_steps, self.chunk_steps, 1)

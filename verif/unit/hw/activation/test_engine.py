@@ -84,7 +84,7 @@ def _loaded(name):
 def test_only_the_rows_asked_for_are_written(rows):
     item = apply(rows=rows, columns=9, dst=300, sum=1, finish=1, sum_dst=400)
     seen = check_activation([*TABLE, item], random_state())
-    assert {p for _, places in seen.writes for p, _, _ in places} == set(range(rows))
+    assert {p for _, places in seen.writes for p, *_ in places} == set(range(rows))
 
 
 def test_sums_go_on_over_instructions():
@@ -267,7 +267,7 @@ def test_stop_drops_the_work_and_the_next_instruction_is_right(sums, stop_at):
     golden = deepcopy(state)
     places = {addr: [] for addr in range(DEPTH)}
     for _, write in seen.writes:
-        for p, addr, word in write:
+        for p, addr, word, _ in write:
             golden.sbuf[p, addr] = word
             places[addr].append(p)
     assert all(len(places[addr]) in (0, N) for addr in range(350, 380)), "half a column"

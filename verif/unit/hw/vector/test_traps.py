@@ -157,7 +157,7 @@ def test_stop_ends_a_line_between_its_two_writes(stop_at):
     seen = run_vector(state, [first], stop_at=stop_at, after=[other])
     golden = deepcopy(state)
     for _, places in seen.writes[:-9]:
-        for partition, addr, word in places:
+        for partition, addr, word, _ in places:
             golden.sbuf[partition, addr] = word
     vector_compute(golden, other.full)
     np.testing.assert_array_equal(seen.sbuf, golden.sbuf)
