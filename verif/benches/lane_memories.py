@@ -55,8 +55,9 @@ class _Memories:
         fresh = self._written_at[:, rows] >= self._cycle - 1
         return np.where(fresh, np.uint16(_POISON), self.words[:, rows])
 
-    def _write(self, partition: int, addr: int, word: int) -> None:
-        self.words[partition, addr] = word
+    def _write(self, partition: int, addr: int, word: int, kept: int = 0) -> None:
+        """Write a word, but for the bits that are `kept`."""
+        self.words[partition, addr] = int(self.words[partition, addr]) & kept | word & ~kept
         self._written_at[partition, addr] = self._cycle
 
     def _count(self, valid, ready) -> bool:
@@ -64,6 +65,12 @@ class _Memories:
         accepted = bool(valid.value) and bool(ready.value)
         self.denied += bool(valid.value) and not accepted
         return accepted
+
+
+def _kept(write: dict[str, int]) -> int:
+    """Bits of each word that a write leaves as they are."""
+    low, high = write.get("keep", 0) & 1, write.get("keep", 0) >> 1
+    return low * 0xFF | high * 0xFF00
 
 
 class VectorMemories(_Memories):
@@ -141,9 +148,9 @@ class VectorMemories(_Memories):
                 continue
             if write["line"]:
                 if p < config.row_words:
-                    self._write(write["partition"], addr + p, word & _BITS_16)
+                    self._write(write["partition"], addr + p, word & _BITS_16, _kept(write))
                 continue
-            self._write(p, addr, word & _BITS_16)
+            self._write(p, addr, word & _BITS_16, _kept(write))
             if write["double"]:
                 self._write(p, addr + 1, word >> 16)
 
@@ -189,5 +196,5 @@ class ActivationMemories(_Memories):
         self.writes += 1
         for p, word in enumerate(split(write["words"], 16, self._config.n)):
             if write["enable"] >> p & 1:
-                self._write(p, write["addr"], word)
+                self._write(p, write["addr"], word, _kept(write))
         return write["last"]

@@ -376,7 +376,10 @@ def test_cycles_of_a_device_with_a_clock_make_the_utilisation():
     ones = np.full((16, 16), 0x38, np.uint8)
     _, report = gemm(device, ones, ones, E4M3FN, E4M3FN, FP32)
     assert report.cycles == 128
-    assert report.utilisation == 0.5
+    assert report.peak_macs_per_cycle == 2 * SMALL.n**2, "they are packed"
+    assert report.utilisation == 0.25
+    wide = np.full((16, 16), 0x3F80, np.uint16)
+    assert gemm(device, wide, ones, BF16, E4M3FN, FP32)[1].utilisation == 0.5
     assert report.counters == {"TENSOR_BUSY": 5}
 
 
