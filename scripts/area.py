@@ -33,7 +33,9 @@ from tegula.control.front_end import Control
 from tegula.dma.load import LoadEngine
 from tegula.dma.store import StoreEngine
 from tegula.memory.scratchpad import Scratchpad
+from tegula.tensor.column import ColumnExit
 from tegula.tensor.moving import MovingStreamer
+from tegula.tensor.packed import SecondElement
 from tegula.tensor.pe import ProcessingElement
 from tegula.tensor.psum import Psum
 from tegula.tensor.stationary import StationaryLoader
@@ -47,6 +49,8 @@ TINY = preset("tiny")
 
 PARTS: Mapping[str, Callable[[], wiring.Component]] = {
     "PE": lambda: ProcessingElement(TINY),
+    "second element": lambda: SecondElement(TINY),
+    "column exit": lambda: ColumnExit(TINY),
     "vector lane": lambda: VectorLane(TINY),
     "activation lane": lambda: ActivationLane(TINY),
     "adder": lambda: FpUnit("add"),
