@@ -71,6 +71,15 @@ def _rows(cfg: TileConfig) -> Iterator[tuple[str, Trap, Engine, str]]:
     onto = f"{_MATMUL} addr=0 columns=4 psum_addr=3\n{_MATMUL} addr=0 columns=4 psum_addr=4"
     yield "accumulation onto nothing", Trap.PSUM_UNWRITTEN, tensor, onto + " accumulate=1"
 
+    if cfg.packed_fp8:
+        wide = "rows=1 format=bf16 packed=1 columns=1 addr=0"
+        yield "packed bf16", Trap.ILLEGAL_FIELD, control, f"tensor.load {wide}"
+        halves = f"{_LOAD} mem_addr={_DATA} run=2 sbuf_addr=0 half=high"
+        yield "halves of two bytes", Trap.ILLEGAL_FIELD, control, halves
+        packed = "rows=1 format=e5m2 packed=1 columns=1 addr=0"
+        pair = f"tensor.load {packed}\ntensor.matmul {packed} psum_addr=0"
+        yield "formats that are no pair", Trap.PACKED_FORMATS, tensor, pair
+
     yield "copy of nothing", Trap.PSUM_UNWRITTEN, vector, f"{_COPY} x_addr=7 dst=0 columns=1"
     last = f"{_MATMUL} addr=0 columns=1 psum_addr={psum - 1} signal(0+=1)\n"
     word = f"{_COPY} wait(0>=1) x_addr={psum - 1} dst=0 columns=2"

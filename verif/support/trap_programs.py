@@ -50,6 +50,12 @@ within a column the scratchpad is checked first: SBUF_RANGE TENSOR 0 {SBUF}
 accumulation onto a word that was not written: PSUM_UNWRITTEN TENSOR 16 12
     {MATMUL} addr=0 columns=4 psum_addr=8
     {MATMUL} addr=0 columns=5 psum_addr=8 accumulate=1
+packed operands in formats that are no pair: PACKED_FORMATS TENSOR 16 7
+    tensor.load rows=1 format=e5m2 packed=1 columns=1 addr=0
+    tensor.matmul rows=1 format=e5m2 packed=1 addr=7 columns=1 psum_addr=0
+a pair that is refused is found before an address: PACKED_FORMATS TENSOR 16 {SBUF - 1}
+    tensor.load rows=1 format=e5m2 packed=1 columns=1 addr=0
+    tensor.matmul rows=1 format=e5m2 packed=1 addr={SBUF - 1} columns=2 psum_addr={PSUM - 1}
 a copy of a word that was not written: PSUM_UNWRITTEN VECTOR 0 5
     {COPY} x_addr=5 dst=0 columns=1
 a copy from behind PSUM: PSUM_RANGE VECTOR 16 {PSUM}

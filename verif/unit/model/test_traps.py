@@ -41,7 +41,6 @@ def test_the_table_has_every_cause_that_a_program_alone_can_have():
         Trap.BUS_SLVERR,
         Trap.BUS_DECERR,
         Trap.PROGRAM_END,
-        Trap.PACKED_FORMATS,
     }
     assert {expected[0] for _, expected in TRAPS.values()} == set(Trap) - elsewhere
 
