@@ -179,7 +179,10 @@ class Packer(wiring.Component):
                 getattr(out.context, name).eq(tag[name])
                 for name in ("offset", "end", "last", "spill", "accumulate")
             ]
-        word_bytes = [self._narrow(layout) for layout in Layout]
+        high = Signal()
+        if config.packed_fp8:
+            m.d.comb += high.eq(tag.half == Half.HIGH)
+        word_bytes = [self._narrow(layout, high) for layout in Layout]
         with m.Switch(Cat(tag.bytes1, tag.layout)):
             for (layout, bytes1), count in counts.items():
                 with m.Case(layout << 1 | bytes1):
@@ -191,13 +194,12 @@ class Packer(wiring.Component):
                                 m.d.sync += out.data[lane].eq(source[lane % len(source)])
         return m
 
-    def _narrow(self, layout):
-        """Bytes of one read: (of two-byte elements, of one-byte elements)."""
+    def _narrow(self, layout, high):
+        """Bytes of one read: (of two-byte elements, of one-byte elements, which may be `high`)."""
         words = self.words.payload.data
         count = 1 << chunk_words_log2(self._config, layout == Layout.PARTITION)
         low = [words[word][:8] for word in range(count)]
         if self._config.packed_fp8:
-            high = self.words.payload.tag.half == Half.HIGH
             low = [Mux(high, words[word][8:], byte) for word, byte in enumerate(low)]
         both = [words[word][8 * half : 8 * half + 8] for word in range(count) for half in (0, 1)]
         return both, low

@@ -107,8 +107,12 @@ class Scatter(wiring.Component):
             write.partition.eq(current.partition),
             write.addr.eq(current.sbuf_addr),
         ]
+        self._high = Signal()
         if config.packed_fp8:
-            m.d.comb += write.keep.eq(kept_bytes(current.half))
+            m.d.comb += [
+                self._high.eq(current.half == Half.HIGH),
+                write.keep.eq(kept_bytes(current.half)),
+            ]
         for word in range(config.bus_words):
             m.d.comb += write.data[word].eq(
                 Cat(self._byte(current, lanes, part, word, half) for half in (0, 1))
@@ -135,7 +139,7 @@ class Scatter(wiring.Component):
             choices = [lanes[subchunk * size + first] for subchunk in range(count)]
             byte = select(choices, part[: exact_log2(count)])
             if bytes1 and half:
-                return byte & (current.half == Half.HIGH).replicate(8)
+                return byte & self._high.replicate(8)
             return byte
 
         def chosen(layout):

@@ -179,8 +179,6 @@ class TensorEngine(wiring.Component):
                 pair.load.eq(loader.load),
                 pair.loads.eq(loader.start),
                 pair.matmul.eq(streamer.matmul),
-                pair.fresh.eq(fresh),
-                pair.multiplies.eq(multiplies),
                 streamer.pair_anchor.eq(pair.anchor),
                 streamer.refused.eq(pair.refused),
             ]

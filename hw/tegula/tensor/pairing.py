@@ -1,6 +1,6 @@
 """Pair of formats of a matmul: the anchor of its packed operands, or that they are refused."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -11,9 +11,9 @@ __all__ = ["PackedPair"]
 
 
 class PackedPair(wiring.Component):
-    """Formats of the stationary operands that are packed, and what a matmul makes of them.
+    """Format of the stationary operand, if it is packed, and what a matmul makes of it.
 
-    Combinational from `matmul` and `fresh`.
+    A matmul multiplies by the operand that was loaded last. Combinational from `matmul`.
 
     Parameters
     ----------
@@ -23,9 +23,9 @@ class PackedPair(wiring.Component):
     Members
     -------
     load : In(payload of tensor.load), loads : In(1)
-        The operand that enters the chain from now on, and that it does.
-    matmul : In(payload of tensor.matmul), fresh : In(1), multiplies : In(1)
-        A matmul, whether it takes the operand in the chain, and that it starts.
+        An operand, and that it is loaded.
+    matmul : In(payload of tensor.matmul)
+        A matmul.
     anchor : Out(9)
         The least anchor of its sums, 0 unless both operands are packed.
     refused : Out(1)
@@ -39,26 +39,18 @@ class PackedPair(wiring.Component):
                 "load": In(payload_layout("tensor.load")),
                 "loads": In(1),
                 "matmul": In(payload_layout("tensor.matmul")),
-                "fresh": In(1),
-                "multiplies": In(1),
                 "anchor": Out(9),
                 "refused": Out(1),
             }
         )
 
     def elaborate(self, platform):
-        """Operand in the chain, operand in use, and the pair."""
+        """Format of the operand that was loaded last, and the pair."""
         m = Module()
         formats = self.config.fp8_formats
-        in_chain, in_use, stationary = (
-            Signal(len(formats), name=name) for name in ("in_chain", "in_use", "stationary")
-        )
-        m.d.comb += stationary.eq(Mux(self.fresh, in_chain, in_use))
+        stationary, moving = Signal(len(formats)), Signal(len(formats))
         with m.If(self.loads):
-            m.d.sync += in_chain.eq(self._packed_format(self.load))
-        with m.If(self.multiplies):
-            m.d.sync += in_use.eq(stationary)
-        moving = Signal(len(formats))
+            m.d.sync += stationary.eq(self._packed_format(self.load))
         m.d.comb += [
             moving.eq(self._packed_format(self.matmul)),
             self.refused.eq(stationary.any() & moving.any()),

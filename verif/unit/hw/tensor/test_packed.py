@@ -141,7 +141,7 @@ def test_a_pair_of_formats_that_is_not_allowed_traps_and_the_next_program_runs(c
     assert run.traps == [(Trap.PACKED_FORMATS, 5, 11)]
 
 
-def test_the_operand_in_the_chain_does_not_count_before_it_is_used():
+def test_the_pair_is_that_of_the_operand_that_was_loaded_last():
     sbuf = np.full((TINY.n, 64), E5M2.one << 8 | E5M2.one, dtype=np.uint16)
     program = [
         load(0, 4, 4, E4M3FN, packed=1),
