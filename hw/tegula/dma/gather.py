@@ -179,10 +179,8 @@ class Packer(wiring.Component):
                 getattr(out.context, name).eq(tag[name])
                 for name in ("offset", "end", "last", "spill", "accumulate")
             ]
-        high = Signal()
-        if config.packed_fp8:
-            m.d.comb += high.eq(tag.half == Half.HIGH)
-        word_bytes = [self._narrow(layout, high) for layout in Layout]
+        codes = self._codes(m)
+        word_bytes = [self._narrow(layout, codes) for layout in Layout]
         with m.Switch(Cat(tag.bytes1, tag.layout)):
             for (layout, bytes1), count in counts.items():
                 with m.Case(layout << 1 | bytes1):
@@ -194,12 +192,22 @@ class Packer(wiring.Component):
                                 m.d.sync += out.data[lane].eq(source[lane % len(source)])
         return m
 
-    def _narrow(self, layout, high):
-        """Bytes of one read: (of two-byte elements, of one-byte elements, which may be `high`)."""
+    def _codes(self, m):
+        """Bytes that words have as elements of one byte: the low ones, or the high ones."""
+        words, tag = self.words.payload.data, self.words.payload.tag
+        codes = [word[:8] for word in words]
+        if self._config.packed_fp8:
+            high = Signal()
+            m.d.comb += high.eq(tag.half == Half.HIGH)
+            for number, word in enumerate(words):
+                code = Signal(8, name=f"code_{number}")
+                m.d.comb += code.eq(Mux(high, word[8:], word[:8]))
+                codes[number] = code
+        return codes
+
+    def _narrow(self, layout, codes):
+        """Bytes of one read: (of two-byte elements, of one-byte elements)."""
         words = self.words.payload.data
         count = 1 << chunk_words_log2(self._config, layout == Layout.PARTITION)
-        low = [words[word][:8] for word in range(count)]
-        if self._config.packed_fp8:
-            low = [Mux(high, words[word][8:], byte) for word, byte in enumerate(low)]
         both = [words[word][8 * half : 8 * half + 8] for word in range(count) for half in (0, 1)]
-        return both, low
+        return both, codes[:count]
