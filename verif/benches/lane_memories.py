@@ -14,6 +14,7 @@ from tegula.memory.ports import (
 )
 from tegula_golden.tile.state import TileState
 from verif.benches.testbench import join, split
+from verif.support.kept import KEPT_BITS
 
 __all__ = ["ActivationMemories", "VectorMemories"]
 
@@ -69,8 +70,7 @@ class _Memories:
 
 def _kept(write: dict[str, int]) -> int:
     """Bits of each word that a write leaves as they are."""
-    low, high = write.get("keep", 0) & 1, write.get("keep", 0) >> 1
-    return low * 0xFF | high * 0xFF00
+    return KEPT_BITS[write.get("keep", 0)]
 
 
 class VectorMemories(_Memories):

@@ -18,7 +18,6 @@ __all__ = [
     "group_step",
     "operand",
     "packed_anchor",
-    "packed_words",
     "psum_write",
     "read_fp32",
     "round_value",
@@ -104,35 +103,6 @@ def psum_write(exponent: int, significand: int, flags: int, acc_width: int) -> t
     return exponent + 1, significand // 2
 
 
-def dot_words(
-    a: Sequence[int],
-    b: Sequence[int],
-    fmt_a: FloatFormat,
-    fmt_b: FloatFormat,
-    acc_width: int,
-    rows: int,
-    start: tuple[int, int] = (0, 0),
-) -> tuple[int, int]:
-    """The word of one output after matmul instructions of `rows` rows each."""
-    exponent, significand = start
-    for first in range(0, len(a), rows):
-        flags = exponent - 508 if exponent > 508 else 0
-        if flags:
-            exponent, significand = 0, 0
-        last = min(first + rows, len(a))
-        for group in range(first, last, 4):
-            products = []
-            for k in range(group, min(group + 4, last)):
-                x, y = operand(a[k], fmt_a), operand(b[k], fmt_b)
-                if isinstance(x, str) or isinstance(y, str):
-                    flags |= _special_product(x, y)
-                else:
-                    products.append((x[0] * y[0], x[1] + y[1]))
-            exponent, significand = group_step(exponent, significand, products, acc_width)
-        exponent, significand = psum_write(exponent, significand, flags, acc_width)
-    return exponent, significand
-
-
 def packed_anchor(fmt_a: FloatFormat, fmt_b: FloatFormat, acc_width: int) -> int:
     """Section 3.10: the anchor whose lowest bit is the product of both smallest numbers."""
     unit = value(1, fmt_a) * value(1, fmt_b)
@@ -142,7 +112,7 @@ def packed_anchor(fmt_a: FloatFormat, fmt_b: FloatFormat, acc_width: int) -> int
     return anchor
 
 
-def packed_words(
+def dot_words(
     a: Sequence[int],
     b: Sequence[int],
     fmt_a: FloatFormat,
@@ -150,33 +120,40 @@ def packed_words(
     acc_width: int,
     rows: int,
     start: tuple[int, int] = (0, 0),
+    *,
+    packed: bool = False,
 ) -> tuple[int, int]:
-    """`dot_words` of packed operands (section 3.10): terms 2p and 2p + 1 are a word's codes."""
-    anchor = packed_anchor(fmt_a, fmt_b, acc_width)
+    """The word of one output after matmul instructions of `rows` partitions each.
+
+    With `packed` (section 3.10) terms 2p and 2p + 1 are the codes of a word.
+    """
     exponent, significand = start
-    for first in range(0, len(a), 2 * rows):
+    terms = 2 if packed else 1
+    anchor = packed_anchor(fmt_a, fmt_b, acc_width) if packed else 0
+    for first in range(0, len(a), terms * rows):
         flags = exponent - 508 if exponent > 508 else 0
         if flags:
             exponent, significand = 0, 0
         if exponent < anchor:
             exponent, significand = anchor, significand >> (anchor - exponent)
-        last = min(first + 2 * rows, len(a))
-        total = Fraction(0)
-        for group in range(first, last, 8):
+        last = min(first + terms * rows, len(a))
+        second_sum = Fraction(0)
+        for group in range(first, last, 4 * terms):
             products = []
-            for k in range(group, min(group + 8, last)):
+            for k in range(group, min(group + 4 * terms, last)):
                 x, y = operand(a[k], fmt_a), operand(b[k], fmt_b)
                 if isinstance(x, str) or isinstance(y, str):
                     flags |= _special_product(x, y)
-                elif k % 2 == 0:
+                elif k % terms == 0:
                     products.append((x[0] * y[0], x[1] + y[1]))
                 else:
-                    total += value(a[k], fmt_a) * value(b[k], fmt_b)
+                    second_sum += value(a[k], fmt_a) * value(b[k], fmt_b)
             exponent, significand = group_step(exponent, significand, products, acc_width)
-        in_units = total / exact_word(anchor, 1, acc_width)
-        assert in_units.denominator == 1
-        significand += int(in_units) >> (exponent - anchor)
-        assert -(1 << (acc_width - 1)) <= significand < 1 << (acc_width - 1), "it wrapped"
+        if packed:
+            in_units = second_sum / exact_word(anchor, 1, acc_width)
+            assert in_units.denominator == 1
+            significand += int(in_units) >> (exponent - anchor)
+            assert -(1 << (acc_width - 1)) <= significand < 1 << (acc_width - 1), "it wrapped"
         exponent, significand = psum_write(exponent, significand, flags, acc_width)
     return exponent, significand
 

@@ -15,13 +15,14 @@ from tegula.memory.ports import BANK_READ_CYCLES
 from tegula_golden.tile.activation import activation_apply, activation_table
 from tegula_golden.tile.state import TileState
 from verif.stimuli.functions import arguments, random_words
-from verif.support.engine_bench import EnginePlayer, Item, check, kept_bits, pack, run
+from verif.support.engine_bench import EnginePlayer, Item, check, pack, run
+from verif.support.kept import kept_bits
 
 __all__ = [
     "CONFIG",
-    "PACKED",
     "SEED",
     "TABLE",
+    "UNPACKED",
     "ActivationPlayer",
     "apply",
     "check_activation",
@@ -31,8 +32,8 @@ __all__ = [
 ]
 
 CONFIG = preset("tiny", sbuf_depth=1024, activation_entries=256)
-PACKED = replace(CONFIG, packed_fp8=True)
-"""A tile whose words may hold two codes."""
+UNPACKED = replace(CONFIG, packed_fp8=False)
+"""A tile whose words hold one code."""
 
 SEED = 12
 _ENTRIES, _DESCRIPTORS = 32, 64
@@ -147,10 +148,10 @@ def random_state(seed=SEED, config=CONFIG):
     return state
 
 
-def random_program(rng: random.Random, count: int, *, packed: bool = False) -> list[Item]:
+def random_program(rng: random.Random, count: int, config=CONFIG) -> list[Item]:
     """Load the table of `random_state`; then instructions that choose everything at random.
 
-    Where words may hold two codes (`packed`), also the halves that operands and results take.
+    Where words may hold two codes, also the halves that operands and results take.
     """
     program = list(TABLE)
     for index in range(count):
@@ -159,7 +160,7 @@ def random_program(rng: random.Random, count: int, *, packed: bool = False) -> l
             program.append(Item("activation.sync", {}, signal))
         else:
             fields = _random_fields(rng)
-            if packed:
+            if config.packed_fp8:
                 fields |= {"half": rng.choice(list(Half)), "x_high": rng.getrandbits(1)}
             program.append(Item("activation.apply", fields, signal))
     return program

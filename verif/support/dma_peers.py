@@ -9,6 +9,7 @@ from tegula.dma.store import StoreEngine
 from tegula.isa.instructions import Layout
 from verif.support.dma_bench import Bench
 from verif.support.dma_models import BASE, split
+from verif.support.kept import KEPT_BITS
 
 BUS_CYCLES = 1
 """Cycles in which the bus holds a request at least."""
@@ -27,10 +28,6 @@ def read_words(bench, item):
         assert partition % config.row_words == 0
         words = bench.sbuf[partition : partition + config.row_words, addr]
     return sum(int(word) << 16 * i for i, word in enumerate(words))
-
-
-_KEPT = (0, 0xFF, 0xFF00, 0xFFFF)
-"""Bits of a word that stay, by the `keep` of a write."""
 
 
 class LoadBench(Bench):
@@ -167,7 +164,7 @@ class LoadBench(Bench):
             if mask >> word & 1:
                 assert free or word < config.row_words
                 place = (partition, addr + word) if free else (partition + word, addr)
-                words.append((place, data >> 16 * word & 0xFFFF, _KEPT[keep]))
+                words.append((place, data >> 16 * word & 0xFFFF, KEPT_BITS[keep]))
         self.writes.append((self.now + self.write_latency - 1, words, last))
 
 

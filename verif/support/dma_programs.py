@@ -117,15 +117,10 @@ def all_lanes(config: TileConfig, elements: int, layout: int, bytes1: int) -> di
 
 SHAPES = {
     "tiny": {"name": "tiny", "sbuf_depth": 512},
-    "small": {"name": "small", "sbuf_depth": 1024, "packed_fp8": True},
-    "wide_bus": {
-        "name": "tiny",
-        "axi_data_width": 256,
-        "sbuf_depth": 512,
-        "max_burst_beats": 4,
-        "packed_fp8": True,
-    },
+    "small": {"name": "small", "sbuf_depth": 1024},
+    "wide_bus": {"name": "tiny", "axi_data_width": 256, "sbuf_depth": 512, "max_burst_beats": 4},
     "narrow_bus": {"name": "medium", "axi_data_width": 64, "sbuf_depth": 256},
+    "one_code": {"name": "tiny", "sbuf_depth": 512, "packed_fp8": False},
 }
 """Configurations that differ in what a chunk is, with scratchpads whose ends random runs reach."""
 

@@ -60,11 +60,6 @@ class Observed:
     sbuf: np.ndarray | None = None
 
 
-def kept_bits(config, write):
-    """Bits of each word that a write leaves as they are."""
-    return (0, 0xFF, 0xFF00, 0xFFFF)[int(write.keep)] if config.packed_fp8 else 0
-
-
 class Words:
     """Scratchpad words; writes land a cycle after they come."""
 

@@ -12,14 +12,15 @@ from tegula.isa.operations import Half, Operand, Reduction, Source
 from tegula.vector.engine import VectorEngine
 from tegula_golden.tile.state import TileState
 from tegula_golden.tile.vector import vector_compute, vector_generator
-from verif.support.engine_bench import EnginePlayer, Item, check, kept_bits, pack, run
+from verif.support.engine_bench import EnginePlayer, Item, check, pack, run
+from verif.support.kept import kept_bits
 
 __all__ = [
     "CONFIG",
     "FOLDED",
     "NARROW",
-    "PACKED",
     "SEED",
+    "UNPACKED",
     "VectorPlayer",
     "check_vector",
     "compute",
@@ -32,11 +33,11 @@ CONFIG = preset("tiny", sbuf_depth=256, psum_banks=4, psum_bank_words=8)
 NARROW = preset("small", axi_data_width=64, sbuf_depth=256, psum_banks=4, psum_bank_words=8)
 """A tile whose lines hold half of the partitions."""
 
-PACKED = {
-    "a line a write": replace(CONFIG, packed_fp8=True),
-    "two lines a write": replace(NARROW, packed_fp8=True),
+UNPACKED = {
+    "a line a write": replace(CONFIG, packed_fp8=False),
+    "two lines a write": replace(NARROW, packed_fp8=False),
 }
-"""Tiles whose words may hold two codes."""
+"""Tiles whose words hold one code."""
 
 FOLDED = {
     f"{folding} partitions a lane, lines of {bus // 16}": preset(

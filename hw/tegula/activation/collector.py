@@ -1,6 +1,6 @@
 """Writeback of the activation engine: results of the lanes become rows of the scratchpad."""
 
-from amaranth.hdl import Cat, Module, Mux, ResetInserter, Signal, Value
+from amaranth.hdl import Module, Mux, ResetInserter, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -8,7 +8,9 @@ from tegula.activation.lane import LaneCycles
 from tegula.activation.layouts import beats, exit_layout
 from tegula.activation.ram_queue import RamQueue
 from tegula.config import TileConfig
-from tegula.memory.ports import RowWriteSignature, kept_fields
+from tegula.lib.fields import copy_fields
+from tegula.memory.halves import kept_fields, placed_code
+from tegula.memory.ports import RowWriteSignature
 
 __all__ = ["ResultCollector", "columns_under_way"]
 
@@ -84,7 +86,7 @@ class ResultCollector(wiring.Component):
             ends.eq(accepted & (second | ~destination.wide)),
             request.payload.addr.eq(destination.addr | second),
             request.payload.last.eq(destination.last & (second | ~destination.wide)),
-            *(request.payload[name].eq(destination[name]) for name in kept_fields(self._config)),
+            *copy_fields(request.payload, destination, kept_fields(self._config)),
             *(request.payload.enable[p].eq(p < destination.rows) for p in range(self._config.n)),
         ]
         with m.If(accepted):
@@ -164,7 +166,7 @@ class ResultCollector(wiring.Component):
                 m.d.sync += words[p].eq(beat[lane])
             high, low = aside[p] if at == 0 else words[p][16:], words[p][:16]
             if config.packed_fp8:
-                low = Cat(low[:8], Mux(destination.keep[0], low[:8], low[8:]))
+                low = placed_code(low, destination.keep)
             m.d.comb += self.write.request.payload.words[p].eq(Mux(second, high, low))
         with m.If(self.stop):
             m.d.sync += [index.eq(0), whole.eq(0)]

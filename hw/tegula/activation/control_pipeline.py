@@ -11,6 +11,8 @@ from tegula.arith.combine import PARTIALS, Combiner, is_identity, slot_of
 from tegula.config import TileConfig
 from tegula.formats import FP32
 from tegula.lib.delay import delay, delayed, registered
+from tegula.lib.fields import copy_fields
+from tegula.memory.halves import high_fields
 
 __all__ = ["ItemPipeline"]
 
@@ -99,7 +101,7 @@ class ItemPipeline(wiring.Component):
         reduction = data.View(function_layout(), reduced)
         m.d.comb += [
             controls.entry.x_format.eq(first.x_format),
-            *([controls.entry.x_high.eq(first.x_high)] if self._config.packed_fp8 else []),
+            *copy_fields(controls.entry, first, high_fields(self._config)),
             controls.entry.constant.eq(first.constant),
             controls.entry.value.eq(first.value),
             controls.scale.passes.eq(items[LaneCycles.SCALE].travel.kind == Kind.BIAS),

@@ -10,7 +10,8 @@ from tegula.arith.codes import is_narrow
 from tegula.config import TileConfig
 from tegula.formats import FP32
 from tegula.lib.delay import delay, registered
-from tegula.memory.ports import BANK_READ_CYCLES, kept_bytes
+from tegula.memory.halves import kept_bytes
+from tegula.memory.ports import BANK_READ_CYCLES
 
 __all__ = ["ROW_CYCLES", "ColumnIssue"]
 

@@ -19,6 +19,7 @@ from tegula.config import TileConfig
 from tegula.lib.delay import delayed, gated, registered
 from tegula.lib.storage import add_lut_memory
 from tegula.memory.bank import NO_RW_CHECK
+from tegula.memory.halves import low_code
 
 __all__ = ["ActivationLane", "LaneCycles"]
 
@@ -118,11 +119,11 @@ class ActivationLane(wiring.Component):
         m.submodules.decode = decode = PatternDecode(self._config)
         m.submodules.multiplier = multiplier = FpMul()
         entry, passes = self.controls.entry, self.controls.scale.passes
-        low = self.word[:8]
+        arriving = self.word
         if self._config.packed_fp8:
-            low = Mux(entry.x_high, self.word[8:16], low)
+            arriving = low_code(self.word, entry.x_high)
         m.d.comb += [
-            decode.word.eq(Cat(low, self.word[8:])),
+            decode.word.eq(arriving),
             decode.selection.eq(select_format(entry.x_format, self._config)),
         ]
         # With the hidden bit in front: there is no time to find it before the multiplier.

@@ -7,7 +7,7 @@ from tegula.arith.combine import PARTIALS, SLOTS
 from tegula.config import TileConfig
 from tegula.formats import FORMAT_BITS
 from tegula.isa.instructions import PARTITION_BITS
-from tegula.memory.ports import kept_fields
+from tegula.memory.halves import high_fields, kept_fields
 
 __all__ = [
     "Kind",
@@ -70,11 +70,6 @@ def exit_layout(config: TileConfig) -> data.StructLayout:
     )
 
 
-def _high(config: TileConfig) -> dict[str, int]:
-    """Whether a code is the high byte of its word, where words may hold two."""
-    return {"x_high": 1} if config.packed_fp8 else {}
-
-
 def travel_layout() -> data.StructLayout:
     """Controls of a column from the lanes' entry to their cast.
 
@@ -103,7 +98,7 @@ def column_layout(config: TileConfig) -> data.StructLayout:
             "constant": 1,
             "value": 32,
             "x_format": FORMAT_BITS,
-            **_high(config),
+            **high_fields(config),
             "function": function_layout(),
             "travel": travel_layout(),
         }
@@ -140,7 +135,7 @@ def controls_layout(config: TileConfig) -> data.StructLayout:
     return data.StructLayout(
         {
             "entry": data.StructLayout(
-                {"x_format": FORMAT_BITS, **_high(config), "constant": 1, "value": 32}
+                {"x_format": FORMAT_BITS, **high_fields(config), "constant": 1, "value": 32}
             ),
             "scale": data.StructLayout({"write": 1, "beat": beat, "passes": 1}),
             "bias": data.StructLayout({"write": 1, "beat": beat}),

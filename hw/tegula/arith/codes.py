@@ -5,7 +5,7 @@ from amaranth.hdl import Cat, Value
 from tegula.config import TileConfig
 from tegula.formats import FP32, RAW16, RAW32
 
-__all__ = ["is_narrow", "is_raw", "is_wide"]
+__all__ = ["is_narrow", "is_raw", "is_wide", "narrow_selection"]
 
 
 def is_wide(code: Value) -> Value:
@@ -13,9 +13,14 @@ def is_wide(code: Value) -> Value:
     return (code == FP32.code) | (code == RAW32)
 
 
+def narrow_selection(code: Value, config: TileConfig) -> Value:
+    """The 8-bit format with this code, one-hot over `config.fp8_formats`; 0 of another format."""
+    return Cat(code == fmt.code for fmt in config.fp8_formats)
+
+
 def is_narrow(code: Value, config: TileConfig) -> Value:
     """1 if an element of the format has 8 bits."""
-    return Cat(code == fmt.code for fmt in config.fp8_formats).any()
+    return narrow_selection(code, config).any()
 
 
 def is_raw(code: Value) -> Value:

@@ -6,7 +6,7 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from tegula.arith.codes import is_wide
+from tegula.arith.codes import is_wide, narrow_selection
 from tegula.config import TileConfig
 from tegula.formats import BF16, RAW16, FloatFormat
 from tegula.lib.delay import gated
@@ -28,7 +28,7 @@ def selection_layout(config: TileConfig) -> data.StructLayout:
 def select_format(code: Value, config: TileConfig) -> Value:
     """The selection for the format with this code, in the order of `selection_layout`."""
     whole, raw16 = is_wide(code), code == RAW16
-    narrow = Cat(code == fmt.code for fmt in config.fp8_formats)
+    narrow = narrow_selection(code, config)
     return Cat(whole, whole | raw16, ~(whole | raw16 | narrow.any()), narrow)
 
 

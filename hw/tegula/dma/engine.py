@@ -7,13 +7,14 @@ from amaranth.lib.wiring import In, Out
 from tegula.bus.axi import WindowSignature, axi_request_layout
 from tegula.config import TileConfig
 from tegula.dma.bursts import BurstSplitter, request_burst
-from tegula.dma.layouts import ItemKind, burst_layout, copy_fields, outstanding_layout, run_layout
+from tegula.dma.layouts import ItemKind, burst_layout, outstanding_layout, run_layout
 from tegula.dma.runs import RunGenerator
 from tegula.engine.interface import EngineSignature, traced
 from tegula.engine.retirement import Retirement
 from tegula.engine.trace import Activity
 from tegula.isa.instructions import Engine
 from tegula.isa.traps import CAUSE_BITS, Trap
+from tegula.lib.fields import copy_fields
 from tegula.lib.mux import prioritised
 from tegula.lib.stream import StreamBuffer, StreamQueue
 

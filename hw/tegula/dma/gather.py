@@ -10,7 +10,6 @@ from tegula.dma.addresses import ChunkAddresses
 from tegula.dma.bursts import lanes_of_run
 from tegula.dma.layouts import (
     chunk_words_log2,
-    copy_fields,
     half_fields,
     run_layout,
     subchunks,
@@ -18,6 +17,7 @@ from tegula.dma.layouts import (
 )
 from tegula.isa.instructions import Layout
 from tegula.isa.operations import Half
+from tegula.lib.fields import copy_fields
 from tegula.lib.stream import StreamQueue
 from tegula.memory.ports import ChunkReadSignature
 
@@ -92,7 +92,7 @@ class Gather(wiring.Component):
         with m.If(addresses.runs.ready):
             m.d.sync += [
                 lanes.bytes1.eq(run.bytes1),
-                *(lanes[name].eq(run[name]) for name in half_fields(config)),
+                *copy_fields(lanes, run, half_fields(config)),
                 lanes.layout.eq(run.layout),
                 lanes.offset.eq(offset),
                 lanes.end.eq(end[: exact_log2(config.bus_bytes)]),

@@ -14,7 +14,6 @@ __all__ = [
     "ItemKind",
     "burst_layout",
     "chunk_words_log2",
-    "copy_fields",
     "half_fields",
     "outstanding_layout",
     "run_layout",
@@ -41,11 +40,6 @@ class ItemKind(enum.Enum, shape=2):
 
     TRAP = 2
     """A run that failed its checks; nothing follows it."""
-
-
-def copy_fields(target: data.View, source: data.View) -> list:
-    """Assignments of all fields of `target` from the fields of `source` of the same names."""
-    return [target[name].eq(source[name]) for name in target.shape().members]
 
 
 def chunk_words_log2(config: TileConfig, layout_partition: bool) -> int:

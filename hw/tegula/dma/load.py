@@ -10,11 +10,12 @@ from tegula.dma.accumulate import LoadAccumulator
 from tegula.dma.align import ReadAligner
 from tegula.dma.bursts import read_channels
 from tegula.dma.engine import DmaControl
-from tegula.dma.layouts import copy_fields, sbuf_run_layout, write_layout
+from tegula.dma.layouts import sbuf_run_layout, write_layout
 from tegula.dma.scatter import Scatter
 from tegula.engine.interface import EngineSignature
 from tegula.engine.trace import Activity
 from tegula.isa.instructions import Engine
+from tegula.lib.fields import copy_fields
 from tegula.lib.mux import prioritised
 from tegula.lib.stream import PingPongBuffer, StreamQueue
 from tegula.memory.ports import ChunkReadSignature, ChunkWriteSignature

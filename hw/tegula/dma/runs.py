@@ -13,6 +13,7 @@ from tegula.engine.interface import assign_update, instruction_layout, payload_l
 from tegula.isa.instructions import MEMORY_ADDRESS_BITS, Engine
 from tegula.isa.operations import Accumulate
 from tegula.isa.traps import CAUSE_BITS, Trap
+from tegula.lib.fields import copy_fields
 from tegula.lib.mux import prioritised
 from tegula.lib.stream import StreamBuffer
 
@@ -168,7 +169,7 @@ class RunGenerator(wiring.Component):
                 extents.partition.eq(Mux(fields.layout, 0, partition)),
                 extents.elements_m1.eq(elements_m1),
                 extents.bytes1.eq(fields.bytes1),
-                *(extents[name].eq(fields[name]) for name in half_fields(self._config)),
+                *copy_fields(extents, fields, half_fields(self._config)),
                 extents.layout.eq(fields.layout),
                 extents.accumulate.eq(fields.accumulate),
                 extents.sbuf_stride0.eq(fields.sbuf_stride0),

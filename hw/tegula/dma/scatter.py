@@ -17,7 +17,7 @@ from tegula.dma.layouts import (
 from tegula.isa.instructions import Layout
 from tegula.isa.operations import Half
 from tegula.lib.mux import select
-from tegula.memory.ports import kept_bytes
+from tegula.memory.halves import kept_bytes
 
 __all__ = ["Scatter"]
 

@@ -1,11 +1,10 @@
 """Ports of the on-chip memories: layouts of requests and writes, and signatures of the ports."""
 
-from amaranth.hdl import Cat, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from tegula.config import TileConfig
-from tegula.isa.operations import Half
+from tegula.memory.halves import kept_fields
 
 __all__ = [
     "BANK_READ_CYCLES",
@@ -21,8 +20,6 @@ __all__ = [
     "RowWriteSignature",
     "TensorReadSignature",
     "VectorWriteSignature",
-    "kept_bytes",
-    "kept_fields",
     "pair_request_layout",
     "row_write_layout",
     "sbuf_read_layout",
@@ -40,16 +37,6 @@ PAIR_READ_CYCLES = 1 + BANK_READ_CYCLES
 TENSOR_READ_CYCLES = 2 + BANK_READ_CYCLES
 """Cycles from a request of the tensor engine to its row: the banks that it takes are known to the
 vector engine a cycle before their addresses are needed."""
-
-
-def kept_fields(config: TileConfig) -> dict[str, int]:
-    """Bytes of each word that a write leaves as they are, where words may hold two codes."""
-    return {"keep": 2} if config.packed_fp8 else {}
-
-
-def kept_bytes(half: Value) -> Value:
-    """Mask `keep` of a write to a `Half` of words."""
-    return Cat(half == Half.HIGH, half == Half.LOW)
 
 
 def sbuf_write_layout(config: TileConfig) -> data.StructLayout:

@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from tegula.config import TileConfig
 from tegula.lib.delay import delayed, registered
+from tegula.tensor.align import saturated, shifted_down
 from tegula.tensor.packed import sum_bits
 from tegula.tensor.pe import EXPONENT_CYCLE, FLAGS_CYCLE, SIGNIFICAND_CYCLE
 
@@ -19,9 +20,6 @@ SECOND_CYCLE = 2
 
 _SIGNIFICAND_CYCLE = SIGNIFICAND_CYCLE - EXPONENT_CYCLE
 """The same for `significand`."""
-
-_SHIFT_BITS = 6
-_FINE_BITS = 3
 
 _SPECIAL = 0b1111111
 """Upper seven bits of the exponent field of NaN and the infinities; the flags are below them."""
@@ -189,20 +187,9 @@ class ColumnExit(wiring.Component):
         """The sum of second products at the column's anchor, in the cycle of the significand."""
         exponent = registered(m, self.exponent, name="early_exponent")
         distance = Signal(9)
-        shift = Signal(_SHIFT_BITS, reset_less=True)
-        coarse_shift = Signal(_SHIFT_BITS - _FINE_BITS, reset_less=True)
-        fine, coarse = (
-            Signal(self.second.shape(), name=name, reset_less=True)
-            for name in ("second_fine", "second_coarse")
-        )
         m.d.comb += distance.eq(exponent - self.anchor)
-        m.d.sync += [
-            shift.eq(distance[:_SHIFT_BITS] | distance[_SHIFT_BITS:].any().replicate(_SHIFT_BITS)),
-            fine.eq(self.second >> shift[:_FINE_BITS]),
-            coarse_shift.eq(shift[_FINE_BITS:]),
-            coarse.eq(fine >> Cat(Const(0, _FINE_BITS), coarse_shift)),
-        ]
-        return coarse
+        shift = registered(m, saturated(distance), name="shift")
+        return shifted_down(m, self.second, shift, name="second_")
 
 
 def _is_full(significand):

@@ -9,7 +9,16 @@ from tegula.formats import BF16, FORMAT_BITS, FloatFormat
 from tegula.isa.instructions import PARTITION_BITS
 from tegula.lib.delay import registered
 
-__all__ = ["OperandDecode", "OperandRow", "operand_layout", "select_format", "selection_layout"]
+__all__ = [
+    "OperandDecode",
+    "OperandRow",
+    "assign_classes",
+    "code_fields",
+    "one_hot_case",
+    "operand_layout",
+    "select_format",
+    "selection_layout",
+]
 
 operand_layout = data.StructLayout({"sig": signed(9), "exp": 8, "special": 1, "zero": 1})
 """Decoded operand of value ``sig * 2**(exp - 134)``.
@@ -89,8 +98,8 @@ class OperandDecode(wiring.Component):
             # The last format is also the default: no decoding is spent on codes that cannot come.
             for index, fmt in enumerate(self._formats):
                 last = index == len(self._formats) - 1
-                with m.Default() if last else m.Case(_one_hot(index, len(self._formats))):
-                    mantissa, exponent = _fields(self.code, fmt)
+                with m.Default() if last else m.Case(one_hot_case(index, len(self._formats))):
+                    mantissa, exponent = code_fields(self.code, fmt)
                     top = exponent[-1]
                     filler = (~top).replicate(BF16.exponent_bits - fmt.exponent_bits)
                     m.d.comb += [
@@ -101,14 +110,7 @@ class OperandDecode(wiring.Component):
                         rebiased.eq(Cat(exponent[:-1], filler, top)),
                         borrow_mask.eq((1 << fmt.exponent_bits) - 4 if fmt is not BF16 else 0),
                     ]
-                    all_ones = exponent.all()
-                    if fmt.ieee_specials:
-                        m.d.comb += [
-                            infinity.eq(all_ones & ~mantissa.any()),
-                            nan.eq(all_ones & mantissa.any()),
-                        ]
-                    else:
-                        m.d.comb += nan.eq(all_ones & mantissa.all())
+                    m.d.comb += assign_classes(fmt, mantissa, exponent, infinity, nan)
 
         # The exponent of a subnormal is the rebiased 0 minus its leading zeros (0 to 3, for only
         # 8-bit formats are normalised): the rebiased 0 ends in zeros below a one, so the
@@ -195,11 +197,21 @@ class OperandRow(wiring.Component):
         return m
 
 
-def _one_hot(index: int, count: int) -> str:
+def one_hot_case(index: int, count: int) -> str:
     """The pattern of a `Case` in which bit `index` is 1, whatever the others are."""
     return "".join("1" if bit == index else "-" for bit in reversed(range(count)))
 
 
-def _fields(code: Value, fmt: FloatFormat) -> tuple[Value, Value]:
+def code_fields(code: Value, fmt: FloatFormat) -> tuple[Value, Value]:
     """Mantissa and exponent fields of `code` read as `fmt`."""
     return code[: fmt.mantissa_bits], code[fmt.mantissa_bits : fmt.width - 1]
+
+
+def assign_classes(
+    fmt: FloatFormat, mantissa: Value, exponent: Value, infinity: Signal, nan: Signal
+) -> list:
+    """Assignments of what a code of `fmt` with these fields is; `infinity` if there is one."""
+    all_ones = exponent.all()
+    if not fmt.ieee_specials:
+        return [nan.eq(all_ones & mantissa.all())]
+    return [infinity.eq(all_ones & ~mantissa.any()), nan.eq(all_ones & mantissa.any())]

@@ -4,10 +4,12 @@ from amaranth.hdl import Cat, Const, Module, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from tegula.arith.codes import narrow_selection
 from tegula.config import TileConfig
 from tegula.formats import FORMAT_BITS
 from tegula.isa.instructions import PARTITION_BITS
 from tegula.lib.delay import delayed, registered
+from tegula.tensor.operand import assign_classes, code_fields, one_hot_case
 from tegula.tensor.pe import LANES
 
 __all__ = [
@@ -98,7 +100,7 @@ class SecondRow(wiring.Component):
         selection = Signal(len(self._config.fp8_formats))
         seconds = Signal(self.seconds.shape(), reset_less=True)
         m.d.comb += [
-            selection.eq(Cat(self.format == fmt.code for fmt in self._config.fp8_formats)),
+            selection.eq(narrow_selection(self.format, self._config)),
             self.seconds.eq(seconds),
         ]
         for lane in range(self._config.n):
@@ -142,25 +144,17 @@ class SecondDecode(wiring.Component):
         m.d.comb += absent.eq(~self.second.selection.any())
         with m.Switch(self.second.selection):
             for index, fmt in enumerate(self._formats):
-                mantissa = code[: fmt.mantissa_bits]
-                exponent = code[fmt.mantissa_bits : fmt.width - 1]
+                mantissa, exponent = code_fields(code, fmt)
                 hidden = exponent.any()
                 above = exponent - hidden
-                all_ones = exponent.all()
-                pattern = "".join(
-                    "1" if bit == index else "-" for bit in reversed(range(len(self._formats)))
-                )
-                with m.Case(pattern):
-                    m.d.comb += [significand.eq(Cat(mantissa, hidden)), shift.eq(above)]
+                with m.Case(one_hot_case(index, len(self._formats))):
+                    m.d.comb += [
+                        significand.eq(Cat(mantissa, hidden)),
+                        shift.eq(above),
+                        *assign_classes(fmt, mantissa, exponent, infinity, nan),
+                    ]
                     if fmt.exponent_bits > 4:
                         m.d.comb += operand.coarse.eq(above[4])
-                    if fmt.ieee_specials:
-                        m.d.comb += [
-                            infinity.eq(all_ones & ~mantissa.any()),
-                            nan.eq(all_ones & mantissa.any()),
-                        ]
-                    else:
-                        m.d.comb += nan.eq(all_ones & mantissa.all())
         m.d.comb += [
             operand.integer.eq(significand << shift),
             operand.negative.eq(code[-1]),

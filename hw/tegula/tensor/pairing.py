@@ -1,9 +1,10 @@
 """Pair of formats of a matmul: the anchor of its packed operands, or that they are refused."""
 
-from amaranth.hdl import Cat, Module, Signal
+from amaranth.hdl import Module, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from tegula.arith.codes import narrow_selection
 from tegula.config import TileConfig
 from tegula.engine.interface import payload_layout
 
@@ -62,5 +63,5 @@ class PackedPair(wiring.Component):
 
     def _packed_format(self, fields: data.View):
         """Format of an instruction's operand, one-hot; 0 if it is not packed."""
-        chosen = Cat(fields.format == fmt.code for fmt in self.config.fp8_formats)
-        return chosen & fields.packed.replicate(len(self.config.fp8_formats))
+        chosen = narrow_selection(fields.format, self.config)
+        return chosen & fields.packed.replicate(len(chosen))

@@ -6,6 +6,14 @@ from amaranth.lib.wiring import In, Out
 
 from tegula.config import TileConfig
 from tegula.lib.delay import delayed
+from tegula.tensor.align import (
+    COARSE_BITS,
+    FINE_BITS,
+    SHIFT_BITS,
+    coarse_amount,
+    saturated,
+    shifted_down,
+)
 
 __all__ = [
     "EXPONENT_CYCLE",
@@ -49,8 +57,6 @@ OUTPUT_CYCLES = 3
 below."""
 
 _PRODUCT_BITS = 17
-_SHIFT_BITS = 6
-_FINE_BITS = 3
 
 
 class ProcessingElement(wiring.Component):
@@ -211,11 +217,9 @@ class ProcessingElement(wiring.Component):
         shifts = []
         for lane, exponent in enumerate([*exponents, entered]):
             distance = Signal(9, name=f"distance_{lane}")
-            shift = Signal(_SHIFT_BITS, name=f"shift_{lane}", reset_less=True)
+            shift = Signal(SHIFT_BITS, name=f"shift_{lane}", reset_less=True)
             m.d.comb += distance.eq(anchor - exponent)
-            m.d.sync += shift.eq(
-                distance[:_SHIFT_BITS] | distance[_SHIFT_BITS:].any().replicate(_SHIFT_BITS)
-            )
+            m.d.sync += shift.eq(saturated(distance))
             shifts.append(shift)
         return shifts[:LANES], shifts[LANES]
 
@@ -247,21 +251,19 @@ class ProcessingElement(wiring.Component):
         guard = self._guard_bits
         # Two floors in a row are one floor, so the fine shift may drop bits where W leaves it no
         # room.
-        fine_room = min((1 << _FINE_BITS) - 1, guard)
+        fine_room = min((1 << FINE_BITS) - 1, guard)
         aligned = []
         for lane in range(LANES):
             fine = Signal(signed(_PRODUCT_BITS + fine_room), name=f"fine_{lane}", reset_less=True)
-            coarse_shift = Signal(
-                _SHIFT_BITS - _FINE_BITS, name=f"coarse_shift_{lane}", reset_less=True
-            )
+            coarse_shift = Signal(COARSE_BITS, name=f"coarse_shift_{lane}", reset_less=True)
             coarse = Signal(signed(_PRODUCT_BITS + guard), name=f"coarse_{lane}", reset_less=True)
             widened = Cat(Const(0, fine_room), products[lane]).as_signed()
             m.d.sync += [
-                fine.eq(widened >> shifts[lane][:_FINE_BITS]),
-                coarse_shift.eq(shifts[lane][_FINE_BITS:]),
+                fine.eq(widened >> shifts[lane][:FINE_BITS]),
+                coarse_shift.eq(shifts[lane][FINE_BITS:]),
             ]
             wide = Cat(Const(0, guard - fine_room), fine).as_signed()
-            m.d.sync += coarse.eq(wide >> Cat(Const(0, _FINE_BITS), coarse_shift))
+            m.d.sync += coarse.eq(wide >> coarse_amount(coarse_shift))
             aligned.append(coarse)
         sums = []
         for pair in range(LANES // 2):
@@ -278,14 +280,7 @@ class ProcessingElement(wiring.Component):
         """Alignment of the passing significand, and its sum with the products: cycle 7 to 10."""
         width = self._acc_width
         held = delayed(m, shift, SIGNIFICAND_CYCLE - FLAGS_CYCLE, name="held_shift")
-        coarse_shift = Signal(_SHIFT_BITS - _FINE_BITS, reset_less=True)
-        fine, coarse, total_out = (
-            Signal(signed(width), name=name, reset_less=True) for name in ("fine", "coarse", "sum")
-        )
-        m.d.sync += [
-            fine.eq(self.significand_in >> held[:_FINE_BITS]),
-            coarse_shift.eq(held[_FINE_BITS:]),
-            coarse.eq(fine >> Cat(Const(0, _FINE_BITS), coarse_shift)),
-            total_out.eq(coarse + total),
-        ]
+        total_out = Signal(signed(width), name="sum", reset_less=True)
+        coarse = shifted_down(m, self.significand_in, held)
+        m.d.sync += total_out.eq(coarse + total)
         m.d.comb += self.significand_out.eq(total_out)

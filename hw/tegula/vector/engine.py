@@ -3,7 +3,7 @@
 from functools import reduce
 from operator import or_
 
-from amaranth.hdl import Cat, Module, Mux, ResetInserter, Signal, Value
+from amaranth.hdl import Module, ResetInserter, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import Out
 
@@ -16,7 +16,9 @@ from tegula.engine.retirement import Retirement
 from tegula.engine.sequencing import connect_sequencer
 from tegula.engine.trace import Activity
 from tegula.isa.instructions import Engine
+from tegula.lib.fields import copy_fields
 from tegula.lib.mux import select
+from tegula.memory.halves import kept_fields, placed_code
 from tegula.memory.ports import (
     PairReadSignature,
     PsumReadSignature,
@@ -169,9 +171,7 @@ class VectorEngine(wiring.Component):
 
     def _placed(self, word: Value, output: data.View) -> Value:
         """A result's word, its low byte in the high one too if the low one is kept."""
-        if not self._config.packed_fp8:
-            return word
-        return Cat(word[:8], Mux(output.keep[0], word[:8], word[8:16]), word[16:])
+        return placed_code(word, output.keep) if self._config.packed_fp8 else word
 
     def _write(
         self, m: Module, pipeline: ElementPipeline, lanes: list, stop: Value, beats: int
@@ -203,8 +203,7 @@ class VectorEngine(wiring.Component):
                     results.addr.eq(output.addr | (group * words)),
                     results.enable.eq(reduce(or_, groups)),
                 ]
-        if self._config.packed_fp8:
-            m.d.comb += results.keep.eq(output.keep)
+        m.d.comb += copy_fields(results, output, kept_fields(self._config))
         following = Signal()
         if beats == 1:
             return following

@@ -10,6 +10,8 @@ from tegula.config import TileConfig
 from tegula.formats import FP32
 from tegula.isa.operations import Source
 from tegula.lib.delay import delay, gated, registered
+from tegula.lib.fields import copy_fields
+from tegula.memory.halves import high_fields
 from tegula.memory.ports import PAIR_READ_CYCLES
 from tegula.vector.lane import DECODE_CYCLES, OPERAND_CYCLES, PSUM_READ_CYCLES
 from tegula.vector.layouts import RANDOM_SLOTS, Kind
@@ -44,11 +46,7 @@ def control_operands(
         controls.psum.part.eq(front[PSUM_READ_CYCLES - 1].item.ring.exit.part),
         controls.arrival.late.eq(front[PAIR_READ_CYCLES - 1].item.late),
         controls.arrival.part.eq(front[PAIR_READ_CYCLES - 1].item.ring.exit.part),
-        *(
-            [controls.arrival.high.eq(front[PAIR_READ_CYCLES - 1].item.x_high)]
-            if config.packed_fp8
-            else []
-        ),
+        *copy_fields(controls.arrival, front[PAIR_READ_CYCLES - 1].item, high_fields(config)),
         decode.x.eq(gated(m, x, early.source == Source.SBUF, name="x_selection")),
         decode.y.eq(registered(m, select_format(early.y_format, config), name="y_selection")),
         operands.value.eq(value),

@@ -11,7 +11,7 @@ from tegula.config import TileConfig
 from tegula.engine.sequencing import CHECKED_ADDRESS, SEQUENCER_STATE
 from tegula.formats import FP32
 from tegula.isa.operations import Operand, Rounding, Source
-from tegula.memory.ports import kept_bytes
+from tegula.memory.halves import kept_bytes
 from tegula.vector.layouts import Kind, route_layout
 from tegula.vector.work import work_layout
 

@@ -15,6 +15,7 @@ from tegula.formats import FP32
 from tegula.lib.delay import delayed, gated, registered
 from tegula.lib.mux import select
 from tegula.lib.storage import add_lut_memory
+from tegula.memory.halves import low_code
 from tegula.memory.ports import PAIR_READ_CYCLES
 from tegula.vector.layouts import LOWEST, RANDOM_SLOTS, THIRD_SLOTS, ZERO, controls_layout
 
@@ -136,8 +137,7 @@ class VectorLane(wiring.Component):
         held = Signal(32, reset_less=True)
         arriving = self.x_word
         if self._config.packed_fp8:
-            low = Mux(self.controls.arrival.high, self.x_word[8:16], self.x_word[:8])
-            arriving = Cat(low, self.x_word[8:])
+            arriving = low_code(self.x_word, self.controls.arrival.x_high)
         with m.If(~self.controls.arrival.late):
             m.d.sync += held.eq(arriving)
         patterns = []

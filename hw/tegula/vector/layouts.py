@@ -9,7 +9,7 @@ from tegula.config import TileConfig
 from tegula.formats import FORMAT_BITS
 from tegula.isa.instructions import PARTITION_BITS
 from tegula.isa.operations import Operation, Reduction, Source
-from tegula.memory.ports import kept_fields
+from tegula.memory.halves import high_fields, kept_fields
 
 __all__ = [
     "LOWEST",
@@ -118,7 +118,7 @@ def issue_layout(config: TileConfig) -> data.StructLayout:
             "kind": Kind,
             "late": 1,
             "x_format": FORMAT_BITS,
-            **({"x_high": 1} if config.packed_fp8 else {}),
+            **high_fields(config),
             "y_format": FORMAT_BITS,
             "source": Source,
             "value": 32,
@@ -144,7 +144,7 @@ def controls_layout(config: TileConfig) -> data.StructLayout:
         A PSUM word is here: its `en`.
     arrival
         Words of the scratchpad are here: x is kept, unless an x that is `late` already is; of a
-        code that is `high`, its byte becomes the low one.
+        code that is high (`x_high`), its byte becomes the low one.
     decode
         They are decoded: how `x` and `y` are read; `x` is 0 if it is not the element's source.
     operands
@@ -175,9 +175,7 @@ def controls_layout(config: TileConfig) -> data.StructLayout:
     return data.StructLayout(
         {
             "psum": data.StructLayout({"en": 1, "part": part}),
-            "arrival": data.StructLayout(
-                {"late": 1, "part": part, **({"high": 1} if config.packed_fp8 else {})}
-            ),
+            "arrival": data.StructLayout({"late": 1, "part": part, **high_fields(config)}),
             "decode": data.StructLayout({"x": selection, "y": selection}),
             "operands": data.StructLayout({"value": 32, "y0": 1, "y1": 1, "part": part}),
             "entry": data.StructLayout(

@@ -9,11 +9,10 @@ from functools import cache
 import numpy as np
 
 from tegula.formats import FloatFormat
-from tegula_golden.array_types import Codes, Integers, Mask
+from tegula_golden.array_types import Codes, Integers
 from tegula_golden.numerics.codes import (
     FINITE,
     MINUS_INF,
-    NAN,
     PLUS_INF,
     check_codes,
     operand_table,
@@ -26,6 +25,7 @@ from tegula_golden.numerics.partial_sums import (
     significand_dtype,
     to_fp32_bits,
 )
+from tegula_golden.numerics.special_products import has_special, special_flags
 
 __all__ = [
     "GROUP",
@@ -52,48 +52,6 @@ def _lane_tables(fmt: FloatFormat) -> tuple[Integers, Integers]:
     table = operand_table(fmt)
     exponent = np.where(table.significand == 0, _NO_ANCHOR, table.exponent)
     return table.significand, exponent.astype(np.int16)
-
-
-def _has_special(codes: Codes, fmt: FloatFormat) -> bool:
-    return bool(((codes & fmt.magnitude_mask) > fmt.max_finite).any())
-
-
-def _special_flags(
-    stationary: Codes,
-    moving: Codes,
-    stationary_fmt: FloatFormat,
-    moving_fmt: FloatFormat,
-) -> Integers:
-    """Sticky flags {ninf, pinf} (M x F) that the products of all rows set."""
-    a = _classes(stationary, stationary_fmt)
-    b = _classes(moving, moving_fmt)
-
-    def any_product(pairs: list[tuple[str, str]]) -> Mask:
-        left = np.concatenate([a[x] for x, _ in pairs]).astype(np.int64)
-        right = np.concatenate([b[y] for _, y in pairs]).astype(np.int64)
-        return left.T @ right > 0
-
-    plus = any_product([("+inf", "+"), ("-inf", "-"), ("+", "+inf"), ("-", "-inf")])
-    minus = any_product([("+inf", "-"), ("-inf", "+"), ("+", "-inf"), ("-", "+inf")])
-    nan = any_product([("nan", "any"), ("any", "nan"), ("inf", "zero"), ("zero", "inf")])
-    return plus * PLUS_INF | minus * MINUS_INF | nan * NAN
-
-
-def _classes(codes: Codes, fmt: FloatFormat) -> dict[str, Mask]:
-    """Masks of the operands by class; "+" and "-" hold the infinities, not the zeros."""
-    table = operand_table(fmt)
-    significand, special = table.significand[codes], table.special[codes]
-    plus_inf, minus_inf = special == PLUS_INF, special == MINUS_INF
-    return {
-        "any": np.ones(codes.shape, dtype=bool),
-        "nan": special == NAN,
-        "+inf": plus_inf,
-        "-inf": minus_inf,
-        "inf": plus_inf | minus_inf,
-        "zero": (special == FINITE) & (significand == 0),
-        "+": plus_inf | (significand > 0),
-        "-": minus_inf | (significand < 0),
-    }
 
 
 class _Running:
@@ -223,8 +181,7 @@ def accumulate_passes(
     _check_operands(partial, stationary_codes, moving_codes, stationary_fmt, moving_fmt)
     if not packed:
         return _passes(
-            *(partial, stationary_codes, moving_codes, stationary_fmt, moving_fmt, rows),
-            *(None, None),
+            partial, stationary_codes, moving_codes, stationary_fmt, moving_fmt, rows, None, None
         )
     return _passes(
         *(partial, stationary_codes[::2], moving_codes[::2], stationary_fmt, moving_fmt, rows),
@@ -269,7 +226,7 @@ def _passes(
             )
         )
     special = any(
-        _has_special(left, stationary_fmt) or _has_special(right, moving_fmt)
+        has_special(left, stationary_fmt) or has_special(right, moving_fmt)
         for left, right in operands
     )
 
@@ -280,7 +237,7 @@ def _passes(
         last = min(first + rows, len(stationary_codes))
         flags = _sticky_flags(running.exponent)
         for left, right in operands if special else ():
-            new = _special_flags(left[first:last], right[first:last], stationary_fmt, moving_fmt)
+            new = special_flags(left[first:last], right[first:last], stationary_fmt, moving_fmt)
             flags = new if flags is None else flags | new
         if anchor is not None:
             running.raise_to(anchor)

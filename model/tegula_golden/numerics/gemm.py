@@ -87,8 +87,7 @@ def gemm(
         stationary = a_codes[row : row + block_rows].T
         for column in range(0, bits.shape[1], block_columns):
             moving = b_codes[:, column : column + block_columns]
-            empty = PartialSums.empty((stationary.shape[1], moving.shape[1]), acc_width)
-            partial = empty
+            partial = PartialSums.empty((stationary.shape[1], moving.shape[1]), acc_width)
             for first, last, is_packed in spans:
                 partial = accumulate_passes(
                     *(partial, stationary[first:last], moving[first:last], fmt_a, fmt_b, rows),

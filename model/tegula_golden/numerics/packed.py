@@ -7,14 +7,12 @@ import numpy as np
 from tegula.formats import FloatFormat
 from tegula_golden.array_types import Codes, Integers
 from tegula_golden.numerics.codes import FINITE, operand_table
+from tegula_golden.numerics.partial_sums import VALUE_OFFSET
 
 __all__ = ["packed_anchor", "pair_allowed", "second_sum"]
 
 _OPERAND_OFFSET = 134
 """An operand is ``significand * 2**(exponent - 134)``."""
-
-_VALUE_OFFSET = 239
-"""A partial sum is ``significand * 2**(exponent - 239 - W)``."""
 
 
 def pair_allowed(stationary_fmt: FloatFormat, moving_fmt: FloatFormat, acc_width: int) -> bool:
@@ -44,7 +42,7 @@ def packed_anchor(stationary_fmt: FloatFormat, moving_fmt: FloatFormat, acc_widt
 
 def _unit_anchor(stationary_fmt: FloatFormat, moving_fmt: FloatFormat, acc_width: int) -> int:
     unit = stationary_fmt.unit_exponent + moving_fmt.unit_exponent
-    return unit + _VALUE_OFFSET + acc_width
+    return unit + VALUE_OFFSET + acc_width
 
 
 def _spare_bits(stationary_fmt: FloatFormat, moving_fmt: FloatFormat, acc_width: int) -> int:

@@ -12,6 +12,7 @@ __all__ = [
     "EXPONENT_BITS",
     "MAX_ANCHOR",
     "MIN_ACC_WIDTH",
+    "VALUE_OFFSET",
     "PartialSums",
     "significand_dtype",
     "to_fp32_bits",
@@ -26,7 +27,7 @@ EXPONENT_BITS = 9
 MAX_ANCHOR = 508
 """Largest anchor; the exponent fields above are it plus the sticky flags {ninf, pinf}."""
 
-_VALUE_OFFSET = 239
+VALUE_OFFSET = 239
 """A partial sum is ``significand * 2**(exponent - 239 - W)``."""
 
 _OBJECT_FROM = 65
@@ -158,7 +159,7 @@ def to_fp32_bits(partial: PartialSums) -> Patterns:
         uint32, shaped like the words.
     """
     significand = partial.significand
-    lsb = partial.exponent - _VALUE_OFFSET - partial.acc_width
+    lsb = partial.exponent - VALUE_OFFSET - partial.acc_width
     if significand.dtype == object:
         pairs = [_fit_int64(number) for number in significand.reshape(-1).tolist()]
         fitted = np.array(pairs, np.int64).reshape(*significand.shape, 2)

@@ -7,11 +7,12 @@ from enum import Enum
 import numpy as np
 
 from tegula.config import TileConfig
-from tegula.formats import FP32, PATTERN_CODES, RAW32, format_by_code
+from tegula.formats import FP32, RAW32
 from tegula.isa.codec import Decoded
 from tegula.isa.instructions import Layout
 from tegula.isa.operations import Half, Operand, Operation, Reduction, Rounding, Source, TableKind
 from tegula_golden.array_types import Integers
+from tegula_golden.tile.halves import half_of_format
 
 __all__ = ["Access", "Storage", "WordIndex", "accesses", "memory_span", "overwrites_operand"]
 
@@ -111,9 +112,7 @@ def _results_of(
     fields: dict[str, int], partitions: slice | Integers, words: slice | Integers
 ) -> Iterator[Access]:
     """Writes of an elementwise instruction; of words of which a byte stays, reads before that."""
-    code = fields["format"]
-    narrow = code not in PATTERN_CODES.values() and format_by_code(code).width == 8
-    if narrow and fields["half"] != Half.WHOLE:
+    if half_of_format(fields["half"], fields["format"]) != Half.WHOLE:
         yield _read(Storage.SCRATCHPAD, partitions, words)
     yield _write(Storage.SCRATCHPAD, partitions, words)
 

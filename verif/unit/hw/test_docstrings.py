@@ -20,7 +20,7 @@ from tegula.isa.instructions import Engine
 from tegula.memory.ports import BankReadSignature
 from verif.support.documented_members import components, disagreements, signatures
 
-CONFIG = preset("small", trace=True, packed_fp8=True)
+CONFIG = preset("small", trace=True)
 ALIGNER = WriteAligner(CONFIG)
 ARGUMENTS = {
     "config": CONFIG,

@@ -17,7 +17,7 @@ from tegula_golden.tile.simulator import GoldenTile
 from verif.oracles import numerics as reference
 from verif.stimuli.fp32 import SUM_KINDS, addends, special_pairs
 
-TINY = preset("tiny", sbuf_depth=64, packed_fp8=True)
+TINY = preset("tiny", sbuf_depth=64)
 BASE = 0x10000
 MEMORY_BYTES = 2048
 PROGRAM = BASE + MEMORY_BYTES - 128

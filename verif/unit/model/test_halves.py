@@ -13,8 +13,8 @@ from tegula_golden.numerics.gemm import gemm
 from tegula_golden.tile.simulator import GoldenTile
 from verif.stimuli.operands import operands
 
-PACKED = preset("small", packed_fp8=True)
-N = PACKED.n
+SMALL = preset("small")
+N = SMALL.n
 OPERANDS, RESULTS = 0x4000, 0x8000
 HALVES = ("whole", "low", "high")
 
@@ -29,7 +29,7 @@ def succeed(tile, text, memory=None):
 
 def filled(columns, seed=3):
     """A tile with random words in its scratchpad, and those words."""
-    tile = GoldenTile(PACKED)
+    tile = GoldenTile(SMALL)
     words = np.random.default_rng(seed).integers(0, 1 << 16, (N, columns)).astype(np.uint16)
     tile.write_sbuf(0, words)
     return tile, words
@@ -151,7 +151,7 @@ def test_a_packed_product_from_memory_to_memory_is_that_of_its_codes(fmts):
     rows += " partition_stride1=1"
     out = f"mem_addr={RESULTS} run={2 * f} count1={m} mem_stride1={4 * f} sbuf_addr=64"
     succeed(
-        GoldenTile(PACKED),
+        GoldenTile(SMALL),
         f"""
         load.dma mem_addr={OPERANDS} run={m * N} sbuf_addr=0 sbuf_stride0=1 layout=partition
         load.dma mem_addr={at_b} half=low {rows}

@@ -35,7 +35,7 @@ def assert_equals_reference(a, b, fmts, width, rows):
     sums = accumulate_passes(empty, a, b, *fmts, rows, packed=True)
     for i, left in enumerate(a.T.tolist()):
         for j, right in enumerate(b.T.tolist()):
-            expected = reference.packed_words(left, right, *fmts, width, rows)
+            expected = reference.dot_words(left, right, *fmts, width, rows, packed=True)
             assert (int(sums.exponent[i, j]), int(sums.significand[i, j])) == expected, (i, j)
 
 
@@ -77,7 +77,7 @@ def test_one_instruction_from_any_stored_word_is_that_of_the_reference(data, fmt
     a_codes, b_codes = (np.array(x, dtype=np.uint8).reshape(-1, 1) for x in (a, b))
     seconds = {"stationary_second": a_codes[1::2], "moving_second": b_codes[1::2]}
     sums = accumulate(start, a_codes[::2], b_codes[::2], *fmts, **seconds)
-    expected = reference.packed_words(a, b, *fmts, width, 32, (exponent, significand))
+    expected = reference.dot_words(a, b, *fmts, width, 32, (exponent, significand), packed=True)
     assert (int(sums.exponent[0, 0]), int(sums.significand[0, 0])) == expected
 
 

@@ -172,7 +172,7 @@ def test_engines_without_the_trap_do_nothing_after_it():
 
 
 def test_packed_formats_that_are_no_pair_trap_before_the_first_column():
-    tile = GoldenTile(preset("small", packed_fp8=True))
+    tile = GoldenTile(SMALL)
     program = assemble(
         """
         tensor.load rows=8 format=e5m2 packed=1 columns=8 addr=0
@@ -194,4 +194,4 @@ def test_a_tile_without_packed_operands_refuses_them():
         expected = (Trap.ILLEGAL_FIELD, Engine.CONTROL, 0, 0)
         assert_trap(run(GoldenTile(preset("ecp5")), program), expected)
         wide = assemble(line.replace("e5m2", "bf16"))
-        assert_trap(run(GoldenTile(preset("small", packed_fp8=True)), wide), expected)
+        assert_trap(run(GoldenTile(SMALL), wide), expected)

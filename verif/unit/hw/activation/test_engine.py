@@ -18,9 +18,9 @@ from tegula_sw.functions import NAMES, pack, records
 from verif.stimuli.functions import SPECIALS, arguments
 from verif.support.activation_bench import (
     CONFIG,
-    PACKED,
     SEED,
     TABLE,
+    UNPACKED,
     ActivationPlayer,
     apply,
     check_activation,
@@ -43,10 +43,10 @@ def test_random_tables_and_programs_leave_what_golden_leaves(seed):
 
 
 @pytest.mark.parametrize("seed", range(30, 36))
-def test_results_and_operands_that_share_words_are_those_of_golden(seed):
+def test_a_tile_of_one_code_a_word_leaves_what_golden_leaves(seed):
     rng = random.Random(seed)
-    program = random_program(rng, 14, packed=True)
-    state = random_state(seed, PACKED)
+    program = random_program(rng, 14, UNPACKED)
+    state = random_state(seed, UNPACKED)
     check_activation(program, state, stall=rng.choice((0.0, 0.3, 0.6)))
 
 

@@ -24,7 +24,7 @@ from verif.support.dma_programs import (
 )
 from verif.support.marks import slow_params
 
-SHAPE_PARAMS = ["tiny", "wide_bus", *slow_params(["small", "narrow_bus"])]
+SHAPE_PARAMS = ["tiny", "wide_bus", "one_code", *slow_params(["small", "narrow_bus"])]
 
 BENCHES = {Engine.LOAD: LoadBench, Engine.STORE: StoreBench}
 

@@ -14,7 +14,7 @@ CONFIGS = {
     "tiny": preset("tiny", sbuf_depth=256),
     "line longer than a row": preset("tiny", sbuf_depth=256, axi_data_width=128),
     "row longer than a line": preset("small", sbuf_depth=256, axi_data_width=64),
-    "words of two codes": preset("small", sbuf_depth=256, axi_data_width=64, packed_fp8=True),
+    "words of one code": preset("small", sbuf_depth=256, axi_data_width=64, packed_fp8=False),
 }
 SEED = 33
 CYCLES = 500

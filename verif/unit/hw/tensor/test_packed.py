@@ -1,14 +1,17 @@
 """Packed operands in hardware: decoder, array and engine against the golden model."""
 
+import re
 from fractions import Fraction
 
 import numpy as np
 import pytest
 
+from tegula.backend.rtlil import emit_rtlil
 from tegula.config import preset
 from tegula.formats import BF16, E3M4, E4M3, E4M3FN, E5M2
 from tegula.isa.traps import Trap
 from tegula.tensor.packed import SecondDecode
+from tegula.tile import Tile
 from tegula_golden.numerics.accumulate import PartialSums
 from verif.oracles import numerics as reference
 from verif.stimuli.operands import KINDS, operands
@@ -16,13 +19,13 @@ from verif.support.tensor_bench import Run, golden_pass, load, matmul
 from verif.support.unit_bench import simulate
 
 NARROW = (E4M3FN, E5M2, E4M3, E3M4)
-TINY = preset("tiny", packed_fp8=True, fp8_formats=NARROW)
-SMALL = preset("small", packed_fp8=True)
+TINY = preset("tiny", fp8_formats=NARROW)
+SMALL = preset("small")
 
 
 def decode_all(fmt, formats):
     """(value in units or class, zero) of every code of `fmt`, by simulation; None: no format."""
-    dut = SecondDecode(preset("tiny", packed_fp8=True, fp8_formats=formats))
+    dut = SecondDecode(preset("tiny", fp8_formats=formats))
     results = []
 
     async def testbench(ctx):
@@ -153,3 +156,20 @@ def test_the_pair_is_that_of_the_operand_that_was_loaded_last():
         matmul(12, 4, 4, 0, 0, E5M2, packed=1),
     ]
     assert Run(TINY, sbuf, program).traps == [(Trap.PACKED_FORMATS, 6, 12)]
+
+
+def modules_of(config):
+    """Kinds of components in a tile, and how often it has a write that keeps bytes."""
+    text = emit_rtlil(Tile(config), "tile")
+    names = re.findall(r"^module \\tile_(\w+)$", text, flags=re.M)
+    return {re.sub(r"_\d+$", "", name) for name in names}, text.count("write__keep")
+
+
+def test_a_tile_of_one_code_a_word_has_none_of_it():
+    (packs, halves), (plain, none) = (
+        modules_of(preset("tiny", packed_fp8=packed)) for packed in (True, False)
+    )
+    assert plain < packs
+    assert packs - plain == {"packed_pair", "second_decode", "second_element", "second_row"}
+    assert halves > 0
+    assert none == 0

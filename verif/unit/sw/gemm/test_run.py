@@ -24,7 +24,6 @@ from tegula_sw.program.span import Span
 from verif.stimuli.operands import KINDS, PAIR_KINDS, pair
 
 SMALL = preset("small")
-PACKED = preset("small")
 UNPACKED = preset("small", packed_fp8=False)
 TIGHT = preset("small", queue_depth=2, max_reads=2, max_writes=2)
 CONFIGS = {
@@ -120,7 +119,7 @@ def test_packed_operands_of_every_format_are_exact_to_the_bit(formats, transpose
     for index, swapped in enumerate((False, True)):
         if not (swapped and formats[2] == FP32):
             size = (21, 19, 45)
-            check(PACKED, size, formats, "normal", index, swapped=swapped, transposed=transposed)
+            check(SMALL, size, formats, "normal", index, swapped=swapped, transposed=transposed)
 
 
 @pytest.mark.parametrize("k", [*range(1, 50), 127, 128, 129, 6000])
@@ -128,18 +127,18 @@ def test_packed_sums_of_every_length_are_exact_to_the_bit(k):
     for swapped, transposed in ((False, PLAIN), (True, (True, True)), (False, (True, False))):
         kind = "max" if k == 6000 else "finite_codes"
         formats = (E4M3FN, E5M2, BF16)
-        check(PACKED, (9, 17, k), formats, kind, k, swapped=swapped, transposed=transposed)
+        check(SMALL, (9, 17, k), formats, kind, k, swapped=swapped, transposed=transposed)
 
 
 def test_packed_operands_take_half_the_matmuls():
     counts = {}
-    for config in (UNPACKED, PACKED):
+    for config in (UNPACKED, SMALL):
         shape = GemmShape.whole(64, 64, 64, E4M3FN, E4M3FN, BF16)
         program, _ = build_gemm(config, shape, GemmAddresses(a=0, b=1 << 20, c=1 << 21))
         fields = [f for name, f in instructions_of(program) if name == "tensor.matmul"]
         counts[config] = sum(f["columns"] for f in fields)
         assert check_program(config, program) >= 6
-    assert counts[UNPACKED] == 2 * counts[PACKED] == 64 * 64 * 64 // SMALL.n**2
+    assert counts[UNPACKED] == 2 * counts[SMALL] == 64 * 64 * 64 // SMALL.n**2
 
 
 @pytest.mark.parametrize("seed", range(40))
