@@ -11,9 +11,6 @@ import numpy as np
 from tegula.formats import FloatFormat
 from tegula_golden.array_types import Codes, Integers
 from tegula_golden.numerics.codes import (
-    FINITE,
-    MINUS_INF,
-    PLUS_INF,
     check_codes,
     operand_table,
 )
@@ -25,6 +22,7 @@ from tegula_golden.numerics.partial_sums import (
     significand_dtype,
     to_fp32_bits,
 )
+from tegula_golden.numerics.running_sums import RunningSums
 from tegula_golden.numerics.special_products import has_special, special_flags
 
 __all__ = [
@@ -52,67 +50,6 @@ def _lane_tables(fmt: FloatFormat) -> tuple[Integers, Integers]:
     table = operand_table(fmt)
     exponent = np.where(table.significand == 0, _NO_ANCHOR, table.exponent)
     return table.significand, exponent.astype(np.int16)
-
-
-class _Running:
-    """Partial sums on their way through passes: exponents int16, significands not canonical."""
-
-    def __init__(self, exponent: Integers, significand: Integers, acc_width: int):
-        self.exponent = exponent
-        self.significand = significand
-        self._shift_limit = 63 if significand.dtype != object else acc_width
-        """Shifts this long leave only the sign, whatever is shifted."""
-        self._write_limit = (1 << (acc_width - 1)) - (1 << (acc_width - 7))
-
-    def add_group(
-        self,
-        shifted: Integers,
-        moving: Integers,
-        stationary_exponent: Integers,
-        moving_exponent: Integers,
-    ) -> None:
-        """One group step: up to four rows, `shifted` already multiplied by ``2**G``."""
-        q = stationary_exponent[:, :, None] + moving_exponent[:, None, :]
-        anchor = np.maximum(q.max(axis=0), self.exponent)
-        shifts = np.subtract(anchor, q, out=q)
-        np.minimum(shifts, self._shift_limit, out=shifts)
-        terms = shifted[:, :, None] * moving[:, None, :]
-        terms >>= shifts.astype(terms.dtype)
-        raised = np.minimum(anchor - self.exponent, self._shift_limit)
-        self.significand >>= raised.astype(self.significand.dtype)
-        for term in terms:
-            self.significand += term
-        self.exponent = anchor
-
-    def raise_to(self, anchor: int) -> None:
-        """Raise anchors below `anchor` to it, those of empty sums too (section 3.10)."""
-        raised = np.clip(anchor - self.exponent, 0, self._shift_limit)
-        self.significand >>= raised.astype(self.significand.dtype)
-        self.exponent = np.maximum(self.exponent, anchor).astype(np.int16)
-
-    def add_exact(self, total: Integers, anchor: int) -> None:
-        """Add integers in units of the lowest bit of `anchor` (section 3.10)."""
-        shift = np.minimum(self.exponent - anchor, self._shift_limit)
-        self.significand += total.astype(self.significand.dtype) >> shift.astype(
-            self.significand.dtype
-        )
-
-    def write(self, flags: Integers | None) -> None:
-        """PSUM write step: renormalise, then enter the special states of `flags`."""
-        limit = self._write_limit
-        over = (self.significand < -limit) | (self.significand >= limit)
-        if over.any():
-            over = over.astype(bool)
-            overflow = over & (self.exponent == MAX_ANCHOR)
-            lost = np.where(self.significand < 0, MINUS_INF, PLUS_INF)
-            self.significand = np.where(over, self.significand >> 1, self.significand)
-            self.exponent = self.exponent + over
-            if overflow.any():
-                overflow_flags = np.where(overflow, lost, FINITE)
-                flags = overflow_flags if flags is None else np.where(flags, flags, overflow_flags)
-        if flags is not None:
-            self.exponent = np.where(flags, MAX_ANCHOR + flags, self.exponent).astype(np.int16)
-            self.significand = np.where(flags, 0, self.significand)
 
 
 def _sticky_flags(exponent: Integers) -> Integers | None:
@@ -230,7 +167,7 @@ def _passes(
         for left, right in operands
     )
 
-    running = _Running(
+    running = RunningSums(
         partial.exponent.astype(np.int16), partial.significand.copy(), partial.acc_width
     )
     for first in range(0, len(stationary_codes), rows):
