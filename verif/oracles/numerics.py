@@ -96,11 +96,11 @@ def psum_write(exponent: int, significand: int, flags: int, acc_width: int) -> t
     if flags:
         return 508 + flags, 0
     limit = 63 << (acc_width - 7)
-    if -limit <= significand < limit:
+    if not -limit <= significand < limit:
+        exponent, significand = exponent + 1, significand // 2
+    if exponent <= 508:
         return exponent, significand
-    if exponent == 508:
-        return (510 if significand < 0 else 509), 0
-    return exponent + 1, significand // 2
+    return (508 + (significand > 0) + 2 * (significand < 0)), 0
 
 
 def packed_anchor(fmt_a: FloatFormat, fmt_b: FloatFormat, acc_width: int) -> int:
@@ -122,21 +122,30 @@ def dot_words(
     start: tuple[int, int] = (0, 0),
     *,
     packed: bool = False,
+    scales: Sequence[tuple[int | None, int | None]] | None = None,
 ) -> tuple[int, int]:
     """The word of one output after matmul instructions of `rows` partitions each.
 
-    With `packed` (section 3.10) terms 2p and 2p + 1 are the codes of a word.
+    With `packed` (section 3.10) terms 2p and 2p + 1 are the codes of a word. `scales` has the scale
+    codes of both columns of each instruction (section 3.11; None: the operand is not scaled).
     """
     exponent, significand = start
     terms = 2 if packed else 1
     anchor = packed_anchor(fmt_a, fmt_b, acc_width) if packed else 0
-    for first in range(0, len(a), terms * rows):
+    for number, first in enumerate(range(0, len(a), terms * rows)):
         flags = exponent - 508 if exponent > 508 else 0
         if flags:
             exponent, significand = 0, 0
+        last = min(first + terms * rows, len(a))
+        power = 0
+        if scales is not None:
+            columns = ((a[first:last], fmt_a), (b[first:last], fmt_b))
+            nan, power = _block_scale(scales[number], columns)
+            flags |= nan
+            anchor = packed_anchor(fmt_a, fmt_b, acc_width) if packed else 256
+            exponent = exponent - power if exponent else anchor
         if exponent < anchor:
             exponent, significand = anchor, significand >> (anchor - exponent)
-        last = min(first + terms * rows, len(a))
         second_sum = Fraction(0)
         for group in range(first, last, 4 * terms):
             products = []
@@ -154,8 +163,23 @@ def dot_words(
             assert in_units.denominator == 1
             significand += int(in_units) >> (exponent - anchor)
             assert -(1 << (acc_width - 1)) <= significand < 1 << (acc_width - 1), "it wrapped"
-        exponent, significand = psum_write(exponent, significand, flags, acc_width)
+        exponent, significand = psum_write(exponent + power, significand, flags, acc_width)
     return exponent, significand
+
+
+def _block_scale(
+    codes: tuple[int | None, int | None], columns: Sequence[tuple[Sequence[int], FloatFormat]]
+) -> tuple[int, int]:
+    """Section 3.11: flags of an instruction's scales, and the power of two that they are."""
+    flags = 3 if 255 in codes else 0
+    power = 0
+    for code, (column, fmt) in zip(codes, columns, strict=True):
+        if code is None:
+            continue
+        if all(value(each, fmt) == 0 for each in column):
+            return flags, -254
+        power += code - 127
+    return flags, power
 
 
 def exact_dot(

@@ -10,7 +10,14 @@ import numpy as np
 
 from tegula.formats import FloatFormat
 from tegula_golden.array_types import Codes, Integers
+from tegula_golden.numerics.block_scales import (
+    BASE_ANCHOR,
+    BLOCK,
+    check_scales,
+    output_scales,
+)
 from tegula_golden.numerics.codes import (
+    NAN,
     check_codes,
     operand_table,
 )
@@ -93,6 +100,8 @@ def accumulate_passes(
     rows: int,
     *,
     packed: bool = False,
+    stationary_scales: Codes | None = None,
+    moving_scales: Codes | None = None,
 ) -> PartialSums:
     """Consecutive accumulating matmul instructions, each of `rows` partitions (the last: the rest).
 
@@ -107,23 +116,46 @@ def accumulate_passes(
     packed
         Whether both operands are packed: rows 2p and 2p + 1 of K are the two codes of a word, and a
         pass covers ``2 * rows`` of them.
+    stationary_scales, moving_scales
+        E8M0 codes of an operand that is scaled, ceil(K / 32) x M and x F; None: it is not.
 
     Raises
     ------
     ValueError
-        If `rows` is out of range, a pair of packed formats is not allowed, or as `accumulate`.
+        If `rows` is out of range, a pair of packed or scaled formats is not allowed, a pass has
+        terms of two blocks, or as `accumulate`.
     """
     if not 1 <= rows <= MAX_ROWS:
         raise ValueError(f"rows must be 1 to {MAX_ROWS}, not {rows}")
     _check_operands(partial, stationary_codes, moving_codes, stationary_fmt, moving_fmt)
-    if not packed:
-        return _passes(
-            partial, stationary_codes, moving_codes, stationary_fmt, moving_fmt, rows, None, None
-        )
+    terms = rows * (2 if packed else 1)
+    blocks = -(-stationary_codes.shape[0] // BLOCK)
+    if _check_scales(partial, (blocks,), stationary_scales, moving_scales) and BLOCK % terms:
+        raise ValueError(f"a pass of scaled operands must divide {BLOCK} terms, not cover {terms}")
+    operands = [(stationary_codes, moving_codes)]
+    if packed:
+        operands = [
+            (stationary_codes[::2], moving_codes[::2]),
+            (_second_rows(stationary_codes), _second_rows(moving_codes)),
+        ]
     return _passes(
-        *(partial, stationary_codes[::2], moving_codes[::2], stationary_fmt, moving_fmt, rows),
-        *(_second_rows(stationary_codes), _second_rows(moving_codes)),
+        *(partial, operands, stationary_fmt, moving_fmt, rows),
+        packed=packed,
+        scales=(stationary_scales, moving_scales),
     )
+
+
+def _check_scales(
+    partial: PartialSums,
+    blocks: tuple[int, ...],
+    stationary: Codes | None,
+    moving: Codes | None,
+) -> bool:
+    """Whether an operand is scaled; if so, each of its columns must have a code in each block."""
+    for axis, (name, scales) in enumerate((("stationary", stationary), ("moving", moving))):
+        if scales is not None:
+            check_scales(scales, (*blocks, partial.exponent.shape[axis]), f"{name}_scales")
+    return stationary is not None or moving is not None
 
 
 def _second_rows(codes: Codes) -> Codes:
@@ -134,33 +166,32 @@ def _second_rows(codes: Codes) -> Codes:
 
 def _passes(
     partial: PartialSums,
-    stationary_codes: Codes,
-    moving_codes: Codes,
+    operands: list[tuple[Codes, Codes]],
     stationary_fmt: FloatFormat,
     moving_fmt: FloatFormat,
     rows: int,
-    stationary_second: Codes | None,
-    moving_second: Codes | None,
+    *,
+    packed: bool,
+    scales: tuple[Codes | None, ...],
 ) -> PartialSums:
-    """`accumulate_passes` on first codes and, of packed operands, second ones of as many rows."""
+    """`accumulate_passes` on first codes and, of packed operands, second ones of as many rows.
+
+    Second products have an anchor where both operands are `packed`; of one only their flags count.
+    """
     dtype = significand_dtype(partial.acc_width)
+    stationary_codes, moving_codes = operands[0]
     significands, exponents = _lane_tables(stationary_fmt)
     stationary = significands[stationary_codes].astype(dtype) << (partial.acc_width - MIN_ACC_WIDTH)
     stationary_exponent = exponents[stationary_codes]
     significands, exponents = _lane_tables(moving_fmt)
     moving = significands[moving_codes].astype(dtype, copy=False)
     moving_exponent = exponents[moving_codes]
-    anchor = None
-    if stationary_second is not None and moving_second is not None:
-        anchor = packed_anchor(stationary_fmt, moving_fmt, partial.acc_width)
-    operands = [(stationary_codes, moving_codes)]
-    if stationary_second is not None or moving_second is not None:
-        # Zeros in place of second codes that are not there.
-        operands.append(
-            (
-                np.zeros_like(stationary_codes) if stationary_second is None else stationary_second,
-                np.zeros_like(moving_codes) if moving_second is None else moving_second,
-            )
+    anchor = packed_anchor(stationary_fmt, moving_fmt, partial.acc_width) if packed else None
+    scaled = any(side is not None for side in scales)
+    if scaled and not stationary_fmt.width == moving_fmt.width == 8:
+        raise ValueError(
+            "scaled operands must be of 8-bit formats, both, not"
+            f" {stationary_fmt.name} x {moving_fmt.name}"
         )
     special = any(
         has_special(left, stationary_fmt) or has_special(right, moving_fmt)
@@ -172,11 +203,20 @@ def _passes(
     )
     for first in range(0, len(stationary_codes), rows):
         last = min(first + rows, len(stationary_codes))
+        steps = [(left[first:last], right[first:last]) for left, right in operands]
         flags = _sticky_flags(running.exponent)
-        for left, right in operands if special else ():
-            new = special_flags(left[first:last], right[first:last], stationary_fmt, moving_fmt)
-            flags = new if flags is None else flags | new
-        if anchor is not None:
+        for left, right in steps if special else ():
+            flags = _merged(flags, special_flags(left, right, stationary_fmt, moving_fmt))
+        if scaled:
+            block = first * len(steps) // BLOCK
+            of_outputs = output_scales(
+                *([left for left, _ in steps], [right for _, right in steps]),
+                *(stationary_fmt, moving_fmt),
+                *(None if side is None else side[block] for side in scales),
+            )
+            flags = _merged(flags, of_outputs.nans * NAN)
+            running.enter_scaled(of_outputs.exponents, BASE_ANCHOR if anchor is None else anchor)
+        elif anchor is not None:
             running.raise_to(anchor)
         for row in range(first, last, GROUP):
             group = slice(row, min(row + GROUP, last))
@@ -187,15 +227,19 @@ def _passes(
                 moving_exponent[group],
             )
         if anchor is not None:
-            left, right = operands[1]
-            total = second_sum(left[first:last], right[first:last], stationary_fmt, moving_fmt)
-            running.add_exact(total, anchor)
+            running.add_exact(second_sum(*steps[1], stationary_fmt, moving_fmt), anchor)
+        if scaled:
+            running.leave_scaled(of_outputs.exponents)
         running.write(flags)
     return PartialSums(
         exponent=running.exponent.astype(np.int64),
         significand=running.significand,
         acc_width=partial.acc_width,
     )
+
+
+def _merged(flags: Integers | None, new: Integers) -> Integers:
+    return new if flags is None else flags | new
 
 
 def accumulate(
@@ -207,6 +251,8 @@ def accumulate(
     *,
     stationary_second: Codes | None = None,
     moving_second: Codes | None = None,
+    stationary_scales: Codes | None = None,
+    moving_scales: Codes | None = None,
 ) -> PartialSums:
     """One matmul instruction: ``partial + stationary.T @ moving``, K products an output.
 
@@ -223,6 +269,8 @@ def accumulate(
         Their formats: bf16 or of 8 bits.
     stationary_second, moving_second
         Second codes of an operand that is packed, shaped like the first; None: it is not.
+    stationary_scales, moving_scales
+        E8M0 codes (uint8) of an operand that is scaled, M and F; None: it is not.
 
     Returns
     -------
@@ -232,8 +280,8 @@ def accumulate(
     Raises
     ------
     ValueError
-        If a dtype or shape does not fit, K is more than 32, or both operands are packed in formats
-        whose pair is not allowed.
+        If a dtype or shape does not fit, K is more than 32, both operands are packed in formats
+        whose pair is not allowed, or one is scaled and the other not of 8 bits.
     """
     if stationary_codes.ndim == 2 and stationary_codes.shape[0] > MAX_ROWS:
         raise ValueError(
@@ -252,7 +300,20 @@ def accumulate(
                     f"{name}_second must be of an 8-bit format and shaped as the first codes,"
                     f" {first.shape}, not {fmt.name} of {second.shape}"
                 )
+    operands = [(stationary_codes, moving_codes)]
+    if stationary_second is not None or moving_second is not None:
+        # Zeros in place of second codes that are not there.
+        operands.append(
+            (
+                np.zeros_like(stationary_codes) if stationary_second is None else stationary_second,
+                np.zeros_like(moving_codes) if moving_second is None else moving_second,
+            )
+        )
+    _check_scales(partial, (), stationary_scales, moving_scales)
     return _passes(
-        *(partial, stationary_codes, moving_codes, stationary_fmt, moving_fmt, MAX_ROWS),
-        *(stationary_second, moving_second),
+        *(partial, operands, stationary_fmt, moving_fmt, MAX_ROWS),
+        packed=stationary_second is not None and moving_second is not None,
+        scales=tuple(
+            None if side is None else side[None] for side in (stationary_scales, moving_scales)
+        ),
     )

@@ -1,10 +1,14 @@
 """A whole matrix product as a tile computes it: passes over K, one fp32 reading, one cast."""
 
+from dataclasses import dataclass
+from itertools import chain
+
 import numpy as np
 
 from tegula.formats import FloatFormat
 from tegula_golden.array_types import Codes, Words
 from tegula_golden.numerics.accumulate import PartialSums, accumulate_passes, to_fp32_bits
+from tegula_golden.numerics.block_scales import BLOCK, check_scales
 from tegula_golden.numerics.cast import cast
 from tegula_golden.numerics.codes import check_codes
 
@@ -14,15 +18,23 @@ _BLOCK_OUTPUTS = 8192
 """Outputs that are computed at a time: their four aligned products (256 KiB) stay in the cache."""
 
 
-def _packed_spans(depth: int, rows: int) -> list[tuple[int, int, bool]]:
-    """Terms from, to, and whether they are packed: an odd rest ends in one that is not."""
-    rest = depth % (2 * rows)
-    if rest % 2 == 0:
-        return [(0, depth, True)]
-    alone = depth - 1 if rest > rows else depth - rest
-    return [
-        (first, last, last == alone) for first, last in ((0, alone), (alone, depth)) if last > first
-    ]
+@dataclass(frozen=True)
+class _Span:
+    """Terms of K that are multiplied alike: from, to, and whether they are packed."""
+
+    first: int
+    last: int
+    packed: bool
+
+
+def _spans(first: int, last: int, rows: int, packed: bool) -> list[_Span]:
+    """Spans of some terms: if they are packed, an odd rest ends in one that is not."""
+    rest = (last - first) % (2 * rows)
+    if not packed or rest % 2 == 0:
+        return [_Span(first, last, packed)]
+    alone = last - 1 if rest > rows else last - rest
+    spans = [_Span(first, alone, packed=True), _Span(alone, last, packed=False)]
+    return [span for span in spans if span.last > span.first]
 
 
 def gemm(
@@ -37,6 +49,8 @@ def gemm(
     rows: int = 8,
     packed: bool = False,
     random: Words | None = None,
+    scales_a: Codes | None = None,
+    scales_b: Codes | None = None,
 ) -> Codes:
     """``A @ B`` as a tile of `rows` partitions computes it (contract section 3.9).
 
@@ -56,6 +70,10 @@ def gemm(
         Partitions of a pass, 1 to 32: the N of the tile.
     packed
         Whether the operands are packed: a pass covers ``2 * rows`` of K.
+    scales_a, scales_b
+        E8M0 codes (uint8) of an operand that is scaled by blocks of 32 terms of K (contract
+        section 3.11), M x ceil(K / 32) and ceil(K / 32) x N; None: it is not. A pass then covers at
+        most 32 terms.
 
     Returns
     -------
@@ -79,20 +97,35 @@ def gemm(
             f"M, K and N must be at least 1: shapes are {a_codes.shape} and {b_codes.shape}"
         )
     depth = a_codes.shape[1]
-    spans = _packed_spans(depth, rows) if packed else [(0, depth, False)]
     bits = np.empty((a_codes.shape[0], b_codes.shape[1]), dtype=np.uint32)
+    blocks = -(-depth // BLOCK)
+    if scales_a is not None:
+        check_scales(scales_a, (bits.shape[0], blocks), "scales_a")
+    if scales_b is not None:
+        check_scales(scales_b, (blocks, bits.shape[1]), "scales_b")
+    if scales_a is None and scales_b is None:
+        spans = _spans(0, depth, rows, packed)
+    else:
+        rows = min(rows, BLOCK // 2) if packed else rows
+        starts = range(0, depth, BLOCK)
+        blocks_of = (_spans(at, min(at + BLOCK, depth), rows, packed) for at in starts)
+        spans = list(chain.from_iterable(blocks_of))
     block_columns = min(bits.shape[1], _BLOCK_OUTPUTS)
     block_rows = max(1, _BLOCK_OUTPUTS // block_columns)
     for row in range(0, bits.shape[0], block_rows):
-        stationary = a_codes[row : row + block_rows].T
+        rows_of = slice(row, row + block_rows)
+        stationary = a_codes[rows_of].T
         for column in range(0, bits.shape[1], block_columns):
-            moving = b_codes[:, column : column + block_columns]
+            columns_of = slice(column, column + block_columns)
+            moving = b_codes[:, columns_of]
             partial = PartialSums.empty((stationary.shape[1], moving.shape[1]), acc_width)
-            for first, last, is_packed in spans:
+            for span in spans:
+                terms, block = slice(span.first, span.last), span.first // BLOCK
                 partial = accumulate_passes(
-                    *(partial, stationary[first:last], moving[first:last], fmt_a, fmt_b, rows),
-                    packed=is_packed,
+                    *(partial, stationary[terms], moving[terms], fmt_a, fmt_b, rows),
+                    packed=span.packed,
+                    stationary_scales=None if scales_a is None else scales_a[rows_of, block][None],
+                    moving_scales=None if scales_b is None else scales_b[block, columns_of][None],
                 )
-            block = (slice(row, row + block_rows), slice(column, column + block_columns))
-            bits[block] = to_fp32_bits(partial)
+            bits[rows_of, columns_of] = to_fp32_bits(partial)
     return cast(bits, fmt_out, saturate=saturate, random=random)

@@ -52,19 +52,34 @@ class RunningSums:
             self.significand.dtype
         )
 
+    def enter_scaled(self, scales: Integers, base: int) -> None:
+        """Let sums enter as multiples of ``2**scales``, at an anchor of at least `base`.
+
+        Section 3.11, step 2.
+        """
+        relative = np.where(self.exponent == 0, base, self.exponent - scales)
+        self.exponent = relative.astype(np.int16)
+        self.raise_to(base)
+
+    def leave_scaled(self, scales: Integers) -> None:
+        """Let sums count ``2**scales`` times again (section 3.11, step 4)."""
+        self.exponent = self.exponent + scales
+
     def write(self, flags: Integers | None) -> None:
         """PSUM write step: renormalise, then enter the special states of `flags`."""
         limit = self._write_limit
         over = (self.significand < -limit) | (self.significand >= limit)
         if over.any():
             over = over.astype(bool)
-            overflow = over & (self.exponent == MAX_ANCHOR)
-            lost = np.where(self.significand < 0, MINUS_INF, PLUS_INF)
             self.significand = np.where(over, self.significand >> 1, self.significand)
             self.exponent = self.exponent + over
-            if overflow.any():
-                overflow_flags = np.where(overflow, lost, FINITE)
-                flags = overflow_flags if flags is None else np.where(flags, flags, overflow_flags)
+        beyond = self.exponent > MAX_ANCHOR
+        if beyond.any():
+            infinite = np.where(self.significand > 0, PLUS_INF, FINITE)
+            infinite = np.where(self.significand < 0, MINUS_INF, infinite)
+            overflow_flags = np.where(beyond, infinite, FINITE)
+            flags = overflow_flags if flags is None else np.where(flags, flags, overflow_flags)
+            self.exponent = np.where(beyond, MAX_ANCHOR, self.exponent)
         if flags is not None:
             self.exponent = np.where(flags, MAX_ANCHOR + flags, self.exponent).astype(np.int16)
             self.significand = np.where(flags, 0, self.significand)
