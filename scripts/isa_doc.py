@@ -43,7 +43,7 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 def _limit(field: Field, end: int) -> str:
     """Name of the lowest (`end` 0) or highest (-1) allowed value."""
-    values = [field.allowed(config)[end] for config in _PROBES]
+    values = [allowed[end] for config in _PROBES if (allowed := field.allowed(config))]
     if len(set(values)) == 1:
         return str(values[0])
     for name, value in _LIMIT_NAMES.items():

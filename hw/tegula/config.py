@@ -67,6 +67,9 @@ class TileConfig:
     packed_fp8
         Whether operands may have two 8-bit codes in a word, at twice the products a cycle. Without,
         nothing of it is in the netlist.
+    mx
+        Whether operands may be scaled by blocks (OCP MX); needs `packed_fp8`. Without, nothing of
+        it is in the netlist.
     watchdog_cycles
         Reset value of the CSR that says how long every engine may wait before it is a deadlock.
     trace
@@ -98,6 +101,7 @@ class TileConfig:
     activation_entries: int = 1024
     fp8_formats: tuple[FloatFormat, ...] = (E4M3FN, E5M2)
     packed_fp8: bool = False
+    mx: bool = False
     watchdog_cycles: int = 10_000
     trace: bool = field(default=False, repr=False)
 
@@ -156,6 +160,8 @@ class TileConfig:
                 f"packed_fp8 must be False where no pair of formats ({names}) fits acc_width"
                 f" {self.acc_width} (docs/numerics.md, section 3.10)"
             )
+        if self.mx and not self.packed_fp8:
+            raise ValueError("mx must be False where packed_fp8 is")
 
     def _check_choice(self, name: str, choices: tuple[int, ...]) -> None:
         if getattr(self, name) not in choices:
@@ -274,9 +280,17 @@ PRESETS = {
             axi_addr_width=32,
             queue_depth=4,
             packed_fp8=True,
+            mx=True,
         ),
-        TileConfig(name="small", packed_fp8=True),
-        TileConfig(name="medium", n=16, axi_data_width=256, activation_lanes=4, packed_fp8=True),
+        TileConfig(name="small", packed_fp8=True, mx=True),
+        TileConfig(
+            name="medium",
+            n=16,
+            axi_data_width=256,
+            activation_lanes=4,
+            packed_fp8=True,
+            mx=True,
+        ),
         TileConfig(
             name="ecp5",
             vector_folding=4,
@@ -302,8 +316,8 @@ address all of the memory; fewer bursts and instructions wait.
 def preset(name: str, **changes: object) -> TileConfig:
     """The preset called `name`, with some fields changed.
 
-    Its operands can be packed (`packed_fp8`) where the changed formats and width allow that, unless
-    it is said among the changes.
+    Its operands can be packed (`packed_fp8`), and scaled (`mx`), where the changed formats and
+    width allow that, unless it is said among the changes.
 
     Raises
     ------
@@ -316,7 +330,7 @@ def preset(name: str, **changes: object) -> TileConfig:
     if unknown:
         raise ValueError(f"TileConfig has no field {', '.join(sorted(unknown))}")
     base = PRESETS[name]
-    if "packed_fp8" in changes or not base.packed_fp8:
-        return replace(base, **changes)
-    plain = replace(base, **changes, packed_fp8=False)
-    return replace(plain, packed_fp8=True) if plain.packed_pairs else plain
+    plain = replace(base, **{**changes, "packed_fp8": False, "mx": False})
+    packs = changes.get("packed_fp8", base.packed_fp8 and bool(plain.packed_pairs))
+    scales = changes.get("mx", base.mx and packs)
+    return replace(plain, packed_fp8=packs, mx=scales)

@@ -79,6 +79,14 @@ def _rows(cfg: TileConfig) -> Iterator[tuple[str, Trap, Engine, str]]:
         packed = "rows=1 format=e5m2 packed=1 columns=1 addr=0"
         pair = f"tensor.load {packed}\ntensor.matmul {packed} psum_addr=0"
         yield "formats that are no pair", Trap.PACKED_FORMATS, tensor, pair
+    if cfg.mx:
+        wide = "rows=1 format=bf16 scaled=1 columns=1 addr=0"
+        yield "scaled bf16", Trap.ILLEGAL_FIELD, control, f"tensor.matmul {wide} psum_addr=0"
+        rows = f"tensor.scales addr={sbuf - 2} columns=3"
+        yield "rows of scales", Trap.SBUF_RANGE, tensor, rows
+        scaled = "tensor.load rows=1 format=e5m2 scaled=1 columns=1 addr=0"
+        pair = f"{scaled}\n{_MATMUL} addr=0 columns=1 psum_addr=0"
+        yield "scaled by bf16", Trap.PACKED_FORMATS, tensor, pair
 
     yield "copy of nothing", Trap.PSUM_UNWRITTEN, vector, f"{_COPY} x_addr=7 dst=0 columns=1"
     last = f"{_MATMUL} addr=0 columns=1 psum_addr={psum - 1} signal(0+=1)\n"

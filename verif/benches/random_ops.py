@@ -9,6 +9,7 @@ from tegula.formats import BF16, FP32, RAW16, RAW32, FloatFormat, format_by_code
 from tegula.isa.codec import decode, encode
 from tegula.isa.instructions import ENGINES, Engine, Layout
 from tegula.isa.operations import Accumulate, Half, Operand, Reduction, Rounding, Source, TableKind
+from tegula.isa.tensor import SCALE_ROW_BITS
 from tegula_sw.program.footprint import overwrites_operand
 from tegula_sw.program.schedule import Op
 from verif.benches.memory_map import BASE
@@ -43,8 +44,8 @@ class _Generator:
         self._rng, self._config = rng, config
         nowhere = np.zeros(config.psum_depth, dtype=bool)
         self._written = nowhere if written is None else written.copy()
-        self._stationary: tuple[FloatFormat, bool] | None = None
-        """Format of the stationary operand, and whether it is packed."""
+        self._stationary: tuple[FloatFormat, bool, bool] | None = None
+        """Format of the stationary operand, and whether it is packed and scaled."""
         self._near = int(rng.integers(0, config.sbuf_depth - 512)) // 64 * 64
         """Most addresses are within 512 words from here, so that instructions meet."""
 
@@ -106,12 +107,18 @@ class _Generator:
 
     def _tensor(self) -> tuple[str, dict]:
         config, rng = self._config, self._rng
+        if config.mx and rng.random() < 0.12:
+            rows = self._int(1, _MAX_COLUMNS)
+            addr, stride = self._span(rows)
+            fields = {"columns": rows, "addr": addr, "stride": stride}
+            return "tensor.scales", fields | {"scales": self._scale_row()}
         fmt = format_by_code(self._operand_format())
         packed = config.packed_fp8 and fmt is not BF16 and rng.random() < 0.7
-        fields = {"rows": self._int(1, config.n), "format": fmt.code}
+        scaled = config.mx and fmt is not BF16 and rng.random() < 0.4
+        fields = {"rows": self._int(1, config.n), "format": fmt.code, "scales": self._scale_row()}
         if rng.random() < 0.35 or not self._stationary:  # it does not rely on a program before it
-            self._stationary = fmt, packed
-            fields["packed"] = int(packed)
+            self._stationary = fmt, packed, scaled
+            fields |= {"packed": int(packed), "scaled": int(scaled)}
             columns = self._int(1, config.n)
             addr, stride = self._span(columns)
             return "tensor.load", fields | {"columns": columns, "addr": addr, "stride": stride}
@@ -124,14 +131,20 @@ class _Generator:
         accumulate = bool(self._written[words].all()) and rng.random() < 0.8
         self._written[words] = True
         partner, both = self._stationary[0], packed and self._stationary[1]
+        if fmt is BF16 and self._stationary[2]:
+            fields["format"] = config.fp8_formats[0].code
         return "tensor.matmul", fields | {
             "packed": int(packed and (not both or (partner, fmt) in config.packed_pairs)),
+            "scaled": int(scaled and partner is not BF16),
             "accumulate": int(accumulate),
             "columns": columns,
             "addr": addr,
             "stride": stride,
             "psum_addr": psum,
         }
+
+    def _scale_row(self) -> int:
+        return int(self._rng.integers(0, 1 << SCALE_ROW_BITS)) if self._config.mx else 0
 
     def _vector(self) -> tuple[str, dict]:
         if self._rng.random() < 0.06:

@@ -10,7 +10,7 @@ from amaranth.sim import Simulator
 from tegula.engine.interface import SIGNAL_TO_INSTRUCTION_CYCLES
 from tegula.formats import BF16, E4M3FN
 from tegula.isa.codec import encode
-from tegula.isa.instructions import by_mnemonic
+from tegula.isa.instructions import PAYLOAD_OFFSET, by_mnemonic
 from tegula.isa.traps import Trap
 from tegula.memory.scratchpad import Scratchpad
 from tegula.tensor.engine import TensorEngine, write_end_cycles
@@ -195,7 +195,7 @@ def instruction_item(pc, mnemonic, fields):
         "signal": word >> 27 & 1,
         "signal_sem": word >> 28 & 31,
         "signal_value": word >> 33 & 255,
-        "payload": (word >> 48) & ((1 << 72) - 1),
+        "payload": word >> PAYLOAD_OFFSET,
     }
 
 

@@ -56,6 +56,13 @@ packed operands in formats that are no pair: PACKED_FORMATS TENSOR 16 7
 a pair that is refused is found before an address: PACKED_FORMATS TENSOR 16 {SBUF - 1}
     tensor.load rows=1 format=e5m2 packed=1 columns=1 addr=0
     tensor.matmul rows=1 format=e5m2 packed=1 addr={SBUF - 1} columns=2 psum_addr={PSUM - 1}
+a scaled operand and one of bf16: PACKED_FORMATS TENSOR 16 9
+    tensor.load rows=1 format=bf16 columns=1 addr=0
+    tensor.matmul rows=1 format=e5m2 scaled=1 addr=9 columns=1 psum_addr=0
+a row of scales behind the scratchpad: SBUF_RANGE TENSOR 0 {SBUF}
+    tensor.scales addr={SBUF - 4} stride=2 columns=3
+rows of scales that are none: ILLEGAL_FIELD CONTROL 0 0
+    tensor.scales addr=0 columns=129
 a copy of a word that was not written: PSUM_UNWRITTEN VECTOR 0 5
     {COPY} x_addr=5 dst=0 columns=1
 a copy from behind PSUM: PSUM_RANGE VECTOR 16 {PSUM}

@@ -34,6 +34,8 @@ DECODE_CYCLES = 1
 def _field_error(field: Field, value, config: TileConfig):
     """1 if `value` is not in `Field.allowed`: comparators only where limits are tighter."""
     allowed = field.allowed(config)
+    if not allowed:
+        return 1
     if isinstance(allowed, tuple):
         return ~Cat(value == code for code in allowed).any()
     if field.signed:

@@ -103,6 +103,8 @@ def _check_allowed(field: Field, number: int, config: TileConfig) -> None:
     allowed = field.allowed(config)
     if number in allowed:
         return
+    if not allowed:
+        raise ValueError(f"tile {config.name!r} has no such instruction")
     if isinstance(allowed, range):
         limits = f"{allowed[0]} to {allowed[-1]}"
     else:

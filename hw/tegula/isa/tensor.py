@@ -8,20 +8,40 @@ from tegula.isa.kinds import (
     count,
     element_format,
     flag,
+    limited,
     packed_flag,
     partition_count,
     sbuf_address,
     step,
 )
 
-__all__ = ["PSUM_ADDRESS_BITS", "TENSOR"]
+__all__ = ["PSUM_ADDRESS_BITS", "SCALE_ROW_BITS", "STATIONARY_LOADS", "TENSOR"]
 
 PSUM_ADDRESS_BITS = 12
 """Bits of a PSUM address, and of a number of PSUM words."""
 
 
+STATIONARY_LOADS = ("tensor.load", "tensor.scales")
+"""Mnemonics that run beside the matmuls before them, and may signal before those."""
+
+SCALE_ROW_BITS = 7
+"""Bits of the number of a row of the scale buffer."""
+
+
 def _psum_depth(config: TileConfig) -> int:
     return config.psum_depth
+
+
+def _mx(config: TileConfig) -> int:
+    return int(config.mx)
+
+
+def _scale_rows(config: TileConfig) -> int:
+    return config.mx << SCALE_ROW_BITS
+
+
+def _last_scale_row(config: TileConfig) -> int:
+    return max(_scale_rows(config) - 1, 0)
 
 
 _ROWS = partition_count(
@@ -35,7 +55,16 @@ _PACKED = packed_flag(
     63,
     "1: a word holds two 8-bit codes, terms 2p and 2p + 1 of K in partition p, the first one low",
 )
-_PACKED_BF16 = ((("packed", (1,)), ("format", (BF16.code,))),)
+_SCALES = limited(
+    "scales",
+    120,
+    SCALE_ROW_BITS,
+    _last_scale_row,
+    "row of the scale buffer with the codes of columns 0 to N - 1; later columns: the rows behind",
+)
+_SCALED = limited("scaled", 127, 1, _mx, "1: each column has a scale of its own, from the buffer")
+_NARROW_ONLY = tuple(((name, (1,)), ("format", (BF16.code,))) for name in ("packed", "scaled"))
+"""Operands of 8-bit formats only are packed, and scaled."""
 
 TENSOR = (
     sync(Engine.TENSOR, "tensor instructions"),
@@ -57,8 +86,10 @@ TENSOR = (
             _PACKED,
             sbuf_address("addr", 64, "scratchpad address, words"),
             _STEP,
+            _SCALES,
+            _SCALED,
         ),
-        forbidden=_PACKED_BF16,
+        forbidden=_NARROW_ONLY,
     ),
     Instruction(
         mnemonic="tensor.matmul",
@@ -87,7 +118,25 @@ TENSOR = (
                 width=PSUM_ADDRESS_BITS,
                 doc="PSUM address of column 0, words",
             ),
+            _SCALES,
+            _SCALED,
         ),
-        forbidden=_PACKED_BF16,
+        forbidden=_NARROW_ONLY,
+    ),
+    Instruction(
+        mnemonic="tensor.scales",
+        opcode=0x13,
+        granules=1,
+        doc=(
+            "Load rows of the scale buffer, on a tile with `mx`: lane p of row `scales + i` takes"
+            " the E8M0 code in the low byte of partition p's word at `addr + i * stride`. Rows wrap"
+            " behind the last. Earlier instructions use what the rows held before."
+        ),
+        payload=(
+            sbuf_address("addr", 64, "scratchpad address of the first row, words"),
+            step("stride", 80, "address step from row to row, words", width=16),
+            count("columns", 96, SCALE_ROW_BITS + 1, "rows", maximum=_scale_rows),
+            limited("scales", 120, SCALE_ROW_BITS, _last_scale_row, "first row of the buffer"),
+        ),
     ),
 )

@@ -81,7 +81,7 @@ TRAP_DOCS = {
     Trap.PACKED_FORMATS: (
         (
             "a matmul of two packed operands in formats whose products are no integers of the"
-            " accumulator (numerics, section 3.10)"
+            " accumulator (numerics, section 3.10), or of a scaled operand and one of bf16 (3.11)"
         ),
         "scratchpad address of the moving operand's first column",
     ),

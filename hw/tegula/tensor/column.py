@@ -9,6 +9,7 @@ from tegula.lib.delay import delayed, registered
 from tegula.tensor.align import saturated, shifted_down
 from tegula.tensor.packed import sum_bits
 from tegula.tensor.pe import EXPONENT_CYCLE, FLAGS_CYCLE, SIGNIFICAND_CYCLE
+from tegula.tensor.scales import SUM_BITS
 
 __all__ = ["EXIT_CYCLES", "SECOND_CYCLE", "ColumnEntry", "ColumnExit"]
 
@@ -34,6 +35,10 @@ class ColumnEntry(wiring.Component):
     `word` and `accumulate` are sampled in cycle ``EXPONENT_CYCLE - 1`` of that PE. Where
     `accumulate` is 0 the column starts empty. One word a cycle.
 
+    With `mx` a word enters at its exponent less the scale of its products (section 3.11), as far as
+    nine bits hold that: at 0 where it is negative, as then nothing of the significand is left, and
+    at the largest anchor where it is more. `entered_scale` is what it was lowered by.
+
     Parameters
     ----------
     config
@@ -43,16 +48,24 @@ class ColumnEntry(wiring.Component):
     -------
     word : In(psum_width), accumulate : In(1)
         A word as PSUM holds it: exponent field above the significand.
+    scale : In(signed(SUM_BITS)), nan_scale : In(1)
+        With the word, and only with `mx`: the scale, or that it is NaN.
+    entered_scale : Out(signed(SUM_BITS))
+        With the exponent, and only with `mx`.
     exponent : Out(9), flags : Out(2), significand : Out(signed(acc_width))
         See `ProcessingElement`; the exponent follows the word by one cycle.
     """
 
     def __init__(self, config: TileConfig):
         self._acc_width = config.acc_width
+        self._mx = config.mx
+        sums = signed(SUM_BITS)
+        scales = {"scale": In(sums), "nan_scale": In(1), "entered_scale": Out(sums)}
         super().__init__(
             {
                 "word": In(config.psum_width),
                 "accumulate": In(1),
+                **(scales if config.mx else {}),
                 "exponent": Out(9),
                 "flags": Out(2),
                 "significand": Out(signed(config.acc_width)),
@@ -64,16 +77,26 @@ class ColumnEntry(wiring.Component):
         m = Module()
         exponent = Signal(9, reset_less=True)
         flags, significand = Signal(2), Signal(signed(self._acc_width), reset_less=True)
+        stored = self.word[self._acc_width :]
         with m.If(self.accumulate):
-            m.d.sync += [
-                exponent.eq(self.word[self._acc_width :]),
-                significand.eq(self.word[: self._acc_width]),
-            ]
+            m.d.sync += significand.eq(self.word[: self._acc_width])
         with m.Else():
-            m.d.sync += [exponent.eq(0), significand.eq(0)]
+            m.d.sync += significand.eq(0)
         # A special state's field is above all anchors, and what it aligns does not count.
+        if self._mx:
+            self._lower(m, stored, exponent)
+            special = self.accumulate & (stored[2:] == _SPECIAL)
+            held = registered(
+                m, Mux(special, stored[:2], 0) | self.nan_scale.replicate(2), name="held_flags"
+            )
+            m.d.comb += flags.eq(held)
+        else:
+            with m.If(self.accumulate):
+                m.d.sync += exponent.eq(stored)
+            with m.Else():
+                m.d.sync += exponent.eq(0)
+            m.d.comb += flags.eq(Mux(exponent[2:] == _SPECIAL, exponent[:2], 0))
         m.d.comb += [
-            flags.eq(Mux(exponent[2:] == _SPECIAL, exponent[:2], 0)),
             self.exponent.eq(exponent),
             self.flags.eq(delayed(m, flags, FLAGS_CYCLE - EXPONENT_CYCLE, name="flags")),
             self.significand.eq(
@@ -81,6 +104,21 @@ class ColumnEntry(wiring.Component):
             ),
         ]
         return m
+
+    def _lower(self, m, stored, exponent):
+        """The exponent less the scale, within nine bits; 0 of a word that is empty."""
+        lowered = Signal(signed(SUM_BITS + 1))
+        beyond = Signal()
+        m.d.comb += [
+            lowered.eq(stored - self.scale),
+            beyond.eq(self.accumulate & (lowered > _MAX_ANCHOR)),
+        ]
+        m.d.sync += [
+            exponent.eq(Mux(beyond, _MAX_ANCHOR, lowered[:9])),
+            self.entered_scale.eq(Mux(beyond, stored - _MAX_ANCHOR, self.scale)),
+        ]
+        with m.If(~self.accumulate | ~stored.any() | lowered[-1]):
+            m.d.sync += exponent.eq(0)
 
 
 class ColumnExit(wiring.Component):
@@ -92,6 +130,8 @@ class ColumnExit(wiring.Component):
 
     The sum of second products stands at the anchor whose lowest bit is its unit: it is shifted from
     there to that of the column, while the significand is still on its way, and added.
+
+    With `mx` the anchor is raised by the scale that the word was lowered by at its entry.
 
     Parameters
     ----------
@@ -106,6 +146,8 @@ class ColumnExit(wiring.Component):
         Outputs of the last `SecondElement`, in cycle `SECOND_CYCLE`; only with `packed_fp8`, as:
     anchor : In(9)
         The unit's anchor, a cycle before; undefined where `second` is 0.
+    scale : In(signed(SUM_BITS))
+        `ColumnEntry.entered_scale`, with `exponent`; only with `mx`.
     word : Out(psum_width)
         The word to be written.
     """
@@ -113,6 +155,7 @@ class ColumnExit(wiring.Component):
     def __init__(self, config: TileConfig):
         self._acc_width = config.acc_width
         self._packed = config.packed_fp8
+        self._mx = config.mx
         second = {"second": In(signed(sum_bits(config))), "second_flags": In(2), "anchor": In(9)}
         super().__init__(
             {
@@ -120,6 +163,7 @@ class ColumnExit(wiring.Component):
                 "flags": In(2),
                 "significand": In(signed(config.acc_width)),
                 **(second if config.packed_fp8 else {}),
+                **({"scale": In(signed(SUM_BITS))} if config.mx else {}),
                 "word": Out(config.psum_width),
             }
         )
@@ -127,7 +171,12 @@ class ColumnExit(wiring.Component):
     def elaborate(self, platform):
         """Alignment of the parts in time, the case, the word of that case."""
         m = Module()
-        exponent = delayed(m, self.exponent, _SIGNIFICAND_CYCLE, name="exponent")
+        exponent = self.exponent
+        if self._mx:
+            raised = Signal(SUM_BITS)
+            m.d.comb += raised.eq(exponent + self.scale)
+            exponent = raised
+        exponent = delayed(m, exponent, _SIGNIFICAND_CYCLE, name="exponent")
         flags = delayed(m, self.flags, SIGNIFICAND_CYCLE - FLAGS_CYCLE, name="flags")
         if self._packed:
             self._form_sum(m, exponent, flags)
@@ -165,11 +214,18 @@ class ColumnExit(wiring.Component):
         full, special = Signal(), Signal()
         negative = total[-1]
         flagged = registered(m, merged.any(), name="flagged")
-        at_top = registered(m, exponent == _MAX_ANCHOR, name="at_top")
+        at_top = registered(m, exponent >= _MAX_ANCHOR, name="at_top")
         outcome = registered(m, merged, name="outcome")
-        anchor = registered(m, exponent, name="anchor")
-        above = registered(m, exponent + 1, name="above")
-        m.d.comb += [full.eq(_is_full(total)), special.eq(flagged | (full & at_top))]
+        above = registered(m, (exponent + 1)[:9], name="above")
+        overflow = full & at_top
+        if self._mx:
+            past_top = Signal()
+            m.d.comb += past_top.eq(exponent > _MAX_ANCHOR)
+            anchor = registered(m, Mux(past_top, _MAX_ANCHOR, exponent[:9]), name="anchor")
+            overflow |= registered(m, past_top, name="held_past_top") & total.any()
+        else:
+            anchor = registered(m, exponent, name="anchor")
+        m.d.comb += [full.eq(_is_full(total)), special.eq(flagged | overflow)]
         outcome = Mux(flagged, outcome, Cat(~negative, negative))
         self._register_word(m, special, outcome, Mux(full, above, anchor), full, total)
 

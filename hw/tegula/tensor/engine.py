@@ -19,10 +19,10 @@ from tegula.isa.instructions import Engine, codes
 from tegula.isa.traps import Trap
 from tegula.lib.delay import delay, delayed
 from tegula.lib.mux import prioritised
-from tegula.memory.ports import PsumReadSignature, TensorReadSignature
+from tegula.memory.ports import TENSOR_READ_CYCLES, PsumReadSignature, TensorReadSignature
 from tegula.tensor.feed import FEED_CYCLES, OperandFeed
 from tegula.tensor.moving import MovingStreamer
-from tegula.tensor.pairing import PackedPair
+from tegula.tensor.pairing import OperandPair
 from tegula.tensor.psum import Psum, step_cycles, write_cycles
 from tegula.tensor.stationary import StationaryLoader
 from tegula.tensor.systolic_array import SystolicArray
@@ -105,7 +105,7 @@ class TensorEngine(wiring.Component):
         connect(m, flipped(self.engine.instr), instruction.i)
         connect(m, flipped(self.psum_read), self._psum.read)
         if self.config.packed_fp8:
-            m.submodules.pair = self._pair = PackedPair(self.config)
+            m.submodules.pair = self._pair = OperandPair(self.config)
         self._instr, self._stop = instruction.o, Signal()
         self._resting, self._syncs = Signal(), Signal()
         m.d.sync += self._stop.eq(self.engine.stop)
@@ -154,18 +154,24 @@ class TensorEngine(wiring.Component):
         # The matmul in the streamer may still push a ticket.
         has_room = matmuls.level < _PENDING_SIGNALS - 1
         offered, multiplies = Signal(), Signal()
+        loads_operand, loads_scales = Signal(), Signal()
+        scales_pending = Signal()
         m.d.comb += [
+            loads_operand.eq(instr.p.op == _Code.LOAD),
             offered.eq(instr.valid & ~halted & ~stop),
             loader.start.eq(
                 offered
-                & (instr.p.op == _Code.LOAD)
+                & (loads_operand | loads_scales)
                 & loader.idle
                 & (loads.level == 0)
                 # A matmul that is held back before its first column still needs the operand.
                 & ~(streamer.swap & streamer.active)
             ),
             streamer.start.eq(
-                offered & (instr.p.op == _Code.MATMUL) & (loader.idle | ~fresh) & has_room
+                offered
+                & (instr.p.op == _Code.MATMUL)
+                & (loader.idle | ~(fresh | scales_pending))
+                & has_room
             ),
             multiplies.eq(streamer.start & streamer.ready),
             self._syncs.eq(offered & (instr.p.op == _Code.SYNC) & self._resting),
@@ -177,12 +183,21 @@ class TensorEngine(wiring.Component):
             pair = self._pair
             m.d.comb += [
                 pair.load.eq(loader.load),
-                pair.loads.eq(loader.start),
+                pair.loads.eq(loader.start & loads_operand),
                 pair.matmul.eq(streamer.matmul),
+                pair.multiplies.eq(multiplies),
+                pair.fresh.eq(fresh),
                 streamer.pair_anchor.eq(pair.anchor),
                 streamer.refused.eq(pair.refused),
             ]
-        with m.If(loader.start):
+        if self.config.mx:
+            m.d.comb += [
+                loads_scales.eq(instr.p.op == _Code.SCALES),
+                loader.begins_scales.eq(loads_scales),
+                loader.scales.eq(data.View(payload_layout("tensor.scales"), instr.p.payload)),
+                scales_pending.eq(loader.reads_scales),
+            ]
+        with m.If(loader.start & loads_operand):
             m.d.sync += fresh.eq(1)
         with m.If(multiplies):
             m.d.sync += fresh.eq(0)
@@ -220,10 +235,10 @@ class TensorEngine(wiring.Component):
         """Request, decode and shift; columns of zeros stay in order with the columns read."""
         loader, streamer, array = self._loader, self._streamer, self._array
         bank_bits = (self.config.bus_words - 1).bit_length()
+        same_bank, rewrites = Signal(), Signal()
         m.d.comb += [
-            loader.hold.eq(
-                streamer.active & (loader.addr[:bank_bits] == streamer.addr[:bank_bits])
-            ),
+            same_bank.eq(loader.addr[:bank_bits] == streamer.addr[:bank_bits]),
+            loader.hold.eq(streamer.active & (same_bank | rewrites)),
             self.stationary.addr.eq(loader.addr),
             self.stationary.en.eq(loader.reads),
         ]
@@ -240,6 +255,28 @@ class TensorEngine(wiring.Component):
         ]
         if self.config.packed_fp8:
             m.d.comb += array.stationary_second.eq(feed.seconds)
+        if self.config.mx:
+            m.d.comb += [
+                # Rows of scales wait for the matmul that may still read them.
+                rewrites.eq(loader.reads_scales & streamer.scaled),
+                feed.column.eq(loader.issued | loader.issued_zero),
+                feed.first.eq(loader.first),
+                feed.absent.eq(loader.issued_zero),
+                feed.scaled.eq(loader.scaled),
+                feed.scale_row.eq(loader.scale_row),
+                array.stationary_scale.eq(feed.scale),
+            ]
+            self._write_scales(m, feed)
+
+    def _write_scales(self, m, feed):
+        """Rows of scales, as the scratchpad delivers them, into the buffer of a feed."""
+        write, loader = feed.scale_write, self._loader
+        row = delayed(m, loader.scale_row, TENSOR_READ_CYCLES, name="scale_row")
+        m.d.comb += [
+            write.en.eq(delay(m, loader.issued_scales, TENSOR_READ_CYCLES, "scales")),
+            write.row.eq(row),
+            *(write.codes[p].eq(self.stationary.data[p][:8]) for p in range(self.config.n)),
+        ]
 
     def _feed_moving(self, m):
         """Read, decode and entry into the array, and the step of PSUM in time with it."""
@@ -269,6 +306,15 @@ class TensorEngine(wiring.Component):
                 array.moving_second.eq(feed.seconds),
                 array.anchor.eq(delayed(m, streamer.anchor, FEED_CYCLES, name="anchor")),
             ]
+        if self.config.mx:
+            m.d.comb += [
+                feed.column.eq(streamer.issued),
+                feed.first.eq(streamer.first),
+                feed.scaled.eq(streamer.issued & streamer.scaled),
+                feed.scale_row.eq(streamer.scale_row),
+                array.moving_scale.eq(feed.scale),
+            ]
+            self._write_scales(m, feed)
 
     def _connect_signals(self, m, matmuls, loads):
         """Matmuls and syncs signal on port 0, loads on port 1."""

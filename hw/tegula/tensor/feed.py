@@ -2,15 +2,17 @@
 
 from amaranth.hdl import Cat, Module
 from amaranth.lib import data, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Out, connect, flipped
 
 from tegula.config import TileConfig
 from tegula.formats import FORMAT_BITS
 from tegula.isa.instructions import PARTITION_BITS
+from tegula.isa.tensor import SCALE_ROW_BITS
 from tegula.lib.delay import delayed
 from tegula.memory.ports import TENSOR_READ_CYCLES
 from tegula.tensor.operand import OperandRow, operand_layout
 from tegula.tensor.packed import SecondRow, second_code_layout
+from tegula.tensor.scales import ColumnScale, ScaleReader, ScaleRow, scale_layout
 
 __all__ = ["FEED_CYCLES", "OperandFeed"]
 
@@ -37,6 +39,15 @@ class OperandFeed(wiring.Component):
         Its operands, `FEED_CYCLES` after the request.
     seconds : Out(ArrayLayout(second_code_layout(config), n))
         Its second codes, with them; only with `packed_fp8`.
+    column : In(1), first : In(1), absent : In(1)
+        With the request, and only with `mx`, as the rest: it is a column of an operand; the first
+        one; one that takes no part and has no code.
+    scaled : In(1), scale_row : In(SCALE_ROW_BITS)
+        Whether the operand is scaled, and the row of its first codes.
+    scale_write : In(ScaleRow(config))
+        A row of the scale buffer.
+    scale : Out(scale_layout)
+        Scale of the column, with its operands.
     """
 
     def __init__(self, config: TileConfig):
@@ -44,6 +55,15 @@ class OperandFeed(wiring.Component):
         seconds = {}
         if config.packed_fp8:
             seconds["seconds"] = Out(data.ArrayLayout(second_code_layout(config), config.n))
+        scales = {
+            "column": In(1),
+            "first": In(1),
+            "absent": In(1),
+            "scaled": In(1),
+            "scale_row": In(SCALE_ROW_BITS),
+            "scale_write": In(ScaleRow(config)),
+            "scale": Out(scale_layout),
+        }
         super().__init__(
             {
                 "rows": In(PARTITION_BITS),
@@ -52,6 +72,7 @@ class OperandFeed(wiring.Component):
                 "codes": In(data.ArrayLayout(16, config.n)),
                 "operands": Out(data.ArrayLayout(operand_layout, config.n)),
                 **seconds,
+                **(scales if config.mx else {}),
             }
         )
 
@@ -82,4 +103,23 @@ class OperandFeed(wiring.Component):
                 second.packed.eq(packed),
                 self.seconds.eq(second.seconds),
             ]
+        if self._config.mx:
+            self._add_scale(m)
         return m
+
+    def _add_scale(self, m):
+        """The column's code, and what it is worth, in time with its operands."""
+        m.submodules.reader = reader = ScaleReader(self._config)
+        m.submodules.scale = scale = ColumnScale(self._config)
+        connect(m, flipped(self.scale_write), reader.write)
+        m.d.comb += [
+            reader.column.eq(self.column),
+            reader.first.eq(self.first),
+            reader.row.eq(self.scale_row),
+            scale.code.eq(reader.code),
+            scale.scaled.eq(delayed(m, self.scaled, FEED_CYCLES, name="scaled")),
+            scale.absent.eq(delayed(m, self.absent, FEED_CYCLES, name="absent")),
+            scale.operands.eq(self.operands),
+            scale.seconds.eq(self.seconds),
+            self.scale.eq(scale.scale),
+        ]

@@ -9,7 +9,7 @@ from tegula.engine.interface import payload_layout
 from tegula.engine.sequencing import CHECKED_ADDRESS_BITS
 from tegula.formats import FORMAT_BITS
 from tegula.isa.instructions import PARTITION_BITS, PC_BITS
-from tegula.isa.tensor import PSUM_ADDRESS_BITS
+from tegula.isa.tensor import PSUM_ADDRESS_BITS, SCALE_ROW_BITS
 from tegula.isa.traps import CAUSE_BITS, Trap
 from tegula.tensor.psum import reuse_cycles
 from tegula.tensor.written_map import MarkSignature
@@ -37,7 +37,7 @@ class MovingStreamer(wiring.Component):
     fresh : In(1)
         With `start`: this matmul uses the operand in the chain.
     pair_anchor : In(9), refused : In(1)
-        With `start`, where operands may be packed: what `PackedPair` makes of it.
+        With `start`, where operands may be packed: what `OperandPair` makes of it.
     stop : In(1)
         Drop the work.
     mark : Out(MarkSignature)
@@ -51,6 +51,9 @@ class MovingStreamer(wiring.Component):
         Its addresses and attributes.
     packed : Out(1), anchor : Out(9)
         The same, where operands may be packed: whether its words are, and the least anchor.
+    scaled : Out(1), scale_row : Out(SCALE_ROW_BITS), first : Out(1)
+        The same with `mx`: whether columns have scales, the row of the first ones, and whether the
+        column is the matmul's first.
     last : Out(1)
         It is the matmul's last; 1 too while `idle`.
     ready, idle : Out(1)
@@ -61,6 +64,7 @@ class MovingStreamer(wiring.Component):
 
     def __init__(self, config: TileConfig):
         self.config = config
+        scales = {"scaled": Out(1), "scale_row": Out(SCALE_ROW_BITS), "first": Out(1)}
         super().__init__(
             {
                 "start": In(1),
@@ -79,6 +83,7 @@ class MovingStreamer(wiring.Component):
                 "rows": Out(PARTITION_BITS),
                 "format": Out(FORMAT_BITS),
                 **({"packed": Out(1), "anchor": Out(9)} if config.packed_fp8 else {}),
+                **(scales if config.mx else {}),
                 "last": Out(1),
                 "ready": Out(1),
                 "idle": Out(1, init=1),
@@ -136,6 +141,11 @@ class MovingStreamer(wiring.Component):
                 self.format.eq(matmul.format),
                 self.trap_pc.eq(self.pc),
             ]
+        if self.config.mx:
+            with m.If(advances):
+                m.d.sync += self.first.eq(last)
+            with m.If(self.ready):
+                m.d.sync += [self.scaled.eq(matmul.scaled), self.scale_row.eq(matmul.scales)]
         next_refused = Signal()
         if self.config.packed_fp8:
             refused = Signal()

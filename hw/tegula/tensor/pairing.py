@@ -1,6 +1,6 @@
-"""Pair of formats of a matmul: the anchor of its packed operands, or that they are refused."""
+"""Pair of formats of a matmul: the least anchor of its operands, or that they are refused."""
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -8,13 +8,17 @@ from tegula.arith.codes import narrow_selection
 from tegula.config import TileConfig
 from tegula.engine.interface import payload_layout
 
-__all__ = ["PackedPair"]
+__all__ = ["OperandPair"]
+
+_SCALED_ANCHOR = 256
+"""Least anchor of scaled operands that are not both packed."""
 
 
-class PackedPair(wiring.Component):
-    """Format of the stationary operand, if it is packed, and what a matmul makes of it.
+class OperandPair(wiring.Component):
+    """What the last operand that was loaded and a matmul make of each other.
 
-    A matmul multiplies by the operand that was loaded last. Combinational from `matmul`.
+    Combinational from `matmul` and `fresh`. A load that does not come to its end changes nothing:
+    no matmul multiplies by its operand.
 
     Parameters
     ----------
@@ -25,12 +29,15 @@ class PackedPair(wiring.Component):
     -------
     load : In(payload of tensor.load), loads : In(1)
         An operand, and that it is loaded.
-    matmul : In(payload of tensor.matmul)
-        A matmul.
+    matmul : In(payload of tensor.matmul), multiplies : In(1)
+        A matmul, and that it is accepted.
+    fresh : In(1)
+        With the matmul: it multiplies by the operand that was loaded last.
     anchor : Out(9)
-        The least anchor of its sums, 0 unless both operands are packed.
+        The least anchor of its sums, 0 unless both operands are packed or one is scaled.
     refused : Out(1)
-        Both are packed, in formats that are no pair (numerics, section 3.10).
+        Both are packed in formats that are no pair (numerics, section 3.10), or one is scaled and
+        one of bf16 (section 3.11).
     """
 
     def __init__(self, config: TileConfig):
@@ -40,28 +47,47 @@ class PackedPair(wiring.Component):
                 "load": In(payload_layout("tensor.load")),
                 "loads": In(1),
                 "matmul": In(payload_layout("tensor.matmul")),
+                "multiplies": In(1),
+                "fresh": In(1),
                 "anchor": Out(9),
                 "refused": Out(1),
             }
         )
 
     def elaborate(self, platform):
-        """Format of the operand that was loaded last, and the pair."""
+        """Attributes of the operands that were loaded and multiplied last, and the pair."""
         m = Module()
         formats = self.config.fp8_formats
-        stationary, moving = Signal(len(formats)), Signal(len(formats))
+        layout = data.StructLayout({"packed": len(formats), "scaled": 1, "narrow": 1})
+        loaded, used = Signal(layout), Signal(layout)
+        stationary, moving = Signal(layout), Signal(layout)
         with m.If(self.loads):
-            m.d.sync += stationary.eq(self._packed_format(self.load))
+            m.d.sync += self._attributes(loaded, self.load)
+        with m.If(self.multiplies & self.fresh):
+            m.d.sync += used.eq(loaded)
         m.d.comb += [
-            moving.eq(self._packed_format(self.matmul)),
-            self.refused.eq(stationary.any() & moving.any()),
+            stationary.eq(Mux(self.fresh, loaded, used)),
+            *self._attributes(moving, self.matmul),
+            self.refused.eq(stationary.packed.any() & moving.packed.any()),
         ]
+        if self.config.mx:
+            scaled = Signal()
+            m.d.comb += scaled.eq(stationary.scaled | moving.scaled)
+            with m.If(scaled):
+                m.d.comb += self.anchor.eq(_SCALED_ANCHOR)
         for (left, right), anchor in self.config.packed_pairs.items():
-            with m.If(stationary[formats.index(left)] & moving[formats.index(right)]):
+            with m.If(stationary.packed[formats.index(left)] & moving.packed[formats.index(right)]):
                 m.d.comb += [self.anchor.eq(anchor), self.refused.eq(0)]
+        if self.config.mx:
+            with m.If(scaled & ~(stationary.narrow & moving.narrow)):
+                m.d.comb += self.refused.eq(1)
         return m
 
-    def _packed_format(self, fields: data.View):
-        """Format of an instruction's operand, one-hot; 0 if it is not packed."""
+    def _attributes(self, attributes, fields: data.View):
+        """Assignments of an instruction's operand: its format, one-hot, if it is packed."""
         chosen = narrow_selection(fields.format, self.config)
-        return chosen & fields.packed.replicate(len(chosen))
+        return [
+            attributes.packed.eq(chosen & fields.packed.replicate(len(chosen))),
+            attributes.scaled.eq(fields.scaled),
+            attributes.narrow.eq(chosen.any()),
+        ]

@@ -26,6 +26,7 @@ from tegula.tensor.pe import (
     head_layout,
     tail_layout,
 )
+from tegula.tensor.scales import ScaleElement, scale_layout
 
 __all__ = ["WORD_IN_CYCLES", "SystolicArray", "result_cycles"]
 
@@ -83,7 +84,9 @@ class SystolicArray(wiring.Component):
     moving_second, stationary_second : In(ArrayLayout(second_code_layout(config), n))
         Second codes, with the first ones; only with `packed_fp8`, as:
     anchor : In(9)
-        With `moving`: the least anchor of its column's sums, 0 unless both operands are packed.
+        With `moving`: the least anchor of its column's sums, 0 where they need none.
+    moving_scale, stationary_scale : In(scale_layout)
+        Scales of the columns, with them; only with `mx`.
     words_in : In(ArrayLayout(psum_width, n)), accumulate : In(n)
         Word c in cycle `WORD_IN_CYCLES` + N - 1 - c after its `moving`; ignored where
         `accumulate[c]` is 0.
@@ -99,6 +102,7 @@ class SystolicArray(wiring.Component):
         if config.packed_fp8:
             codes = data.ArrayLayout(second_code_layout(config), config.n)
             seconds = {"moving_second": In(codes), "stationary_second": In(codes), "anchor": In(9)}
+        scales = {"moving_scale": In(scale_layout), "stationary_scale": In(scale_layout)}
         super().__init__(
             {
                 "moving": In(operands),
@@ -107,6 +111,7 @@ class SystolicArray(wiring.Component):
                 "shift": In(1),
                 "first": In(1),
                 **seconds,
+                **(scales if config.mx else {}),
                 "words_in": In(words),
                 "accumulate": In(config.n),
                 "words_out": Out(words),
@@ -130,8 +135,11 @@ class SystolicArray(wiring.Component):
         if packed:
             self._raise_anchors(m, pes[0], exits)
             self._add_seconds(m, shifts, exits)
-        for column in range(n):
-            m.submodules[f"entry_{column}"] = entry = ColumnEntry(self.config)
+        entries = [ColumnEntry(self.config) for _ in range(n)]
+        if self.config.mx:
+            self._scale_sums(m, shifts, entries, exits)
+        for column, entry in enumerate(entries):
+            m.submodules[f"entry_{column}"] = entry
             m.submodules[f"exit_{column}"] = column_exit = exits[column]
             m.d.comb += [
                 entry.word.eq(self.words_in[column]),
@@ -165,6 +173,29 @@ class SystolicArray(wiring.Component):
             m.d.comb += [pes[column].least_in.eq(least), exits[column].anchor.eq(at_exit)]
             least = registered(m, least, name=f"least_{column}")
             at_exit = registered(m, at_exit, name=f"exit_anchor_{column}")
+
+    def _scale_sums(self, m, shifts, entries, exits):
+        """Scales: a row of elements, into each entry and, as late as its sum, out of its exit."""
+        moving, swap, chain = self.moving_scale, self.swap, self.stationary_scale
+        for index, column in enumerate(reversed(range(self.config.n))):
+            m.submodules[f"scale_{column}"] = element = ScaleElement()
+            late = delayed(
+                m,
+                entries[column].entered_scale,
+                OUTPUT_CYCLES * self.config.groups,
+                name=f"scale_{column}",
+            )
+            m.d.comb += [
+                element.moving_in.eq(moving),
+                element.swap.eq(swap),
+                element.shift.eq(shifts[index]),
+                element.stationary_in.eq(chain),
+                entries[column].scale.eq(element.sum),
+                entries[column].nan_scale.eq(element.nan),
+                exits[column].scale.eq(late.as_signed()),
+            ]
+            moving, chain = element.moving_out, element.stationary_out
+            swap = delay(m, swap, 1, f"swap_scale_{column}")
 
     def _add_seconds(self, m, shifts, exits):
         """Rows of elements behind their skew, and the chain of sums down each column."""

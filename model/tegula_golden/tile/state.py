@@ -6,8 +6,9 @@ import numpy as np
 
 from tegula.config import TileConfig
 from tegula.formats import BF16, FloatFormat
+from tegula.isa.tensor import SCALE_ROW_BITS
 from tegula.isa.traps import Trap
-from tegula_golden.array_types import Integers, Mask
+from tegula_golden.array_types import Codes, Integers, Mask
 from tegula_golden.numerics.function_table import Table
 from tegula_golden.numerics.generator import Generators
 from tegula_golden.numerics.partial_sums import PartialSums
@@ -72,6 +73,10 @@ class TileState:
     stationary_format, stationary_packed, stationary_rows
         Format in which they were loaded, whether a word is two codes, and how many rows may be
         other than zero.
+    stationary_scales
+        E8M0 codes of its columns, uint8, N; None where it is not scaled.
+    scales
+        The scale buffer: uint8, rows x N.
     generators
         The lanes' random generators.
     partials, sums
@@ -92,6 +97,8 @@ class TileState:
         self.stationary_format: FloatFormat = BF16
         self.stationary_packed = False
         self.stationary_rows = 1
+        self.stationary_scales: Codes | None = None
+        self.scales = np.zeros((1 << SCALE_ROW_BITS, config.n), dtype=np.uint8)
         self.generators = Generators(config.n)
         self.partials = np.zeros((config.n, PARTIALS), dtype=np.uint32)
         self.sums = np.zeros((config.n, PARTIALS), dtype=np.uint32)

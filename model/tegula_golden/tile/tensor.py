@@ -10,12 +10,13 @@ from tegula.formats import FloatFormat, format_by_code
 from tegula.isa.traps import Trap
 from tegula_golden.array_types import Codes, Integers, Words
 from tegula_golden.numerics.accumulate import accumulate
+from tegula_golden.numerics.block_scales import UNIT_SCALE
 from tegula_golden.numerics.codes import code_dtype
 from tegula_golden.numerics.packed import pair_allowed
 from tegula_golden.numerics.partial_sums import PartialSums
 from tegula_golden.tile.state import Check, TileState, first_fault, sbuf_check
 
-__all__ = ["tensor_load", "tensor_matmul"]
+__all__ = ["tensor_load", "tensor_matmul", "tensor_scales"]
 
 
 def _codes(words: Words, fmt: FloatFormat) -> Codes:
@@ -41,6 +42,26 @@ def tensor_load(state: TileState, fields: dict[str, int]) -> None:
     state.stationary_format = format_by_code(fields["format"])
     state.stationary_packed = bool(fields["packed"])
     state.stationary_rows = rows
+    state.stationary_scales = None
+    if fields["scaled"]:
+        state.stationary_scales = _scales(state, fields["scales"], state.config.n)
+        state.stationary_scales[columns:] = UNIT_SCALE
+
+
+def tensor_scales(state: TileState, fields: dict[str, int]) -> None:
+    """tensor.scales: rows of the scale buffer, up to the first address that does not exist."""
+    row = np.arange(fields["columns"])
+    addresses = fields["addr"] + row * fields["stride"]
+    good, trap = first_fault([sbuf_check(addresses, state.config)])
+    rows = (fields["scales"] + row[:good]) % len(state.scales)
+    state.scales[rows] = state.sbuf[:, addresses[:good]].T & np.uint16(0xFF)
+    if trap is not None:
+        raise trap
+
+
+def _scales(state: TileState, first: int, columns: int) -> Codes:
+    """Codes of an operand's columns, from row `first` of the scale buffer on."""
+    return np.roll(state.scales, -first, axis=0).reshape(-1)[np.arange(columns) % state.scales.size]
 
 
 def tensor_matmul(state: TileState, fields: dict[str, int]) -> None:
@@ -69,11 +90,13 @@ def tensor_matmul(state: TileState, fields: dict[str, int]) -> None:
 
 
 def _allowed(state: TileState, fields: dict[str, int]) -> bool:
-    """Whether not both operands are packed, or the pair of their formats is allowed."""
-    if not (state.stationary_packed and fields["packed"]):
-        return True
-    moving_format = format_by_code(fields["format"])
-    return pair_allowed(state.stationary_format, moving_format, state.config.acc_width)
+    """Whether the formats of the operands may be packed, and scaled, as they are."""
+    formats = state.stationary_format, format_by_code(fields["format"])
+    scaled = state.stationary_scales is not None or fields["scaled"]
+    if scaled and any(fmt.width != 8 for fmt in formats):
+        return False
+    packed = state.stationary_packed and fields["packed"]
+    return not packed or pair_allowed(*formats, state.config.acc_width)
 
 
 def _multiply(state: TileState, fields: dict[str, int], addresses: Integers, words: slice) -> None:
@@ -94,6 +117,10 @@ def _multiply(state: TileState, fields: dict[str, int], addresses: Integers, wor
         moving_format,
         stationary_second=_second(stationary, state.stationary_format, state.stationary_packed),
         moving_second=_second(moving, moving_format, moving_packed),
+        stationary_scales=state.stationary_scales,
+        moving_scales=(
+            _scales(state, fields["scales"], len(addresses)) if fields["scaled"] else None
+        ),
     )
     state.exponent[:, words] = after.exponent
     state.significand[:, words] = after.significand

@@ -6,6 +6,7 @@ import numpy as np
 
 from tegula.engine.trace import ACTIVITY_DOCS, CONTROL_FIELDS, ENGINE_FIELDS, Activity
 from tegula.isa.instructions import ENGINES, GRANULE_BYTES, Engine
+from tegula.isa.tensor import STATIONARY_LOADS
 from tegula_golden.array_types import Integers
 from tegula_sw.profile.program_map import map_program
 from tegula_sw.profile.recording import Recording
@@ -137,7 +138,7 @@ class _Reader:
 
     def _port(self, position: int) -> int:
         """Bit of `complete` that tells of the instruction."""
-        return int(self.program.decoded[position].mnemonic == "tensor.load")
+        return int(self.program.decoded[position].mnemonic in STATIONARY_LOADS)
 
     def _instructions(
         self, rows: list[tuple[int, int]], completions: Integers

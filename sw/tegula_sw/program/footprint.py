@@ -196,6 +196,9 @@ def accesses(decoded: Decoded, config: TileConfig) -> Iterator[Access]:
                 if fields["accumulate"]:
                     yield _read(Storage.PSUM, slice(config.n), words)
                 yield _write(Storage.PSUM, slice(config.n), words)
+        case "tensor.scales":
+            words = _columns(fields["addr"], fields["columns"], fields["stride"])
+            yield _read(sbuf, slice(config.n), words)
         case "vector.compute" | "vector.generator":
             yield from _vector(decoded, config)
         case "activation.apply" | "activation.table":

@@ -19,6 +19,7 @@ import numpy as np
 from tegula.config import TileConfig
 from tegula.isa.codec import Decoded, decode, encode
 from tegula.isa.instructions import ENGINES, Engine, by_mnemonic
+from tegula.isa.tensor import STATIONARY_LOADS
 from tegula_golden.array_types import Integers
 from tegula_sw.program.footprint import (
     Access,
@@ -62,7 +63,7 @@ class _Node:
     @property
     def signals_in_order(self) -> bool:
         """True if its signal comes after those of all before it in its engine."""
-        return self.op.mnemonic != "tensor.load"
+        return self.op.mnemonic not in STATIONARY_LOADS
 
 
 class _Words:
@@ -173,7 +174,7 @@ class _Orderer:
     def _signaller(self, engine: Engine, index: int) -> _Node:
         """The first instruction from `index` on whose signal means that all up to it is done.
 
-        The signal of a `tensor.load` may come before that of a matmul before it.
+        The signal of `STATIONARY_LOADS` may come before that of a matmul before it.
         """
         stream = self.streams[engine]
         for node in stream[index - 1 :]:

@@ -15,6 +15,7 @@ import numpy as np
 from tegula.config import TileConfig
 from tegula.isa.codec import Decoded, instructions
 from tegula.isa.instructions import ENGINES, Engine
+from tegula.isa.tensor import STATIONARY_LOADS
 from tegula_golden.array_types import Integers
 from tegula_golden.tile.job import check_signals
 from tegula_sw.program.footprint import Storage, WordIndex, accesses
@@ -23,7 +24,7 @@ __all__ = ["check_program"]
 
 _TENSOR = ENGINES.index(Engine.TENSOR)
 _STATIONARY = len(ENGINES)
-"""A thread of its own: `tensor.load` runs beside the matmuls before it, and signals before them."""
+"""A thread of its own: `STATIONARY_LOADS` run beside the matmuls before, and signal before them."""
 _HOST = -1
 """Sender of signals that come from outside, and of which no engine's work is known."""
 _THREADS = (*(engine.name.lower() for engine in ENGINES), "tensor")
@@ -125,7 +126,7 @@ class _Checker:
         """Take the next instruction in program order."""
         text = f"{decoded.mnemonic} at byte {offset}"
         engine = ENGINES.index(decoded.instruction.engine)
-        thread = _STATIONARY if decoded.mnemonic == "tensor.load" else engine
+        thread = _STATIONARY if decoded.mnemonic in STATIONARY_LOADS else engine
         self._counts[engine] += 1
         number, known = self._counts[engine], self._known[engine]
         fields = decoded.fields

@@ -41,6 +41,10 @@ class TensorEngine:
         self.columns = 0
         self._fresh = False
         """The next matmul is the first with the operand in the chain."""
+        self._loads_scales = False
+        """The last load was one of scales, which every matmul waits for."""
+        self._scaled_ends = -1
+        """The last column of a matmul that reads scales."""
         self._loader_idle = 0
         self._operand_used = 0
         """The cycle behind the first column with the operand in the chain."""
@@ -63,8 +67,14 @@ class TensorEngine:
                         yield self._loads.sent
                     queue.take()
                     self._load(fields)
+                case "tensor.scales":
+                    yield max(self._loader_idle, self._operand_used)
+                    while not self._loads.empty:
+                        yield self._loads.sent
+                    queue.take()
+                    self._load_scales(fields)
                 case "tensor.matmul":
-                    ready = self._loader_idle if self._fresh else 0
+                    ready = self._loader_idle if self._fresh or self._loads_scales else 0
                     yield max(self._stream_ends, ready)
                     queue.take()
                     self._multiply(fields)
@@ -82,8 +92,23 @@ class TensorEngine:
 
     def _load(self, fields: dict[str, int]) -> None:
         """Columns of the operand, each when its bank is free, then zeros."""
-        n, bank = self._config.n, self._latencies.tensor_bank
-        cycle = self._clock.now + 1
+        cycle = self._read(fields, self._clock.now + 1)
+        self._loaded(cycle + self._config.n - fields["columns"] - 1, fields)
+        self._fresh, self._loads_scales = True, False
+
+    def _load_scales(self, fields: dict[str, int]) -> None:
+        """Rows of scales, once no matmul reads the buffer."""
+        self._loaded(self._read(fields, max(self._clock.now, self._scaled_ends) + 1) - 1, fields)
+        self._loads_scales = True
+
+    def _loaded(self, complete: int, fields: dict[str, int]) -> None:
+        self._loads.complete(complete + 1, fields)
+        self._loader_idle = complete + 1
+        self.idle = max(self.idle, complete + 2)
+
+    def _read(self, fields: dict[str, int], cycle: int) -> int:
+        """Reads of columns from `cycle` on, each when its bank is free; the cycle behind them."""
+        bank = self._latencies.tensor_bank
         addr, stride = fields["addr"], fields["stride"]
         start, first_addr, count = cycle, addr, 0
         for _ in range(fields["columns"]):
@@ -97,11 +122,7 @@ class TensorEngine:
             cycle += 1
         if count:
             self._stationary.add(start + bank, count, first_addr, stride, wide=False)
-        complete = cycle + n - fields["columns"] - 1
-        self._loads.complete(complete + 1, fields)
-        self._loader_idle = complete + 1
-        self._fresh = True
-        self.idle = max(self.idle, complete + 2)
+        return cycle
 
     def _multiply(self, fields: dict[str, int]) -> None:
         """Columns, one a cycle, once no PSUM word to add to is in the array."""
@@ -122,5 +143,7 @@ class TensorEngine:
             self._operand_used = first + 1
         self._fresh = False
         self._stream_ends = last
+        if fields["scaled"]:
+            self._scaled_ends = last
         self.columns += columns
         self._end(last, fields)
