@@ -4,7 +4,8 @@ A format is a row of a table; nothing in the project has a code path of its own 
 
 Sources: OCP 8-bit Floating Point Specification (OFP8) rev 1.0, table 2 (E4M3FN, E5M2); IEEE
 754-2019 (fp32); bf16 is the upper half of an IEEE fp32 word. The IEEE-like E4M3 and E3M4 are what
-ml_dtypes calls `float8_e4m3` and `float8_e3m4`.
+ml_dtypes calls `float8_e4m3` and `float8_e3m4`. OCP Microscaling Formats (MX) v1.0 (elements of
+blocks that share a scale).
 """
 
 from dataclasses import dataclass
@@ -18,10 +19,15 @@ __all__ = [
     "FORMATS",
     "FORMAT_BITS",
     "FP32",
+    "MXFP4_E2M1",
+    "MXFP8_E4M3",
+    "MXFP8_E5M2",
+    "MX_ELEMENTS",
     "PATTERN_CODES",
     "RAW16",
     "RAW32",
     "FloatFormat",
+    "MxElement",
     "format_by_code",
     "format_by_name",
     "format_names",
@@ -131,6 +137,58 @@ RAW32, RAW16 = 6, 7
 """Codes of format fields that stand for patterns of 32 and 16 bits, which no cast changes."""
 
 PATTERN_CODES = {"raw32": RAW32, "raw16": RAW16}
+
+
+@dataclass(frozen=True, kw_only=True)
+class MxElement:
+    """Elements of a block that share a scale (MX), and the codes in which a tile holds them.
+
+    Attributes
+    ----------
+    name
+        Name of the MX format in lower case.
+    exponent_bits, mantissa_bits
+        Field widths of an element; its bias is that of `FloatFormat`.
+    largest
+        Magnitude code of the largest number, in the element's own encoding.
+    fmt
+        Format of the codes in a tile: the element's own, or one that has all of its numbers.
+    """
+
+    name: str
+    exponent_bits: int
+    mantissa_bits: int
+    largest: int
+    fmt: FloatFormat
+
+    @property
+    def min_exponent(self) -> int:
+        """Unbiased exponent of the smallest normal, and of all subnormals."""
+        return 2 - (1 << (self.exponent_bits - 1))
+
+    @property
+    def largest_exponent(self) -> int:
+        """Unbiased exponent of the largest number: ``emax`` of the MX specification."""
+        return (self.largest >> self.mantissa_bits) + self.min_exponent - 1
+
+    @property
+    def largest_fraction(self) -> int:
+        """Trailing significand of the largest number as that of an fp32 pattern."""
+        fraction = self.largest & ((1 << self.mantissa_bits) - 1)
+        return fraction << (FP32.mantissa_bits - self.mantissa_bits)
+
+
+MXFP8_E4M3 = MxElement(
+    name="mxfp8_e4m3", exponent_bits=4, mantissa_bits=3, largest=E4M3FN.max_finite, fmt=E4M3FN
+)
+MXFP8_E5M2 = MxElement(
+    name="mxfp8_e5m2", exponent_bits=5, mantissa_bits=2, largest=E5M2.max_finite, fmt=E5M2
+)
+MXFP4_E2M1 = MxElement(
+    name="mxfp4_e2m1", exponent_bits=2, mantissa_bits=1, largest=0b111, fmt=E4M3FN
+)
+
+MX_ELEMENTS = (MXFP8_E4M3, MXFP8_E5M2, MXFP4_E2M1)
 
 
 def format_names() -> dict[str, int]:

@@ -9,6 +9,7 @@ __all__ = [
     "Operation",
     "Reduction",
     "Rounding",
+    "ScaleRule",
     "Source",
     "TableKind",
 ]
@@ -102,6 +103,19 @@ class Reduction(IntEnum):
     SUM = 1
     MAX = 2
     AMAX = 3
+
+
+class ScaleRule(IntEnum):
+    """Rule for the scale that the elements of a block share.
+
+    RCEIL: the least power of two with which no element exceeds the largest number. FLOOR, CEIL: the
+    exponent of the block's largest magnitude, rounded down (OCP MX) or up, less that of the
+    largest number.
+    """
+
+    RCEIL = 0
+    FLOOR = 1
+    CEIL = 2
 
 
 class TableKind(IntEnum):
