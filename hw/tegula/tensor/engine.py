@@ -16,6 +16,7 @@ from tegula.engine.interface import (
 from tegula.engine.retirement import Retirement
 from tegula.engine.trace import Activity
 from tegula.isa.instructions import Engine, codes
+from tegula.isa.tensor import SCALE_ROW_BITS
 from tegula.isa.traps import Trap
 from tegula.lib.delay import delay, delayed
 from tegula.lib.mux import prioritised
@@ -256,9 +257,13 @@ class TensorEngine(wiring.Component):
         if self.config.packed_fp8:
             m.d.comb += array.stationary_second.eq(feed.seconds)
         if self.config.mx:
+            behind = Signal(SCALE_ROW_BITS)
             m.d.comb += [
-                # Rows of scales wait for the matmul that may still read them.
-                rewrites.eq(loader.reads_scales & streamer.scaled),
+                # A row of scales waits for the matmul that may still read it.
+                behind.eq(loader.scale_row - streamer.scale_row),
+                rewrites.eq(
+                    loader.reads_scales & streamer.scaled & (behind <= streamer.scale_rows)
+                ),
                 feed.column.eq(loader.issued | loader.issued_zero),
                 feed.first.eq(loader.first),
                 feed.absent.eq(loader.issued_zero),

@@ -51,9 +51,9 @@ class MovingStreamer(wiring.Component):
         Its addresses and attributes.
     packed : Out(1), anchor : Out(9)
         The same, where operands may be packed: whether its words are, and the least anchor.
-    scaled : Out(1), scale_row : Out(SCALE_ROW_BITS), first : Out(1)
-        The same with `mx`: whether columns have scales, the row of the first ones, and whether the
-        column is the matmul's first.
+    scaled : Out(1), first : Out(1), scale_row, scale_rows : Out(SCALE_ROW_BITS)
+        The same with `mx`: whether columns have scales, whether the column is the matmul's first,
+        the row of the first ones, and how many rows follow it, at most all.
     last : Out(1)
         It is the matmul's last; 1 too while `idle`.
     ready, idle : Out(1)
@@ -64,7 +64,13 @@ class MovingStreamer(wiring.Component):
 
     def __init__(self, config: TileConfig):
         self.config = config
-        scales = {"scaled": Out(1), "scale_row": Out(SCALE_ROW_BITS), "first": Out(1)}
+        rows = SCALE_ROW_BITS
+        scales = {
+            "scaled": Out(1),
+            "first": Out(1),
+            "scale_row": Out(rows),
+            "scale_rows": Out(rows),
+        }
         super().__init__(
             {
                 "start": In(1),
@@ -145,7 +151,11 @@ class MovingStreamer(wiring.Component):
             with m.If(advances):
                 m.d.sync += self.first.eq(last)
             with m.If(self.ready):
-                m.d.sync += [self.scaled.eq(matmul.scaled), self.scale_row.eq(matmul.scales)]
+                m.d.sync += [
+                    self.scaled.eq(matmul.scaled),
+                    self.scale_row.eq(matmul.scales),
+                    self.scale_rows.eq(self._rows_behind(matmul.columns)),
+                ]
         next_refused = Signal()
         if self.config.packed_fp8:
             refused = Signal()
@@ -166,6 +176,12 @@ class MovingStreamer(wiring.Component):
         with m.Elif(self.ready):
             m.d.sync += [self.active.eq(self.start), self.idle.eq(~self.start)]
         return m
+
+    def _rows_behind(self, columns):
+        """Rows of N columns behind the first one, as many as the buffer has at most."""
+        rows = (columns - 1)[: len(columns)] >> (self.config.n.bit_length() - 1)
+        most = (1 << SCALE_ROW_BITS) - 1
+        return Mux(rows > most, most, rows)
 
     def _check(self, m, fault, advances, addr, psum_addr, accumulate, repeated, refused):
         """Checks of the next column: `fault`, which it has in its cycle, and its cause.

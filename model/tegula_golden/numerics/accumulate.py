@@ -12,7 +12,6 @@ from tegula.formats import FloatFormat
 from tegula_golden.array_types import Codes, Integers
 from tegula_golden.numerics.block_scales import (
     BASE_ANCHOR,
-    BLOCK,
     check_scales,
     output_scales,
 )
@@ -21,6 +20,7 @@ from tegula_golden.numerics.codes import (
     check_codes,
     operand_table,
 )
+from tegula_golden.numerics.mx import BLOCK
 from tegula_golden.numerics.packed import packed_anchor, second_sum
 from tegula_golden.numerics.partial_sums import (
     MAX_ANCHOR,

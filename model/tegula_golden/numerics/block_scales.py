@@ -7,11 +7,9 @@ import numpy as np
 from tegula.formats import FloatFormat
 from tegula_golden.array_types import Codes, Integers, Mask
 from tegula_golden.numerics.codes import FINITE, operand_table
+from tegula_golden.numerics.mx import NAN_SCALE
 
-__all__ = ["BASE_ANCHOR", "BLOCK", "UNIT_SCALE", "OutputScales", "check_scales", "output_scales"]
-
-BLOCK = 32
-"""Consecutive terms of K that share a scale."""
+__all__ = ["BASE_ANCHOR", "UNIT_SCALE", "OutputScales", "check_scales", "output_scales"]
 
 UNIT_SCALE = 127
 """E8M0 code of 1, which every column has whose operand is not scaled."""
@@ -19,7 +17,6 @@ UNIT_SCALE = 127
 BASE_ANCHOR = 256
 """Least anchor of scaled operands that are not both packed."""
 
-_NAN_SCALE = 255
 _LEAST_SUM = -2 * UNIT_SCALE
 """Sum of the scales of a zero column: no value that can be read is below what it keeps."""
 
@@ -94,5 +91,5 @@ def output_scales(
     either_zero = left_zero[:, None] | right_zero[None, :]
     return OutputScales(
         exponents=np.where(either_zero, _LEAST_SUM, total).astype(np.int16),
-        nans=(left == _NAN_SCALE)[:, None] | (right == _NAN_SCALE)[None, :],
+        nans=(left == NAN_SCALE)[:, None] | (right == NAN_SCALE)[None, :],
     )

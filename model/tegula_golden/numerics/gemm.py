@@ -8,9 +8,10 @@ import numpy as np
 from tegula.formats import FloatFormat
 from tegula_golden.array_types import Codes, Words
 from tegula_golden.numerics.accumulate import PartialSums, accumulate_passes, to_fp32_bits
-from tegula_golden.numerics.block_scales import BLOCK, check_scales
+from tegula_golden.numerics.block_scales import check_scales
 from tegula_golden.numerics.cast import cast
 from tegula_golden.numerics.codes import check_codes
+from tegula_golden.numerics.mx import BLOCK
 
 __all__ = ["gemm"]
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from tegula.formats import FP32
-from tegula_sw.gemm.plan import Block, GemmPlan
+from tegula_sw.gemm.plan import SCALE_ROWS, Block, GemmPlan
 from tegula_sw.program.costs import psum_reuse_cycles
 from tegula_sw.program.program import Program
 from tegula_sw.program.span import Span
@@ -22,11 +22,16 @@ _FIRST_LINES = 2
 
 @dataclass(frozen=True, kw_only=True)
 class GemmAddresses:
-    """Addresses of A (M x K), B (K x N), or their transposes, and C (M x N) in memory, in bytes."""
+    """Addresses of A (M x K), B (K x N), or their transposes, and C (M x N) in memory, in bytes.
+
+    Of scales, where the shape says that there are any: see `GemmShape`.
+    """
 
     a: int
     b: int
     c: int
+    scales_a: int = 0
+    scales_b: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +138,7 @@ class GemmMap:
         stationary, moving = block.stationary, tuple(enumerate(block.moving))
         tiles_of_line = max(1, self.config.bus_words // self.config.n)
         lead = -(-_FIRST_STATIONARY // tiles_of_line) * tiles_of_line
-        cut, tile = moving[0][1].start + _FIRST_LINES * self.config.bus_words, moving[0][1]
+        cut, tile = moving[0][1].start + _FIRST_LINES * self.plan.line, moving[0][1]
         parts = [Part(stationary=stationary[:lead])]
         if cut < tile.stop:
             parts.append(Part(moving=((0, Span(tile.start, cut)),)))
@@ -179,6 +184,31 @@ class GemmMap:
         offset = self.plan.b_offset + column - self.plan.b_span(chunk.block).start
         return self._slot(chunk) + (step - chunk.steps.start) * self.plan.b_stride + offset
 
+    def scales_address(self, chunk: ChunkWork) -> int:
+        """Scratchpad address of a chunk's rows of scales: the stationary side's come first."""
+        return self._slot(chunk) + self.plan.scales_offset
+
+    @staticmethod
+    def scale_row(chunk: ChunkWork) -> int:
+        """Row of the scale buffer with the first of them."""
+        return chunk.number % 2 * SCALE_ROWS
+
+    def stationary_scales(self, chunk: ChunkWork, step: int, tile: int) -> int:
+        """Row of the scale buffer with the codes of stationary tile `tile` in a K step."""
+        stationary, _ = self.plan.scale_tiles(chunk.block)
+        return self.scale_row(chunk) + self._k_block(chunk, step) * stationary + tile
+
+    def moving_scales(self, chunk: ChunkWork, step: int, column: int) -> int:
+        """Row of the scale buffer with the codes of moving columns from `column` on in a K step."""
+        stationary, moving = self.plan.scale_tiles(chunk.block)
+        row = (column - chunk.block.moving_span.start) // self.config.n
+        before = len(self.plan.k_blocks(chunk.steps)) * stationary
+        return self.scale_row(chunk) + before + self._k_block(chunk, step) * moving + row
+
+    def _k_block(self, chunk: ChunkWork, step: int) -> int:
+        """Number of a K step's block in its chunk."""
+        return self.plan.steps[step].block - self.plan.steps[chunk.steps.start].block
+
     def _slot(self, chunk: ChunkWork) -> int:
         return chunk.number % self.plan.ring_slots * self.plan.chunk_words
 
@@ -198,7 +228,7 @@ class GemmMap:
         if self.plan.k_steps == 1 and tile == 0:
             cuts |= {span.stop for number, span in self.first_columns if number == 0}
         if tile == self.tiles - 1:
-            line = self.config.bus_words
+            line = self.plan.line
             lines = -(-len(moving) // line)
             cuts |= {self.tail(moving).start, moving.start + (lines - 1) * line}
         ends = [*sorted(cut for cut in cuts if moving.start < cut < moving.stop), moving.stop]
@@ -210,7 +240,7 @@ class GemmMap:
         So the others are stored by then. They are as few as the array can add to step by step
         without waiting for itself, in whole lines.
         """
-        line = self.config.bus_words
+        line = self.plan.line
         start = moving.start + (len(moving) - self._reuse) // line * line
         return Span(max(moving.start, start), moving.stop)
 

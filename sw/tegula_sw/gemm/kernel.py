@@ -62,6 +62,9 @@ class _TensorStream:
         shape = where.shape
         a, b = Source(shape.fmt_a, where.a_address), Source(shape.fmt_b, where.b_address)
         self._stationary, self._moving = (b, a) if where.plan.swapped else (a, b)
+        sides = shape.scaled_a, shape.scaled_b
+        self._scaled = sides[::-1] if where.plan.swapped else sides
+        """Whether the stationary and the moving operand have scales."""
         self._period = load_period_cycles(where.config)
         self._reuse = psum_reuse_cycles(where.config)
         self._latency = matmul_latency(where.config)
@@ -73,8 +76,13 @@ class _TensorStream:
         """The instructions."""
         for chunk in self._map.chunks():
             passes = list(self._passes(chunk))
+            wait = self._wait_for_chunk(chunk)
+            if self._map.shape.scaled:
+                yield self._scales(chunk, wait)
+                wait = None
             for each in passes:
-                yield self._load(chunk, each, first=each is passes[0])
+                yield self._load(chunk, each, wait)
+                wait = None
                 if each is passes[-1] and self._map.slot_is_reused(chunk):
                     self._slots_to_free += 1
                 for f, columns in each.columns:
@@ -121,15 +129,32 @@ class _TensorStream:
             return [every]
         return [[*others, (f, Span(moving.start, tail.start))], [(f, tail)]]
 
-    def _load(self, chunk: ChunkWork, each: _Pass, *, first: bool) -> Op:
-        """The load of a pass, `first` of its chunk."""
-        tile = chunk.block.stationary[each.s]
-        wait = None
+    def _wait_for_chunk(self, chunk: ChunkWork) -> Wait | None:
+        """Wait for a chunk, or for the first part of the first one."""
         if chunk.number == 0:
-            wait = self._wait_for_part(self._map.part_of_tile(tile))
-        elif first:
-            wait = self._map.chunk_loaded.at_least(1, consume=True)
+            return self._wait_for_part(0)
+        return self._map.chunk_loaded.at_least(1, consume=True)
+
+    def _scales(self, chunk: ChunkWork, wait: Wait | None) -> Op:
+        """The load of a chunk's rows of scales."""
+        rows = len(self._plan.k_blocks(chunk.steps)) * sum(self._plan.scale_tiles(chunk.block))
         fields = {
+            "addr": self._map.scales_address(chunk),
+            "columns": rows,
+            "scales": self._map.scale_row(chunk),
+        }
+        return Op("tensor.scales", fields, cycles=1, wait=wait)
+
+    def _load(self, chunk: ChunkWork, each: _Pass, wait: Wait | None) -> Op:
+        """The load of a pass, which may be the first after a wait."""
+        tile = chunk.block.stationary[each.s]
+        if chunk.number == 0:
+            wait = wait or self._wait_for_part(self._map.part_of_tile(tile))
+        fields = {
+            "scaled": int(self._scaled[0]),
+            "scales": (
+                self._map.stationary_scales(chunk, each.step, each.s) if self._scaled[0] else 0
+            ),
             "rows": self._plan.steps[each.step].rows,
             "format": self._stationary.fmt.code,
             "packed": int(self._plan.steps[each.step].packed),
@@ -166,6 +191,10 @@ class _TensorStream:
             elif step == 0 and span.start == moving.start and tile >= self._plan.psum_slots:
                 wait = self._map.slot_free.at_least(1, consume=True)
             fields = {
+                "scaled": int(self._scaled[1]),
+                "scales": (
+                    self._map.moving_scales(chunk, step, span.start) if self._scaled[1] else 0
+                ),
                 "rows": self._plan.steps[step].rows,
                 "format": self._moving.fmt.code,
                 "packed": int(self._plan.steps[step].packed),

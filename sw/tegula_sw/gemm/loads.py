@@ -80,9 +80,11 @@ class LoadStream:
             wait = None
             if chunk.number >= self._plan.ring_slots:
                 wait = self._map.chunk_free.at_least(1, consume=True)
+            scales = self._scales(chunk)
             for stationary, moving in self._parts(chunk):
                 rows, columns = (moving, stationary) if self._plan.swapped else (stationary, moving)
                 ops = [
+                    *scales,
                     *self._transfers(self._a, chunk, rows),
                     *self._transfers(self._b, chunk, columns),
                 ]
@@ -90,7 +92,7 @@ class LoadStream:
                     yield op.synchronised(wait, None)
                     wait = None
                 yield ops[-1].synchronised(wait, self._map.chunk_loaded.add())
-                wait = None
+                wait, scales = None, []
 
     def _parts(self, chunk: ChunkWork) -> list[tuple[tuple[Span, ...], tuple[Span, ...]]]:
         """Stationary tiles and moving columns of a chunk that are signalled together."""
@@ -99,16 +101,42 @@ class LoadStream:
         parts = self._map.first_parts
         return [(part.stationary, tuple(span for _, span in part.moving)) for part in parts]
 
+    def _scales(self, chunk: ChunkWork) -> list[Op]:
+        """Rows of scales of a chunk: one side of the array, then the other."""
+        plan, shape, where = self._plan, self._shape, self._map
+        blocks = plan.k_blocks(chunk.steps)
+        a = shape.scaled_a, where.addresses.scales_a, shape.height, plan.a_span(chunk.block)
+        b = shape.scaled_b, where.addresses.scales_b, shape.pitch, plan.b_span(chunk.block)
+        at, ops = where.scales_address(chunk), []
+        sides = zip((b, a) if plan.swapped else (a, b), plan.scale_tiles(chunk.block), strict=True)
+        for (scaled, memory, pitch, span), rows in sides:
+            if scaled:
+                op = dma_op(
+                    plan.config,
+                    Engine.LOAD,
+                    plan.run_cycles(len(span), 8),
+                    [(len(blocks), pitch, rows, 0)],
+                    mem_addr=memory + blocks.start * pitch + span.start,
+                    run=len(span),
+                    sbuf_addr=at,
+                    sbuf_stride0=1,
+                    layout=Layout.PARTITION,
+                    bytes1=1,
+                )
+                ops.append(op)
+            at += rows * len(blocks)
+        return ops
+
     def _transfers(self, operand: _Operand, chunk: ChunkWork, tiles: tuple[Span, ...]) -> list[Op]:
         """Consecutive tiles of an operand, in a chunk's K steps."""
         if not tiles:
             return []
         span = Span(tiles[0].start, tiles[-1].stop)
         along = operand.layout == Layout.PARTITION
-        # A line along K may end within a step.
-        groups = alike(
-            self._plan.steps, chunk.steps, *(("packed",) if along else ("packed", "rows"))
-        )
+        # A line along K may end within a step; others take all partitions, or are apart.
+        takes_all = self._plan.steps[chunk.steps.start].rows == self._plan.config.n
+        along_k = ("packed",) if takes_all else ("packed", "k")
+        groups = alike(self._plan.steps, chunk.steps, *(along_k if along else ("packed", "rows")))
         lines = self._lines_along_k if along else self._lines_across_k
         return [op for steps in groups for op in lines(operand, chunk, span, steps)]
 

@@ -28,12 +28,14 @@ from itertools import accumulate
 from tegula.config import TileConfig
 from tegula.formats import FP32
 from tegula.isa.instructions import Engine, Layout
+from tegula.isa.tensor import SCALE_ROW_BITS
 from tegula_sw.gemm.shape import GemmShape
 from tegula_sw.gemm.steps import KStep, k_steps, may_pack
 from tegula_sw.program.costs import load_period_cycles, transfer_cost
 from tegula_sw.program.span import Span, balanced
 
 __all__ = [
+    "SCALE_ROWS",
     "Block",
     "GemmPlan",
     "plan_gemm",
@@ -42,6 +44,10 @@ __all__ = [
 _CUT_GRANULES = 48
 """Granules of what loads, multiplies, drains and stores the pieces of the first and of the last
 tile, at most, beside those of whole tiles."""
+
+SCALE_ROWS = 1 << (SCALE_ROW_BITS - 1)
+"""Rows of the scale buffer that a chunk may use: half of them, so that the other half can be filled
+for the next."""
 
 _CHUNK_K = 64
 _RING_SLOTS = (6, 4, 3, 2)
@@ -116,6 +122,15 @@ class GemmPlan:
         """Words of a slot."""
         return self.config.psum_depth // max(self.config.psum_banks, 2)
 
+    @property
+    def line(self) -> int:
+        """Moving columns at whose multiples tiles are cut: a scratchpad line, and a row of scales.
+
+        Transfers in layout `free` begin on lines.
+        """
+        rows = self.config.n if self.shape.scaled else 1
+        return max(self.config.bus_words, rows)
+
     @cached_property
     def blocks(self) -> list[Block]:
         """Output blocks in the order of computation; rows of C vary slowest."""
@@ -129,9 +144,7 @@ class GemmPlan:
         stationary_groups = _grouped(tiles, limit)
         passes = [
             Span(moving.start + span.start, moving.start + span.stop)
-            for span in balanced(
-                len(moving), self.tile_columns, min(self.tile_columns, self.config.bus_words)
-            )
+            for span in balanced(len(moving), self.tile_columns, min(self.tile_columns, self.line))
         ]
         moving_groups = _grouped(passes, max(1, limit // len(stationary_groups[0])))
         if self.swapped:
@@ -151,7 +164,8 @@ class GemmPlan:
     @cached_property
     def steps(self) -> tuple[KStep, ...]:
         """K steps of a sum."""
-        return k_steps(self.shape.k, self.config.n, packed=self.packed)
+        shape = self.shape
+        return k_steps(shape.k, self.config.n, packed=self.packed, scaled=shape.scaled)
 
     @property
     def k_steps(self) -> int:
@@ -177,9 +191,35 @@ class GemmPlan:
         return _align(self.chunk_steps * self.a_stride, self.config.bus_words)
 
     @property
+    def scales_offset(self) -> int:
+        """Offset of the scales in a chunk, words."""
+        return self.b_offset + self.chunk_steps * self.b_stride
+
+    @property
     def chunk_words(self) -> int:
         """Scratchpad words of a partition for a chunk."""
-        return self.b_offset + self.chunk_steps * self.b_stride
+        return self.scales_offset + _align(self.scale_rows, self.config.bus_words)
+
+    def scale_tiles(self, block: Block) -> tuple[int, int]:
+        """Rows of scales of a block for each 32 terms: of the stationary and the moving side."""
+        shape = self.shape
+        sides = (shape.scaled_a, shape.scaled_b)
+        stationary, moving = sides[::-1] if self.swapped else sides
+        columns = -(-len(block.moving_span) // self.config.n)
+        return len(block.stationary) * stationary, columns * moving
+
+    def k_blocks(self, steps: Span) -> Span:
+        """Blocks of 32 terms that have those of these K steps."""
+        return Span(self.steps[steps.start].block, self.steps[steps.stop - 1].block + 1)
+
+    @cached_property
+    def scale_rows(self) -> int:
+        """Most rows of scales of a chunk."""
+        if not self.shape.scaled:
+            return 0
+        ends = range(1, self.k_steps + 1)
+        blocks = max(len(self.k_blocks(Span(max(0, end - self.chunk_steps), end))) for end in ends)
+        return blocks * max(sum(self.scale_tiles(block)) for block in self.blocks)
 
     @property
     def result_words(self) -> int:
@@ -287,8 +327,8 @@ class GemmPlan:
         for index, block in enumerate(self.blocks):
             tiles = len(block.stationary) * len(block.moving)
             total += self.k_steps * (len(block.stationary) + tiles)
-            transfers = 7 if self.packed else 3
-            total += len(self.chunks(index)) * (transfers * 4 + 1) + tiles * 6 + 32
+            transfers = (7 if self.packed else 3) + 2 * self.shape.scaled
+            total += len(self.chunks(index)) * (transfers * 4 + 2) + tiles * 6 + 32
         return total
 
 
@@ -304,7 +344,10 @@ def _fit(plan: GemmPlan) -> GemmPlan:
         for slots in _RING_SLOTS:
             for chunk_steps in (steps, -(-steps // 2), -(-steps // 4), 1):
                 candidate = replace(plan, chunk_steps=chunk_steps, ring_slots=slots)
-                if candidate.sbuf_words <= plan.config.sbuf_depth:
+                if (
+                    candidate.sbuf_words <= plan.config.sbuf_depth
+                    and candidate.scale_rows <= SCALE_ROWS
+                ):
                     return candidate
         plan = replace(plan, tile_columns=plan.tile_columns // 2)
     raise ValueError(

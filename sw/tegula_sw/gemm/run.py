@@ -10,8 +10,10 @@ import numpy as np
 from tegula.config import TileConfig
 from tegula.formats import FP32, FloatFormat
 from tegula.isa.instructions import GRANULE_BYTES
-from tegula_golden.array_types import Codes
+from tegula_golden.array_types import Bytes, Codes
+from tegula_golden.numerics.block_scales import check_scales
 from tegula_golden.numerics.codes import code_dtype
+from tegula_golden.numerics.mx import BLOCK
 from tegula_sw.devices.base import Device, device_name, run_well, total_cycles
 from tegula_sw.gemm.addresses import GemmAddresses
 from tegula_sw.gemm.kernel import build_gemm
@@ -115,6 +117,24 @@ def _check_codes(name: str, codes: Codes, fmt: FloatFormat) -> None:
         raise ValueError(f"{name} must not be empty, but has shape {codes.shape}")
 
 
+def _scales_by_block(
+    config: TileConfig, m: int, n: int, k: int, *sides: tuple[Bytes | None, bool]
+) -> dict[str, Bytes]:
+    """Codes of the scales as they lie in memory: of A and of B, where there are any.
+
+    Of each side, its codes, and whether they lie block by block already.
+    """
+    blocks, found = -(-k // BLOCK), {}
+    for name, size, (codes, by_block) in zip(("a", "b"), (m, n), sides, strict=True):
+        if codes is None:
+            continue
+        if not config.mx:
+            raise ValueError(f"scales_{name} must be None: tile {config.name!r} has no scales (mx)")
+        check_scales(codes, (blocks, size) if by_block else (size, blocks), f"scales_{name}")
+        found[f"scales_{name}"] = codes if by_block else np.ascontiguousarray(codes.T)
+    return found
+
+
 def _check_format(name: str, fmt: FloatFormat, config: TileConfig, *more: FloatFormat) -> None:
     known = (*config.operand_formats, *more)
     if fmt not in known:
@@ -142,6 +162,8 @@ def gemm(
     saturate: bool = False,
     transpose_a: bool = False,
     transpose_b: bool = False,
+    scales_a: Bytes | None = None,
+    scales_b: Bytes | None = None,
     swapped: bool | None = None,
     base: int = 0,
     progress: Callable[[int, int], None] | None = None,
@@ -163,6 +185,10 @@ def gemm(
     transpose_a, transpose_b
         Whether `a_codes` is A^T, shape (K, M), and `b_codes` B^T, shape (N, K). The tile reads them
         as they lie; nothing is rearranged in memory.
+    scales_a, scales_b
+        E8M0 codes of an operand that is scaled by blocks of 32 terms of K (MX; docs/numerics.md,
+        section 3.11): uint8, shaped as its codes, with ceil(K / 32) in the place of K. None: it is
+        not scaled.
     swapped
         The orientation (see `tiling`); None: the cheaper one.
     base
@@ -201,13 +227,23 @@ def gemm(
             f" {k} and {k_of_b}"
         )
     image = MemoryImage(base)
+    scales = _scales_by_block(config, m, n, k, (scales_a, transpose_a), (scales_b, not transpose_b))
+    if scales and not fmt_a.width == fmt_b.width == 8:
+        raise ValueError(
+            f"scaled operands must be of 8-bit formats, both, not {fmt_a.name} x {fmt_b.name}"
+        )
     addresses = GemmAddresses(
         a=image.add(a_codes),
         b=image.add(b_codes),
         c=image.reserve(m * n * fmt_out.width // 8),
+        **{name: image.add(codes) for name, codes in scales.items()},
     )
     whole = GemmShape.whole(
-        *(m, n, k, fmt_a, fmt_b, fmt_out), transpose_a=transpose_a, transpose_b=transpose_b
+        *(m, n, k, fmt_a, fmt_b, fmt_out),
+        transpose_a=transpose_a,
+        transpose_b=transpose_b,
+        scaled_a=scales_a is not None,
+        scaled_b=scales_b is not None,
     )
     jobs = split_jobs(config, whole)
     code = build_gemm(config, jobs[0], addresses, saturate=saturate, swapped=swapped)[0]

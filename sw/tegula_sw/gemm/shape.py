@@ -25,6 +25,9 @@ class GemmShape:
         Formats of the operands and of C.
     transpose_a, transpose_b
         Whether memory holds A^T (K x M) in the place of A, and B^T (N x K) in that of B.
+    scaled_a, scaled_b
+        Whether blocks of 32 terms of an operand have scales (MX). Memory holds their codes block by
+        block: bytes, ceil(K / 32) x M, and x N.
     """
 
     rows: Span
@@ -37,6 +40,8 @@ class GemmShape:
     fmt_out: FloatFormat
     transpose_a: bool = False
     transpose_b: bool = False
+    scaled_a: bool = False
+    scaled_b: bool = False
 
     @classmethod
     def whole(
@@ -50,6 +55,8 @@ class GemmShape:
         *,
         transpose_a: bool = False,
         transpose_b: bool = False,
+        scaled_a: bool = False,
+        scaled_b: bool = False,
     ) -> "GemmShape":
         """The job for an m x n matrix C of sums of k products.
 
@@ -72,7 +79,14 @@ class GemmShape:
             fmt_out=fmt_out,
             transpose_a=transpose_a,
             transpose_b=transpose_b,
+            scaled_a=scaled_a,
+            scaled_b=scaled_b,
         )
+
+    @property
+    def scaled(self) -> bool:
+        """Whether an operand has scales."""
+        return self.scaled_a or self.scaled_b
 
     @property
     def layout_a(self) -> Layout:

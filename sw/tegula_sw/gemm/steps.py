@@ -5,6 +5,7 @@ from itertools import groupby
 
 from tegula.config import TileConfig
 from tegula.formats import FloatFormat
+from tegula_golden.numerics.mx import BLOCK
 from tegula_sw.program.span import Span
 
 __all__ = ["KStep", "alike", "k_steps", "may_pack", "peak_macs"]
@@ -16,6 +17,11 @@ class KStep:
 
     k: Span
     packed: bool
+
+    @property
+    def block(self) -> int:
+        """Number of the block of K that has its terms, where these are scaled."""
+        return self.k.start // BLOCK
 
     @property
     def rows(self) -> int:
@@ -36,22 +42,31 @@ def peak_macs(config: TileConfig, fmt_a: FloatFormat, fmt_b: FloatFormat) -> int
     return config.peak_macs_per_cycle * (2 if may_pack(config, fmt_a, fmt_b) else 1)
 
 
-def k_steps(k: int, n: int, *, packed: bool) -> tuple[KStep, ...]:
+def k_steps(k: int, n: int, *, packed: bool, scaled: bool = False) -> tuple[KStep, ...]:
     """Steps of a sum of `k` terms on `n` partitions: n terms each, or 2n if they are packed.
 
     The last one has the rest. If terms are packed and their number is odd, a rest of more than n is
-    a packed step and one of a single term; one of at most n is not packed.
+    a packed step and one of a single term; one of at most n is not packed. Terms of a step that is
+    `scaled` are of one block.
     """
+    if not scaled:
+        return tuple(_steps_of(Span(0, k), n, packed))
+    rows = min(n, BLOCK // 2) if packed else n
+    blocks = (Span(start, min(start + BLOCK, k)) for start in range(0, k, BLOCK))
+    return tuple(step for block in blocks for step in _steps_of(block, rows, packed))
+
+
+def _steps_of(k: Span, n: int, packed: bool) -> list[KStep]:
     terms = 2 * n if packed else n
-    whole = k // terms * terms
-    steps = [KStep(Span(start, start + terms), packed) for start in range(0, whole, terms)]
-    rest = Span(whole, k)
+    whole = k.start + len(k) // terms * terms
+    steps = [KStep(Span(start, start + terms), packed) for start in range(k.start, whole, terms)]
+    rest = Span(whole, k.stop)
     if packed and len(rest) % 2 and len(rest) > n:
-        steps.append(KStep(Span(whole, k - 1), packed=True))
-        rest = Span(k - 1, k)
+        steps.append(KStep(Span(whole, k.stop - 1), packed=True))
+        rest = Span(k.stop - 1, k.stop)
     if len(rest):
         steps.append(KStep(rest, packed and len(rest) % 2 == 0))
-    return tuple(steps)
+    return steps
 
 
 def alike(steps: tuple[KStep, ...], span: Span, *names: str) -> list[Span]:

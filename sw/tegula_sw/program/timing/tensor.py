@@ -2,6 +2,7 @@
 
 from collections import deque
 
+from tegula.isa.tensor import SCALE_ROW_BITS
 from tegula_sw.program.timing.clock import Steps
 from tegula_sw.program.timing.front_end import InstructionRegister
 from tegula_sw.program.timing.ports import SignalPort
@@ -45,6 +46,8 @@ class TensorEngine:
         """The last load was one of scales, which every matmul waits for."""
         self._scaled_ends = -1
         """The last column of a matmul that reads scales."""
+        self._scale_rows = range(0)
+        """Rows of the buffer that it reads."""
         self._loader_idle = 0
         self._operand_used = 0
         """The cycle behind the first column with the operand in the chain."""
@@ -97,8 +100,8 @@ class TensorEngine:
         self._fresh, self._loads_scales = True, False
 
     def _load_scales(self, fields: dict[str, int]) -> None:
-        """Rows of scales, once no matmul reads the buffer."""
-        self._loaded(self._read(fields, max(self._clock.now, self._scaled_ends) + 1) - 1, fields)
+        """Rows of scales, each once no matmul reads it."""
+        self._loaded(self._read(fields, self._clock.now + 1, fields["scales"]) - 1, fields)
         self._loads_scales = True
 
     def _loaded(self, complete: int, fields: dict[str, int]) -> None:
@@ -106,13 +109,20 @@ class TensorEngine:
         self._loader_idle = complete + 1
         self.idle = max(self.idle, complete + 2)
 
-    def _read(self, fields: dict[str, int], cycle: int) -> int:
+    def _free(self, row: int, cycle: int) -> int:
+        """The cycle from which on a row of scales can be written."""
+        read = self._scale_rows
+        behind = (row - read.start) % (1 << SCALE_ROW_BITS)
+        return max(cycle, self._scaled_ends + 1) if behind < len(read) else cycle
+
+    def _read(self, fields: dict[str, int], cycle: int, scales: int | None = None) -> int:
         """Reads of columns from `cycle` on, each when its bank is free; the cycle behind them."""
         bank = self._latencies.tensor_bank
         addr, stride = fields["addr"], fields["stride"]
         start, first_addr, count = cycle, addr, 0
-        for _ in range(fields["columns"]):
-            while self._moving.at(cycle + bank) & self._masks.row(addr):
+        for number in range(fields["columns"]):
+            free = cycle if scales is None else self._free(scales + number, cycle)
+            while cycle < free or self._moving.at(cycle + bank) & self._masks.row(addr):
                 if count:
                     self._stationary.add(start + bank, count, first_addr, stride, wide=False)
                 cycle += 1
@@ -145,5 +155,7 @@ class TensorEngine:
         self._stream_ends = last
         if fields["scaled"]:
             self._scaled_ends = last
+            rows = (columns - 1) // self._config.n + 1
+            self._scale_rows = range(fields["scales"], fields["scales"] + rows)
         self.columns += columns
         self._end(last, fields)
