@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, fields, replace
 from itertools import product
 
-from tegula.formats import BF16, E4M3FN, E5M2, FloatFormat
+from tegula.formats import BF16, E4M3FN, E5M2, MX_ELEMENTS, FloatFormat, MxElement
 
 __all__ = ["PRESETS", "TileConfig", "check_config", "preset"]
 
@@ -188,6 +188,13 @@ class TileConfig:
             if _largest_exponent(a) + _largest_exponent(b) <= anchor:
                 pairs[a, b] = anchor
         return pairs
+
+    @property
+    def mx_elements(self) -> tuple[MxElement, ...]:
+        """Elements of MX blocks whose codes are of a format of the tile."""
+        if not self.mx:
+            return ()
+        return tuple(element for element in MX_ELEMENTS if element.fmt in self.fp8_formats)
 
     @property
     def groups(self) -> int:

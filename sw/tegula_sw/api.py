@@ -8,9 +8,11 @@ from numpy.typing import ArrayLike
 from tegula.config import TileConfig, check_config, preset
 from tegula.formats import FP32, FloatFormat, format_by_name
 from tegula_golden.numerics.codes import decode
-from tegula_sw.arrays import AnyArray, codes_from_array, float_codes, fp32_bits
+from tegula_sw.arrays import AnyArray, float_codes, fp32_bits
 from tegula_sw.devices.base import Device, check_device
 from tegula_sw.gemm.run import GemmReport, gemm
+from tegula_sw.operands import OperandFormat, operand_format, operand_from_array
+from tegula_sw.operands import scale_rule as rule_by_name
 
 __all__ = ["evaluate", "matmul", "open_device", "to_codes", "to_floats"]
 
@@ -105,12 +107,15 @@ def matmul(
     a: ArrayLike,
     b: ArrayLike,
     *,
-    format_a: FloatFormat | str = "bf16",
-    format_b: FloatFormat | str = "bf16",
+    format_a: OperandFormat | str = "bf16",
+    format_b: OperandFormat | str = "bf16",
     format_out: FloatFormat | str = "fp32",
     saturate: bool = False,
     transpose_a: bool = False,
     transpose_b: bool = False,
+    scales_a: np.ndarray | None = None,
+    scales_b: np.ndarray | None = None,
+    scale_rule: str = "rceil",
 ) -> tuple[np.ndarray, GemmReport]:
     """C = A @ B by the tile, from memory to memory; `tegula gemm` as a function.
 
@@ -122,11 +127,17 @@ def matmul(
         A, shape (M, K), and B, shape (K, N), or their transposes: floats, which are cast, or
         unsigned codes of the format.
     format_a, format_b, format_out
-        Formats, or their names; `format_out` may be fp32.
+        Formats, or their names; `format_out` may be fp32, those of operands "mxfp8_e4m3",
+        "mxfp8_e5m2" or "mxfp4_e2m1".
     saturate
         Whether fp8 overflow and infinities become the largest finite number.
     transpose_a, transpose_b
         Whether `a` is A^T, shape (K, M), and `b` is B^T, shape (N, K).
+    scales_a, scales_b
+        E8M0 codes (uint8) of an operand that holds codes of an MX format: its shape, with
+        ceil(K / 32) in the place of K. Floats are quantised instead.
+    scale_rule
+        How floats get their scales: "rceil", "floor" or "ceil" (docs/numerics.md, section 4.5).
 
     Returns
     -------
@@ -151,12 +162,26 @@ def matmul(
     >>> report.macs
     3
     """
-    fmt_a, fmt_b, fmt_out = _format(format_a), _format(format_b), _format(format_out)
+    fmt_out, rule = _format(format_out), rule_by_name(scale_rule)
+    left, right = (
+        operand_from_array(
+            name,
+            np.asarray(array),
+            operand_format(fmt) if isinstance(fmt, str) else fmt,
+            k_axis=k_axis,
+            scales=scales,
+            rule=rule,
+        )
+        for name, array, fmt, k_axis, scales in (
+            ("A", a, format_a, int(not transpose_a), scales_a),
+            ("B", b, format_b, int(transpose_b), scales_b),
+        )
+    )
     codes, report = gemm(
         check_device(device),
-        codes_from_array("A", np.asarray(a), fmt_a),
-        codes_from_array("B", np.asarray(b), fmt_b),
-        *(fmt_a, fmt_b, fmt_out),
+        *(left.codes, right.codes, left.fmt, right.fmt, fmt_out),
+        scales_a=left.scales,
+        scales_b=right.scales,
         saturate=saturate,
         transpose_a=transpose_a,
         transpose_b=transpose_b,

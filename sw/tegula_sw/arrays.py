@@ -27,6 +27,7 @@ __all__ = [
     "codes_from_array",
     "float_codes",
     "fp32_bits",
+    "fp32_operand",
     "load_array",
     "odd_fp32_bits",
     "read_array",
@@ -114,6 +115,18 @@ def float_codes(name: str, array: AnyArray, fmt: FloatFormat) -> Codes:
     ValueError
         If the dtype is none of these.
     """
+    bits = _to_fp32(name, array, f"{fmt.name} codes as {code_dtype(fmt)}").reshape(-1)
+    return cast(bits, fmt, saturate=True).astype(code_dtype(fmt)).reshape(array.shape)
+
+
+def _to_fp32(name: str, array: AnyArray, codes: str) -> Patterns:
+    """Patterns of a float array, of which a rounding to 8 or 16 bits is one of the array itself.
+
+    Parameters
+    ----------
+    codes
+        What else could have been given, for the message.
+    """
     dtype, flat = array.dtype, array.reshape(-1)
     if dtype.kind == "f" and dtype.itemsize == 8:
         bits = odd_fp32_bits(flat)
@@ -122,9 +135,27 @@ def float_codes(name: str, array: AnyArray, fmt: FloatFormat) -> Codes:
     else:
         raise ValueError(
             f"{_described(name, array)}: it must be float16, float32, float64, bfloat16, float8 or"
-            f" {fmt.name} codes as {code_dtype(fmt)}"
+            f" {codes}"
         )
-    return cast(bits, fmt, saturate=True).astype(code_dtype(fmt)).reshape(array.shape)
+    return bits.reshape(array.shape)
+
+
+def fp32_operand(name: str, array: AnyArray, codes: str) -> Patterns:
+    """Patterns of a matrix of floats of any precision, to be quantised.
+
+    Those of float64 are rounded to odd: a rounding to 8 bits is then one of the matrix itself.
+
+    Parameters
+    ----------
+    codes
+        What else could have been given, for the message.
+
+    Raises
+    ------
+    ValueError
+        If it is not a matrix, is empty, or has a dtype that is not taken.
+    """
+    return _to_fp32(name, _as_matrix(name, array), codes)
 
 
 def _is_ml_dtype(dtype: np.dtype[Any]) -> bool:
@@ -135,6 +166,22 @@ def _is_ml_dtype(dtype: np.dtype[Any]) -> bool:
     except ValueError:
         return False
     return dtype.itemsize <= 2
+
+
+def _as_matrix(name: str, array: AnyArray) -> AnyArray:
+    """The array, if it is a matrix that is not empty; bfloat16 of an .npy file as float32."""
+    if array.ndim != 2:
+        raise ValueError(f"{name} must be two-dimensional: its shape is {array.shape}")
+    if not array.size:
+        raise ValueError(f"{name} is empty: its shape is {array.shape}")
+    if array.dtype == np.dtype("V2"):
+        return (array.view(np.uint16).astype(np.uint32) << np.uint32(16)).view(np.float32)
+    if array.dtype.kind == "V" and array.dtype.itemsize == 1 and not _is_ml_dtype(array.dtype):
+        raise ValueError(
+            f"{_described(name, array)}: .npy files do not name ml_dtypes; save the codes of a"
+            " float8 array as array.view(numpy.uint8)"
+        )
+    return array
 
 
 def codes_from_array(name: str, array: AnyArray, fmt: FloatFormat) -> Codes:
@@ -153,17 +200,7 @@ def codes_from_array(name: str, array: AnyArray, fmt: FloatFormat) -> Codes:
     ValueError
         If it is not a matrix, is empty, or has a dtype that is not taken.
     """
-    if array.ndim != 2:
-        raise ValueError(f"{name} must be two-dimensional: its shape is {array.shape}")
-    if not array.size:
-        raise ValueError(f"{name} is empty: its shape is {array.shape}")
-    if array.dtype == np.dtype("V2"):
-        array = (array.view(np.uint16).astype(np.uint32) << np.uint32(16)).view(np.float32)
-    if array.dtype.kind == "V" and array.dtype.itemsize == 1 and not _is_ml_dtype(array.dtype):
-        raise ValueError(
-            f"{_described(name, array)}: .npy files do not name ml_dtypes; save the codes of a"
-            " float8 array as array.view(numpy.uint8)"
-        )
+    array = _as_matrix(name, array)
     if array.dtype.kind in "ui" or array.dtype.kind == "b":
         if array.dtype.kind != "u" or array.dtype.itemsize * 8 != fmt.width:
             raise ValueError(

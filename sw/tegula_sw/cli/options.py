@@ -3,6 +3,7 @@
 import argparse
 
 from tegula.config import PRESETS
+from tegula.isa.operations import ScaleRule
 from tegula_sw.cli.arguments import (
     MEM_LATENCY,
     SEED,
@@ -142,8 +143,17 @@ def _add_operands(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("a", metavar="A.npy", help="left operand, M x K")
     parser.add_argument("b", metavar="B.npy", help="right operand, K x N")
     _add_transposition(parser)
-    parser.add_argument("--format-a", required=True, metavar="F", help="format of A")
-    parser.add_argument("--format-b", required=True, metavar="F", help="format of B")
+    for side in "ab":
+        text = f"format of {side.upper()}; also mxfp8_e4m3, mxfp8_e5m2, mxfp4_e2m1"
+        parser.add_argument(f"--format-{side}", required=True, metavar="F", help=text)
+        text = f"E8M0 codes of {side.upper()}'s blocks, where it holds codes of an MX format"
+        parser.add_argument(f"--scales-{side}", metavar="S.npy", help=text)
+    parser.add_argument(
+        "--scale-rule",
+        choices=tuple(rule.name.lower() for rule in ScaleRule),
+        default="rceil",
+        help="how floats get the scales of an MX format (default: rceil)",
+    )
     parser.add_argument("--format-out", required=True, metavar="F", help="format of C; also fp32")
     parser.add_argument(
         "--saturate", action="store_true", help="fp8 overflow and Inf become the largest finite"

@@ -9,6 +9,7 @@ from tegula.config import TileConfig
 from tegula.formats import FP32, FloatFormat
 from tegula_golden.array_types import Codes, Floats
 from tegula_sw.devices.base import Device
+from tegula_sw.operands import OperandFormat, operand_format
 from tegula_sw.profile.recording import Recorder
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "make_device",
     "make_recorder",
     "note",
+    "operand_format_of",
     "show_progress",
 ]
 
@@ -31,6 +33,14 @@ def format_of(option: str, name: str, config: TileConfig, *, fp32: bool = False)
             return fmt
     known = ", ".join(fmt.name for fmt in formats)
     raise ValueError(f"{option} {name!r} is unknown: it must be one of {known}")
+
+
+def operand_format_of(option: str, name: str, config: TileConfig) -> OperandFormat:
+    """The format or the MX element called `name`, if the tile multiplies it."""
+    try:
+        return operand_format(name, config)
+    except ValueError as error:
+        raise ValueError(f"{option} {error}") from None
 
 
 def make_device(

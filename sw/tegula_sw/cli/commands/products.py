@@ -5,18 +5,20 @@ from dataclasses import asdict
 
 from tegula.config import TileConfig, preset
 from tegula_golden.array_types import Codes, Floats
-from tegula_sw.arrays import codes_from_array, load_array, save_array
+from tegula_sw.arrays import load_array, save_array
 from tegula_sw.cli.commands.common import (
     as_floats,
     format_of,
     make_device,
     make_recorder,
     note,
+    operand_format_of,
     show_progress,
 )
 from tegula_sw.files.outputs import STDOUT, Outputs, check_outputs, print_text, write_json
 from tegula_sw.gemm.run import GemmReport
 from tegula_sw.gemm.run import gemm as run_gemm
+from tegula_sw.operands import Operand, operand_from_array, scale_rule
 from tegula_sw.profile.recording import Recorder
 
 __all__ = ["gemm", "profile"]
@@ -77,23 +79,38 @@ def profile(options: argparse.Namespace) -> None:
 
 def _check_formats(options: argparse.Namespace, config: TileConfig) -> None:
     """Replace the names of the formats in `options` by the formats."""
-    options.format_a = format_of("--format-a", options.format_a, config)
-    options.format_b = format_of("--format-b", options.format_b, config)
+    for side in ("a", "b"):
+        option = f"--format-{side}"
+        fmt = operand_format_of(option, getattr(options, f"format_{side}"), config)
+        setattr(options, f"format_{side}", fmt)
     options.format_out = format_of("--format-out", options.format_out, config, fp32=True)
+
+
+def _operand(options: argparse.Namespace, side: str, k_axis: int) -> Operand:
+    """A or B, cast or quantised if it holds floats."""
+    path, scales = getattr(options, side), getattr(options, f"scales_{side}")
+    return operand_from_array(
+        path,
+        load_array(path),
+        getattr(options, f"format_{side}"),
+        k_axis=k_axis,
+        scales=None if scales is None else load_array(scales),
+        rule=scale_rule(options.scale_rule),
+    )
 
 
 def _run_gemm(
     options: argparse.Namespace, config: TileConfig, device_name: str, recorder: Recorder | None
 ) -> tuple[Codes | Floats, GemmReport]:
     """Load A and B and multiply: C, and what it cost."""
-    a = codes_from_array(options.a, load_array(options.a), options.format_a)
-    b = codes_from_array(options.b, load_array(options.b), options.format_b)
     axis_a, axis_b = int(not options.transpose_a), int(options.transpose_b)
-    if a.shape[axis_a] != b.shape[axis_b]:
+    a = _operand(options, "a", axis_a)
+    b = _operand(options, "b", axis_b)
+    if a.codes.shape[axis_a] != b.codes.shape[axis_b]:
         axes = ("rows", "columns")
         raise ValueError(
-            f"{options.a} {a.shape} and {options.b} {b.shape} disagree on K:"
-            f" {a.shape[axis_a]} {axes[axis_a]} and {b.shape[axis_b]} {axes[axis_b]}"
+            f"{options.a} {a.codes.shape} and {options.b} {b.codes.shape} disagree on K:"
+            f" {a.codes.shape[axis_a]} {axes[axis_a]} and {b.codes.shape[axis_b]} {axes[axis_b]}"
         )
     device = make_device(
         device_name,
@@ -105,11 +122,13 @@ def _run_gemm(
     )
     codes, report = run_gemm(
         device,
-        a,
-        b,
-        options.format_a,
-        options.format_b,
+        a.codes,
+        b.codes,
+        a.fmt,
+        b.fmt,
         options.format_out,
+        scales_a=a.scales,
+        scales_b=b.scales,
         saturate=options.saturate,
         transpose_a=options.transpose_a,
         transpose_b=options.transpose_b,

@@ -5,9 +5,11 @@ import json
 import numpy as np
 import pytest
 
-from tegula.formats import BF16, E4M3FN, E5M2
+from tegula.formats import BF16, E4M3FN, E5M2, FP32, MXFP8_E4M3, MXFP8_E5M2
+from tegula.isa.operations import ScaleRule
 from tegula_golden.numerics.cast import cast
 from tegula_golden.numerics.gemm import gemm
+from tegula_golden.numerics.mx import quantised
 from verif.support.cli_bench import BF16_OUT, assert_error, gemm_arguments
 
 
@@ -31,6 +33,29 @@ def test_gemm_of_float_arrays_writes_codes_and_a_report(run, matrices, tmp_path)
     assert report["preset"] == "small"
     assert report["device"] == "golden"
     assert report["read_beats"] > report["write_beats"] > 0
+
+
+def test_gemm_quantises_floats_to_mx_formats_and_takes_codes_with_scales(run, matrices, tmp_path):
+    formats = ["--format-a", "mxfp8_e4m3", "--format-b", "mxfp8_e5m2", "--format-out", "fp32"]
+    assert run(*gemm_arguments("--scale-rule", "ceil", formats=formats)) == (0, "", "")
+    (scales_a, a), (scales_b, b) = (
+        quantised(np.ascontiguousarray(bits), element, ScaleRule.CEIL)
+        for bits, element in ((matrices[0], MXFP8_E4M3), (matrices[1].T, MXFP8_E5M2))
+    )
+    expected = gemm(
+        *(a, np.ascontiguousarray(b.T), E4M3FN, E5M2, FP32),
+        packed=True,
+        scales_a=scales_a,
+        scales_b=np.ascontiguousarray(scales_b.T),
+    )
+    result = np.load(tmp_path / "C.npy")
+    assert np.array_equal(result.view(np.uint32), expected)
+    np.save(tmp_path / "codes.npy", a)
+    np.save(tmp_path / "S.npy", scales_a)
+    codes = gemm_arguments("--scale-rule", "ceil", a="codes.npy", formats=formats)
+    assert_error(run(*codes), "codes.npy holds codes of mxfp8_e4m3", label="tegula gemm")
+    assert run(*codes, "--scales-a", "S.npy") == (0, "", "")
+    assert np.array_equal(np.load(tmp_path / "C.npy"), result)
 
 
 @pytest.mark.slow
