@@ -13,19 +13,23 @@ import numpy as np
 
 from scripts.readme import README, put_into
 from scripts.redmule import REDMULE, redmule_table, shape_name
-from tegula.config import PRESETS, preset
-from tegula.formats import format_by_name
+from tegula.config import PRESETS, TileConfig, preset
+from tegula.formats import MxElement, format_by_name
 from tegula_golden.numerics.gemm import gemm as golden_gemm
+from tegula_golden.numerics.mx import BLOCK
 from tegula_sw.cli.arguments import MEM_LATENCY, SEED, ScriptParser
 from tegula_sw.cli.exits import exit_code
 from tegula_sw.devices.rtl.device import RtlDevice
 from tegula_sw.files.outputs import STDOUT, Outputs, check_outputs, print_text, write_json
 from tegula_sw.gemm.run import gemm
+from tegula_sw.operands import operand_format
 from verif.stimuli.operands import operands
 
 ROOT = Path(__file__).resolve().parents[1]
 SIZES = (64, 96, 100, 127, 128, 256)
-FORMATS = (("bf16", "bf16"), ("e4m3fn", "bf16"))
+FORMATS = (("bf16", "bf16"), ("e4m3fn", "bf16"), ("mxfp8_e4m3", "bf16"))
+"""Of operands and results; those that the tile does not have are left out."""
+
 TRANSPOSED_SIZES = (64, 128)
 REDMULE_LATENCIES = (1, 20)
 """Read latencies at which RedMulE's shapes are measured: that of its figures, and the default."""
@@ -41,6 +45,9 @@ TRANSPOSED = {
 }
 BEGIN, END = "<!-- results: written by `make bench` -->", "<!-- end of results -->"
 
+
+_SCALES = 117, 138
+"""Scale codes of operands of MX formats, the last one excluded."""
 
 Row = TypedDict(
     "Row",
@@ -84,9 +91,15 @@ def measure(
         If a bit differs.
     """
     rng = np.random.default_rng(seed)
-    source, result_format = format_by_name(fmt_in), format_by_name(fmt_out)
+    element, result_format = operand_format(fmt_in), format_by_name(fmt_out)
+    source = element.fmt if isinstance(element, MxElement) else element
     a = operands(rng, shape[:2], source, "finite_codes")
     b = operands(rng, shape[1:], source, "finite_codes")
+    scales_a = scales_b = None
+    if element is not source:
+        blocks = -(-shape[1] // BLOCK)
+        scales_a = rng.integers(*_SCALES, (shape[0], blocks), dtype=np.uint8)
+        scales_b = rng.integers(*_SCALES, (blocks, shape[2]), dtype=np.uint8)
     result, report = gemm(
         device,
         a.T if transposed[0] else a,
@@ -96,6 +109,8 @@ def measure(
         result_format,
         transpose_a=transposed[0],
         transpose_b=transposed[1],
+        scales_a=scales_a,
+        scales_b=scales_b,
     )
     golden = golden_gemm(
         a,
@@ -105,6 +120,9 @@ def measure(
         result_format,
         rows=device.config.n,
         acc_width=device.config.acc_width,
+        packed=(source, source) in device.config.packed_pairs and device.config.packed_fp8,
+        scales_a=scales_a,
+        scales_b=scales_b,
     )
     if not np.array_equal(result, golden):
         raise SystemExit(f"bench: {shape_name(shape)} {fmt_in} differs from the golden model")
@@ -125,6 +143,13 @@ def measure(
     }
 
 
+def formats_of(config: TileConfig) -> list[tuple[str, str]]:
+    """Formats of operands and results that are measured on a tile."""
+    known = {fmt.name for fmt in config.operand_formats}
+    known |= {element.name for element in config.mx_elements}
+    return [formats for formats in FORMATS if formats[0] in known]
+
+
 def table(config_name: str, latency: int, rows: list[Row]) -> str:
     """The rows as a Markdown table, sizes down, formats across."""
     config = preset(config_name)
@@ -137,12 +162,12 @@ def table(config_name: str, latency: int, rows: list[Row]) -> str:
     lines = [
         caption,
         "",
-        "| M = N = K | " + " | ".join(f"{a} in, {b} out" for a, b in FORMATS) + " |",
-        "|---|" + "---|" * len(FORMATS),
+        "| M = N = K | " + " | ".join(f"{a} in, {b} out" for a, b in formats_of(config)) + " |",
+        "|---|" + "---|" * len(formats_of(config)),
     ]
     for size in SIZES:
         cells = []
-        for formats in FORMATS:
+        for formats in formats_of(config):
             row = next(r for r in rows if r["shape"][0] == size and (r["in"], r["out"]) == formats)
             cells.append(_cell(row))
         lines.append(f"| {size} | " + " | ".join(cells) + " |")
@@ -189,7 +214,7 @@ def main(arguments: list[str] | None = None) -> int:
     check_outputs(("results", str(out)), ("--readme", str(README) if options.readme else None))
     config, latency = preset(options.preset), options.mem_latency
     plain: list[Job] = [
-        (latency, (size,) * 3, *f, (False, False)) for f in FORMATS for size in SIZES
+        (latency, (size,) * 3, *f, (False, False)) for f in formats_of(config) for size in SIZES
     ]
     turned: list[Job] = [
         (latency, (size,) * 3, *FORMATS[0], flags)

@@ -6,7 +6,7 @@ from itertools import chain
 import numpy as np
 
 from tegula.formats import FloatFormat
-from tegula_golden.array_types import Codes, Words
+from tegula_golden.array_types import Codes, Integers, Words
 from tegula_golden.numerics.accumulate import PartialSums, accumulate_passes, to_fp32_bits
 from tegula_golden.numerics.block_scales import check_scales
 from tegula_golden.numerics.cast import cast
@@ -21,21 +21,29 @@ _BLOCK_OUTPUTS = 8192
 
 @dataclass(frozen=True)
 class _Span:
-    """Terms of K that are multiplied alike: from, to, and whether they are packed."""
+    """Terms of K that are multiplied alike: their indices, and whether they are packed."""
 
-    first: int
-    last: int
+    terms: Integers
     packed: bool
 
 
 def _spans(first: int, last: int, rows: int, packed: bool) -> list[_Span]:
-    """Spans of some terms: if they are packed, an odd rest ends in one that is not."""
-    rest = (last - first) % (2 * rows)
+    """Spans of some terms: if they are packed, an odd rest is one by itself.
+
+    Its first codes are its first half, the middle one included, or it is not packed.
+    """
+    terms = np.arange(first, last)
+    rest = len(terms) % (2 * rows)
     if not packed or rest % 2 == 0:
-        return [_Span(first, last, packed)]
-    alone = last - 1 if rest > rows else last - rest
-    spans = [_Span(first, alone, packed=True), _Span(alone, last, packed=False)]
-    return [span for span in spans if span.last > span.first]
+        return [_Span(terms, packed)]
+    whole, tail = np.split(terms, [len(terms) - rest])
+    if rest > rows:
+        middle = rest // 2
+        turned = np.append(np.stack([tail[:middle], tail[middle + 1 :]], axis=1), tail[middle])
+        spans = [_Span(whole, packed=True), _Span(turned, packed=True)]
+    else:
+        spans = [_Span(whole, packed=True), _Span(tail, packed=False)]
+    return [span for span in spans if span.terms.size]
 
 
 def gemm(
@@ -121,7 +129,7 @@ def gemm(
             moving = b_codes[:, columns_of]
             partial = PartialSums.empty((stationary.shape[1], moving.shape[1]), acc_width)
             for span in spans:
-                terms, block = slice(span.first, span.last), span.first // BLOCK
+                terms, block = span.terms, span.terms[0] // BLOCK
                 partial = accumulate_passes(
                     *(partial, stationary[terms], moving[terms], fmt_a, fmt_b, rows),
                     packed=span.packed,

@@ -14,7 +14,8 @@ _TEXTS = {
             "C = A @ B for A (M x K) and B (K x N), any M, N, K >= 1; a file may hold its operand"
             " transposed. Float arrays are cast to the operand's format (nearest even, saturating);"
             " uint8/uint16 arrays hold its codes. C is float32 for fp32, else codes. Formats: bf16,"
-            " e4m3fn, e5m2."
+            " e4m3fn, e5m2; of operands also mxfp8_e4m3, mxfp8_e5m2 and mxfp4_e2m1, in which 32"
+            " consecutive elements along K share a scale (codes of e2m1: 0 to 15, a byte each)."
         ),
     ),
     "profile": (

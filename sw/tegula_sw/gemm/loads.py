@@ -135,8 +135,9 @@ class LoadStream:
         along = operand.layout == Layout.PARTITION
         # A line along K may end within a step; others take all partitions, or are apart.
         takes_all = self._plan.steps[chunk.steps.start].rows == self._plan.config.n
-        along_k = ("packed",) if takes_all else ("packed", "k")
-        groups = alike(self._plan.steps, chunk.steps, *(along_k if along else ("packed", "rows")))
+        along_k = ("packed", "odd") if takes_all else ("packed", "k")
+        names = along_k if along else ("packed", "odd", "rows")
+        groups = alike(self._plan.steps, chunk.steps, *names)
         lines = self._lines_along_k if along else self._lines_across_k
         return [op for steps in groups for op in lines(operand, chunk, span, steps)]
 
@@ -145,27 +146,35 @@ class LoadStream:
     ) -> list[Op]:
         """A line of memory, with K along it, runs across the partitions; lines along addresses.
 
-        Two codes are an element of two bytes.
+        Two codes are an element of two bytes, but of an odd number of terms each is one.
         """
         first, last = self._plan.steps[steps.start], self._plan.steps[steps.stop - 1]
         width = operand.fmt.width
-        at = operand.memory + span.start * operand.line_bytes + first.k.start * width // 8
-        run = last.k.stop - first.k.start
-        if first.packed:
-            width, run = 2 * width, run // 2
+        terms = last.k.stop - first.k.start
+        runs = [(0, terms, Half.WHOLE)]
+        if first.odd:
+            runs = [(0, first.rows, Half.WHOLE), (first.rows, terms - first.rows, Half.HIGH)]
+        elif first.packed:
+            width, runs = 2 * width, [(0, terms // 2, Half.WHOLE)]
         return [
             dma_op(
                 self._plan.config,
                 Engine.LOAD,
                 self._plan.run_cycles(run, width),
                 [(len(span), operand.line_bytes, 1, 0)],
-                mem_addr=at,
+                mem_addr=(
+                    operand.memory
+                    + span.start * operand.line_bytes
+                    + (first.k.start + skipped) * operand.fmt.width // 8
+                ),
                 run=run,
                 sbuf_addr=operand.address(chunk, steps.start, span.start),
                 sbuf_stride0=operand.stride,
                 layout=Layout.PARTITION,
                 bytes1=int(width == 8),
+                half=half,
             )
+            for skipped, run, half in runs
         ]
 
     def _lines_across_k(
@@ -173,25 +182,32 @@ class LoadStream:
     ) -> list[Op]:
         """A line of memory, of one k, runs along the addresses; k over partitions, then K steps.
 
-        Of packed operands the even k come first, then the odd ones.
+        Of packed operands the first codes come first, then the second ones: even and odd k, or of
+        an odd number of terms the first half and the rest.
         """
         first, width, line = self._plan.steps[steps.start], operand.fmt.width, operand.line_bytes
-        halves = (Half.LOW, Half.HIGH) if first.packed else (Half.WHOLE,)
+        rows, step = first.rows, line
+        memory = operand.memory + first.k.start * line + span.start * width // 8
+        groups = [(0, rows, Half.WHOLE)]
+        if first.odd:
+            groups.append((rows, rows - 1, Half.HIGH))
+        elif first.packed:
+            step, groups = 2 * line, [(0, rows, Half.LOW), (1, rows, Half.HIGH)]
         return [
             dma_op(
                 self._plan.config,
                 Engine.LOAD,
                 self._plan.run_cycles(len(span), width),
                 [
-                    (first.rows, len(halves) * line, 0, 1),
+                    (count, step, 0, 1),
                     (len(steps), len(first.k) * line, operand.stride, 0),
                 ],
-                mem_addr=operand.memory + (first.k.start + odd) * line + span.start * width // 8,
+                mem_addr=memory + skipped * line,
                 run=len(span),
                 sbuf_addr=operand.address(chunk, steps.start, span.start),
                 layout=Layout.FREE,
                 bytes1=int(width == 8),
                 half=half,
             )
-            for odd, half in enumerate(halves)
+            for skipped, count, half in groups
         ]

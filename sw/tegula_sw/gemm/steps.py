@@ -13,7 +13,10 @@ __all__ = ["KStep", "alike", "k_steps", "may_pack", "peak_macs"]
 
 @dataclass(frozen=True)
 class KStep:
-    """Consecutive terms of K; with `packed`, terms 2p and 2p + 1 of them are in partition p."""
+    """Consecutive terms of K; with `packed`, terms 2p and 2p + 1 of them are in partition p.
+
+    If their number is odd, terms p and p + `rows` are, and the last partition has one only.
+    """
 
     k: Span
     packed: bool
@@ -26,7 +29,12 @@ class KStep:
     @property
     def rows(self) -> int:
         """Partitions that take part."""
-        return len(self.k) // 2 if self.packed else len(self.k)
+        return -(-len(self.k) // 2) if self.packed else len(self.k)
+
+    @property
+    def odd(self) -> bool:
+        """Whether they are packed and their number is odd."""
+        return self.packed and len(self.k) % 2 == 1
 
 
 def may_pack(config: TileConfig, fmt_a: FloatFormat, fmt_b: FloatFormat) -> bool:
@@ -45,9 +53,8 @@ def peak_macs(config: TileConfig, fmt_a: FloatFormat, fmt_b: FloatFormat) -> int
 def k_steps(k: int, n: int, *, packed: bool, scaled: bool = False) -> tuple[KStep, ...]:
     """Steps of a sum of `k` terms on `n` partitions: n terms each, or 2n if they are packed.
 
-    The last one has the rest. If terms are packed and their number is odd, a rest of more than n is
-    a packed step and one of a single term; one of at most n is not packed. Terms of a step that is
-    `scaled` are of one block.
+    The last one has the rest, which is not packed if it is odd and at most n. Terms of a step that
+    is `scaled` are of one block.
     """
     if not scaled:
         return tuple(_steps_of(Span(0, k), n, packed))
@@ -61,11 +68,8 @@ def _steps_of(k: Span, n: int, packed: bool) -> list[KStep]:
     whole = k.start + len(k) // terms * terms
     steps = [KStep(Span(start, start + terms), packed) for start in range(k.start, whole, terms)]
     rest = Span(whole, k.stop)
-    if packed and len(rest) % 2 and len(rest) > n:
-        steps.append(KStep(Span(whole, k.stop - 1), packed=True))
-        rest = Span(k.stop - 1, k.stop)
     if len(rest):
-        steps.append(KStep(rest, packed and len(rest) % 2 == 0))
+        steps.append(KStep(rest, packed and (len(rest) % 2 == 0 or len(rest) > n)))
     return steps
 
 

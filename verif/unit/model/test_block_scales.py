@@ -152,11 +152,12 @@ def test_a_whole_product_is_read_as_the_reference_reads_it(rows, packed):
             for j in range(2):
                 word = (0, 0)
                 for block in range(len(scales_a)):
-                    terms = slice(32 * block, min(32 * block + 32, depth))
-                    x, y = a[terms, i].tolist(), b[terms, j].tolist()
-                    for first, last, pairs in instructions(len(x), rows, packed):
+                    span = slice(32 * block, min(32 * block + 32, depth))
+                    x, y = a[span, i].tolist(), b[span, j].tolist()
+                    for terms, pairs in instructions(len(x), rows, packed):
+                        left, right = [x[k] for k in terms], [y[k] for k in terms]
                         word = reference.dot_words(
-                            *(x[first:last], y[first:last], E4M3FN, E5M2, 63, 32, word),
+                            *(left, right, E4M3FN, E5M2, 63, 32, word),
                             packed=pairs,
                             scales=[(int(scales_a[block, i]), int(scales_b[block, j]))],
                         )
@@ -164,16 +165,18 @@ def test_a_whole_product_is_read_as_the_reference_reads_it(rows, packed):
 
 
 def instructions(terms, rows, packed):
-    """Instructions of a block by section 3.9: terms from, to, and whether they are packed."""
+    """Instructions of a block by section 3.9: terms in their order, and whether they are packed."""
     covered = min(2 * rows, 32) if packed else rows
     at = 0
     while at < terms:
         rest = min(covered, terms - at)
+        numbers = list(range(at, at + rest))
         if packed and rest % 2 and rest > covered // 2:
-            yield at, at + rest - 1, True
-            yield at + rest - 1, at + rest, False
+            half = (rest + 1) // 2
+            pairs = [numbers[p::half] for p in range(half)]
+            yield [k for pair in pairs for k in pair], True
         else:
-            yield at, at + rest, packed and rest % 2 == 0
+            yield numbers, packed and rest % 2 == 0
         at += rest
 
 
