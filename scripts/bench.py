@@ -146,7 +146,7 @@ def measure(
 def formats_of(config: TileConfig) -> list[tuple[str, str]]:
     """Formats of operands and results that are measured on a tile."""
     known = {fmt.name for fmt in config.operand_formats}
-    known |= {element.name for element in config.mx_elements}
+    known |= {element.name for element in config.mx_elements if config.mx}
     return [formats for formats in FORMATS if formats[0] in known]
 
 

@@ -43,7 +43,7 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 def _limit(field: Field, end: int) -> str:
     """Name of the lowest (`end` 0) or highest (-1) allowed value."""
-    values = [allowed[end] for config in _PROBES if (allowed := field.allowed(config))]
+    values = [field.allowed(config)[end] for config in _PROBES]
     if len(set(values)) == 1:
         return str(values[0])
     for name, value in _LIMIT_NAMES.items():
@@ -53,11 +53,15 @@ def _limit(field: Field, end: int) -> str:
 
 
 def _limits(field: Field) -> str:
+    if field.only:
+        return ", ".join(fmt.name for fmt in field.only)
     if field.formats:
         extra = ", fp32, raw too" if field.raw else ", fp32 too"
         return "format" + (extra if field.fp32 else "")
     if field.names is not None:
-        return ", ".join(f"{value.value} `{value.name.lower()}`" for value in field.names)
+        allowed = {value for config in _PROBES for value in field.allowed(config)}
+        values = [value for value in field.names if value in allowed]
+        return ", ".join(f"{value.value} `{value.name.lower()}`" for value in values)
     if field.width == 1:
         return "0, 1"
     return f"{_limit(field, 0)} .. {_limit(field, -1)}"

@@ -68,8 +68,9 @@ class TileConfig:
         Whether operands may have two 8-bit codes in a word, at twice the products a cycle. Without,
         nothing of it is in the netlist.
     mx
-        Whether operands may be scaled by blocks (OCP MX); needs `packed_fp8`. Without, nothing of
-        it is in the netlist.
+        Whether operands may be scaled by blocks (OCP MX), and the vector engine quantises to them.
+        Without, nothing of it is in the netlist. It needs `packed_fp8`, and E4M3FN or E5M2 among
+        the `fp8_formats`.
     watchdog_cycles
         Reset value of the CSR that says how long every engine may wait before it is a deadlock.
     trace
@@ -162,6 +163,11 @@ class TileConfig:
             )
         if self.mx and not self.packed_fp8:
             raise ValueError("mx must be False where packed_fp8 is")
+        if self.mx and not self.mx_elements:
+            names = ", ".join(fmt.name for fmt in self.fp8_formats) or "none"
+            raise ValueError(
+                f"mx must be False where no format of MX is among fp8_formats ({names})"
+            )
 
     def _check_choice(self, name: str, choices: tuple[int, ...]) -> None:
         if getattr(self, name) not in choices:
@@ -192,8 +198,6 @@ class TileConfig:
     @property
     def mx_elements(self) -> tuple[MxElement, ...]:
         """Elements of MX blocks whose codes are of a format of the tile."""
-        if not self.mx:
-            return ()
         return tuple(element for element in MX_ELEMENTS if element.fmt in self.fp8_formats)
 
     @property
@@ -339,5 +343,5 @@ def preset(name: str, **changes: object) -> TileConfig:
     base = PRESETS[name]
     plain = replace(base, **{**changes, "packed_fp8": False, "mx": False})
     packs = changes.get("packed_fp8", base.packed_fp8 and bool(plain.packed_pairs))
-    scales = changes.get("mx", base.mx and packs)
+    scales = changes.get("mx", base.mx and packs and bool(plain.mx_elements))
     return replace(plain, packed_fp8=packs, mx=scales)

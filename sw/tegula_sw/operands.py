@@ -44,7 +44,9 @@ def operand_format(name: str, config: TileConfig | None = None) -> OperandFormat
     ValueError
         If there is none.
     """
-    elements = MX_ELEMENTS if config is None else config.mx_elements
+    elements = MX_ELEMENTS
+    if config is not None:
+        elements = config.mx_elements if config.mx else ()
     element = next((element for element in elements if element.name == name), None)
     if element is not None:
         return element

@@ -6,7 +6,7 @@ import numpy as np
 
 from tegula.config import TileConfig
 from tegula.isa.codec import encode
-from tegula.isa.instructions import ENGINES, INSTRUCTIONS, Engine, Instruction
+from tegula.isa.instructions import ENGINES, Engine, Instruction, available
 
 __all__ = ["SyncProgram", "random_sync_program"]
 
@@ -87,7 +87,7 @@ def random_sync_program(
 ) -> SyncProgram:
     """`count` instructions of all kinds with payloads that the front end accepts."""
     accounts = _Accounts(rng, config)
-    rows = [row for row in INSTRUCTIONS if row.has_sync]
+    rows = [row for row in available(config) if row.has_sync]
     code, places = b"", []
     for _ in range(count):
         row = rows[int(rng.integers(len(rows)))]

@@ -11,12 +11,12 @@ from tegula.isa.instructions import (
     CODE_BITS,
     ENGINES,
     GRANULE_BITS,
-    INSTRUCTIONS,
     MEMORY_ADDRESS_BITS,
     OPCODE_BITS,
     PC_BITS,
     Engine,
     Field,
+    available,
 )
 from tegula.isa.traps import CAUSE_BITS, Trap
 
@@ -34,8 +34,6 @@ DECODE_CYCLES = 1
 def _field_error(field: Field, value, config: TileConfig):
     """1 if `value` is not in `Field.allowed`: comparators only where limits are tighter."""
     allowed = field.allowed(config)
-    if not allowed:
-        return 1
     if isinstance(allowed, tuple):
         return ~Cat(value == code for code in allowed).any()
     if field.signed:
@@ -53,9 +51,9 @@ def _field_error(field: Field, value, config: TileConfig):
 class Decoder(wiring.Component):
     """Collection, checks and dispatch of instructions to the engines' queues.
 
-    Checks, in this order: the opcode is in the table; each granule arrives (no bus error, no end of
-    the program); unclaimed bits are zero and every field is in `Field.allowed(config)`. The decoder
-    stops for good, until `clear`, at the first fault and at `halt`.
+    Checks, in this order: the opcode is one that the tile has; each granule arrives (no bus error,
+    no end of the program); unclaimed bits are zero and every field is in `Field.allowed(config)`.
+    The decoder stops for good, until `clear`, at the first fault and at `halt`.
 
     Latency: `DECODE_CYCLES`: granules come from registers, and the outcome of the checks goes into
     registers. Throughput: a granule a cycle.
@@ -188,7 +186,7 @@ class Decoder(wiring.Component):
         known, last, error = (Signal(len(_RECEIVERS), name=name) for name in _OUTCOMES)
         for index, receiver in enumerate(_RECEIVERS):
             with m.Switch(code):
-                for instruction in INSTRUCTIONS:
+                for instruction in available(self._config):
                     if instruction.engine != receiver:
                         continue
                     with m.Case(instruction.code):

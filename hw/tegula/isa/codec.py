@@ -103,8 +103,6 @@ def _check_allowed(field: Field, number: int, config: TileConfig) -> None:
     allowed = field.allowed(config)
     if number in allowed:
         return
-    if not allowed:
-        raise ValueError(f"tile {config.name!r} has no such instruction")
     if isinstance(allowed, range):
         limits = f"{allowed[0]} to {allowed[-1]}"
     else:
@@ -137,6 +135,10 @@ def encode(mnemonic: str, config: TileConfig | None = None, /, **fields: FieldVa
     known = {field.name for field in instruction.fields}
     if unknown := [name for name in fields if name not in known]:
         raise ValueError(f"{mnemonic} has no field {', '.join(unknown)}")
+    if config is not None and not instruction.exists(config):
+        raise ValueError(
+            f"{mnemonic} needs {instruction.needs}, which tile {config.name!r} has not"
+        )
     word = instruction.opcode
     numbers = {}
     for field in instruction.fields:
@@ -153,7 +155,8 @@ def encode(mnemonic: str, config: TileConfig | None = None, /, **fields: FieldVa
         word |= (number & ((1 << field.width) - 1)) << field.offset
     if config is not None and (rule := instruction.broken_rule(numbers)):
         together = " and ".join(f"{name} {numbers[name]}" for name, _ in rule)
-        raise ValueError(f"{mnemonic}: {together} are illegal together")
+        verb = "are illegal together" if len(rule) > 1 else "is illegal"
+        raise ValueError(f"{mnemonic}: {together} {verb}")
     return word.to_bytes(instruction.granules * GRANULE_BYTES, "little")
 
 
@@ -259,7 +262,8 @@ def check(instruction: int | bytes | Decoded, config: TileConfig) -> Trap:
     Returns
     -------
     Trap
-        ILLEGAL_OPCODE where the opcode is not in the table; else ILLEGAL_FIELD where a bit that no
+        ILLEGAL_OPCODE where the opcode is not in the table, or its instruction is one that the tile
+        does not have; else ILLEGAL_FIELD where a bit that no
         field claims is 1 or a value is not in `Field.allowed(config)`; else NONE. Every field is
         checked, also those that the instruction does not use (`wait_sem` where `wait` is 0).
     """
@@ -268,7 +272,7 @@ def check(instruction: int | bytes | Decoded, config: TileConfig) -> Trap:
             instruction if isinstance(instruction, int) else int.from_bytes(instruction, "little")
         )
         row = by_opcode(word & _OPCODE_MASK)
-        if row is None:
+        if row is None or not row.exists(config):
             return Trap.ILLEGAL_OPCODE
         word &= (1 << row.bits) - 1
         if word & ~_claimed(row.mnemonic):
@@ -276,6 +280,8 @@ def check(instruction: int | bytes | Decoded, config: TileConfig) -> Trap:
         values = {field.name: _extract(field, word) for field in row.fields}
     else:
         row, values = instruction.instruction, instruction.fields
+        if not row.exists(config):
+            return Trap.ILLEGAL_OPCODE
     limits = _limits(row.mnemonic, config)
     legal = all(values[field.name] in allowed for field, allowed in limits)
     return Trap.NONE if legal and not row.broken_rule(values) else Trap.ILLEGAL_FIELD

@@ -49,20 +49,23 @@ HEADER = (
 )
 """Synchronisation fields that every engine's instructions share."""
 
+_SATURATE = flag("saturate", 57, "1: fp8 overflow and infinities become the largest finite number")
+
 _ELEMENT_FIELDS = (
     partition_count("rows", PAYLOAD_OFFSET, "partitions 0 .. rows - 1 are written"),
-    flag("saturate", 57, "1: fp8 overflow and infinities become the largest finite number"),
     count("columns", 60, 13, "elements of each partition"),
     sbuf_address("dst", 216, "scratchpad address of the results, words"),
 )
 
 
-def element_payload(*own: Field) -> tuple[Field, ...]:
+def element_payload(*own: Field, saturates: bool = True) -> tuple[Field, ...]:
     """Payload of an elementwise instruction, by offset: its `own` fields, and those of them all.
 
-    The elementwise instructions are those of the vector and of the activation engine.
+    The elementwise instructions are those of the vector and of the activation engine. Where
+    overflow `saturates` by choice, they have a flag for it.
     """
-    return tuple(sorted((*_ELEMENT_FIELDS, *own), key=lambda field: field.offset))
+    shared = (*_ELEMENT_FIELDS, _SATURATE) if saturates else _ELEMENT_FIELDS
+    return tuple(sorted((*shared, *own), key=lambda field: field.offset))
 
 
 def overlap(offset: int, instructions: str) -> Field:
@@ -76,7 +79,8 @@ class Instruction:
     """An instruction: mnemonic, opcode, engine, size and payload fields (the header is common).
 
     `forbidden` lists combinations that are illegal although each field is within its limits: sets
-    of (field, values) of one granule, of which not all may hold.
+    of (field, values) of one granule, of which not all may hold. `needs` names a flag of the
+    configuration: tiles where it is not set do not have the instruction.
     """
 
     mnemonic: str
@@ -85,6 +89,11 @@ class Instruction:
     doc: str
     payload: tuple[Field, ...] = ()
     forbidden: tuple[tuple[tuple[str, tuple[int, ...]], ...], ...] = ()
+    needs: str = ""
+
+    def exists(self, config: TileConfig) -> bool:
+        """True if the tile of `config` has it."""
+        return not self.needs or bool(getattr(config, self.needs))
 
     @property
     def engine(self) -> Engine:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from tegula.config import TileConfig
-from tegula.formats import FP32, PATTERN_CODES
+from tegula.formats import FP32, PATTERN_CODES, FloatFormat
 
 __all__ = [
     "CODE_BITS",
@@ -107,6 +107,8 @@ class Field:
         True: the value is the code of a format, and assembly writes its name.
     fp32, raw
         With `formats`: whether fp32, and whether the patterns `raw16` and `raw32` are allowed.
+    only
+        With `formats`: formats of which alone any is allowed; none: all.
     names
         Names of the values, which assembly writes in lower case; None: numbers.
     default
@@ -123,6 +125,7 @@ class Field:
     formats: bool = False
     fp32: bool = False
     raw: bool = False
+    only: tuple[FloatFormat, ...] = ()
     names: type[IntEnum] | None = None
     default: int | None = None
 
@@ -139,7 +142,8 @@ class Field:
     def allowed(self, config: TileConfig) -> tuple[int, ...] | range:
         """Values that the tile of `config` accepts at dispatch."""
         if self.formats:
-            codes = [fmt.code for fmt in config.operand_formats]
+            formats = config.operand_formats
+            codes = [fmt.code for fmt in formats if not self.only or fmt in self.only]
             codes += [FP32.code] if self.fp32 else []
             codes += PATTERN_CODES.values() if self.raw else []
             return tuple(sorted(codes))

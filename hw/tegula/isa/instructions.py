@@ -8,6 +8,7 @@ build on it.
 
 from enum import IntEnum
 
+from tegula.config import TileConfig
 from tegula.isa.activation import ACTIVATION
 from tegula.isa.common import HEADER, Instruction
 from tegula.isa.dma import DMA
@@ -50,6 +51,7 @@ __all__ = [
     "Field",
     "Instruction",
     "Layout",
+    "available",
     "by_mnemonic",
     "by_opcode",
     "codes",
@@ -82,6 +84,11 @@ def codes(engine: Engine) -> type[IntEnum]:
             if instruction.engine == engine
         },
     )
+
+
+def available(config: TileConfig) -> tuple[Instruction, ...]:
+    """The instructions that the tile of `config` has."""
+    return tuple(instruction for instruction in INSTRUCTIONS if instruction.exists(config))
 
 
 def by_opcode(opcode: int) -> Instruction | None:

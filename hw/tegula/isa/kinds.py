@@ -4,7 +4,7 @@ from collections.abc import Callable
 from enum import IntEnum
 
 from tegula.config import TileConfig
-from tegula.formats import FORMAT_BITS
+from tegula.formats import FORMAT_BITS, MX_ELEMENTS
 from tegula.isa.fields import (
     ELEMENT_STEP_BITS,
     PARTITION_BITS,
@@ -21,6 +21,7 @@ __all__ = [
     "flag",
     "half",
     "limited",
+    "mx_format",
     "packed_flag",
     "partition_count",
     "partition_number",
@@ -54,11 +55,20 @@ def flag(name: str, offset: int, doc: str) -> Field:
 
 
 def choice(
-    name: str, offset: int, names: type[IntEnum], doc: str, *, default: int | None = 0
+    name: str,
+    offset: int,
+    names: type[IntEnum],
+    doc: str,
+    *,
+    default: int | None = 0,
+    last: IntEnum | None = None,
 ) -> Field:
-    """A value with a name, as wide as the largest of them."""
+    """A value with a name, as wide as the largest of them; none above `last` is allowed."""
     width = max(names).bit_length()
-    return Field(name=name, offset=offset, width=width, names=names, default=default, doc=doc)
+    limits = {} if last is None else {"maximum": lambda _config: int(last)}
+    return Field(
+        name=name, offset=offset, width=width, names=names, default=default, doc=doc, **limits
+    )
 
 
 def _packed_fp8(config: TileConfig) -> int:
@@ -134,6 +144,12 @@ def step(
 def scalar(name: str, offset: int, doc: str, *, default: int = 0) -> Field:
     """An fp32 pattern, or the scratchpad address of an fp32 of each partition."""
     return Field(name=name, offset=offset, width=32, default=default, doc=doc)
+
+
+def mx_format(name: str, offset: int, doc: str) -> Field:
+    """The code of a format that elements of MX blocks have, and the tile."""
+    only = tuple(dict.fromkeys(element.fmt for element in MX_ELEMENTS))
+    return Field(name=name, offset=offset, width=FORMAT_BITS, formats=True, only=only, doc=doc)
 
 
 def element_format(name: str, offset: int, doc: str, **allowed: object) -> Field:

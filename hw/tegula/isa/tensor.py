@@ -36,12 +36,12 @@ def _mx(config: TileConfig) -> int:
     return int(config.mx)
 
 
-def _scale_rows(config: TileConfig) -> int:
-    return config.mx << SCALE_ROW_BITS
+def _scale_rows(_config: TileConfig) -> int:
+    return 1 << SCALE_ROW_BITS
 
 
 def _last_scale_row(config: TileConfig) -> int:
-    return max(_scale_rows(config) - 1, 0)
+    return _scale_rows(config) - 1 if config.mx else 0
 
 
 _ROWS = partition_count(
@@ -127,8 +127,9 @@ TENSOR = (
         mnemonic="tensor.scales",
         opcode=0x13,
         granules=1,
+        needs="mx",
         doc=(
-            "Load rows of the scale buffer, on a tile with `mx`: lane p of row `scales + i` takes"
+            "Load rows of the scale buffer: lane p of row `scales + i` takes"
             " the E8M0 code in the low byte of partition p's word at `addr + i * stride`. Rows wrap"
             " behind the last. Earlier instructions use what the rows held before."
         ),

@@ -68,7 +68,7 @@ class FrontEnd:
         self._need(pc)
         opcode = self._program[pc]
         row = by_opcode(opcode)
-        if row is None:
+        if row is None or not row.exists(self._config):
             raise stop(Trap.ILLEGAL_OPCODE, Engine.CONTROL, pc, opcode)
         end = pc + row.granules * GRANULE_BYTES
         self._need(end - GRANULE_BYTES)

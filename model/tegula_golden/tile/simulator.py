@@ -19,6 +19,7 @@ from tegula_golden.tile.bus import Burst, Bus
 from tegula_golden.tile.dma import dma_load, dma_store, unsettled_bursts
 from tegula_golden.tile.front_end import FrontEnd, Queued, Stop, stop
 from tegula_golden.tile.job import Job, Outcome, Runner, check_errors
+from tegula_golden.tile.quantise import vector_quantise
 from tegula_golden.tile.state import EngineTrap, TileState
 from tegula_golden.tile.tensor import tensor_load, tensor_matmul, tensor_scales
 from tegula_golden.tile.vector import vector_compute, vector_generator
@@ -31,6 +32,7 @@ COMPUTE = {
     "tensor.matmul": tensor_matmul,
     "tensor.scales": tensor_scales,
     "vector.compute": vector_compute,
+    "vector.quantise": vector_quantise,
     "vector.generator": vector_generator,
     "activation.apply": activation_apply,
     "activation.table": activation_table,

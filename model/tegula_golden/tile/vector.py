@@ -18,6 +18,7 @@ from tegula_golden.tile.halves import half_of, half_of_format, replaced
 from tegula_golden.tile.state import Check, TileState, first_fault, sbuf_check
 
 __all__ = [
+    "Compute",
     "is_wide",
     "operand_checks",
     "read_words",
@@ -79,8 +80,8 @@ def operand_checks(addresses: Integers, code: int, config: TileConfig) -> list[C
     return checks
 
 
-class _Compute:
-    """Execution of one vector.compute."""
+class Compute:
+    """Execution of one vector.compute, with all its fields."""
 
     def __init__(self, state: TileState, fields: dict[str, int]):
         self.state, self.fields, self.config = state, fields, state.config
@@ -112,6 +113,7 @@ class _Compute:
         return read_words(self.state.sbuf, address, FP32.code)
 
     def execute(self) -> None:
+        """Elements up to the first that traps, in order."""
         fields = self.fields
         destinations = self._destinations()
         good, trap = first_fault(self._checks(destinations))
@@ -136,9 +138,10 @@ class _Compute:
         group, partition = np.divmod(fields["partition"] + step, self.config.n)
         return fields["dst"] + group * fields["dst_stride"], partition
 
-    def _checks(self, destinations: tuple[Integers, ...]) -> list[Check]:
+    def _operand_checks(self) -> list[Check]:
+        """Of an element: x, then y."""
         fields, config = self.fields, self.config
-        checks = []
+        checks: list[Check] = []
         if fields["x_source"] == Source.PSUM:
             outside = (self.x_at < 0) | (self.x_at >= config.psum_depth)
             unwritten = ~self.state.written[self.x_at % config.psum_depth]
@@ -150,6 +153,11 @@ class _Compute:
             checks += operand_checks(self.x_at, fields["x_format"], config)
         if self.y_used:
             checks += operand_checks(self.y_at, fields["y_format"], config)
+        return checks
+
+    def _checks(self, destinations: tuple[Integers, ...]) -> list[Check]:
+        fields, config = self.fields, self.config
+        checks = self._operand_checks()
         own = [sbuf_check(destinations[0], config)]
         if fields["transpose"]:
             own.append(_alignment(destinations[0], config.n))
@@ -247,7 +255,7 @@ class _Compute:
 
 def vector_compute(state: TileState, fields: dict[str, int]) -> None:
     """vector.compute: all elements are read before any result is written."""
-    _Compute(state, fields).execute()
+    Compute(state, fields).execute()
 
 
 def vector_generator(state: TileState, fields: dict[str, int]) -> None:

@@ -12,12 +12,16 @@ from tegula.isa.codec import Decoded
 from tegula.isa.instructions import Layout
 from tegula.isa.operations import Half, Operand, Operation, Reduction, Rounding, Source, TableKind
 from tegula_golden.array_types import Integers
+from tegula_golden.numerics.mx import BLOCK
 from tegula_golden.tile.halves import half_of_format
+from tegula_golden.tile.quantise import QUANTISE_UNUSED
 
 __all__ = ["Access", "Storage", "WordIndex", "accesses", "memory_span", "overwrites_operand"]
 
 WordIndex = tuple[slice | Integers, slice | Integers]
 """Index of an array (partitions, words)."""
+
+_ELEMENTWISE = ("vector.compute", "vector.quantise", "activation.apply")
 
 _STATE_WORDS = 8
 """Words of a generator's state."""
@@ -120,6 +124,8 @@ def _results_of(
 def _vector(decoded: Decoded, config: TileConfig) -> Iterator[Access]:
     """Reads, then writes, of an instruction of the vector engine."""
     fields = decoded.fields
+    if decoded.mnemonic == "vector.quantise":
+        fields = fields | QUANTISE_UNUSED
     sbuf, everywhere = Storage.SCRATCHPAD, slice(config.n)
     if decoded.mnemonic == "vector.generator":
         words = _columns(fields["addr"], _STATE_WORDS)
@@ -145,8 +151,14 @@ def _vector(decoded: Decoded, config: TileConfig) -> Iterator[Access]:
         count = 1 if fields["finish"] else 0
     if not count:
         return
+    if decoded.mnemonic == "vector.quantise":
+        blocks = -(-count // BLOCK)
+        yield _write(sbuf, rows, _columns(fields["scale_dst"], blocks, fields["scale_stride"]))
+    packed = fields.get("packed", 0)
+    if packed:
+        fields = fields | {"half": Half.LOW}
     if fields["transpose"]:
-        group, partition = np.divmod(fields["partition"] + np.arange(count), config.n)
+        group, partition = np.divmod(fields["partition"] + (np.arange(count) >> packed), config.n)
         start = fields["dst"] + group * fields["dst_stride"]
         lines = start[:, None] + np.arange(fields["rows"])
         yield from _results_of(fields, np.broadcast_to(partition[:, None], lines.shape), lines)
@@ -199,7 +211,7 @@ def accesses(decoded: Decoded, config: TileConfig) -> Iterator[Access]:
         case "tensor.scales":
             words = _columns(fields["addr"], fields["columns"], fields["stride"])
             yield _read(sbuf, slice(config.n), words)
-        case "vector.compute" | "vector.generator":
+        case "vector.compute" | "vector.generator" | "vector.quantise":
             yield from _vector(decoded, config)
         case "activation.apply" | "activation.table":
             yield from _activation(decoded, config)
@@ -220,10 +232,10 @@ def _element_words(fields: dict[str, int], name: str, code: int, step: Integers)
 
 def _operands(decoded: Decoded, step: Integers) -> Iterator[Integers]:
     """Words of the scratchpad that the elements read, a row an element."""
-    fields, vector = decoded.fields, decoded.mnemonic == "vector.compute"
-    if not vector or fields["x_source"] == Source.SBUF:
+    fields = decoded.fields
+    if fields.get("x_source", Source.SBUF) == Source.SBUF:
         yield _element_words(fields, "x", fields["x_format"], step)
-    if vector and _uses_y(fields):
+    if decoded.mnemonic == "vector.compute" and _uses_y(fields):
         yield _element_words(fields, "y", fields["y_format"], step)
 
 
@@ -231,7 +243,8 @@ def _results(fields: dict[str, int], step: Integers, n: int) -> Integers:
     """Words of the scratchpad that the elements write, a row an element."""
     if not fields.get("transpose"):
         return _element_words(fields, "dst", fields["format"], step)
-    line = fields["dst"] + (fields["partition"] + step) // n * fields["dst_stride"]
+    row = fields["partition"] + (step >> fields.get("packed", 0))
+    line = fields["dst"] + row // n * fields["dst_stride"]
     return line[:, None] + np.arange(fields["rows"])
 
 
@@ -244,7 +257,8 @@ def overwrites_operand(decoded: Decoded, config: TileConfig) -> int | None:
     Parameters
     ----------
     decoded
-        Any instruction; only `vector.compute` and `activation.apply` have elements that can.
+        Any instruction; only those of `vector.compute`, `vector.quantise` and
+        `activation.apply` are elements that can.
     config
         The tile. Elements beyond the first that traps count too.
 
@@ -254,7 +268,7 @@ def overwrites_operand(decoded: Decoded, config: TileConfig) -> int | None:
         A scratchpad address, or None if there is no such word.
     """
     fields = decoded.fields
-    if decoded.mnemonic not in ("vector.compute", "activation.apply"):
+    if decoded.mnemonic not in _ELEMENTWISE:
         return None
     if fields.get("reduction", Reduction.NONE) != Reduction.NONE:
         return None
@@ -265,6 +279,10 @@ def overwrites_operand(decoded: Decoded, config: TileConfig) -> int | None:
         for column in np.where((words < 0) | (words >= depth), depth, words).T:
             last_reader[column] = np.maximum(last_reader[column], step)
     results = _results(fields, step, config.n)
+    if decoded.mnemonic == "vector.quantise":
+        # Each element of a block counts as one that writes the scale.
+        scale = fields["scale_dst"] + step // BLOCK * fields["scale_stride"]
+        results = np.concatenate([results, scale[:, None]], axis=1)
     exist = (results >= 0) & (results < depth)
     bad = (last_reader[np.where(exist, results, depth)] > step[:, None]) & exist
     return int(results[bad][0]) if bad.any() else None

@@ -10,9 +10,13 @@ from tegula.backend.rtlil import emit_rtlil
 from tegula.config import PRESETS, TileConfig, preset
 from tegula.formats import (
     BF16,
+    E3M4,
     E4M3FN,
+    E5M2,
     FORMATS,
     FP32,
+    MXFP4_E2M1,
+    MXFP8_E4M3,
     RAW16,
     RAW32,
     FloatFormat,
@@ -92,6 +96,15 @@ def test_lanes_that_are_shared_write_a_line_at_once(more, message):
     least = TileConfig(n=32, axi_data_width=64, vector_folding=8)
     assert (least.vector_lanes, least.line_beats) == (4, 1)
     assert (TileConfig().vector_lanes, TileConfig(axi_data_width=64).line_beats) == (8, 2)
+
+
+def test_blocks_are_quantised_where_a_format_of_mx_is():
+    with pytest.raises(ValueError, match=r"mx must be False .* among fp8_formats \(e3m4\)"):
+        TileConfig(mx=True, fp8_formats=(E3M4,))
+    elements = TileConfig(mx=True, fp8_formats=(E5M2, E3M4)).mx_elements
+    assert [element.name for element in elements] == ["mxfp8_e5m2"]
+    assert not preset("small", fp8_formats=(E3M4,)).mx
+    assert preset("small", fp8_formats=(E4M3FN,), mx=True).mx_elements == (MXFP8_E4M3, MXFP4_E2M1)
 
 
 def test_a_configuration_is_frozen_and_keyword_only():

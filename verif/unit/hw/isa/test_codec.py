@@ -11,6 +11,7 @@ from tegula.isa.instructions import (
     INSTRUCTIONS,
     Engine,
     Layout,
+    available,
     by_mnemonic,
     by_opcode,
     codes,
@@ -29,7 +30,7 @@ def allowed_values(field, config):
 @st.composite
 def legal_instructions(draw, config=SMALL):
     """A mnemonic and a value that the tile accepts for each of its fields."""
-    instruction = draw(st.sampled_from(INSTRUCTIONS))
+    instruction = draw(st.sampled_from(available(config)))
     fields = {f.name: draw(allowed_values(f, config)) for f in instruction.fields}
     for rule in instruction.forbidden:
         if all(fields[name] in among for name, among in rule):
@@ -82,7 +83,7 @@ def test_the_tile_accepts_what_encode_with_its_configuration_makes(instruction):
     assert check(int.from_bytes(data, "little") | 1 << 8 * len(data), SMALL) is Trap.NONE
 
 
-@given(st.sampled_from(INSTRUCTIONS), st.data())
+@given(st.sampled_from(available(SMALL)), st.data())
 def test_each_bit_alone_reaches_exactly_the_field_that_claims_it(instruction, data):
     bit = data.draw(st.integers(8, instruction.bits - 1))
     word = instruction.opcode | 1 << bit
@@ -101,7 +102,7 @@ def test_each_bit_alone_reaches_exactly_the_field_that_claims_it(instruction, da
 def test_a_value_just_outside_a_fields_limits_is_illegal(name):
     config = PRESETS[name]
     checked = 0
-    for instruction in INSTRUCTIONS:
+    for instruction in available(config):
         good = {f.name: f.allowed(config)[0] for f in instruction.fields}
         assert check(encode(instruction.mnemonic, config, **good), config) is Trap.NONE
         for field in instruction.fields:
@@ -125,6 +126,37 @@ def test_every_unknown_opcode_is_illegal():
         assert check(code, SMALL) is Trap.ILLEGAL_OPCODE
         with pytest.raises(ValueError, match=f"opcode {code:#04x} at byte 0 is unknown"):
             decode(bytes([code]) + bytes(15))
+
+
+def test_a_tile_does_not_know_the_instructions_that_it_does_not_have():
+    word = encode("vector.quantise", rows=1, format="e4m3fn", columns=1, dst=0, scale_dst=1)
+    plain = preset("small", mx=False)
+    assert check(word, preset("small", mx=True)) is Trap.NONE
+    assert check(word, plain) is check(decode(word), plain) is Trap.ILLEGAL_OPCODE
+    with pytest.raises(ValueError, match=r"vector\.quantise needs mx, which tile 'small' has not"):
+        encode("vector.quantise", plain, rows=1, format="e4m3fn", columns=1, dst=0, scale_dst=1)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"format": "bf16"},
+        {"format": "fp32"},
+        {"format": "e5m2", "e2m1": 1},
+        {"packed": 1},
+        {"s0_kind": "y"},
+        {"s1_kind": "y"},
+        {"x_source": "index"},
+        {"rule": 3},
+    ],
+    ids=str,
+)
+def test_what_cannot_be_quantised_is_illegal(fields):
+    config = preset("small", mx=True)
+    fields = {"rows": 1, "format": "e4m3fn", "columns": 1, "dst": 0, "scale_dst": 1} | fields
+    assert check(encode("vector.quantise", **fields), config) is Trap.ILLEGAL_FIELD
+    with pytest.raises(ValueError, match=r"vector\.quantise: .*(must be|illegal)"):
+        encode("vector.quantise", config, **fields)
 
 
 def test_fields_of_unused_semaphores_are_checked_too():

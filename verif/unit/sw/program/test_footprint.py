@@ -133,9 +133,28 @@ def test_instructions_read_and_write_what_they_are_said_to(engine, name):
     assert written > COUNT if engine != Engine.STORE else written == 0
 
 
+def test_blocks_read_and_write_what_they_are_said_to():
+    config = preset("tiny", sbuf_depth=1024, mx=True)
+    rng = np.random.default_rng(12)
+    start, other = random_state(config, rng), random_state(config, rng)
+    common = {"rows": 3, "format": "e4m3fn", "dst": 512, "scale_dst": 900, "scale_stride": -3}
+    sbuf = {"x_source": "sbuf", "x_format": 0, "x_addr": 8, "x_stride": 3}
+    written = []
+    for fields in (
+        {"columns": 70} | sbuf,
+        {"columns": 33, "dst_stride": 5, "half": "high"},
+        {"columns": 33, "transpose": 1, "dst_stride": 8, "partition": 3} | sbuf,
+        {"columns": 41, "transpose": 1, "dst_stride": 4, "partition": 2, "packed": 1},
+        {"columns": 5, "op0": "mul", "s0_kind": "partition", "s0": 128} | sbuf,
+    ):
+        decoded = decode(encode("vector.quantise", config, **common | fields))
+        written.append(check_instruction(decoded, start, other, np.zeros(64, np.uint8)))
+    assert written == [3 * 73, 3 * 35, 3 * 35, 3 * (21 + 2), 3 * 6]
+
+
 def test_no_word_is_said_to_be_read_that_is_not():
     """Change one word that is read: what comes of it changes, instruction by instruction."""
-    config = preset("tiny", sbuf_depth=1024)
+    config = preset("tiny", sbuf_depth=1024, mx=True)
     rng = np.random.default_rng(3)
     start = random_state(config, rng)
     start.sbuf[:] = rng.integers(0x3F00, 0x4100, start.sbuf.shape)  # ordinary numbers
@@ -148,6 +167,7 @@ def test_no_word_is_said_to_be_read_that_is_not():
         ("tensor.matmul", {"rows": 4, "format": 0, "columns": 5, "addr": 9, "psum_addr": 3}),
         ("vector.compute", element | sbuf | both | lane | {"format": 3, "dst_stride": 2}),
         ("vector.compute", element | sbuf | {"reduction": "sum", "finish": 1, "format": 3}),
+        ("vector.quantise", element | sbuf | {"format": 1, "scale_dst": 600}),
         ("vector.generator", {"addr": 16}),
         ("activation.table", {"kind": "entries", "addr": 5, "count": 3}),
         ("store.dma", {"mem_addr": BASE, "run": 9, "sbuf_addr": 8, "layout": "free"}),

@@ -9,7 +9,7 @@ from tegula.isa.codec import decode, encode
 from tegula.isa.operations import Operand, Operation, Reduction, Rounding, Source
 from tegula_sw.program.footprint import overwrites_operand
 
-TINY = preset("tiny", sbuf_depth=256)
+TINY = preset("tiny", sbuf_depth=256, mx=True)
 WIDE = (FP32.code, RAW32)
 UNARY = (Operation.PASS, Operation.ABS)
 
@@ -33,10 +33,15 @@ def read_by(mnemonic, fields, step):
 
 
 def written_by(fields, step):
-    """Words that an element writes."""
+    """Words that an element writes, and the scale of its block."""
+    if "scale_dst" in fields:
+        scale = fields["scale_dst"] + step // 32 * fields["scale_stride"]
+        rest = {name: value for name, value in fields.items() if name != "scale_dst"}
+        return {scale} | written_by(rest, step)
     if not fields.get("transpose"):
         return element(fields["dst"], step, fields["dst_stride"], fields["format"])
-    line = fields["dst"] + (fields["partition"] + step) // TINY.n * fields["dst_stride"]
+    row = fields["partition"] + (step // 2 if fields.get("packed") else step)
+    line = fields["dst"] + row // TINY.n * fields["dst_stride"]
     return {line + row for row in range(fields["rows"])}
 
 
@@ -65,6 +70,18 @@ def random_fields(rng, mnemonic):
     fields |= {"format": int(rng.choice(formats)), "x_format": int(rng.choice(formats))}
     fields |= {"x_addr": address(), "dst": address()}
     strides = ("x_stride", "dst_stride")
+    if mnemonic == "vector.quantise":
+        transpose = int(rng.integers(2))
+        fields |= {
+            "columns": int(rng.integers(1, 70)),
+            "format": E4M3FN.code,
+            "x_source": int(rng.choice([Source.PSUM, Source.SBUF])),
+            "scale_dst": address(),
+            "transpose": transpose,
+            "packed": transpose and int(rng.integers(2)),
+            "partition": int(rng.integers(TINY.n)),
+        }
+        return fields | {name: int(rng.integers(-4, 5)) for name in (*strides, "scale_stride")}
     if mnemonic == "activation.apply":
         fields["function"] = 0
     else:
@@ -84,7 +101,7 @@ def random_fields(rng, mnemonic):
     return fields | {name: int(rng.integers(-4, 5)) for name in strides}
 
 
-@pytest.mark.parametrize("mnemonic", ["vector.compute", "activation.apply"])
+@pytest.mark.parametrize("mnemonic", ["vector.compute", "vector.quantise", "activation.apply"])
 def test_an_element_that_a_later_one_reads_is_found(mnemonic):
     rng = np.random.default_rng(17)
     found = 0
