@@ -44,7 +44,7 @@ def operand_format(name: str, config: TileConfig | None = None) -> OperandFormat
     ValueError
         If there is none.
     """
-    elements = MX_ELEMENTS
+    elements: tuple[MxElement, ...] = MX_ELEMENTS
     if config is not None:
         elements = config.mx_elements if config.mx else ()
     element = next((element for element in elements if element.name == name), None)

@@ -8,8 +8,9 @@ from typing import ClassVar
 import numpy as np
 
 from tegula.config import TileConfig, preset
-from tegula.isa.operations import Half, Operand, Reduction, Source
+from tegula.isa.operations import Half, Operand, Reduction, ScaleRule, Source
 from tegula.vector.engine import VectorEngine
+from tegula_golden.tile.quantise import vector_quantise
 from tegula_golden.tile.state import TileState
 from tegula_golden.tile.vector import vector_compute, vector_generator
 from verif.support.engine_bench import EnginePlayer, Item, check, pack, run
@@ -24,6 +25,7 @@ __all__ = [
     "VectorPlayer",
     "check_vector",
     "compute",
+    "quantise",
     "random_program",
     "random_state",
     "run_vector",
@@ -62,6 +64,12 @@ def compute(signal=None, **fields):
     return Item("vector.compute", usual | fields, signal)
 
 
+def quantise(signal=None, **fields):
+    """A vector.quantise of all rows of the tiny tile, to e4m3fn unless said otherwise."""
+    usual = {"rows": CONFIG.n, "format": "e4m3fn", "dst": 128, "scale_dst": 120}
+    return Item("vector.quantise", usual | fields, signal)
+
+
 class VectorPlayer(EnginePlayer):
     """PSUM, which is always ready, and a scratchpad of which some banks are taken."""
 
@@ -70,6 +78,7 @@ class VectorPlayer(EnginePlayer):
     golden: ClassVar[dict] = {
         "vector.compute": vector_compute,
         "vector.generator": vector_generator,
+        "vector.quantise": vector_quantise,
     }
 
     @staticmethod
@@ -190,9 +199,45 @@ def random_program(rng: random.Random, config: TileConfig, count: int) -> list[I
             program.append(Item("vector.generator", fields, signal))
         elif kind < 0.16:
             program.append(Item("vector.sync", {}, signal))
+        elif config.mx and kind < 0.4:
+            program.append(Item("vector.quantise", _random_blocks(rng, config), signal))
         else:
             program.append(Item("vector.compute", _random_fields(rng, config), signal))
     return program
+
+
+def _random_blocks(rng, config):
+    """Fields of a vector.quantise that traps nowhere."""
+    compute = _random_fields(rng, config)
+    kept = ("rows", "x_format", "op0", "op1", "s0", "s1", "s0_kind", "s1_kind", "x_high", "half")
+    fields = {name: compute[name] for name in kept if name in compute}
+    for number in "01":
+        if fields[f"s{number}_kind"] == Operand.Y:
+            fields[f"s{number}_kind"] = Operand.SELF
+    columns = rng.choice((rng.randint(1, 70), 32, 33, 64, 1))
+    transpose = rng.getrandbits(1)
+    packed = transpose and int(config.packed_fp8) and rng.getrandbits(1)
+    fmt = rng.choice(("e4m3fn", "e4m3fn", "e5m2"))
+    fields |= {
+        "columns": columns,
+        "format": fmt,
+        "e2m1": int(fmt == "e4m3fn" and rng.random() < 0.5),
+        "rule": rng.choice(list(ScaleRule)),
+        "transpose": transpose,
+        "packed": packed,
+        "partition": rng.randrange(config.n),
+        "scale_dst": 252 - rng.randrange(3),
+        "scale_stride": rng.choice((1, 0, -1, -2)),
+        "x_source": rng.choice((Source.PSUM, Source.SBUF)),
+        "dst": config.n * rng.randrange(3) if transpose else rng.randrange(8),
+        "dst_stride": config.n if transpose else 1,
+    }
+    if fields["x_source"] == Source.PSUM:
+        fields["columns"] = columns = min(columns, config.psum_depth)
+        return fields | {"x_addr": rng.randrange(config.psum_depth - columns + 1), "x_stride": 1}
+    # Elements lie behind all results.
+    step = 1 + (fields["x_format"] in _WIDE)
+    return fields | {"x_addr": 90 + 2 * rng.randrange(8), "x_stride": step * rng.choice((0, 1))}
 
 
 def _random_fields(rng, config):

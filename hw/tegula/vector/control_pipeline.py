@@ -2,7 +2,7 @@
 
 from itertools import pairwise
 
-from amaranth.hdl import Cat, Module, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -10,10 +10,12 @@ from tegula.arith.combine import Combiner
 from tegula.config import TileConfig
 from tegula.engine.interface import SIGNAL_TO_INSTRUCTION_CYCLES
 from tegula.lib.delay import delay, registered
+from tegula.vector.blocks import BlockQueue, numbers_layout
 from tegula.vector.front import Taken, control_entry, control_operands, take_operands
 from tegula.vector.lane import ENTRY_CYCLES, UNIT_CYCLES, VectorLane
 from tegula.vector.layouts import (
     RANDOM_SLOTS,
+    block_work_layout,
     controls_layout,
     exit_layout,
     issue_layout,
@@ -64,6 +66,9 @@ class ElementPipeline(wiring.Component):
         The last result of an instruction leaves the lanes in `AHEAD_CYCLES`; as a line.
     drained : Out(1)
         Nothing is under way.
+    block_work : In(block_work_layout)
+    stored : In(numbers_layout), fetched : Out(numbers_layout)
+        Only with `mx`: those of `BlockQueue`.
     """
 
     def __init__(self, config: TileConfig):
@@ -82,6 +87,15 @@ class ElementPipeline(wiring.Component):
                 "ends": Out(1),
                 "ends_with_line": Out(1),
                 "drained": Out(1),
+                **(
+                    {
+                        "block_work": In(block_work_layout(config)),
+                        "stored": In(numbers_layout(config)),
+                        "fetched": Out(numbers_layout(config)),
+                    }
+                    if config.mx
+                    else {}
+                ),
             }
         )
 
@@ -110,6 +124,10 @@ class ElementPipeline(wiring.Component):
         select_thirds(m, self.controls.entry, ring)
         address_partials(m, self.controls, entering, ring, combiner, self.stop)
         is_output, output = self._output(m, entering, ring, combiner)
+        pending = Const(0, 1)
+        if self._config.mx:
+            is_output, output, pending = self._quantise(m, is_output, output)
+        self._cast(m, is_output, output)
         exits = self._chain(m, "exit", is_output, output, VectorLane.CAST_CYCLES)
         ahead = exits[-1 - AHEAD_CYCLES]
         ends = ahead.valid & ahead.item.last & ~self.stop
@@ -119,7 +137,7 @@ class ElementPipeline(wiring.Component):
             self.output.eq(exits[-1].item),
             self.ends.eq(ends & ~ahead.item.line),
             self.ends_with_line.eq(ends & ahead.item.line),
-            self.drained.eq(~(Cat(stages).any() | combiner.active)),
+            self.drained.eq(~(Cat(stages, pending).any() | combiner.active)),
         ]
         return m
 
@@ -170,7 +188,6 @@ class ElementPipeline(wiring.Component):
         is_output, output = Signal(), Signal(exit_layout(self._config))
         leaves, from_adder = Signal(MAX_STEPS + 1), Signal()
         leaving = Signal(output.shape())
-        slot = Signal(range(RANDOM_SLOTS))
         entry = self.controls.entry
         last_steps = [entering, *(ring[steps * UNIT_CYCLES - 1] for steps in range(1, 4))]
         m.d.comb += [leaving.eq(entering.item.exit), from_adder.eq(1)]
@@ -201,12 +218,36 @@ class ElementPipeline(wiring.Component):
             m.d.sync += part.eq(part + 1)
         with m.If(~combiner.active):
             m.d.sync += part.eq(0)
+        has_steps = leaves[1:].any() | combiner.is_output
         m.d.comb += [
             is_output.eq(leaves.any() | combiner.is_output),
             output.eq(registered(m, leaving, name="left")),
-            to_cast.steps.eq(leaves[1:].any() | combiner.is_output),
+            to_cast.steps.eq(has_steps & ~self.block_work.on if self._config.mx else has_steps),
             to_cast.from_adder.eq(registered(m, from_adder, name="left_adder")),
         ]
+        return is_output, output
+
+    def _quantise(self, m: Module, is_output: Value, output: data.View) -> tuple:
+        """What enters the cast: what leaves the ring, or the queue of blocks; what is in that."""
+        m.submodules.blocks = blocks = BlockQueue(self._config)
+        is_item, item = Signal(), Signal(output.shape(), name="cast_item")
+        on = self.block_work.on
+        m.d.comb += [
+            blocks.work.eq(self.block_work),
+            blocks.arrives.eq(is_output & on),
+            blocks.item.eq(output),
+            blocks.stored.eq(self.stored),
+            blocks.stop.eq(self.stop),
+            self.fetched.eq(blocks.fetched),
+            self.controls.blocks.eq(blocks.controls),
+            is_item.eq(Mux(on, blocks.leaves, is_output)),
+            item.eq(Mux(on, blocks.left, output)),
+        ]
+        return is_item, item, blocks.pending
+
+    def _cast(self, m: Module, is_output: Value, output: data.View) -> None:
+        """Controls of the cast for what enters it, and where its random bits are."""
+        to_cast, slot = self.controls.to_cast, Signal(range(RANDOM_SLOTS))
         with m.If(self.drained):
             m.d.sync += slot.eq(0)
         with m.Elif(is_output & output.stochastic):
@@ -217,4 +258,3 @@ class ElementPipeline(wiring.Component):
             to_cast.format.eq(output.format),
             to_cast.slot.eq(slot),
         ]
-        return is_output, output

@@ -117,6 +117,13 @@ class VectorEngine(wiring.Component):
             pipeline.result.eq(sequencer.result),
             pipeline.stop.eq(port.stop),
         ]
+        if self._config.mx:
+            m.d.comb += pipeline.block_work.eq(sequencer.block_work)
+            for index, lane in enumerate(lanes):
+                m.d.comb += [
+                    pipeline.stored[index].eq(lane.stored),
+                    lane.fetched.eq(pipeline.fetched[index]),
+                ]
         m.d.sync += [
             self.engine.stall.eq(sequencer.denied),
             self.engine.busy.eq(~self.engine.idle & ~sequencer.denied),

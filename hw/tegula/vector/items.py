@@ -12,10 +12,11 @@ from tegula.engine.sequencing import CHECKED_ADDRESS, SEQUENCER_STATE
 from tegula.formats import FP32
 from tegula.isa.operations import Operand, Rounding, Source
 from tegula.memory.halves import kept_bytes
-from tegula.vector.layouts import Kind, route_layout
+from tegula.vector.layouts import BLOCK, Kind, route_layout
+from tegula.vector.quantise import packed_half
 from tegula.vector.work import work_layout
 
-__all__ = ["Item", "count_rhythms", "describe_item", "make_state"]
+__all__ = ["Item", "count_rhythms", "describe_item", "find_written", "make_state"]
 
 
 def make_state(config: TileConfig) -> data.View:
@@ -34,6 +35,8 @@ def make_state(config: TileConfig) -> data.View:
         The next element's x waits in the lanes for its y.
     route
         The route of the instruction that was started last.
+    quantises
+        That is a vector.quantise; only with `mx`.
     work
         The instruction in work.
     x_at, y_at, dst_at
@@ -44,6 +47,8 @@ def make_state(config: TileConfig) -> data.View:
         Elements that are left; the next is the first.
     partial, partition
         Partial result to which the next element belongs; partition of its result (`transpose`).
+    in_block
+        Elements of its block before the next one; only with `mx`.
 
     Those from `work` on are meaningful only while the bits before say so, and have no reset.
     """
@@ -54,12 +59,13 @@ def make_state(config: TileConfig) -> data.View:
         "scalar1": 1,
         "scalar": 1,
         "running": 1,
-        "pause": max(1, config.line_beats - 1),
+        "pause": max(1, config.line_beats - 1 + (config.vector_folding if config.mx else 0)),
         "second": 1,
         "third": range(3),
         "in_rhythm": 1,
         "x_held": 1,
         "route": route_layout(),
+        **({"quantises": 1} if config.mx else {}),
     }
     element = {
         "work": work,
@@ -74,6 +80,7 @@ def make_state(config: TileConfig) -> data.View:
         "part": range(config.vector_folding),
         "partial": range(PARTIALS),
         "partition": range(config.n),
+        **({"in_block": range(BLOCK)} if config.mx else {}),
     }
     bits = Signal(data.StructLayout(control), name="control").as_value()
     rest = Signal(data.StructLayout(element), name="element", reset_less=True).as_value()
@@ -105,6 +112,40 @@ def count_rhythms(m: Module, state: data.View, interval: Value) -> None:
             m.d.sync += state.in_rhythm.eq(state.third == 2)
         with m.Default():
             m.d.sync += state.in_rhythm.eq(1)
+
+
+def find_written(
+    m: Module,
+    state: data.View,
+    offered: data.View,
+    *,
+    resting: Value,
+    advances: Value,
+    query: Value,
+    answer: Value,
+) -> Signal:
+    """1 if the word of PSUM at `x_at` was written.
+
+    Asked is the address that follows, whether it does or not: so that nothing that decides on
+    it leaves for PSUM. Where it does not follow, the answer for the present one is kept.
+
+    Parameters
+    ----------
+    offered, resting
+        The work that is next, and that it may start.
+    advances
+        The element that follows is due in the next cycle.
+    query, answer
+        The address asked for, and what was said of that of the cycle before.
+    """
+    written, kept, follows = Signal(), Signal(), Signal()
+    following = state.x_at + state.work.fields.x_stride
+    m.d.comb += [
+        query.eq(Mux(resting, offered.fields.x_addr, following)),
+        written.eq(Mux(follows, answer, kept)),
+    ]
+    m.d.sync += [follows.eq(resting | advances), kept.eq(written)]
+    return written
 
 
 def describe_item(
@@ -167,7 +208,8 @@ def describe_item(
         ]
         if config.packed_fp8:
             narrow = is_narrow(fields.format, config).replicate(2)
-            m.d.comb += output.keep.eq(kept_bytes(fields.half) & narrow)
+            half = packed_half(state) if config.mx else fields.half
+            m.d.comb += output.keep.eq(kept_bytes(half) & narrow)
     m.d.comb += [
         ring.exit.rows.eq(Mux(work.writes, fields.rows, 0)),
         ring.exit.stochastic.eq(work.writes & (fields.rounding != Rounding.NEAREST)),

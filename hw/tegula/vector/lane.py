@@ -8,6 +8,7 @@ from tegula.arith.cast import Cast
 from tegula.arith.combine import SLOTS
 from tegula.arith.fp32 import FRACTION_BITS
 from tegula.arith.fp_unit import FpUnit
+from tegula.arith.mx import compressed_layout
 from tegula.arith.pattern import PatternDecode
 from tegula.arith.psum_round import PsumRound
 from tegula.config import TileConfig
@@ -18,6 +19,7 @@ from tegula.lib.storage import add_lut_memory
 from tegula.memory.halves import low_code
 from tegula.memory.ports import PAIR_READ_CYCLES
 from tegula.vector.layouts import LOWEST, RANDOM_SLOTS, THIRD_SLOTS, ZERO, controls_layout
+from tegula.vector.scaler import BlockScaler
 
 __all__ = [
     "DECODE_CYCLES",
@@ -87,6 +89,8 @@ class VectorLane(wiring.Component):
         The generator beside the lane: what it draws (or shows) at entry, and what it may load.
     word : Out(32), kept : Out(1)
         The result, and whether the destination keeps what it holds.
+    stored : Out(compressed_layout()), fetched : In(compressed_layout())
+        Only with `mx`: numbers to and from the queue of blocks (`BlockScaler`).
     """
 
     CAST_CYCLES = Cast.LATENCY
@@ -103,6 +107,11 @@ class VectorLane(wiring.Component):
                 "state_word": Out(32),
                 "word": Out(32),
                 "kept": Out(1),
+                **(
+                    {"stored": Out(compressed_layout()), "fetched": In(compressed_layout())}
+                    if config.mx
+                    else {}
+                ),
             }
         )
 
@@ -244,8 +253,9 @@ class VectorLane(wiring.Component):
             read=to_cast.slot,
         )
         kept = Mux(to_cast.from_adder, adder.kept, multiplier.kept)
+        result = first | adder.result | multiplier.result
         m.d.comb += [
-            cast.fp32.eq(first | adder.result | multiplier.result),
+            cast.fp32.eq(self._scale(m, result) if self._config.mx else result),
             cast.random.eq(random),
             cast.stochastic.eq(to_cast.stochastic),
             cast.saturate.eq(to_cast.saturate),
@@ -253,3 +263,15 @@ class VectorLane(wiring.Component):
             self.word.eq(cast.code),
         ]
         m.d.comb += self.kept.eq(delayed(m, to_cast.steps & kept, self.CAST_CYCLES, name="kept"))
+
+    def _scale(self, m: Module, result: Value) -> Value:
+        """What enters the cast: the result, or that of a block which has its scale."""
+        controls = self.controls.blocks
+        m.submodules.scaler = scaler = BlockScaler(self._config)
+        m.d.comb += [
+            scaler.controls.eq(controls),
+            scaler.pattern.eq(result),
+            self.stored.eq(scaler.stored),
+            scaler.fetched.eq(self.fetched),
+        ]
+        return Mux(controls.on, scaler.number, result)

@@ -4,19 +4,25 @@ from amaranth.lib import data, enum
 
 from tegula.arith.combine import PARTIALS, SLOTS
 from tegula.arith.fp_operation import operation_layout
+from tegula.arith.mx import kind_layout
 from tegula.arith.pattern import selection_layout
 from tegula.config import TileConfig
 from tegula.formats import FORMAT_BITS
+from tegula.isa.fields import ELEMENT_STEP_BITS
 from tegula.isa.instructions import PARTITION_BITS
 from tegula.isa.operations import Operation, Reduction, Source
 from tegula.memory.halves import high_fields, kept_fields
 
 __all__ = [
+    "BLOCK",
+    "BLOCK_SCALES",
     "LOWEST",
     "RANDOM_SLOTS",
     "THIRD_SLOTS",
     "ZERO",
     "Kind",
+    "block_controls_layout",
+    "block_work_layout",
     "controls_layout",
     "exit_layout",
     "issue_layout",
@@ -32,6 +38,13 @@ RANDOM_SLOTS = 16
 
 ZERO, LOWEST = SLOTS - 1, SLOTS - 2
 """Words of the memory of partial results that are never written: +0 and -Inf, the identities."""
+
+BLOCK = 32
+"""Elements that share a scale (vector.quantise)."""
+
+BLOCK_SCALES = 4
+"""Scales that a lane keeps of each partition: of the block that arrives, the one that leaves, and
+those between."""
 
 _SLOT = range(RANDOM_SLOTS)
 
@@ -131,6 +144,45 @@ def issue_layout(config: TileConfig) -> data.StructLayout:
     )
 
 
+def block_controls_layout(config: TileConfig) -> data.StructLayout:
+    """Controls of a lane's `BlockScaler`.
+
+    `on`: what goes to the cast are its numbers, not the lane's results; `kind`: elements and rule.
+    `takes`: a number arrived in the cycle before, the `first` of its block. The scale of the number
+    before that one's predecessor goes to `scale_write_addr`. An item of the queue is in the lane:
+    its scale is at `scale_read_addr`, and is what is wanted (`is_scale`).
+    """
+    address = range(BLOCK_SCALES * config.vector_folding)
+    return data.StructLayout(
+        {
+            "on": 1,
+            "kind": kind_layout(),
+            "takes": 1,
+            "first": 1,
+            "scale_write": 1,
+            "scale_write_addr": address,
+            "scale_read_addr": address,
+            "is_scale": 1,
+        }
+    )
+
+
+def block_work_layout(config: TileConfig) -> data.StructLayout:
+    """The vector.quantise whose elements are in flight: what all of them have in common.
+
+    `on`: there is one, and no other instruction's. `begins`: it started in the cycle before.
+    """
+    return data.StructLayout(
+        {
+            "on": 1,
+            "begins": 1,
+            "kind": kind_layout(),
+            "scale_addr": range(config.sbuf_depth),
+            "scale_step": ELEMENT_STEP_BITS,
+        }
+    )
+
+
 def controls_layout(config: TileConfig) -> data.StructLayout:
     """Controls of a lane, grouped by the place where they act.
 
@@ -167,6 +219,8 @@ def controls_layout(config: TileConfig) -> data.StructLayout:
         is written to `write_addr`.
     to_cast
         What enters the cast has passed `steps`, the last of them `from_adder`.
+    blocks
+        Those of quantisation (`block_controls_layout`), where the tile has that.
     """
     selection = selection_layout(config)
     unit = {"operation": operation_layout(), "same": 1, "takes": 3}
@@ -219,5 +273,6 @@ def controls_layout(config: TileConfig) -> data.StructLayout:
                     "slot": _SLOT,
                 }
             ),
+            **({"blocks": block_controls_layout(config)} if config.mx else {}),
         }
     )

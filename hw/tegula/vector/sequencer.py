@@ -1,6 +1,6 @@
 """Vector instructions, element by element: operand requests, address checks, issue to the lanes."""
 
-from amaranth.hdl import Const, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
@@ -12,8 +12,9 @@ from tegula.isa.operations import Operand, Reduction, Source
 from tegula.isa.traps import Trap
 from tegula.memory.grants import is_taken, meet
 from tegula.memory.ports import pair_request_layout
-from tegula.vector.items import Item, count_rhythms, describe_item, make_state
-from tegula.vector.layouts import exit_layout, issue_layout
+from tegula.vector.items import Item, count_rhythms, describe_item, find_written, make_state
+from tegula.vector.layouts import block_work_layout, exit_layout, issue_layout
+from tegula.vector.quantise import hold_block_work, plan_moves
 from tegula.vector.work import VectorCode, plan_work
 
 __all__ = ["ElementSequencer"]
@@ -31,7 +32,8 @@ class ElementSequencer(Sequencer):
 
     - it reads the scratchpad, and does not have `overlap` set;
     - its route is another, or it goes on with a reduction;
-    - it loads or saves generators.
+    - it loads or saves generators;
+    - it quantises, or the one before did.
 
     A reduction that finishes holds the engine until its result has been written.
 
@@ -56,6 +58,8 @@ class ElementSequencer(Sequencer):
         An item.
     finish_max : Out(1), result : Out(exit_layout)
         With `finish`: combine by maximum instead of sum; the result's format and destination.
+    block_work : Out(block_work_layout)
+        Only with `mx`: the vector.quantise that was started last.
     """
 
     _TO_COME = ("scalar0", "scalar1", "scalar", "running", "finishing")
@@ -79,6 +83,7 @@ class ElementSequencer(Sequencer):
                 "issue": Out(issue_layout(config)),
                 "finish_max": Out(1),
                 "result": Out(exit_layout(config)),
+                **({"block_work": Out(block_work_layout(config))} if config.mx else {}),
             },
         )
 
@@ -112,6 +117,11 @@ class ElementSequencer(Sequencer):
         )
         self._resting = ~busy
         is_work = (instr.op == VectorCode.COMPUTE) | (instr.op == VectorCode.GENERATOR)
+        if self._config.mx:
+            quantises = instr.op == VectorCode.QUANTISE
+            is_work, waits = is_work | quantises, waits | quantises | state.quantises
+            starts = self.start & is_work
+            hold_block_work(m, state, starts, quantises, offered, self.block_work)
         self._take(m, busy=busy, waits=waits & is_work, has_work=is_work)
         fields = offered.fields
         with m.If(self.start & is_work):
@@ -214,36 +224,11 @@ class ElementSequencer(Sequencer):
             m.d.sync += state.x_held.eq(0)
         return granted
 
-    def _find_written(self, m: Module, item: Item, granted: Value) -> Signal:
-        """1 if the word of PSUM at `x_at` was written.
-
-        Asked is the address that follows, whether it does or not: so that nothing that decides on
-        it leaves for PSUM. Where it does not follow, the answer for the present one is kept.
-        """
-        state = self._state
-        written, kept, follows = Signal(), Signal(), Signal()
-        m.d.comb += [
-            self.psum_query.eq(
-                Mux(
-                    self._resting,
-                    self._offered.fields.x_addr,
-                    state.x_at + state.work.fields.x_stride,
-                )
-            ),
-            written.eq(Mux(follows, self.psum_written, kept)),
-        ]
-        m.d.sync += [
-            follows.eq(self._resting | (granted & item.is_last_part & ~state.scalar)),
-            kept.eq(written),
-        ]
-        return written
-
     def _check(self, m: Module, item: Item, granted: Value) -> Signal:
         """1 if the item fails its checks, whose order is the contract's."""
         state, fields, config = self._state, self._state.work.fields, self._config
-        sbuf_bits, psum_bits = (
-            (depth - 1).bit_length() for depth in (config.sbuf_depth, config.psum_depth)
-        )
+        sbuf_bits = (config.sbuf_depth - 1).bit_length()
+        psum_bits = (config.psum_depth - 1).bit_length()
         x_at, y_at, dst_at = state.x_at, state.y_at, state.dst_at
         psum = item.is_element & (fields.x_source == Source.PSUM)
         x, y = state.x_reads, state.y_reads
@@ -253,14 +238,24 @@ class ElementSequencer(Sequencer):
             dst_at[: (config.n - 1).bit_length()].any(),
             is_wide(fields.format) & dst_at[0],
         )
-        y_odd = is_wide(fields.y_format) & y_at[0]
+        written = find_written(
+            m,
+            state,
+            self._offered,
+            resting=self._resting,
+            advances=granted & item.is_last_part & ~state.scalar,
+            query=self.psum_query,
+            answer=self.psum_written,
+        )
+        # A block's scale, in the place of a y: all its elements have the address of the first.
+        scale = state.quantises & item.is_element if config.mx else Const(0)
         checks = (
             (psum & x_at[psum_bits:].any(), Trap.PSUM_RANGE, x_at),
-            (psum & ~self._find_written(m, item, granted), Trap.PSUM_UNWRITTEN, x_at),
+            (psum & ~written, Trap.PSUM_UNWRITTEN, x_at),
             (x & x_at[sbuf_bits:].any(), Trap.SBUF_RANGE, x_at),
             (x & state.x_double & x_at[0], Trap.SBUF_ALIGNMENT, x_at),
-            (y & y_at[sbuf_bits:].any(), Trap.SBUF_RANGE, y_at),
-            (y & y_odd, Trap.SBUF_ALIGNMENT, y_at),
+            ((y | scale) & y_at[sbuf_bits:].any(), Trap.SBUF_RANGE, y_at),
+            (y & is_wide(fields.y_format) & y_at[0], Trap.SBUF_ALIGNMENT, y_at),
             (writes & dst_at[sbuf_bits:].any(), Trap.SBUF_RANGE, dst_at),
             (writes & unaligned, Trap.SBUF_ALIGNMENT, dst_at),
         )
@@ -272,6 +267,7 @@ class ElementSequencer(Sequencer):
         beats = config.line_beats
         m.d.sync += state.pause.eq(state.pause >> 1)
         wraps = state.partition == config.n - 1
+        moves = plan_moves(m, config, state)
         with m.If(granted):
             m.d.sync += state.part.eq(state.part + 1)
         with m.If(granted & item.is_last_part):
@@ -287,14 +283,18 @@ class ElementSequencer(Sequencer):
                 x_addr=fields.x_addr,
                 x_stride=fields.x_stride,
             ):
-                m.d.sync += [
-                    state.y_at.eq(state.y_at + fields.y_stride),
-                    state.first.eq(0),
-                ]
-                with m.If(state.work.writes):
+                m.d.sync += state.first.eq(0)
+                with m.If(moves.y):
+                    m.d.sync += state.y_at.eq(state.y_at + fields.y_stride)
+                with m.If(moves.destination):
                     m.d.sync += state.partition.eq(state.partition + 1)
                     with m.If(~fields.transpose | wraps):
                         m.d.sync += state.dst_at.eq(state.dst_at + fields.dst_stride)
                 if beats > 1:
                     with m.If(fields.transpose):
-                        m.d.sync += state.pause.eq(~0)
+                        m.d.sync += state.pause.eq((1 << (beats - 1)) - 1)
+                if config.mx:
+                    m.d.sync += state.in_block.eq(state.in_block + 1)
+                    with m.If(moves.block):
+                        line = fields.transpose.replicate(beats - 1)
+                        m.d.sync += state.pause.eq(Cat(Const(-1, config.vector_folding), line))

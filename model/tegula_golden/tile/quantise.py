@@ -16,7 +16,9 @@ from tegula_golden.tile.vector import Compute
 
 __all__ = ["QUANTISE_UNUSED", "vector_quantise"]
 
-QUANTISE_UNUSED = dict.fromkeys(("rounding", "reduction", "y_addr", "y_stride", "y_format"), 0)
+QUANTISE_UNUSED = dict.fromkeys(
+    ("rounding", "reduction", "proceed", "finish", "y_addr", "y_stride", "y_format"), 0
+)
 """Fields of vector.compute that vector.quantise does not have: as it would have them."""
 
 

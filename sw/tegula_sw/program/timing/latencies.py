@@ -53,6 +53,9 @@ class Latencies:
         write.
     combine
         Of a reduction, from its end to its result.
+    whole, scaled
+        Of a block that is quantised, from its last result to the departure of its scale, and from
+        the departure of an item to the cast.
     word
         Of an activation lane: from a beat to its result.
     row
@@ -106,6 +109,8 @@ class Latencies:
     unit: int
     cast: int
     combine: int
+    whole: int
+    scaled: int
     word: int
     row: int
     collect: int
@@ -181,6 +186,7 @@ def latencies(config: TileConfig) -> Latencies:
     from tegula.tensor.psum import reuse_cycles
     from tegula.tensor.systolic_array import result_cycles
     from tegula.tensor.written_map import clear_cycles
+    from tegula.vector.blocks import BlockQueue
     from tegula.vector.control_pipeline import AHEAD_CYCLES
     from tegula.vector.lane import ENTRY_CYCLES, UNIT_CYCLES, VectorLane
 
@@ -215,6 +221,8 @@ def latencies(config: TileConfig) -> Latencies:
         unit=UNIT_CYCLES,
         cast=cast,
         combine=_combine(UNIT_CYCLES, config.vector_folding) + cast,
+        whole=BlockQueue.WHOLE_CYCLES,
+        scaled=BlockQueue.SCALED_CYCLES,
         word=LaneCycles.WORD,
         row=ROW_CYCLES,
         collect=ResultCollector.LATENCY,

@@ -1,128 +1,16 @@
 """The vector engine in cycles: elements, and what waits for those before."""
 
 from collections.abc import Generator
-from dataclasses import dataclass
 from itertools import product
 
-from tegula.formats import FP32, RAW32
-from tegula.isa.codec import Decoded
-from tegula.isa.operations import Operand, Operation, Reduction, Rounding, Source
+from tegula_golden.numerics.mx import BLOCK
 from tegula_sw.program.timing.clock import Steps
 from tegula_sw.program.timing.front_end import InstructionRegister
 from tegula_sw.program.timing.ports import SignalPort
 from tegula_sw.program.timing.shared import Shared
+from tegula_sw.program.timing.vector_work import VectorWork, vector_work
 
-__all__ = ["VectorEngine", "VectorWork", "vector_work"]
-
-_UNARY = (Operation.PASS, Operation.ABS)
-_SUMS = (Operation.ADD, Operation.SUB, Operation.RSUB)
-_STATE_PAIRS = 4
-"""Elements of `vector.generator`."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class VectorWork:
-    """What decides how long an instruction takes (`tegula.vector.work`)."""
-
-    route: tuple[int, bool, bool]
-    interval: int
-    scalars: tuple[int | None, ...]
-    columns: int
-    rows: int
-    x: tuple[int, int, bool] | None
-    y: tuple[int, int, bool] | None
-    reads: bool
-    proceeds: bool
-    state: bool
-    overlap: bool
-    reduces: bool
-    finishes: bool
-    destination: tuple[int, int, bool] | None
-    transposed: bool
-
-    @property
-    def steps(self) -> int:
-        """Units that an element passes."""
-        return self.route[0]
-
-
-def _route(op0: int, op1: int, reduces: bool) -> tuple[tuple[int, bool, bool], int]:
-    """Steps, which of them are the multiplier's, and the cycles between two elements."""
-    has0, has1 = op0 != Operation.PASS, op1 != Operation.PASS
-    neutral0 = op0 not in (*_SUMS, Operation.MUL)
-    neutral1 = op1 not in (*_SUMS, Operation.MUL)
-    mul0, mul1 = op0 == Operation.MUL, op1 == Operation.MUL
-    multiplier0 = has0 and (mul0 or (neutral0 and (reduces or not (has1 and mul1))))
-    multiplier1 = has1 and (mul1 or (neutral1 and (reduces or not multiplier0)))
-    last_adds = not multiplier1 if has1 else has0 and not multiplier0
-    if reduces and has1 and not multiplier0:
-        interval = 3
-    elif (has1 and multiplier0 == multiplier1) or (reduces and last_adds):
-        interval = 2
-    else:
-        interval = 1
-    return (has0 + has1 + reduces, multiplier0, multiplier1), interval
-
-
-def _wide(code: int) -> bool:
-    return code in (FP32.code, RAW32)
-
-
-def vector_work(decoded: Decoded, rows: int) -> VectorWork | None:
-    """The work of an instruction of a tile with so many `rows`; None if it has none."""
-    f = decoded.fields
-    if decoded.mnemonic == "vector.generator":
-        state = (f["addr"], 2, True)
-        return VectorWork(
-            route=(0, False, False),
-            interval=1,
-            scalars=(),
-            columns=_STATE_PAIRS,
-            rows=rows,
-            x=None if f["save"] else state,
-            y=None,
-            reads=not f["save"],
-            proceeds=False,
-            state=True,
-            overlap=False,
-            reduces=False,
-            finishes=False,
-            destination=state if f["save"] else None,
-            transposed=False,
-        )
-    if decoded.mnemonic != "vector.compute":
-        return None
-    steps = [(f["op0"], f["s0_kind"], f["s0"]), (f["op1"], f["s1_kind"], f["s1"])]
-    if steps[0][0] == Operation.PASS:
-        steps = [steps[1], (Operation.PASS, 0, 0)]
-    reduces = f["reduction"] != Reduction.NONE
-    route, interval = _route(steps[0][0], steps[1][0], reduces)
-    binary = [(kind, value) for op, kind, value in steps if op not in _UNARY]
-    y_used = f["rounding"] == Rounding.GIVEN or any(kind == Operand.Y for kind, _ in binary)
-    scalars = tuple(
-        value & 0xFFFF if kind == Operand.PARTITION else None
-        for kind, value in binary
-        if kind in (Operand.IMMEDIATE, Operand.PARTITION)
-    )
-    from_sbuf = f["x_source"] == Source.SBUF
-    return VectorWork(
-        route=route,
-        interval=interval,
-        scalars=scalars,
-        columns=f["columns"],
-        rows=f["rows"],
-        x=(f["x_addr"], f["x_stride"], _wide(f["x_format"])) if from_sbuf else None,
-        y=(f["y_addr"], f["y_stride"], _wide(f["y_format"])) if y_used else None,
-        reads=from_sbuf or y_used or any(value is not None for value in scalars),
-        proceeds=bool(f["proceed"]),
-        state=False,
-        overlap=bool(f["overlap"]),
-        reduces=reduces,
-        finishes=reduces and bool(f["finish"]),
-        destination=None if reduces else (f["dst"], f["dst_stride"], _wide(f["format"])),
-        transposed=bool(f["transpose"]),
-    )
-
+__all__ = ["VectorEngine"]
 
 _RANK = 2
 """Its turn in a cycle: it sees which banks those before it take."""
@@ -148,6 +36,7 @@ class VectorEngine:
         self.idle = 0
         self._drained = self._completes = 0
         self._route: tuple[int, bool, bool] | None = None
+        self._quantised = False
         self._clock.start(self._process(), rank=_RANK)
 
     def _process(self) -> Steps:
@@ -169,9 +58,11 @@ class VectorEngine:
                 or work.route != self._route
                 or work.proceeds
                 or work.state
+                or work.scales
+                or self._quantised
             ):
                 yield self._drained
-            self._route = work.route
+            self._route, self._quantised = work.route, work.scales is not None
             queue.take()
             yield from self._execute(work, decoded.fields)
 
@@ -193,14 +84,17 @@ class VectorEngine:
             interval = max(interval, self._beats)
         cycle += -cycle % work.interval
         latency = lat.entry + lat.unit * work.steps + lat.cast
-        if work.x is None and work.y is None:
+        if work.scales is not None:
+            last, leaves = yield from self._blocks(work, cycle, interval)
+        elif work.x is None and work.y is None:
             last = cycle + (self._parts * work.columns - 1) * interval
             for part in range(self._parts):
                 first, apart = cycle + part * interval, self._parts * interval
                 self._write(work, first, work.columns, apart, latency, 0, part)
         else:
             last = yield from self._elements(work, cycle, interval, latency)
-        leaves = last + latency
+        if work.scales is None:
+            leaves = last + latency
         if work.transposed:
             leaves += self._beats - 1
         busy = last + 1
@@ -256,14 +150,52 @@ class VectorEngine:
                 self._writes.add_single(first, mask)
             first += interval
 
+    def _blocks(
+        self, work: VectorWork, cycle: int, interval: int
+    ) -> Generator[int, None, tuple[int, int]]:
+        """Elements that leave block by block; the cycles in which the last is issued and leaves."""
+        lat, scales = self._latencies, work.scales
+        assert scales is not None
+        way = lat.entry + lat.unit * work.steps
+        beats = self._beats if work.transposed else 1
+        free = leaves = 0
+        for first in range(0, work.columns, BLOCK):
+            block = range(first, min(first + BLOCK, work.columns))
+            issued = yield from self._elements(work, cycle, interval, 0, block)
+            free = max(free, issued + way + lat.whole)
+            after = lat.scaled + lat.cast
+            mask = self._masks.element(scales[0] + first // BLOCK * scales[1], False)
+            for part in range(self._parts):
+                if work.rows > part * self._lanes:
+                    at = free + part + after + lat.vector_write_bank
+                    self._writes.add_single(at, mask)
+            free += self._parts
+            for number, part in product(block, range(self._parts)):
+                self._write(work, free, 1, 1, after, number, part)
+                leaves = free + after
+                free += beats
+            # The next block begins so much later that its scale finds cycles of its own.
+            cycle = issued + max(interval, beats + self._parts)
+            cycle += -cycle % work.interval
+        return issued, leaves
+
     def _elements(
-        self, work: VectorWork, cycle: int, interval: int, latency: int
+        self,
+        work: VectorWork,
+        cycle: int,
+        interval: int,
+        latency: int,
+        block: range | None = None,
     ) -> Generator[int, None, int]:
-        """Elements whose operands share banks with other reads; returns the last one's cycle."""
+        """Elements whose operands share banks with other reads; returns the last one's cycle.
+
+        Of a `block` of them nothing is written yet.
+        """
         masks = self._masks
         x, y = work.x, work.y
         issued = cycle
-        for number, part in product(range(work.columns), range(self._parts)):
+        numbers = range(work.columns) if block is None else block
+        for number, part in product(numbers, range(self._parts)):
             x_mask = masks.element(x[0] + number * x[1], x[2]) if x else 0
             y_mask = masks.element(y[0] + number * y[1], y[2]) if y else 0
             while True:
@@ -279,6 +211,7 @@ class VectorEngine:
                     break
                 cycle += work.interval
             issued = cycle
-            self._write(work, issued, 1, 1, latency, number, part)
+            if block is None:
+                self._write(work, issued, 1, 1, latency, number, part)
             cycle += interval
         return issued

@@ -13,7 +13,7 @@ from tegula.isa.codec import decode, encode
 from tegula.isa.instructions import PAYLOAD_OFFSET, Engine
 from tegula.isa.operations import Operand, Operation, Reduction, Source
 from tegula.vector.work import VectorCode, plan_work, work_layout
-from tegula_sw.program.timing.vector import vector_work
+from tegula_sw.program.timing.vector_work import vector_work
 from verif.support.unit_bench import simulate
 
 CONFIG = preset("tiny")
