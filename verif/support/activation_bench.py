@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 CONFIG = preset("tiny", sbuf_depth=1024, activation_entries=256)
-UNPACKED = replace(CONFIG, packed_fp8=False)
+UNPACKED = replace(CONFIG, packed_fp8=False, mx=False)
 """A tile whose words hold one code."""
 
 SEED = 12

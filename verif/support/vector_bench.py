@@ -36,8 +36,8 @@ NARROW = preset("small", axi_data_width=64, sbuf_depth=256, psum_banks=4, psum_b
 """A tile whose lines hold half of the partitions."""
 
 UNPACKED = {
-    "a line a write": replace(CONFIG, packed_fp8=False),
-    "two lines a write": replace(NARROW, packed_fp8=False),
+    "a line a write": replace(CONFIG, packed_fp8=False, mx=False),
+    "two lines a write": replace(NARROW, packed_fp8=False, mx=False),
 }
 """Tiles whose words hold one code."""
 

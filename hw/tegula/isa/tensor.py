@@ -40,10 +40,6 @@ def _scale_rows(_config: TileConfig) -> int:
     return 1 << SCALE_ROW_BITS
 
 
-def _last_scale_row(config: TileConfig) -> int:
-    return _scale_rows(config) - 1 if config.mx else 0
-
-
 _ROWS = partition_count(
     "rows", PAYLOAD_OFFSET, "K: partitions that take part; the other lanes enter the array as zero"
 )
@@ -55,12 +51,15 @@ _PACKED = packed_flag(
     63,
     "1: a word holds two 8-bit codes, terms 2p and 2p + 1 of K in partition p, the first one low",
 )
-_SCALES = limited(
-    "scales",
-    120,
-    SCALE_ROW_BITS,
-    _last_scale_row,
-    "row of the scale buffer with the codes of columns 0 to N - 1; later columns: the rows behind",
+_SCALES = Field(
+    name="scales",
+    offset=120,
+    width=SCALE_ROW_BITS,
+    default=0,
+    doc=(
+        "row of the scale buffer with the codes of columns 0 to N - 1; later columns: the rows"
+        " behind; if used"
+    ),
 )
 _SCALED = limited("scaled", 127, 1, _mx, "1: each column has a scale of its own, from the buffer")
 _NARROW_ONLY = tuple(((name, (1,)), ("format", (BF16.code,))) for name in ("packed", "scaled"))
@@ -137,7 +136,13 @@ TENSOR = (
             sbuf_address("addr", 64, "scratchpad address of the first row, words"),
             step("stride", 80, "address step from row to row, words", width=16),
             count("columns", 96, SCALE_ROW_BITS + 1, "rows", maximum=_scale_rows),
-            limited("scales", 120, SCALE_ROW_BITS, _last_scale_row, "first row of the buffer"),
+            Field(
+                name="scales",
+                offset=120,
+                width=SCALE_ROW_BITS,
+                default=0,
+                doc="first row of the buffer",
+            ),
         ),
     ),
 )

@@ -100,10 +100,14 @@ def test_lanes_that_are_shared_write_a_line_at_once(more, message):
 
 def test_blocks_are_quantised_where_a_format_of_mx_is():
     with pytest.raises(ValueError, match=r"mx must be False .* among fp8_formats \(e3m4\)"):
-        TileConfig(mx=True, fp8_formats=(E3M4,))
-    elements = TileConfig(mx=True, fp8_formats=(E5M2, E3M4)).mx_elements
+        TileConfig(packed_fp8=True, mx=True, fp8_formats=(E3M4,))
+    with pytest.raises(ValueError, match="mx must be False where packed_fp8 is"):
+        TileConfig(mx=True)
+    elements = TileConfig(packed_fp8=True, mx=True, fp8_formats=(E5M2, E3M4)).mx_elements
     assert [element.name for element in elements] == ["mxfp8_e5m2"]
+    assert preset("small").mx and preset("small", n=4).mx
     assert not preset("small", fp8_formats=(E3M4,)).mx
+    assert not preset("small", packed_fp8=False).mx
     assert preset("small", fp8_formats=(E4M3FN,), mx=True).mx_elements == (MXFP8_E4M3, MXFP4_E2M1)
 
 

@@ -23,6 +23,8 @@ TIE_OFFS = {
     *(("activation_lane", "cast", port) for port in ("random", "stochastic")),
     # A stop resets the activation engine's pipeline, and its combiner with it.
     ("item_pipeline", "combiner", "stop"),
+    # Every moving column that is read takes part.
+    ("tensor_engine", "moving_feed", "absent"),
 }
 """(module, instance, input)."""
 

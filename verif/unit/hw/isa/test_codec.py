@@ -58,6 +58,7 @@ def test_engines_and_codes_make_the_opcodes():
         "SYNC": 0,
         "LOAD": 1,
         "MATMUL": 2,
+        "SCALES": 3,
     }
     for instruction in INSTRUCTIONS:
         assert instruction.opcode == instruction.engine << 4 | instruction.code

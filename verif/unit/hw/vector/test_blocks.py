@@ -28,9 +28,11 @@ SBUF = Source.SBUF
 TINY = replace(CONFIG, mx=True, sbuf_depth=512)
 CONFIGS = {
     "a line a write": TINY,
-    "one code a word": replace(TINY, packed_fp8=False),
     "two lines a write": replace(NARROW, mx=True, sbuf_depth=512),
-    **{name: replace(config, mx=True, sbuf_depth=512) for name, config in FOLDED.items()},
+    **{
+        name: replace(config, packed_fp8=True, mx=True, sbuf_depth=512)
+        for name, config in FOLDED.items()
+    },
 }
 configs = pytest.mark.parametrize("name", CONFIGS)
 

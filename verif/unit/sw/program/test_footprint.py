@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tegula.config import preset
+from tegula.formats import E4M3FN
 from tegula.isa.codec import decode, encode
 from tegula.isa.instructions import ENGINES, Engine
 from tegula.isa.operations import Operation
@@ -21,7 +22,7 @@ from tegula_sw.program.footprint import Storage, accesses, memory_span
 from verif.benches.memory_map import BASE
 from verif.benches.random_ops import DATA_BYTES, random_engine_ops
 
-REGISTERS = ("stationary", "partials", "sums", "entries", "descriptors", "written")
+REGISTERS = ("stationary", "scales", "partials", "sums", "entries", "descriptors", "written")
 COUNT = 600
 
 
@@ -30,11 +31,13 @@ def random_state(config, rng):
     state = TileState(config)
     for number in (0, 1):
         state.sbuf[:] = rng.integers(0x3000, 0x4800, state.sbuf.shape)
-        operand = {"rows": config.n, "format": 0, "packed": 0, "stride": 1}
+        operand = {"rows": config.n, "format": 0, "packed": 0, "scaled": 0, "stride": 1}
         tensor_load(state, operand | {"columns": config.n, "addr": 50})
         whole = {"columns": config.psum_depth, "psum_addr": 0, "accumulate": number}
         tensor_matmul(state, operand | whole | {"addr": 99})
-    for name in ("sbuf", "entries", "descriptors", "partials", "sums"):
+    # One that moving operands of every format, scaled ones too, are multiplied by.
+    tensor_load(state, operand | {"format": E4M3FN.code, "columns": config.n, "addr": 50})
+    for name in ("sbuf", "scales", "entries", "descriptors", "partials", "sums"):
         array = getattr(state, name)
         high = np.iinfo(array.dtype).max
         array[:] = rng.integers(0, high, array.shape, dtype=array.dtype, endpoint=True)
@@ -165,6 +168,7 @@ def test_no_word_is_said_to_be_read_that_is_not():
     for mnemonic, fields in (
         ("tensor.load", {"rows": 3, "format": 0, "columns": 4, "addr": 9, "stride": -2}),
         ("tensor.matmul", {"rows": 4, "format": 0, "columns": 5, "addr": 9, "psum_addr": 3}),
+        ("tensor.scales", {"columns": 4, "addr": 9, "stride": -2}),
         ("vector.compute", element | sbuf | both | lane | {"format": 3, "dst_stride": 2}),
         ("vector.compute", element | sbuf | {"reduction": "sum", "finish": 1, "format": 3}),
         ("vector.quantise", element | sbuf | {"format": 1, "scale_dst": 600}),

@@ -43,7 +43,7 @@ def test_every_instruction_has_a_method():
     code = program.assemble()
     mnemonics = [decoded.mnemonic for _, decoded in instructions(code)]
     assert mnemonics == [*(row.mnemonic for row in rows), "halt"]
-    assert len(rows) == 14
+    assert len(rows) == 15
 
 
 def test_semaphores_run_out_with_an_error():
