@@ -106,6 +106,21 @@ def _rows(cfg: TileConfig) -> Iterator[tuple[str, Trap, Engine, str]]:
     yield "line of results", Trap.SBUF_ALIGNMENT, vector, line_at
     total = f"{_COPY} x_source=index reduction=sum finish=1 dst={sbuf} columns=9"
     yield "destination of a reduction", Trap.SBUF_RANGE, vector, total
+    if cfg.mx:
+        blocks = "vector.quantise rows=1 x_source=sbuf x_format=bf16 columns=40"
+        narrow = f"{blocks} format=e5m2 e2m1=1 dst=0 scale_dst=64"
+        yield "numbers of E2M1 in e5m2", Trap.ILLEGAL_FIELD, control, narrow
+        halves = f"{blocks} format=e4m3fn dst=0 scale_dst=64"
+        yield "two operands of a block", Trap.ILLEGAL_FIELD, control, f"{halves} s1_kind=y"
+        code = f"{blocks} format=e4m3fn scale_dst=64 dst={sbuf - 39}"
+        yield "code of the second block", Trap.SBUF_RANGE, vector, code
+        scale = f"{blocks} format=e4m3fn scale_dst={sbuf - 1} dst=64"
+        yield "scale of the second block", Trap.SBUF_RANGE, vector, scale
+        line_at = f"{blocks} format=e4m3fn scale_dst=64 transpose=1 dst=128 dst_stride=1"
+        yield "line of codes", Trap.SBUF_ALIGNMENT, vector, line_at
+    else:
+        block = "vector.quantise rows=1 columns=1 format=e4m3fn dst=0 scale_dst=1"
+        yield "absent instruction", Trap.ILLEGAL_OPCODE, control, block
     state = f"vector.generator save=1 addr={sbuf - 4}"
     yield "generators", Trap.SBUF_RANGE, vector, state
 

@@ -8,8 +8,10 @@ import numpy as np
 from tegula.config import TileConfig
 from tegula.formats import BF16, FORMATS, RAW32
 from tegula.isa.instructions import Engine
-from tegula.isa.operations import Operand, Operation, Reduction, Rounding, Source
+from tegula.isa.operations import Operand, Operation, Reduction, Rounding, ScaleRule, Source
 from tegula.isa.traps import Trap
+from tegula_golden.numerics.mx import BLOCK
+from tegula_golden.tile.quantise import vector_quantise
 from tegula_golden.tile.state import TileState
 from tegula_golden.tile.vector import vector_compute, vector_generator
 from verif.benches.engine_port import QueueItem
@@ -17,7 +19,11 @@ from verif.benches.lanes_bench import LanesBench
 from verif.benches.random_ops import random_engine_ops
 from verif.benches.testbench import config, random_source, tests_by_rate
 
-GOLDEN = {"vector.compute": vector_compute, "vector.generator": vector_generator}
+GOLDEN = {
+    "vector.compute": vector_compute,
+    "vector.generator": vector_generator,
+    "vector.quantise": vector_quantise,
+}
 START_CYCLES = 110
 """Most cycles that an instruction takes besides its elements: its way, and that of a reduction."""
 
@@ -73,7 +79,7 @@ class Coverage(Counter):
             self.update(item.fields.items())
 
     def assert_complete(self) -> None:
-        """Every operation, operand, format, rounding and reduction, and lines."""
+        """Every operation, operand, format, rounding, reduction and rule of scales, and lines."""
         formats = [fmt.code for fmt in FORMATS if fmt.code < 4] + [6, 7]
         wanted = [(name, op) for name in ("op0", "op1") for op in Operation]
         wanted += [(f"{name}format", code) for name in ("", "x_", "y_") for code in formats]
@@ -81,7 +87,8 @@ class Coverage(Counter):
         wanted += [("rounding", way) for way in Rounding]
         wanted += [(name, kind) for name in ("s0_kind", "s1_kind") for kind in Operand]
         wanted += [("reduction", way) for way in Reduction]
-        wanted += [("transpose", 1), ("overlap", 1)]
+        wanted += [("rule", rule) for rule in ScaleRule]
+        wanted += [("transpose", 1), ("overlap", 1), ("packed", 1), ("e2m1", 0), ("e2m1", 1)]
         assert not [what for what in wanted if not self[what]]
 
 
@@ -173,6 +180,21 @@ async def elements_follow_each_other_at_the_documented_rate(dut):
         item = QueueItem(mnemonic="vector.compute", fields=usual | fields)
         cycles = await bench.run([item], cycles_each * columns + START_CYCLES)
         assert cycles <= cycles_each * columns + (88 if "reduction" in fields else 40), name
+    assert bench.memories.denied == 0
+
+
+@cocotb.test()
+async def blocks_follow_each_other_at_the_documented_rate(dut):
+    """One element a lane a cycle, and one cycle more for each scale; the last block on its way."""
+    bench = await make(dut, "blocks_follow_each_other_at_the_documented_rate")
+    bench.shape_traffic(0)
+    columns, blocks = 320, 10
+    usual = {"rows": bench.config.n, "columns": columns, "x_stride": 0, "format": 1, "dst": 4096}
+    usual |= {"scale_dst": 2048}
+    for fields in ({}, {"transpose": 1, "packed": 1, "dst_stride": bench.config.n}):
+        item = QueueItem(mnemonic="vector.quantise", fields=usual | fields)
+        cycles = await bench.run([item], columns + blocks + BLOCK + START_CYCLES)
+        assert cycles <= columns + blocks + BLOCK + 50, cycles
     assert bench.memories.denied == 0
 
 

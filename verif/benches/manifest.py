@@ -67,6 +67,7 @@ BENCHES = (
             "traps_come_after_all_before_them_and_nothing_after_them",
             "every_code_enters_as_in_golden",
             "elements_follow_each_other_at_the_documented_rate",
+            "blocks_follow_each_other_at_the_documented_rate",
         ),
     ),
     Bench(

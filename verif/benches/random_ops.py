@@ -5,11 +5,21 @@ from collections.abc import Iterable
 import numpy as np
 
 from tegula.config import TileConfig
-from tegula.formats import BF16, FP32, RAW16, RAW32, FloatFormat, format_by_code
+from tegula.formats import BF16, FP32, MXFP4_E2M1, RAW16, RAW32, FloatFormat, format_by_code
 from tegula.isa.codec import decode, encode
 from tegula.isa.instructions import ENGINES, Engine, Layout
-from tegula.isa.operations import Accumulate, Half, Operand, Reduction, Rounding, Source, TableKind
+from tegula.isa.operations import (
+    Accumulate,
+    Half,
+    Operand,
+    Reduction,
+    Rounding,
+    ScaleRule,
+    Source,
+    TableKind,
+)
 from tegula.isa.tensor import SCALE_ROW_BITS
+from tegula_golden.numerics.mx import BLOCK
 from tegula_sw.program.footprint import overwrites_operand
 from tegula_sw.program.schedule import Op
 from verif.benches.memory_map import BASE
@@ -151,6 +161,8 @@ class _Generator:
             addr = min(self._address(2), self._config.sbuf_depth - _STATE_WORDS)
             return "vector.generator", {"save": self._chance(0.5), "addr": addr}
         config, rng = self._config, self._rng
+        if config.mx and rng.random() < 0.18:
+            return "vector.quantise", self._blocks()
         fields = {name: self._format() for name in ("format", "x_format", "y_format")}
         wide = fields["format"] in _WIDE
         fields |= {
@@ -168,14 +180,7 @@ class _Generator:
         for name in ("y", "x") if fields["x_source"] == Source.SBUF else ("y",):
             unit = 2 if fields[f"{name}_format"] in _WIDE else 1
             fields[f"{name}_addr"], fields[f"{name}_stride"] = self._span(columns, unit=unit)
-        for number in "01":
-            kind = Operand(int(rng.integers(4)))
-            constant = int(rng.choice([*_CONSTANTS, rng.integers(1 << 32)]))
-            fields |= {
-                f"op{number}": int(rng.integers(16)),
-                f"s{number}_kind": int(kind),
-                f"s{number}": self._address(2) if kind == Operand.PARTITION else constant,
-            }
+        fields |= self._steps(list(Operand))
         if fields["transpose"]:
             lines = -(-(fields["partition"] + columns) // config.n)
             fields["dst"], fields["dst_stride"] = self._span(lines, unit=config.n)
@@ -183,18 +188,62 @@ class _Generator:
             fields["dst"], fields["dst_stride"] = self._span(columns, unit=1 + wide)
         return "vector.compute", fields | self._halves()
 
+    def _blocks(self) -> dict[str, int]:
+        """Fields of a `vector.quantise`."""
+        config, rng = self._config, self._rng
+        element = config.mx_elements[int(rng.integers(len(config.mx_elements)))]
+        fields = {"x_format": self._format(), "format": element.fmt.code}
+        fields |= self._x(int(rng.choice([rng.integers(1, 2 * BLOCK + 8), BLOCK, BLOCK + 1])), 6)
+        columns = fields["columns"]
+        if fields["x_source"] == Source.SBUF:
+            unit = 2 if fields["x_format"] in _WIDE else 1
+            fields["x_addr"], fields["x_stride"] = self._span(columns, unit=unit, most=2)
+        fields |= self._steps([kind for kind in Operand if kind != Operand.Y])
+        transpose = self._chance(0.5)
+        fields |= {
+            "rows": self._int(1, config.n),
+            "e2m1": int(element is MXFP4_E2M1),
+            "rule": int(rng.choice(list(ScaleRule))),
+            "transpose": transpose,
+            "packed": transpose * config.packed_fp8 * self._chance(0.6),
+            "partition": int(rng.integers(config.n)),
+        }
+        fields["scale_dst"], fields["scale_stride"] = self._span(-(-columns // BLOCK))
+        if transpose:
+            rows = -(-columns // 2) if fields["packed"] else columns
+            lines = -(-(fields["partition"] + rows) // config.n)
+            fields["dst"], fields["dst_stride"] = self._span(lines, unit=config.n)
+        else:
+            fields["dst"], fields["dst_stride"] = self._span(columns)
+        return fields | self._halves()
+
+    def _steps(self, kinds: list[Operand]) -> dict[str, int]:
+        """Operations and their second operands, of these kinds."""
+        rng, fields = self._rng, {}
+        for number in "01":
+            kind = kinds[int(rng.integers(len(kinds)))]
+            constant = int(rng.choice([*_CONSTANTS, rng.integers(1 << 32)]))
+            fields |= {
+                f"op{number}": int(rng.integers(16)),
+                f"s{number}_kind": int(kind),
+                f"s{number}": self._address(2) if kind == Operand.PARTITION else constant,
+            }
+        return fields
+
     def _halves(self) -> dict[str, int]:
         """Halves of words that operands and results take, where words may hold two codes."""
         if not self._config.packed_fp8:
             return {}
         return {"half": int(self._rng.choice(list(Half))), "x_high": self._chance(0.4)}
 
-    def _x(self, columns: int) -> dict[str, int]:
-        """Source and number of elements, and their addresses outside of the scratchpad."""
+    def _x(self, columns: int, sources: int = 8) -> dict[str, int]:
+        """Source and number of elements, and their addresses outside of the scratchpad.
+
+        The first six of the `sources` are PSUM and the scratchpad.
+        """
         rng = self._rng
-        source = int(
-            rng.choice([*[Source.PSUM] * 3, *[Source.SBUF] * 3, Source.INDEX, Source.RANDOM])
-        )
+        choices = [*[Source.PSUM] * 3, *[Source.SBUF] * 3, Source.INDEX, Source.RANDOM]
+        source = int(rng.choice(choices[:sources]))
         if source == Source.PSUM and not self._written.any():
             source = Source.SBUF
         fields = {"x_source": source, "columns": columns}

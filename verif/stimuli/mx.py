@@ -12,7 +12,7 @@ __all__ = ["BLOCK_KINDS", "blocks", "edge_blocks"]
 
 BLOCK_KINDS = {
     "edge": "the largest is beside a power of two or beside the largest number times one",
-    "tie": "elements on midpoints of the element's grid times a power of two, or one ulp beside",
+    "tie": "elements on midpoints of the element's grid times a power of two, or one bit beside",
     "wide": "exponents from the largest down to 40 binades below",
     "subnormal": "exponents from fp32's subnormals to 20 binades above",
     "special": "infinities, NaNs and zeros among numbers",
@@ -58,7 +58,7 @@ def _edges(rng: np.random.Generator, field: np.ndarray, reach: int = 48) -> np.n
 
 
 def _ties(rng: np.random.Generator, size: int, element: MxElement) -> np.ndarray:
-    """Magnitudes, blocks x 32: midpoints and numbers of the element's grid, or one ulp beside."""
+    """Magnitudes, blocks x 32: midpoints and numbers of the element's grid, or one bit beside."""
     shape = (size, _BLOCK)
     scale = rng.integers(-10, 260, size)[:, None]
     # In half units of the subnormals' spacing, whose odd multiples are midpoints of them.
@@ -70,7 +70,10 @@ def _ties(rng: np.random.Generator, size: int, element: MxElement) -> np.ndarray
     number = np.ldexp(odd.astype(np.float64), exponent + scale - 127)
     number = np.clip(number, 0, np.float64(np.finfo(np.float32).max))
     bits32 = number.astype(np.float32).view(np.uint32).astype(np.int64)
-    return np.clip(bits32 + rng.integers(-1, 2, shape), 0, _LARGEST)
+    beside = rng.integers(-1, 2, shape) << np.where(
+        rng.integers(0, 2, shape), rng.integers(0, _FRACTION_BITS - 4, shape), 0
+    )
+    return np.clip(bits32 + beside, 0, _LARGEST)
 
 
 def _special(rng: np.random.Generator, size: int) -> np.ndarray:

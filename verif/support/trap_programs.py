@@ -23,6 +23,7 @@ LOAD = "load.dma layout=free"
 STORE = "store.dma layout=free"
 MATMUL = "tensor.matmul rows=1 format=bf16"
 COPY = "vector.compute rows=1 format=bf16"
+BLOCKS = "vector.quantise rows=1 format=e4m3fn x_source=sbuf x_format=bf16"
 APPLY = "activation.apply rows=1 function=0 format=fp32 dst_stride=2"
 
 _REDUCTION = "reduction=sum finish=1"
@@ -91,6 +92,14 @@ fp32 cannot be transposed: ILLEGAL_FIELD CONTROL 0 0
     vector.compute rows=1 format=fp32 transpose=1 dst=0 columns=1
 the result of a reduction is checked with its last element: SBUF_RANGE VECTOR 0 {SBUF}
     {COPY} x_source=sbuf x_format=raw16 x_addr={SBUF - 2} {_REDUCTION} dst={SBUF - 1} columns=3
+a code of the second block behind the scratchpad: SBUF_RANGE VECTOR 0 {SBUF}
+    {BLOCKS} scale_dst=0 dst={SBUF - 35} columns=40
+the scale of the third block behind the scratchpad: SBUF_RANGE VECTOR 0 {SBUF}
+    {BLOCKS} scale_dst={SBUF - 2} dst=0 columns=70
+a line of codes that does not begin at a multiple of N: SBUF_ALIGNMENT VECTOR 0 20
+    {BLOCKS} scale_dst=0 transpose=1 packed=1 dst=16 dst_stride=4 columns=40
+codes of E2M1 cannot be in e5m2: ILLEGAL_FIELD CONTROL 0 0
+    vector.quantise rows=1 format=e5m2 e2m1=1 columns=1 dst=0 scale_dst=1
 generators at an odd address: SBUF_ALIGNMENT VECTOR 0 5
     vector.generator addr=5
 generators behind the scratchpad: SBUF_RANGE VECTOR 0 {SBUF}

@@ -9,13 +9,17 @@ import pytest
 
 from tegula.formats import MX_ELEMENTS, MXFP4_E2M1
 from tegula.isa.operations import ScaleRule, Source
+from tegula.vector.blocks import BlockQueue
+from tegula.vector.control_pipeline import AHEAD_CYCLES
 from tegula_golden.tile.quantise import vector_quantise
 from tegula_golden.tile.vector import vector_compute
 from verif.stimuli.mx import BLOCK_KINDS, blocks
+from verif.support.engine_fills import ENDS, check_fills_after
 from verif.support.vector_bench import (
     CONFIG,
     FOLDED,
     NARROW,
+    VectorPlayer,
     check_vector,
     compute,
     quantise,
@@ -167,3 +171,41 @@ def test_stop_drops_blocks_and_the_next_instruction_is_right(stop_at, name):
     vector_quantise(golden, others[0].full)
     vector_compute(golden, others[1].full)
     np.testing.assert_array_equal(seen.sbuf, golden.sbuf)
+
+
+@configs
+@pytest.mark.parametrize("columns", [1, 31, 33])
+def test_a_scale_leaves_when_its_block_is_in_the_queue_and_a_signal_runs_ahead(columns, name):
+    """The first write after all elements have passed lanes and queue, the last as others'."""
+    config = CONFIGS[name]
+    item = quantise(rows=config.n, columns=columns, x_stride=0, signal=(0, 1))
+    seen = check_vector([item], random_state(config=config))
+    copy = compute(rows=config.n, columns=min(columns, 32), x_stride=0)
+    before = check_vector([copy], random_state(config=config)).writes[-1][0]
+    way = BlockQueue.WHOLE_CYCLES + BlockQueue.SCALED_CYCLES
+    assert seen.writes[0][0] == before + way
+    assert seen.signals[0][0] == seen.writes[-1][0] + 1 - AHEAD_CYCLES
+
+
+@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize("name", ["a line a write", "2 partitions a lane, lines of 8"])
+def test_nothing_depends_on_what_the_queue_and_the_scalers_held(name, end):
+    rng = random.Random(f"scrambled {name} {end}")
+    config = CONFIGS[name]
+    blocks_only = [_blocks_only(rng, config) for _ in range(2)]
+    check_fills_after(
+        VectorPlayer,
+        check_vector,
+        random_state(config=config, seed=4),
+        blocks_only,
+        end=end,
+        fault=quantise(rows=config.n, columns=40, x_stride=0, dst=config.sbuf_depth - 35),
+        stop_at=rng.randrange(30, 160),
+        stall=0.2,
+    )
+
+
+def _blocks_only(rng, config):
+    """Instructions that quantise, of a random program."""
+    program = random_program(rng, config, 20)
+    return [item for item in program if item.mnemonic == "vector.quantise"][:3]
