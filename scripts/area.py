@@ -39,7 +39,9 @@ from tegula.tensor.packed import SecondElement
 from tegula.tensor.pe import ProcessingElement
 from tegula.tensor.psum import Psum
 from tegula.tensor.stationary import StationaryLoader
+from tegula.vector.blocks import BlockQueue
 from tegula.vector.lane import VectorLane
+from tegula.vector.scaler import BlockScaler
 from tegula.vector.sequencer import ElementSequencer
 from tegula_sw.cli.arguments import ScriptParser
 from tegula_sw.cli.exits import exit_code
@@ -57,6 +59,8 @@ PARTS: Mapping[str, Callable[[], wiring.Component]] = {
     "multiplier": lambda: FpUnit("mul"),
     "cast": lambda: Cast(TINY),
     "rounding of PSUM": lambda: PsumRound(TINY.acc_width),
+    "block scaler": lambda: BlockScaler(TINY),
+    "block queue": lambda: BlockQueue(TINY),
     "vector sequencer": lambda: ElementSequencer(TINY),
     "activation sequencer": lambda: ColumnSequencer(TINY),
     "activation control": lambda: ItemPipeline(TINY),

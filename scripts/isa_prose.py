@@ -67,9 +67,10 @@ nothing else does, not even the order in the program. Within an engine:
   axis 3. Where runs of one `load.dma` or one `store.dma` overlap at their destination, the last
   one stands, or with `accumulate` all are added, in that order. The same holds for runs of several
   instructions of one engine, in the order of the program.
-- A `vector.compute` or `activation.apply` must not write a word that a later element of the same
-  instruction reads: whether that element sees the old or the new value is undefined. Results that
-  lie at or before their own operands, as in-place work has them, are fine.
+- A `vector.compute`, `vector.quantise` or `activation.apply` must not write a word that a later
+  element of the same instruction reads: whether that element sees the old or the new value is
+  undefined. Results that lie at or before their own operands, as in-place work has them, are fine.
+  The scale of a block counts as written by its first element.
 
 A rule that is enough to never deadlock: let a wait be satisfied by signals of instructions that
 come earlier in the program, or of the host. `tegula_sw.program.race_check` verifies it, and that
@@ -99,6 +100,18 @@ without work:
 `half=whole` is a word of one code, as on every tile. The vector and the activation engine read the
 high codes of x with `x_high`, a `store.dma` with `half=high`. For race freedom a write of a half
 counts as one of the word.
+
+### Blocks that share a scale
+
+On a tile with `mx` the vector engine quantises (`vector.quantise`): 32 consecutive elements of a
+partition share a scale, an E8M0 code, and become 8-bit codes (numerics, section 4.5). Of each block
+first the scale is written, then the codes, in the order of the elements.
+
+As operands of the array, whose K lies on partitions, codes are written with `transpose`: then a
+block lies along K. With `packed` elements 2j and 2j + 1 are the two codes of a word, terms 2p and
+2p + 1 of partition p, as `tensor.load` and `tensor.matmul` take them; N partitions hold 2N elements
+of K at an address. Without, a word has one code, as operands whose formats are no pair need it.
+Elements of E2M1 (MXFP4) are e4m3fn codes of the same numbers.
 
 ### Memory
 

@@ -118,7 +118,11 @@ def describe(config: TileConfig) -> dict[str, dict[str, object]]:
     }
     return {
         "configuration": settings
-        | {"operand_formats": [fmt.name for fmt in formats], "result_formats": "these and fp32"},
+        | {
+            "operand_formats": [fmt.name for fmt in formats],
+            "result_formats": "these and fp32",
+            "block_elements": [e.name for e in config.mx_elements] if config.mx else None,
+        },
         "sizes": {
             "peak_macs_per_cycle": config.peak_macs_per_cycle,
             "peak_packed_macs_per_cycle": 2 * config.peak_macs_per_cycle * config.packed_fp8,
