@@ -18,7 +18,7 @@ from tegula_golden.tile.state import EngineTrap, TileState
 from verif.benches.axi_memory import AxiMemory
 from verif.benches.engine_port import EnginePort, QueueItem
 from verif.benches.memory_content import Fault
-from verif.benches.random_ops import random_descriptor
+from verif.benches.random_transfers import random_descriptor
 from verif.benches.testbench import config, random_source, start, tests_by_rate
 
 BASE = 0x7_F000

@@ -14,8 +14,9 @@ from tegula.isa.registers import CONTROL_ABORT, Status
 from tegula.isa.traps import Trap
 from verif.benches.bad_programs import bad_programs, corrupted
 from verif.benches.memory_map import BASE
-from verif.benches.random_ops import DATA_BYTES, random_descriptor
+from verif.benches.random_ops import DATA_BYTES
 from verif.benches.random_programs import RandomProgram, random_program
+from verif.benches.random_transfers import random_descriptor
 from verif.benches.testbench import config, random_source
 from verif.benches.tile_bench import TileBench
 
