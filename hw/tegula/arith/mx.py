@@ -121,9 +121,12 @@ def scale_of(m: Module, config: TileConfig, magnitude: Value, kind: data.View) -
     fraction, field = magnitude[:FRACTION_BITS], magnitude[FRACTION_BITS:]
     low, rest, infinite, up = (Signal(name=name) for name in ("low", "rest", "infinite", "up"))
     exceeds = Mux(kind.e2m1, fraction[-1] & rest, fraction[-1] & fraction[-2] & low)
-    largest = MXFP8_E4M3.largest_exponent
-    if E5M2 in config.fp8_formats:
-        largest = Mux(kind.e5m2, MXFP8_E5M2.largest_exponent, largest)
+    e2m1, e5m2, e4m3 = (
+        Const(-element.largest_exponent, difference.shape())
+        for element in (MXFP4_E2M1, MXFP8_E5M2, MXFP8_E4M3)
+    )
+    minus = Mux(kind.e5m2, e5m2, e4m3) if E5M2 in config.fp8_formats else e4m3
+    minus = Mux(kind.e2m1, e2m1, minus)
     m.d.comb += [
         low.eq(fraction[:-2].any()),
         rest.eq(low | fraction[-2]),
@@ -135,7 +138,8 @@ def scale_of(m: Module, config: TileConfig, magnitude: Value, kind: data.View) -
                 (kind.rule == ScaleRule.CEIL) & (rest | fraction[-1]),
             )
         ),
-        difference.eq(field - Mux(kind.e2m1, MXFP4_E2M1.largest_exponent, largest) + up),
+        # One addition, whose carry-in is `up`.
+        difference.eq((Cat(1, field) + Cat(up, minus))[1:]),
     ]
     m.d.comb += scale.eq(difference[:_SCALE_BITS] & ~difference[-1].replicate(_SCALE_BITS))
     with m.If(infinite & (rest | fraction[-1])):
@@ -181,12 +185,10 @@ class MxExpand(wiring.Component):
         """Exponent, then rounding to E2M1 or none."""
         m = Module()
         stored = self.compressed
-        # Field - scale + 127, with -1 - scale for the scale, and 1 more of a subnormal number.
-        own = Cat(stored.exponent, stored.exponent[-1].replicate(2)).as_signed()
-        divisor = Cat(~self.scale, Const(-1, 3)).as_signed()
-        exponent = registered(
-            m, (own + divisor + FP32.bias + 1 + stored.exponent[-1])[:11], name="exponent"
-        )
+        # 127 - scale is the scale with all bits but the highest inverted, as a number of 8 bits.
+        own = Cat(1, stored.exponent, stored.exponent[-1].replicate(2))
+        divisor = Cat(stored.exponent[-1], ~self.scale[:-1], self.scale[-1].replicate(4))
+        exponent = registered(m, (own + divisor)[1:12], name="exponent")
         infinite = registered(m, stored.exponent[:8].all() & ~stored.exponent[-1], name="infinite")
         nan = registered(m, self.scale.all(), name="nan")
         sign = registered(m, stored.sign, name="sign")

@@ -35,13 +35,13 @@ def numbers_layout(config: TileConfig) -> data.ArrayLayout:
 class BlockQueue(wiring.Component):
     """Queue of elements until the scale of their block is known; then it and they leave, in order.
 
-    A result's number is compressed in its lane, and written into a memory of all lanes, beside its
-    destination. When the last of a block is in it the block leaves: an item of the scale a
+    A result's number is compressed in its lane, and written into a memory of all lanes; its
+    destination into another. When all of a block is there it leaves: an item of the scale for each
     partition that shares the lane, then those of the elements, one a cycle, or one in so many
     cycles as a line takes. The items are those that would go to the cast otherwise.
 
     The sequencer leaves so many cycles free behind a block as its scale takes. So a block has left
-    when the next is whole, but for some cycles: the memory holds two.
+    when the next is whole, but for some cycles: the memories hold two.
 
     Parameters
     ----------
@@ -92,18 +92,19 @@ class BlockQueue(wiring.Component):
         )
 
     def elaborate(self, platform):
-        """Arrival, memory, departure."""
+        """Arrival, memories, departure."""
         m = Module()
         ends, arriving = self._arrive(m)
         pops, head, head_ends = self._store(m, ends, arriving[-1])
         ended = Signal()
-        m.d.sync += ended.eq(ends & ~self.stop)
+        written_end = delay(m, ends, _WRITE_CYCLES, "ends")
+        m.d.sync += ended.eq(written_end & arriving[-1] & ~self.stop)
         departing = self._depart(m, pops, head, head_ends, ended)
         m.d.comb += self.pending.eq(Cat(arriving, ended, departing).any())
         return m
 
     def _arrive(self, m: Module) -> tuple[Signal, list[Signal]]:
-        """Controls of a result's way in; the end of a block as it is written, and what is on it."""
+        """Controls of a result's way in; whether it is the last of its block, and what comes."""
         parts = self._config.vector_folding
         controls = self.controls
         count = Signal(range(BLOCK * parts))
@@ -130,39 +131,42 @@ class BlockQueue(wiring.Component):
             controls.scale_write.eq(arriving[_SCALE_CYCLES - 1]),
             controls.scale_write_addr.eq(at),
         ]
-        return delay(m, ends, _WRITE_CYCLES, "ends") & arriving[-1], arriving
+        return ends, arriving
 
     def _store(self, m: Module, ends: Value, written: Value) -> tuple:
-        """The memory: its first item, and whether that is the last of its block."""
-        exits = exit_layout(self._config)
-        numbers = self.stored.shape()
-        item = self.item
-        for cycle in range(1, _WRITE_CYCLES + 1):
-            item = registered(m, item, name=f"item_{cycle}")
-        shape = data.StructLayout({"numbers": numbers, "exit": exits, "ends": 1})
-        m.submodules.memory = words = memory.Memory(
-            shape=shape, depth=self._depth, init=[], attrs=NO_RW_CHECK
-        )
-        write, read = words.write_port(), words.read_port()
+        """The memories: their first item, and whether that is the last of its block.
+
+        A destination is written when its result comes, the numbers behind their way through the
+        lanes: so that none of it waits in registers.
+        """
+        exits = data.StructLayout({"exit": exit_layout(self._config), "ends": 1})
         pops, first, following = Signal(), Signal(range(self._depth)), Signal(range(self._depth))
-        last = Signal(range(self._depth))
-        m.d.comb += [
-            following.eq(first + pops),
-            read.addr.eq(following),
-            read.en.eq(1),
-            write.addr.eq(last),
-            write.en.eq(written),
-            write.data.numbers.eq(self.stored),
-            write.data.exit.eq(item),
-            write.data.ends.eq(ends),
-            self.fetched.eq(read.data.numbers),
-        ]
+        heads = []
+        for name, shape, comes, content in (
+            ("exits", exits, self.arrives, Cat(self.item, ends)),
+            ("numbers", self.stored.shape(), written, self.stored),
+        ):
+            words = memory.Memory(shape=shape, depth=self._depth, init=[], attrs=NO_RW_CHECK)
+            m.submodules[name] = words
+            write, read = words.write_port(), words.read_port()
+            last = Signal(range(self._depth), name=f"last_of_{name}")
+            m.d.comb += [
+                read.addr.eq(following),
+                read.en.eq(1),
+                write.addr.eq(last),
+                write.en.eq(comes),
+                write.data.eq(content),
+            ]
+            with m.If(comes):
+                m.d.sync += last.eq(last + 1)
+            with m.If(self.stop):
+                m.d.sync += last.eq(0)
+            heads.append(read.data)
+        m.d.comb += [following.eq(first + pops), self.fetched.eq(heads[1])]
         m.d.sync += first.eq(following)
-        with m.If(written):
-            m.d.sync += last.eq(last + 1)
         with m.If(self.stop):
-            m.d.sync += [first.eq(0), last.eq(0)]
-        return pops, read.data.exit, read.data.ends
+            m.d.sync += first.eq(0)
+        return pops, heads[0].exit, heads[0].ends
 
     def _depart(
         self, m: Module, pops: Signal, head: data.View, head_ends: Value, ended: Value

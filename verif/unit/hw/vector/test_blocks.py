@@ -69,7 +69,7 @@ def test_blocks_of_every_kind_have_goldens_scales_and_codes(element, rule):
 
 
 @configs
-@pytest.mark.parametrize("seed", range(60, 68))
+@pytest.mark.parametrize("seed", range(60, 64))
 def test_random_programs_with_blocks_leave_what_golden_leaves(seed, name):
     rng = random.Random(seed)
     config = CONFIGS[name]

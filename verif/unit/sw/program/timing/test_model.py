@@ -70,6 +70,34 @@ def test_products_are_predicted_within_two_percent(
     run_product(tiny[latency], *shape, source, result, **transposed).check(0.02)
 
 
+_BLOCKS = "vector.quantise rows=4 format=e4m3fn dst=512 scale_dst=1000"
+_SBUF = f"{_BLOCKS} x_source=sbuf"
+_COPY = "vector.compute rows=4 format=bf16 x_source=index columns=50 dst=8"
+_MATMUL = "tensor.matmul rows=4 format=bf16 addr=0 columns=64 psum_addr=0 signal(0+=1)"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{_SBUF} x_stride=2 columns=1",
+        f"{_SBUF} x_stride=2 columns=33",
+        f"{_SBUF} x_stride=2 columns=200",
+        f"{_SBUF} x_stride=2 columns=100 op0=mul op1=mul",
+        f"{_SBUF} x_format=bf16 columns=100 transpose=1 packed=1 dst_stride=4 op0=add",
+        f"{_SBUF} columns=40\n{_SBUF} columns=20\n{_COPY}\n{_SBUF} columns=70 x_format=bf16",
+        f"{_MATMUL}\n{_BLOCKS} x_source=psum columns=64 wait(0>=1) op0=add op1=add s0=8",
+    ],
+    ids=range(7),
+)
+def test_blocks_that_share_a_scale_are_predicted_to_the_cycle(tiny, text):
+    code = assemble(f"{text}\nhalt\n")
+    memory = np.zeros(0x1000, np.uint8)
+    memory[: len(code)] = np.frombuffer(code, np.uint8)
+    device = tiny[LATENCIES[1]]
+    assert device.run(memory, program=BASE, program_bytes=len(code), base=BASE).trap is None
+    device.runs[-1].check(0)
+
+
 def test_random_programs_are_predicted_within_five_percent(tiny):
     check_random_programs(tiny)
 
