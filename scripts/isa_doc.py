@@ -10,7 +10,15 @@ from tegula.files import write_text
 from tegula.formats import FORMATS
 from tegula.isa.assembly import assemble
 from tegula.isa.codec import instructions
-from tegula.isa.instructions import GRANULE_BYTES, HEADER, INSTRUCTIONS, Engine, Field, Instruction
+from tegula.isa.instructions import (
+    GRANULE_BYTES,
+    HEADER,
+    INSTRUCTIONS,
+    RELATIVE_SLOTS,
+    Engine,
+    Field,
+    Instruction,
+)
 from tegula.isa.registers import REGISTERS
 from tegula.isa.traps import TRAP_DOCS, Trap
 from tegula_sw.cli.arguments import ScriptParser
@@ -107,11 +115,23 @@ def _instruction(instruction: Instruction) -> str:
     text = f"### `{instruction.mnemonic}`\n\n{instruction.doc}\n"
     twin = next(i for i in INSTRUCTIONS if i.payload == instruction.payload)
     if not instruction.payload:
-        header = "the header" if instruction.has_sync else "the opcode"
+        header = "the header" if instruction.fields else "the opcode"
         return f"{text}\nNo fields beyond {header}.\n"
     if twin is not instruction:
         return f"{text}\nFields as in `{twin.mnemonic}`.\n"
     return f"{text}\n{_fields(instruction.payload)}"
+
+
+def _slots() -> str:
+    """Relative fields of each instruction, in the order of their slots."""
+    return _table(
+        ("instruction", *(f"slot {slot}" for slot in range(RELATIVE_SLOTS))),
+        (
+            (f"`{row.mnemonic}`", *names, *[""] * (RELATIVE_SLOTS - len(names)))
+            for row in INSTRUCTIONS
+            if (names := [f"`{field.name}`" for field in row.relative_fields])
+        ),
+    ).rstrip()
 
 
 def _traps() -> str:
@@ -157,9 +177,10 @@ def render() -> str:
     parts = [
         prose.INTRO,
         prose.STORAGE,
-        prose.MODEL,
+        prose.MODEL.format(slots=_slots()),
         prose.ENCODING.format(formats=formats),
-        "### Header\n\nBits of every instruction but `halt`, next to the opcode in bits 7:0.\n\n"
+        "### Header\n\nBits of every engine's instructions, next to the opcode in bits 7:0. Of"
+        " those of control, `control.read` has the\nfields of the wait, the others none.\n\n"
         + _fields(HEADER),
         "## Instructions\n\n" + _summary(),
         *(_instruction(instruction) for instruction in INSTRUCTIONS),

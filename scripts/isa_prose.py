@@ -33,15 +33,18 @@ STORAGE = """\
   partition; the activation engine's **function table**: `activation_entries` entries and as many
   descriptors. All of them survive from program to program.
 - **Semaphores**: `semaphores` counters of `semaphore_width` bits, zero at the start of a program.
+- **Registers**: 16 of 48 bits, which control adds to fields of instructions; zero at the start of a
+  program.
 """
 
 MODEL = """\
 ## Execution
 
 1. **Control** fetches the program in order, checks each instruction and puts it into the queue of
-   its engine. There are no branches. A queue holds `queue_depth` instructions; an instruction
-   counts until its engine takes it, so also while it waits at the head. An instruction whose
-   queue is full holds back all that follow it in the program.
+   its engine. It executes [loops](#loops-and-registers) itself; there are no other branches. A
+   queue holds `queue_depth` instructions; an instruction counts until its engine takes it, so also
+   while it waits at the head. An instruction whose queue is full holds back all that follow it in
+   the program.
 2. **Each engine** (tensor, vector, activation, load, store) takes the instructions of its queue
    in order. The head of a queue waits, if `wait` is 1, until semaphore `wait_sem` is at least
    `wait_value`; if `consume` is 1, it then subtracts `wait_value`. Comparison and subtraction are
@@ -75,6 +78,33 @@ nothing else does, not even the order in the program. Within an engine:
 A rule that is enough to never deadlock: let a wait be satisfied by signals of instructions that
 come earlier in the program, or of the host. `tegula_sw.program.race_check` verifies it, and that
 results do not depend on timing.
+
+### Loops and registers
+
+Instructions of control are executed in their order by the front end, which dispatches nothing
+meanwhile; they need no queue.
+
+- `control.loop` opens a loop, and the first `control.end` behind it that belongs to no inner loop
+  ends its body: execution goes on behind the `control.loop` until the body has been executed
+  `count` times. Four loops can be open at a time. Which instructions are a body is decided while
+  the program runs, not by the text: a `halt` ends the program in any loop.
+- A register holds 48 bits. `control.add` sets it, or adds to it modulo 2^48; `control.read` reads
+  it from memory: 4 bytes, zero-extended, or the low 48 bits of 8. A `control.read` may wait for a
+  semaphore, so that it follows a store; dispatch waits with it. It sees what is in memory then: a
+  store must have signalled before.
+- `control.relative` concerns the next instruction alone. Its slot i, if enabled, adds a register
+  to the i-th *relative field* of that instruction, in the order of their bits. For an address the
+  register is a two's complement number, and the sum must fit the field; for an fp32 pattern (`s0`,
+  `s1`, `scale`, `bias`) the sum is taken modulo 2^32. All checks of the instruction see the sums.
+  A slot that is enabled for an instruction without such a field is illegal, so for all of control
+  but `control.read`.
+
+{slots}
+
+The tile holds the last `loop_granules` granules that it has fetched. A body of at most
+`TileConfig.body_granules` granules, `control.end` included, is fetched once, whatever the number
+of its iterations; a longer one is fetched again in each, from the burst that holds its first
+granule on.
 
 ### Lanes that take no part
 

@@ -16,6 +16,12 @@ _HEADROOM_BITS = 12
 _VALUE_OFFSET = 239
 """A partial sum is ``significand * 2**(exponent - 239 - W)``."""
 
+_GRANULE_BYTES = 16
+"""Bytes of a granule of a program."""
+
+_AHEAD_GRANULES = 32
+"""Granules that the fetch is ahead where two bursts are fewer."""
+
 _KINDS: dict[object, str] = {int: "an int", bool: "a bool", str: "a str"}
 """Types that values must have exactly, as messages name them."""
 
@@ -71,6 +77,8 @@ class TileConfig:
         Whether operands may be scaled by blocks (OCP MX), and the vector engine quantises to them.
         Without, nothing of it is in the netlist. It needs `packed_fp8`, and E4M3FN or E5M2 among
         the `fp8_formats`.
+    loop_granules
+        Granules of the program that the fetch holds, fetched ahead and for loops; a power of two.
     watchdog_cycles
         Reset value of the CSR that says how long every engine may wait before it is a deadlock.
     trace
@@ -103,6 +111,7 @@ class TileConfig:
     fp8_formats: tuple[FloatFormat, ...] = (E4M3FN, E5M2)
     packed_fp8: bool = False
     mx: bool = False
+    loop_granules: int = 512
     watchdog_cycles: int = 10_000
     trace: bool = field(default=False, repr=False)
 
@@ -131,6 +140,12 @@ class TileConfig:
         self._check_power_of_two("max_reads", 2, 64)
         self._check_power_of_two("max_writes", 2, 64)
         self._check_power_of_two("queue_depth", 2, 64)
+        self._check_power_of_two("loop_granules", 64, 4096)
+        if self.loop_granules < self.ahead_granules:
+            raise ValueError(
+                f"loop_granules must be at least {self.ahead_granules}, what the fetch is ahead"
+                f" with max_burst_beats {self.max_burst_beats}, not {self.loop_granules}"
+            )
         self._check_choice("semaphores", (4, 8, 16, 32))
         self._check_range("semaphore_width", 4, 12)
         self._check_power_of_two("vector_folding", 1, self.n)
@@ -239,6 +254,23 @@ class TileConfig:
     def bus_bytes(self) -> int:
         """Bytes of an AXI beat."""
         return self.axi_data_width // 8
+
+    @property
+    def ahead_granules(self) -> int:
+        """Granules that are fetched ahead at most: two bursts, or 32 where that is more.
+
+        More would come between a program's first loads and their data.
+        """
+        return max(_AHEAD_GRANULES, 2 * self.max_burst_beats * self.bus_bytes // _GRANULE_BYTES)
+
+    @property
+    def body_granules(self) -> int:
+        """Longest body of a loop, `control.end` included, that is not fetched again.
+
+        What is fetched ahead lies behind it, and beats are shared with what surrounds it.
+        """
+        shared = 2 * max(1, self.bus_bytes // _GRANULE_BYTES)
+        return max(0, self.loop_granules - self.ahead_granules - shared)
 
     @property
     def bus_words(self) -> int:

@@ -156,6 +156,19 @@ def _rows(cfg: TileConfig) -> Iterator[tuple[str, Trap, Engine, str]]:
     yield "semaphore overflow", Trap.SEMAPHORE_OVERFLOW, store, signals
     waits = "load.sync signal(1+=2)\nvector.sync wait(1>=3)\nstore.sync consume(1>=2)"
     yield "deadlock", Trap.DEADLOCK, vector, waits
+    yield "end without a loop", Trap.LOOP_NESTING, control, "control.loop\n" + "control.end\n" * 2
+    yield "loop in four loops", Trap.LOOP_NESTING, control, "control.loop\n" * 5
+    step = "control.add register=1 source=1 value=-1\ncontrol.relative enable0=1 register0=1"
+    below = f"control.loop count=9\n{step}\n{_COPY} x_source=sbuf x_addr=5 dst=0 columns=1"
+    yield "address below zero", Trap.RELATIVE_RANGE, control, f"{below}\ncontrol.end"
+    no_count = "control.loop from_register=1 register=2"
+    yield "no iteration", Trap.RELATIVE_RANGE, control, no_count
+    wide = f"control.read mem_addr={_DATA + 4} bytes8=1 register=1"
+    yield "number off its size", Trap.ILLEGAL_FIELD, control, wide
+    outside = f"control.read mem_addr={_DATA - 8} register=1"
+    yield "number before the window", Trap.MEMORY_WINDOW, control, outside
+    waits = "vector.sync signal(1+=2)\ncontrol.read mem_addr=0 register=1 wait(1>=3)"
+    yield "read that waits for ever", Trap.DEADLOCK, control, waits
     yield "no halt", Trap.PROGRAM_END, control, "load.sync"
 
 

@@ -9,7 +9,9 @@ from tegula_golden.numerics.codes import code_dtype
 from tegula_sw.elementwise.cast import CastAddresses, build_cast
 from tegula_sw.program.program import MemoryImage
 from verif.benches.gemm_runs import run_gemm
+from verif.benches.looped_programs import looped_code, looped_ops, table_bytes
 from verif.benches.memory_map import BASE
+from verif.benches.random_ops import DATA_BYTES
 from verif.benches.random_programs import random_program
 from verif.benches.testbench import config, random_source, tests_by_rate
 from verif.benches.tile_bench import TileBench
@@ -117,3 +119,18 @@ async def random_programs_equal_golden(dut):
         program = random_program(rng, bench.config, 60)
         await bench.run(program.image(bench.noise), program.start, len(program.code))
     assert bench.programs == 61
+
+
+@cocotb.test()
+async def programs_with_loops_equal_golden(dut):
+    """Loops in loops, registers, relative fields, numbers of memory, under all kinds of traffic."""
+    bench, rng = await TileBench.make_settled(dut, "programs_with_loops_equal_golden")
+    start = BASE + DATA_BYTES
+    for number in range(24):
+        bench.shape_traffic((0, 0.1, 0.4)[number % 3], LATENCIES[number % len(LATENCIES)])
+        code = looped_code(bench.config, looped_ops(rng, bench.config, 25), start)
+        tail = np.frombuffer(code + table_bytes(), np.uint8)
+        image = np.concatenate([bench.noise(DATA_BYTES), tail, bench.noise(64)])
+        await bench.run(image, start, len(code), watchdog=20_000)
+    assert bench.programs == 25
+    await bench.check_state()

@@ -13,7 +13,7 @@ from dataclasses import replace
 from tegula.config import PRESETS, TileConfig, preset
 from tegula.isa.assembly import disassemble
 from tegula_sw.cli.arguments import SEED, ScriptParser, integer
-from verif.benches.fuzz_cases import Case, FaultyCase
+from verif.benches.fuzz_cases import Case, FaultyCase, LoopedCase
 from verif.benches.simulation import TestOutcome
 
 __all__ = ["TESTS", "main", "run", "shrink"]
@@ -21,6 +21,7 @@ __all__ = ["TESTS", "main", "run", "shrink"]
 TESTS = {
     "random_programs_leave_the_same_state": (Case, 60, {"tiny": 200}, 30),
     "random_programs_on_failing_memory_leave_the_same_state": (FaultyCase, 20, {"tiny": 80}, 10),
+    "random_programs_with_loops_leave_the_same_state": (LoopedCase, 25, {"tiny": 80}, 10),
 }
 """What a test runs: cases, their instructions, their number in `make sim` by preset, and of others.
 
@@ -92,6 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=SEED, default=1, help="of programs and data (default: 1)")
     parser.add_argument("--length", type=integer(3), default=60, help="instructions (default: 60)")
     parser.add_argument("--errors", action="store_true", help="some beats of memory fail")
+    parser.add_argument("--loops", action="store_true", help="programs have loops")
     options = parser.parse_args(arguments)
     started = time.monotonic()
 
@@ -101,7 +103,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             left = (options.count - done) / rate
             print(f"\r{done} of {options.count}, {left:.0f} s left ", end="", file=sys.stderr)
 
-    kind = FaultyCase if options.errors else Case
+    if options.errors and options.loops:
+        parser.error("--errors and --loops exclude each other")
+    kind = FaultyCase if options.errors else LoopedCase if options.loops else Case
     config = preset(options.preset)
     message = fuzz(kind, config, options.seed, options.count, options.length, tell)
     if sys.stderr.isatty():

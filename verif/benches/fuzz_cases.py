@@ -15,12 +15,13 @@ from tegula_sw.kernels.transfers import image_transfer
 from tegula_sw.program.ordering import assemble_ordered
 from tegula_sw.program.schedule import Op
 from verif.benches.faulty_programs import random_errors
+from verif.benches.looped_programs import looped_code, looped_ops, table_bytes
 from verif.benches.memory_map import BASE
 from verif.benches.random_ops import DATA_BYTES, random_ops, written_psum
 from verif.benches.random_programs import serialise_ops, waiting_for_host
 from verif.benches.state_dump import StateDump
 
-__all__ = ["Case", "FaultyCase"]
+__all__ = ["Case", "FaultyCase", "LoopedCase"]
 
 _STALLS = (0.0, 0.02, 0.3)
 _MAX_CYCLES = 4_000_000
@@ -163,6 +164,26 @@ class FaultyCase(Case):
         if result.trap is not None:
             raise ProtocolError(f"a good program trapped: {result.trap}")
         memory[:] = image[: len(memory)]
+
+
+@dataclass(frozen=True)
+class LoopedCase(FaultyCase):
+    """A program with loops, one engine at work at a time; the numbers that it reads lie behind it.
+
+    `ops` has instructions of control among those of engines.
+    """
+
+    @classmethod
+    def random(cls, config: TileConfig, seed: int, number: int, length: int) -> "LoopedCase":
+        """Program `number` of `seed`."""
+        rng = np.random.default_rng([seed, number, 3])
+        ops = tuple(looped_ops(rng, config, length))
+        return cls(config, ops, int(rng.integers(1 << 30)), ())
+
+    @property
+    def code(self) -> bytes:
+        """The program, in which an engine begins when the one before it is done, and its table."""
+        return looped_code(self.config, self.ops, BASE + DATA_BYTES) + table_bytes()
 
 
 def _memory(seed: int, start: int, code: bytes) -> np.ndarray:

@@ -124,12 +124,14 @@ BENCHES = (
             "gemms_in_every_combination_of_formats",
             "casts_round_to_even_and_stochastically",
             "random_programs_equal_golden",
+            "programs_with_loops_equal_golden",
         ),
         preset_tests=(
             "gemms_without_pauses",
             "gemms_with_10_percent_pauses",
             "casts_round_to_even_and_stochastically",
             "random_programs_equal_golden",
+            "programs_with_loops_equal_golden",
         ),
     ),
     Bench(

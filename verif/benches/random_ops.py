@@ -26,6 +26,7 @@ from verif.benches.random_transfers import random_descriptor
 
 __all__ = [
     "DATA_BYTES",
+    "OpGenerator",
     "random_engine_ops",
     "random_ops",
     "settling_ops",
@@ -44,7 +45,7 @@ _WIDE = (FP32.code, RAW32)
 _CONSTANTS = (0x3F80_0000, 0xBF00_0000, 0x4000_0000, 0, 0x8000_0000, 0x7F80_0000, 0x0012_3456)
 
 
-class _Generator:
+class OpGenerator:
     """Draws instructions; remembers what PSUM holds at that point of the program."""
 
     def __init__(
@@ -305,7 +306,7 @@ class _Generator:
 
 def random_ops(rng: np.random.Generator, config: TileConfig, count: int) -> list[Op]:
     """`count` instructions that end well whatever the data, the table's loads first."""
-    generator = _Generator(rng, config)
+    generator = OpGenerator(rng, config)
     return [*generator.table(), *(generator.op() for _ in range(count - 2))]
 
 
@@ -313,7 +314,7 @@ def random_engine_ops(
     rng: np.random.Generator, config: TileConfig, engine: Engine, count: int, written: np.ndarray
 ) -> list[Op]:
     """`count` instructions of one engine that end well, where those words of PSUM are written."""
-    generator = _Generator(rng, config, written)
+    generator = OpGenerator(rng, config, written)
     return [generator.op_of(engine) for _ in range(count)]
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from tegula.control.semaphores import SIGNAL_PORTS
 from tegula.isa.instructions import PC_BITS, Engine
-from tegula.isa.traps import Trap
+from tegula.isa.traps import CAUSE_BITS, Trap
 
 __all__ = ["Accepted", "EngineModel"]
 
@@ -127,4 +127,4 @@ class EngineModel:
 
 
 def _trap_word(pc: int, cause: Trap, address: int) -> int:
-    return cause | pc << 4 | address << (4 + PC_BITS)
+    return cause | pc << CAUSE_BITS | address << (CAUSE_BITS + PC_BITS)

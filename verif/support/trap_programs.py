@@ -140,6 +140,23 @@ a wait that nobody ends: DEADLOCK STORE 16 1
 an illegal instruction behind a wait that nobody ends: ILLEGAL_OPCODE CONTROL 16 0
     store.sync wait(1>=2)
     .word 0
+an end of a loop that is not open: LOOP_NESTING CONTROL 48 0
+    control.loop count=2
+    load.sync
+    control.end
+    control.end
+a loop in four others: LOOP_NESTING CONTROL 64 4
+    control.loop
+    control.loop
+    control.loop
+    control.loop
+    control.loop
+an address below zero in the third iteration: RELATIVE_RANGE CONTROL 32 1
+    control.loop count=9
+    control.relative enable1=1 register1=4
+    {LOAD} mem_addr={DATA} run=1 sbuf_addr={2 * LINE}
+    control.add register=4 source=4 value={-LINE}
+    control.end
 a trap before an illegal instruction comes first: PSUM_UNWRITTEN VECTOR 0 0
     {COPY} dst=0 columns=1
     .word 0

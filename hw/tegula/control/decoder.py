@@ -3,9 +3,11 @@
 from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
 
 from tegula.config import TileConfig
-from tegula.control.fetch import granule_layout
+from tegula.control.control_words import control_layout
+from tegula.control.granule_register import granule_layout
 from tegula.control.queues import INSTRUCTION_GRANULES, dispatch_signature, part_layout
 from tegula.isa.instructions import (
     CODE_BITS,
@@ -14,16 +16,21 @@ from tegula.isa.instructions import (
     MEMORY_ADDRESS_BITS,
     OPCODE_BITS,
     PC_BITS,
+    RELATIVE_SLOTS,
     Engine,
     Field,
+    NoMultiple,
     available,
+    by_mnemonic,
 )
 from tegula.isa.traps import CAUSE_BITS, Trap
 
 __all__ = ["DECODE_CYCLES", "Decoder"]
 
 _RECEIVERS = (*ENGINES, Engine.CONTROL)
-"""Whom an instruction is for: an engine, or the front end itself, which halts."""
+"""Whom an instruction is for: an engine, or the front end itself."""
+
+_HALT = by_mnemonic("halt").code
 
 _OUTCOMES = ("known", "last", "error")
 
@@ -48,12 +55,21 @@ def _field_error(field: Field, value, config: TileConfig):
     return error
 
 
+def _is_among(value, values):
+    """1 if `value` is one of `values`, as a rule of an instruction has them."""
+    if isinstance(values, NoMultiple):
+        return value[: exact_log2(values.unit)].any()
+    return Cat(value == each for each in values).any()
+
+
 class Decoder(wiring.Component):
-    """Collection, checks and dispatch of instructions to the engines' queues.
+    """Collection, checks and dispatch of instructions: to the engines' queues, or of control.
 
     Checks, in this order: the opcode is one that the tile has; each granule arrives (no bus error,
-    no end of the program); unclaimed bits are zero and every field is in `Field.allowed(config)`.
-    The decoder stops for good, until `clear`, at the first fault and at `halt`.
+    no end of the program); its fields could be added to (`misused`, `beyond`); unclaimed bits are
+    zero and every field is in `Field.allowed(config)`. An instruction of control is offered until
+    it is executed, and nothing is taken meanwhile. The decoder stops for good, until `clear`, at
+    the first fault and at `halt`.
 
     Latency: `DECODE_CYCLES`: granules come from registers, and the outcome of the checks goes into
     registers. Throughput: a granule a cycle.
@@ -74,10 +90,24 @@ class Decoder(wiring.Component):
     <engine> : Out(dispatch_signature())
         To the queues; at most one is valid. The instruction is the granules stored since the
         dispatch before.
+    misused, beyond : In(1), slot : In(range(RELATIVE_SLOTS))
+        Of the instruction whose last granule is taken: there is a register for a field that it does
+        not have; the sum in `slot` does not fit. Constant from that granule on.
+    control : Out(stream of `control_layout`)
+        An instruction of control but `halt`. Its handshake ends it.
+    refused : In(1), refusal : In(CAUSE_BITS), refused_address : In(MEMORY_ADDRESS_BITS)
+        It cannot be executed: a trap of that cause. Until `clear`.
+    position : Out(PC_BITS + 1)
+        Granule behind the last that was taken.
+    jump : In(1), target : In(PC_BITS + 1)
+        With the handshake of `control`: granule `target` comes next.
+    waits : In(1)
+        The instruction of control waits for a semaphore.
     clear : In(1)
         Begin a new program. `valid` may fall without a handshake.
     stuck : Out(1)
-        Nothing can be dispatched until a queue has room: a queue is full, or the next is `halted`.
+        Nothing can be dispatched until a queue has room or a wait ends: a queue is full, an
+        instruction of control waits, or the next is `halted`.
     halted : Out(1)
         All instructions before `halt` are dispatched.
     fault : Out(1), fault_cause : Out(CAUSE_BITS), fault_pc : Out(PC_BITS + 1)
@@ -94,6 +124,17 @@ class Decoder(wiring.Component):
                 "failed_burst": In(config.axi_addr_width),
                 "part": Out(part_layout()),
                 **{engine.name.lower(): Out(dispatch_signature()) for engine in ENGINES},
+                "misused": In(1),
+                "beyond": In(1),
+                "slot": In(range(RELATIVE_SLOTS)),
+                "control": Out(stream.Signature(control_layout())),
+                "refused": In(1),
+                "refusal": In(CAUSE_BITS),
+                "refused_address": In(MEMORY_ADDRESS_BITS),
+                "position": Out(PC_BITS + 1),
+                "jump": In(1),
+                "target": In(PC_BITS + 1),
+                "waits": In(1),
                 "clear": In(1),
                 "stuck": Out(1),
                 "halted": Out(1),
@@ -108,16 +149,19 @@ class Decoder(wiring.Component):
         """Collection and checks, dispatch or fault."""
         m = Module()
         dispatched = Signal()
-        held, offered, pending = self._collect(m, dispatched)
-        self._dispatch(m, offered, dispatched)
+        held, offered, pending, is_halt = self._collect(m, dispatched)
+        self._dispatch(m, offered, is_halt, dispatched)
         ended = Signal()
         nothing_left = ~self.granule.valid & ~pending & (held.end == self.granules)
         m.d.sync += ended.eq(nothing_left & ~self.clear)
         self._report(m, held, pending & ~offered.any(), ended)
+        m.d.comb += self.position.eq(held.end)
+        with m.If(self.control.valid & self.control.ready & self.jump):
+            m.d.sync += held.end.eq(self.target)
         return m
 
     def _collect(self, m: Module, dispatched):
-        """The instruction as far as it has arrived, for whom it is, and that it is whole.
+        """The instruction as far as it has arrived, for whom it is, and that it is whole or `halt`.
 
         Its bits are in the queues: each granule is written into the free slot of all of them. It is
         checked for each engine as if it were for that engine: which of them counts is known later.
@@ -135,7 +179,8 @@ class Decoder(wiring.Component):
         )
         granule = self.granule.payload
         slot = Signal(INSTRUCTION_GRANULES, init=1)
-        pending, free, go = Signal(), Signal(), Signal()
+        pending, free, go, is_halt = Signal(), Signal(), Signal(), Signal()
+        control = Signal(GRANULE_BITS, reset_less=True)
         candidates, legal, so_far = (
             Signal(len(_RECEIVERS), name=name) for name in ("candidates", "legal", "so_far")
         )
@@ -145,6 +190,7 @@ class Decoder(wiring.Component):
         known, failed = Signal(), granule.resp[1]
         done = (lasts & receivers).any() | failed | ~known
         within = (slot[0].replicate(len(so_far)) | so_far) & ~errors
+        summed = ~failed & ~self.misused & ~self.beyond
 
         m.d.comb += [
             receivers.eq(Cat(opcode[CODE_BITS:] == code for code in _RECEIVERS)),
@@ -154,13 +200,17 @@ class Decoder(wiring.Component):
             go.eq(self.granule.valid & free),
             self.part.bits.eq(granule.bits),
             self.part.pc.eq(held.end),
+            self.control.payload.bits.eq(control),
             self.part.store.eq(slot & free.replicate(len(slot))),
         ]
         with m.If(free):
             m.d.sync += [
                 pending.eq(self.granule.valid & done),
-                legal.eq((self.granule.valid & ~failed).replicate(len(legal)) & lasts & within),
+                legal.eq((self.granule.valid & summed).replicate(len(legal)) & lasts & within),
+                is_halt.eq(opcode[:CODE_BITS] == _HALT),
             ]
+            # An instruction of control has one granule.
+            m.d.sync += control.eq(granule.bits)
         with m.If(go):
             with m.If(slot[0]):
                 m.d.sync += held.opcode.eq(granule.bits)
@@ -176,7 +226,7 @@ class Decoder(wiring.Component):
             ]
         with m.If(self.clear):
             m.d.sync += [pending.eq(0), legal.eq(0), slot.eq(1), held.end.eq(0)]
-        return held, legal & candidates, pending
+        return held, legal & candidates, pending, is_halt
 
     def _check(self, m: Module, bits, code, slot):
         """Three bits a receiver: it knows `code`, this is the last granule, it breaks a rule.
@@ -232,23 +282,22 @@ class Decoder(wiring.Component):
             if granules == {index}:
                 errors.append(
                     Cat(
-                        Cat(
-                            bits[offset % GRANULE_BITS :][:width] == value for value in values
-                        ).any()
+                        _is_among(bits[offset % GRANULE_BITS :][:width], values)
                         for (offset, width), (_, values) in zip(places, rule, strict=True)
                     ).all()
                 )
         return errors
 
-    def _dispatch(self, m: Module, offered, dispatched) -> None:
-        """The instruction, offered to the queue that its opcode names."""
+    def _dispatch(self, m: Module, offered, is_halt, dispatched) -> None:
+        """The instruction, offered to the queue that its opcode names, or executed here."""
         queues = [getattr(self, engine.name.lower()) for engine in ENGINES]
-        accepted = Cat(queue.ready for queue in queues)
+        full = Cat(queue.valid & ~queue.ready for queue in queues).any()
         m.d.comb += [
             *(queue.valid.eq(offered[i]) for i, queue in enumerate(queues)),
-            self.halted.eq(offered[-1]),
-            dispatched.eq((offered & accepted).any()),
-            self.stuck.eq(offered.any() & ~dispatched),
+            self.halted.eq(offered[-1] & is_halt),
+            self.control.valid.eq(offered[-1] & ~is_halt),
+            dispatched.eq(Cat(port.valid & port.ready for port in (*queues, self.control)).any()),
+            self.stuck.eq(full | self.halted | (self.control.valid & self.waits)),
         ]
 
     def _report(self, m: Module, held, faulty, ended) -> None:
@@ -260,8 +309,12 @@ class Decoder(wiring.Component):
             self._fault(m, cause, held.pc, self.failed_burst)
         with m.Elif(faulty & ~held.known):
             self._fault(m, Trap.ILLEGAL_OPCODE, held.pc, held.opcode)
+        with m.Elif(faulty & self.beyond & ~self.misused):
+            self._fault(m, Trap.RELATIVE_RANGE, held.pc, self.slot)
         with m.Elif(faulty):
             self._fault(m, Trap.ILLEGAL_FIELD, held.pc, 0)
+        with m.Elif(self.refused):
+            self._fault(m, self.refusal, held.pc, self.refused_address)
 
     def _fault(self, m: Module, cause, pc, address) -> None:
         m.d.comb += [

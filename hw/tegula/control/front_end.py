@@ -12,12 +12,16 @@ from tegula.bus.axi import (
     axi_request_layout,
 )
 from tegula.config import TileConfig
+from tegula.control.burst_requests import FETCH_CYCLES
 from tegula.control.counters import EVENTS, Counters
 from tegula.control.decoder import Decoder
-from tegula.control.fetch import FETCH_CYCLES, Fetch
+from tegula.control.fetch import Fetch
 from tegula.control.queues import EngineQueue
+from tegula.control.reads import NumberReads
 from tegula.control.registers import ADDRESS_BITS, WRITE_CYCLES, RegisterFile
 from tegula.control.semaphores import SIGNAL_PORTS, SemaphoreFile
+from tegula.control.sequencer import Sequencer
+from tegula.control.sums import FieldSums
 from tegula.control.trap_record import TrapRecord, source_layout
 from tegula.control.watchdog import Progress
 from tegula.engine.interface import EngineSignature, trace_signature
@@ -102,6 +106,9 @@ class Control(wiring.Component):
         m.submodules.registers = registers = RegisterFile(config)
         m.submodules.fetch = fetch = Fetch(config)
         m.submodules.decoder = decoder = Decoder(config)
+        m.submodules.sums = sums = FieldSums()
+        m.submodules.sequencer = sequencer = Sequencer(config)
+        m.submodules.numbers = numbers = NumberReads(config)
         m.submodules.semaphores = semaphores = SemaphoreFile(config)
         m.submodules.progress = progress = Progress(config)
         m.submodules.counters = counters = Counters()
@@ -112,12 +119,23 @@ class Control(wiring.Component):
             queues[engine] = m.submodules[f"{name}_queue"] = EngineQueue(config, engine)
 
         connect(m, flipped(self.s_axil), registers.s_axil)
-        connect(m, fetch.ar, flipped(self.ar))
-        connect(m, flipped(self.r), fetch.r)
-        connect(m, fetch.granule, decoder.granule)
+        connect(m, numbers.ar, flipped(self.ar))
+        connect(m, flipped(self.r), numbers.r)
+        connect(m, fetch.ar, numbers.fetch_ar)
+        connect(m, numbers.fetch_r, fetch.r)
+        connect(m, fetch.granule, sums.granule)
+        connect(m, sums.checked, decoder.granule)
+        self._connect_sequencer(m, fetch, sums, decoder, sequencer, numbers)
+        connect(m, sequencer.wait, semaphores.waits[len(ENGINES)])
         self._connect_engines(m, decoder, queues, semaphores)
         connect(m, registers.signal, semaphores.signals[len(semaphores.signals) - 1])
         self._connect_progress(m, queues, decoder, registers, semaphores, progress)
+        waits = sequencer.wait
+        m.d.comb += [
+            progress.waiting[len(ENGINES)].eq(waits.valid),
+            progress.head_pc[len(ENGINES)].eq(decoder.position - 1),
+            progress.head_sem[len(ENGINES)].eq(waits.payload.sem),
+        ]
         self._connect_counters(m, queues, registers, counters)
 
         illegal, outside = self._check_program(m, registers)
@@ -134,6 +152,8 @@ class Control(wiring.Component):
             # A trap in the last cycle comes too late: the program is done.
             record.enable.eq(running & ~ends),
             decoder.clear.eq(~running),
+            sequencer.clear.eq(~running),
+            sums.clear.eq(~running),
             [queue.clear.eq(~running) for queue in queues.values()],
             [getattr(self, engine.name.lower()).stop.eq(stopping) for engine in ENGINES],
             fetch.program.eq(Cat(registers.program_low, registers.program_high)),
@@ -143,7 +163,9 @@ class Control(wiring.Component):
             fetch.start.eq(self.start & ~illegal & ~outside),
             fetch.stop.eq(stopping | decoder.halted),
             progress.run.eq(stopping | (running & ~record.taken)),
-            progress.others.eq(fetch.idle & (stopping | (decoder.halted & semaphores.idle))),
+            progress.others.eq(
+                fetch.idle & numbers.idle & (stopping | (decoder.halted & semaphores.idle))
+            ),
             progress.stopping.eq(stopping),
             busy.eq(running | stopping),
             ends.eq(progress.drained & ~record.taken),
@@ -184,6 +206,39 @@ class Control(wiring.Component):
             connect(m, queue.instr, flipped(port.instr))
             for signal in port.signals:
                 connect(m, flipped(signal), next(ports))
+
+    def _connect_sequencer(self, m: Module, fetch, sums, decoder, sequencer, numbers) -> None:
+        """The execution of instructions of control, and the sums of fields behind it."""
+        connect(m, decoder.control, sequencer.control)
+        connect(m, sequencer.jump, fetch.jump)
+        connect(m, sequencer.read, numbers.read)
+        jumps = sequencer.jump.valid & sequencer.jump.ready
+        m.d.comb += [
+            sequencer.position.eq(decoder.position),
+            sequencer.operand.eq(sums.operand),
+            sequencer.number.eq(numbers.number),
+            sequencer.window.base.eq(self.window.base),
+            sequencer.window.last.eq(self.window.last),
+            numbers.quiet.eq(fetch.quiet),
+            sums.control.eq(decoder.control.payload),
+            sums.executes.eq(decoder.control.valid),
+            sums.arms.eq(sequencer.arms),
+            sums.adds.eq(sequencer.adds),
+            sums.reads.eq(sequencer.reads),
+            sums.number.eq(numbers.number.value),
+            sums.holds.eq(jumps),
+            fetch.replace.eq(sums.replace),
+            fetch.replacement.eq(sums.replacement),
+            decoder.misused.eq(sums.misused),
+            decoder.beyond.eq(sums.beyond),
+            decoder.slot.eq(sums.slot),
+            decoder.refused.eq(sequencer.refused),
+            decoder.refusal.eq(sequencer.refusal),
+            decoder.refused_address.eq(sequencer.refused_address),
+            decoder.target.eq(sequencer.target),
+            decoder.jump.eq(jumps),
+            decoder.waits.eq(sequencer.wait.valid),
+        ]
 
     def _connect_progress(
         self, m: Module, queues, decoder, registers, semaphores, progress

@@ -44,8 +44,9 @@ class SemaphoreFile(wiring.Component):
 
     Members
     -------
-    waits : In(stream of `wait_layout`) x 5
-        In the order of `ENGINES`. The handshake is the end of the wait (and its subtraction).
+    waits : In(stream of `wait_layout`) x 6
+        In the order of `ENGINES`, then control's. The handshake is the end of the wait (and its
+        subtraction).
     signals : In(stream of `signal_layout`) x 7
         In the order of `ENGINES`, each engine's `SIGNAL_PORTS` next to each other, then the host's.
         `ready` is a register.
@@ -73,7 +74,7 @@ class SemaphoreFile(wiring.Component):
         )
         super().__init__(
             {
-                "waits": In(stream.Signature(wait_layout(config))).array(len(ENGINES)),
+                "waits": In(stream.Signature(wait_layout(config))).array(len(ENGINES) + 1),
                 "signals": In(stream.Signature(signal_layout(config))).array(len(self._signallers)),
                 "clear": In(1),
                 "idle": Out(1),

@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
 from tegula.config import TileConfig
-from tegula.isa.instructions import ENGINE_BITS, ENGINES, PC_BITS
+from tegula.isa.instructions import ENGINE_BITS, ENGINES, PC_BITS, Engine
 
 __all__ = ["DRAINED_CYCLES", "QUIET_CYCLES", "STOPPED_CYCLES", "Progress"]
 
@@ -19,7 +19,7 @@ engine may react to it some cycles late."""
 
 QUIET_CYCLES = 16
 """Cycles after which a wait that is not over can only be ended by a new signal. The last seven
-signals and the five waits that they may end take twelve operations of the semaphores, one a cycle,
+signals and the six waits that they may end take thirteen operations of the semaphores, one a cycle,
 and one that is over is with its engine two cycles later."""
 
 
@@ -45,10 +45,10 @@ class Progress(wiring.Component):
         All other work is at rest: dispatch has ended, no signal and no fetch is in flight.
     stopping : In(1)
         The tile has trapped: `drained` needs `STOPPED_CYCLES` instead of one.
-    idle, empty, waiting : In(5)
-        Engines and queues, in the order of `ENGINES`.
-    head_pc : In(PC_BITS) x 5, head_sem : In(range(semaphores)) x 5
-        The waiting instruction and its semaphore, of each queue.
+    idle, empty : In(5), waiting : In(6)
+        Engines and queues, in the order of `ENGINES`, then control, which waits for a semaphore.
+    head_pc : In(PC_BITS) x 6, head_sem : In(range(semaphores)) x 6
+        The waiting instruction and its semaphore, of each queue, and of control.
     signalled : In(1)
         A signal of the host is under way: nothing rests, and all counts of rest begin anew.
     stuck : In(1)
@@ -61,7 +61,7 @@ class Progress(wiring.Component):
         All engines rest and dispatch is stuck, and have been for `QUIET_CYCLES`.
     deadlock : Out(1), deadlock_engine : Out(ENGINE_BITS)
     deadlock_pc : Out(PC_BITS), deadlock_sem : Out(range(semaphores))
-        Deadlock; the first engine that waits, its instruction and its semaphore.
+        Deadlock; the first engine that waits, or control, its instruction and its semaphore.
     """
 
     def __init__(self, config: TileConfig):
@@ -74,9 +74,9 @@ class Progress(wiring.Component):
                 "stopping": In(1),
                 "idle": In(engines),
                 "empty": In(engines),
-                "waiting": In(engines),
-                "head_pc": In(PC_BITS).array(engines),
-                "head_sem": In(sem).array(engines),
+                "waiting": In(engines + 1),
+                "head_pc": In(PC_BITS).array(engines + 1),
+                "head_sem": In(sem).array(engines + 1),
                 "signalled": In(1),
                 "stuck": In(1),
                 "limit": In(32),
@@ -106,7 +106,7 @@ class Progress(wiring.Component):
         resting, passed = Signal(), Signal()
         rest_cycles = Signal(32, init=1)
         m.d.sync += resting.eq(
-            self.run & self.stuck & (self.idle & (self.empty | self.waiting)).all()
+            self.run & self.stuck & (self.idle & (self.empty | self.waiting[: len(ENGINES)])).all()
         )
         with m.If(~self.run | ~resting | self.signalled):
             m.d.sync += [rest_cycles.eq(1), passed.eq(0), self.quiet.eq(0), self.deadlock.eq(0)]
@@ -121,7 +121,7 @@ class Progress(wiring.Component):
                 self.deadlock.eq(self.quiet & passed & self.waiting.any()),
             ]
 
-        for i, engine in reversed(list(enumerate(ENGINES))):
+        for i, engine in reversed(list(enumerate((*ENGINES, Engine.CONTROL)))):
             with m.If(self.waiting[i]):
                 m.d.comb += [
                     self.deadlock_engine.eq(engine),

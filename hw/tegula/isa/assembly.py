@@ -119,6 +119,8 @@ def _sync_text(fields: dict[str, int]) -> list[str]:
         words.append(f"{verb}({fields['wait_sem']}>={fields['wait_value']})")
     else:
         words += [f"{name}={fields[name]}" for name in _WAIT_FIELDS if fields[name]]
+    if "signal" not in fields:
+        return words
     if fields["signal"]:
         words.append(f"signal({fields['signal_sem']}+={fields['signal_value']})")
     else:

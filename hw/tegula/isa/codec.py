@@ -13,6 +13,7 @@ from tegula.isa.instructions import (
     OPCODE_BITS,
     Field,
     Instruction,
+    NoMultiple,
     by_mnemonic,
     by_opcode,
 )
@@ -155,6 +156,11 @@ def encode(mnemonic: str, config: TileConfig | None = None, /, **fields: FieldVa
         word |= (number & ((1 << field.width) - 1)) << field.offset
     if config is not None and (rule := instruction.broken_rule(numbers)):
         together = " and ".join(f"{name} {numbers[name]}" for name, _ in rule)
+        name, values = rule[-1]
+        if isinstance(values, NoMultiple):
+            raise ValueError(
+                f"{mnemonic}: {name} must be a multiple of {values.unit}, not {numbers[name]}"
+            )
         verb = "are illegal together" if len(rule) > 1 else "is illegal"
         raise ValueError(f"{mnemonic}: {together} {verb}")
     return word.to_bytes(instruction.granules * GRANULE_BYTES, "little")

@@ -15,7 +15,9 @@ from tegula.isa.kinds import count, flag, limited, partition_count, sbuf_address
 
 __all__ = [
     "HEADER",
+    "WAIT_HEADER",
     "Instruction",
+    "NoMultiple",
     "element_payload",
     "overlap",
     "sync",
@@ -49,6 +51,9 @@ HEADER = (
 )
 """Synchronisation fields that every engine's instructions share."""
 
+WAIT_HEADER = tuple(field for field in HEADER if not field.name.startswith("signal"))
+"""Those of an instruction that waits and does not signal."""
+
 _SATURATE = flag("saturate", 57, "1: fp8 overflow and infinities become the largest finite number")
 
 _ELEMENT_FIELDS = (
@@ -74,13 +79,24 @@ def overlap(offset: int, instructions: str) -> Field:
     return flag("overlap", offset, doc)
 
 
+@dataclass(frozen=True)
+class NoMultiple:
+    """Values that are no multiple of `unit`, a power of two."""
+
+    unit: int
+
+    def __contains__(self, value: int) -> bool:
+        return value % self.unit != 0
+
+
 @dataclass(frozen=True, kw_only=True)
 class Instruction:
     """An instruction: mnemonic, opcode, engine, size and payload fields (the header is common).
 
     `forbidden` lists combinations that are illegal although each field is within its limits: sets
     of (field, values) of one granule, of which not all may hold. `needs` names a flag of the
-    configuration: tiles where it is not set do not have the instruction.
+    configuration: tiles where it is not set do not have the instruction. `waits`: an instruction of
+    control has the header's fields of a wait.
     """
 
     mnemonic: str
@@ -88,8 +104,9 @@ class Instruction:
     granules: int
     doc: str
     payload: tuple[Field, ...] = ()
-    forbidden: tuple[tuple[tuple[str, tuple[int, ...]], ...], ...] = ()
+    forbidden: tuple[tuple[tuple[str, tuple[int, ...] | NoMultiple], ...], ...] = ()
     needs: str = ""
+    waits: bool = False
 
     def exists(self, config: TileConfig) -> bool:
         """True if the tile of `config` has it."""
@@ -107,20 +124,29 @@ class Instruction:
 
     @property
     def has_sync(self) -> bool:
-        """True if it may wait on and signal semaphores."""
+        """True if it is an engine's: it may wait on and signal semaphores."""
         return self.engine != Engine.CONTROL
 
     @property
     def fields(self) -> tuple[Field, ...]:
         """All fields but the opcode, in the order of their offsets."""
-        return (*HEADER, *self.payload) if self.has_sync else self.payload
+        if self.has_sync:
+            return (*HEADER, *self.payload)
+        return (*WAIT_HEADER, *self.payload) if self.waits else self.payload
+
+    @property
+    def relative_fields(self) -> tuple[Field, ...]:
+        """Fields to which `control.relative` may add: that of slot i is the i-th."""
+        return tuple(field for field in self.payload if field.relative)
 
     @property
     def bits(self) -> int:
         """Size in bits."""
         return self.granules * GRANULE_BITS
 
-    def broken_rule(self, values: dict[str, int]) -> tuple[tuple[str, tuple[int, ...]], ...] | None:
+    def broken_rule(
+        self, values: dict[str, int]
+    ) -> tuple[tuple[str, tuple[int, ...] | NoMultiple], ...] | None:
         """The first combination of `forbidden` that `values` (field -> value) have."""
         for rule in self.forbidden:
             if all(values[name] in among for name, among in rule):

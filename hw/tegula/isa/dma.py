@@ -1,12 +1,13 @@
 """Instructions of the two DMA engines."""
 
 from tegula.isa.common import Instruction, sync
-from tegula.isa.fields import CODE_BITS, MEMORY_ADDRESS_BITS, PAYLOAD_OFFSET, Engine, Field, Layout
+from tegula.isa.fields import CODE_BITS, PAYLOAD_OFFSET, Engine, Field, Layout
 from tegula.isa.kinds import (
     choice,
     count,
     flag,
     half,
+    memory_address,
     partition_number,
     partition_step,
     sbuf_address,
@@ -29,12 +30,7 @@ def _steps(name: str, offset: int, width: int, doc: str) -> tuple[Field, ...]:
 
 
 _DMA_PAYLOAD = (
-    Field(
-        name="mem_addr",
-        offset=PAYLOAD_OFFSET,
-        width=MEMORY_ADDRESS_BITS,
-        doc="memory address of the first run, in bytes",
-    ),
+    memory_address(PAYLOAD_OFFSET, "memory address of the first run, in bytes"),
     count(
         "run", 96, 16, "contiguous elements of a run (fp32 to accumulate: two each, an even number)"
     ),

@@ -14,11 +14,16 @@ __all__ = [
     "ENGINE_BITS",
     "GRANULE_BITS",
     "GRANULE_BYTES",
+    "LOOP_COUNT_BITS",
+    "LOOP_DEPTH",
     "MEMORY_ADDRESS_BITS",
     "OPCODE_BITS",
     "PARTITION_BITS",
     "PAYLOAD_OFFSET",
     "PC_BITS",
+    "REGISTERS",
+    "REGISTER_BITS",
+    "RELATIVE_SLOTS",
     "SBUF_ADDRESS_BITS",
     "SEMAPHORE_BITS",
     "SIGNAL_VALUE_BITS",
@@ -43,6 +48,21 @@ PAYLOAD_OFFSET = 48
 
 PC_BITS = 20
 """Bits of an instruction's position in its program, counted in granules."""
+
+LOOP_DEPTH = 4
+"""Loops that may be open at a time."""
+
+LOOP_COUNT_BITS = 24
+"""Bits of a loop's number of iterations."""
+
+REGISTERS = 16
+"""Registers of a program, which `control.relative` adds to fields."""
+
+REGISTER_BITS = 48
+"""Bits of a register of a program."""
+
+RELATIVE_SLOTS = 6
+"""Relative fields of an instruction that can have a register, at most."""
 
 MEMORY_ADDRESS_BITS = 48
 """Bits of a byte address of memory: in instructions, of the window, in the record of a trap."""
@@ -113,6 +133,9 @@ class Field:
         Names of the values, which assembly writes in lower case; None: numbers.
     default
         Value where assembly or Python leaves the field out; None: it must be given.
+    relative, wraps
+        Whether `control.relative` may add a register to it, and whether that sum is taken modulo
+        2**width; else a sum outside of `low` to `high` is a trap.
     """
 
     name: str
@@ -128,6 +151,8 @@ class Field:
     only: tuple[FloatFormat, ...] = ()
     names: type[IntEnum] | None = None
     default: int | None = None
+    relative: bool = False
+    wraps: bool = False
 
     @property
     def low(self) -> int:

@@ -10,7 +10,8 @@ from enum import IntEnum
 
 from tegula.config import TileConfig
 from tegula.isa.activation import ACTIVATION
-from tegula.isa.common import HEADER, Instruction
+from tegula.isa.common import HEADER, Instruction, NoMultiple
+from tegula.isa.control import CONTROL
 from tegula.isa.dma import DMA
 from tegula.isa.fields import (
     CODE_BITS,
@@ -18,11 +19,16 @@ from tegula.isa.fields import (
     ENGINES,
     GRANULE_BITS,
     GRANULE_BYTES,
+    LOOP_COUNT_BITS,
+    LOOP_DEPTH,
     MEMORY_ADDRESS_BITS,
     OPCODE_BITS,
     PARTITION_BITS,
     PAYLOAD_OFFSET,
     PC_BITS,
+    REGISTER_BITS,
+    REGISTERS,
+    RELATIVE_SLOTS,
     SEMAPHORE_BITS,
     SIGNAL_VALUE_BITS,
     Engine,
@@ -40,17 +46,23 @@ __all__ = [
     "GRANULE_BYTES",
     "HEADER",
     "INSTRUCTIONS",
+    "LOOP_COUNT_BITS",
+    "LOOP_DEPTH",
     "MEMORY_ADDRESS_BITS",
     "OPCODE_BITS",
     "PARTITION_BITS",
     "PAYLOAD_OFFSET",
     "PC_BITS",
+    "REGISTERS",
+    "REGISTER_BITS",
+    "RELATIVE_SLOTS",
     "SEMAPHORE_BITS",
     "SIGNAL_VALUE_BITS",
     "Engine",
     "Field",
     "Instruction",
     "Layout",
+    "NoMultiple",
     "available",
     "by_mnemonic",
     "by_opcode",
@@ -58,12 +70,7 @@ __all__ = [
 ]
 
 INSTRUCTIONS = (
-    Instruction(
-        mnemonic="halt",
-        opcode=0x01,
-        granules=1,
-        doc="Wait until every engine is idle, then raise the interrupt. The last instruction.",
-    ),
+    *CONTROL,
     *TENSOR,
     *VECTOR,
     *ACTIVATION,

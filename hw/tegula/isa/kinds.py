@@ -7,6 +7,7 @@ from tegula.config import TileConfig
 from tegula.formats import FORMAT_BITS, MX_ELEMENTS
 from tegula.isa.fields import (
     ELEMENT_STEP_BITS,
+    MEMORY_ADDRESS_BITS,
     PARTITION_BITS,
     SBUF_ADDRESS_BITS,
     SEMAPHORE_BITS,
@@ -21,6 +22,7 @@ __all__ = [
     "flag",
     "half",
     "limited",
+    "memory_address",
     "mx_format",
     "packed_flag",
     "partition_count",
@@ -131,7 +133,19 @@ def semaphore(name: str, offset: int, doc: str) -> Field:
 
 def sbuf_address(name: str, offset: int, doc: str, *, default: int | None = None) -> Field:
     """A scratchpad address in words; whether it exists is checked when it is used."""
-    return Field(name=name, offset=offset, width=SBUF_ADDRESS_BITS, default=default, doc=doc)
+    return Field(
+        name=name,
+        offset=offset,
+        width=SBUF_ADDRESS_BITS,
+        default=default,
+        relative=True,
+        doc=doc,
+    )
+
+
+def memory_address(offset: int, doc: str) -> Field:
+    """A byte address of memory; whether it is inside the window is checked when it is used."""
+    return Field(name="mem_addr", offset=offset, width=MEMORY_ADDRESS_BITS, relative=True, doc=doc)
 
 
 def step(
@@ -143,7 +157,9 @@ def step(
 
 def scalar(name: str, offset: int, doc: str, *, default: int = 0) -> Field:
     """An fp32 pattern, or the scratchpad address of an fp32 of each partition."""
-    return Field(name=name, offset=offset, width=32, default=default, doc=doc)
+    return Field(
+        name=name, offset=offset, width=32, default=default, relative=True, wraps=True, doc=doc
+    )
 
 
 def mx_format(name: str, offset: int, doc: str) -> Field:

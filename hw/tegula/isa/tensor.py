@@ -115,6 +115,7 @@ TENSOR = (
                 name="psum_addr",
                 offset=108,
                 width=PSUM_ADDRESS_BITS,
+                relative=True,
                 doc="PSUM address of column 0, words",
             ),
             _SCALES,

@@ -27,6 +27,8 @@ class Trap(IntEnum):
     ABORTED = 13
     MEMORY_ALIGNMENT = 14
     PACKED_FORMATS = 15
+    LOOP_NESTING = 16
+    RELATIVE_RANGE = 17
 
 
 CAUSE_BITS = max(Trap).bit_length()
@@ -84,6 +86,17 @@ TRAP_DOCS = {
             " accumulator (numerics, section 3.10), or of a scaled operand and one of bf16 (3.11)"
         ),
         "scratchpad address of the moving operand's first column",
+    ),
+    Trap.LOOP_NESTING: (
+        "`control.end` without an open loop, or `control.loop` in as many loops as can be open",
+        "the number of open loops",
+    ),
+    Trap.RELATIVE_RANGE: (
+        (
+            "the sum of a field and a register does not fit the field (`control.read`: is no"
+            " multiple of the size); a register is no number of iterations"
+        ),
+        "the slot of `control.relative` (a number of iterations: 0)",
     ),
 }
 """Cause -> (meaning, content of the trap address register)."""

@@ -40,6 +40,7 @@ COMPUTE = {
 """Instructions that access nothing but the state of the tile."""
 
 _ERROR_TRAPS = {"slverr": Trap.BUS_SLVERR, "decerr": Trap.BUS_DECERR}
+_READ = "control.read"
 TRANSFER = {"load.dma": dma_load, "store.dma": dma_store}
 """Instructions that also access memory."""
 
@@ -170,10 +171,15 @@ class GoldenTile(Runner[TileRun]):
             if queued.decoded.mnemonic == "store.dma":
                 yield queued.decoded.fields
         with suppress(Stop):
-            while (queued := front.peek()).decoded.instruction.engine != Engine.CONTROL:
+            while (queued := front.peek()).decoded.mnemonic != "halt":
+                if queued.decoded.mnemonic == _READ:
+                    if not self._take_wait(queued.decoded.fields):
+                        return
+                    front.read()
+                    continue
                 if queued.decoded.mnemonic == "store.dma":
                     yield queued.decoded.fields
-                front.advance(queued.decoded.size)
+                front.advance()
 
     def _dispatch(self, front: FrontEnd, bus: Bus, signals: deque[tuple[int, int]]) -> None:
         """Dispatch and execute until `halt` has seen every queue empty.
@@ -187,6 +193,12 @@ class GoldenTile(Runner[TileRun]):
             while not halted and fault is None:
                 try:
                     queued = front.peek()
+                    if queued.decoded.mnemonic == _READ:
+                        if not self._take_wait(queued.decoded.fields):
+                            break
+                        front.read()
+                        progress = True
+                        continue
                 except Stop as end:
                     fault = end
                     break
@@ -197,7 +209,7 @@ class GoldenTile(Runner[TileRun]):
                 if len(self._queues[engine]) == self.config.queue_depth:
                     break
                 self._queues[engine].append(queued)
-                front.advance(queued.decoded.size)
+                front.advance()
                 progress = True
             for engine in ENGINES:
                 queue = self._queues[engine]
@@ -209,7 +221,7 @@ class GoldenTile(Runner[TileRun]):
             if not progress and signals:
                 self._signal(Engine.CONTROL, *signals.popleft())
             elif not progress:
-                raise self._deadlock() if fault is None else fault
+                raise self._deadlock(front) if fault is None else fault
 
     def _take_wait(self, fields: dict[str, int]) -> bool:
         """True if the instruction may begin; the semaphore is then consumed if it says so."""
@@ -239,7 +251,8 @@ class GoldenTile(Runner[TileRun]):
             raise stop(Trap.SEMAPHORE_OVERFLOW, engine, 0, semaphore)
         self.semaphores[semaphore] += value
 
-    def _deadlock(self) -> Stop:
-        engine = next(engine for engine in ENGINES if self._queues[engine])
-        head = self._queues[engine][0]
+    def _deadlock(self, front: FrontEnd) -> Stop:
+        """The first engine that waits, or control, which then does."""
+        engine = next((engine for engine in ENGINES if self._queues[engine]), Engine.CONTROL)
+        head = front.peek() if engine == Engine.CONTROL else self._queues[engine][0]
         return stop(Trap.DEADLOCK, engine, head.pc, head.decoded.fields["wait_sem"])

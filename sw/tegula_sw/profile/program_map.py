@@ -43,10 +43,10 @@ def map_program(program: bytes) -> ProgramMap:
         position, engine = offset // GRANULE_BYTES, instruction.instruction.engine
         decoded[position] = instruction
         count[engine] += 1
-        if engine is Engine.CONTROL:
+        if instruction.mnemonic == "halt":
             break
-        waits[position] = instruction.fields["wait_sem"]
-        if instruction.fields["signal"]:
+        waits[position] = instruction.fields.get("wait_sem", 0)
+        if instruction.fields.get("signal"):
             signallers.setdefault(instruction.fields["signal_sem"], set()).add(engine)
     return ProgramMap(
         decoded=decoded,

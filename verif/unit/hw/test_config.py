@@ -44,6 +44,8 @@ from tegula.tile import Tile
         ("max_reads", 3),
         ("max_writes", 0),
         ("queue_depth", 1),
+        ("loop_granules", 32),
+        ("loop_granules", 1000),
         ("semaphores", 64),
         ("semaphore_width", 13),
         ("watchdog_cycles", 1),
@@ -59,6 +61,8 @@ def test_limits_that_join_fields_are_checked():
         TileConfig(psum_banks=8, psum_bank_words=512)
     with pytest.raises(ValueError, match="4 KiB"):
         TileConfig(axi_data_width=512, max_burst_beats=128)
+    with pytest.raises(ValueError, match=r"loop_granules must be at least 128, .* not 64"):
+        TileConfig(axi_data_width=512, loop_granules=64)
     with pytest.raises(ValueError, match="8 bits wide, not bf16"):
         TileConfig(fp8_formats=(BF16,))
     with pytest.raises(ValueError, match="repeat"):

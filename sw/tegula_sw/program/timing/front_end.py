@@ -19,13 +19,18 @@ def until_halt(program: bytes) -> list[Decoded]:
     Raises
     ------
     ValueError
-        If one cannot be decoded, or there is no `halt`.
+        If one cannot be decoded, there is no `halt`, or an instruction of control before it.
     """
     found = []
-    for _, decoded in instructions(program):
+    for offset, decoded in instructions(program):
         found.append(decoded)
-        if decoded.instruction.engine is Engine.CONTROL:
+        if decoded.mnemonic == "halt":
             return found
+        if decoded.instruction.engine is Engine.CONTROL:
+            raise ValueError(
+                f"{decoded.mnemonic} at byte {offset}: the time of programs with loops and"
+                " registers is not predicted"
+            )
     raise ValueError("the program has no halt: it would trap at its end")
 
 

@@ -166,9 +166,11 @@ def latencies(config: TileConfig) -> Latencies:
     from tegula.activation.layouts import beats
     from tegula.arith.fp_add import FpAdd
     from tegula.bus.arbiter import AxiMaster
+    from tegula.control.burst_requests import FETCH_CYCLES
     from tegula.control.decoder import DECODE_CYCLES
-    from tegula.control.fetch import FETCH_CYCLES, GRANULE_CYCLES, fifo_beats
+    from tegula.control.fetch import fifo_beats
     from tegula.control.front_end import END_CYCLES, FETCH_REQUEST_CYCLES
+    from tegula.control.granule_register import GRANULE_CYCLES
     from tegula.control.semaphores import SIGNAL_CYCLES
     from tegula.control.watchdog import DRAINED_CYCLES
     from tegula.dma.align import ReadAligner

@@ -64,6 +64,7 @@ class Bench:
         await ctx.tick()
         ctx.set(dut.clear, 0)
         ctx.set(dut.failed_burst, ADDRESS)
+        ctx.set(dut.control.ready, 1)
         dispatched, position, cycles, last_dispatch = [], 0, 0, 0
         slot = {}
         while True:

@@ -7,7 +7,9 @@ from functools import partial
 import pytest
 
 from tegula.config import preset
-from tegula.control.fetch import FETCH_CYCLES, GRANULE_CYCLES, Fetch, fifo_beats
+from tegula.control.burst_requests import FETCH_CYCLES
+from tegula.control.fetch import Fetch, fifo_beats
+from tegula.control.granule_register import GRANULE_CYCLES
 from verif.support import unit_bench
 
 BUSES = (64, 128, 256, 512)

@@ -6,8 +6,8 @@ import pytest
 
 from tegula.config import preset
 from tegula.control.decoder import DECODE_CYCLES
-from tegula.control.fetch import GRANULE_CYCLES
 from tegula.control.front_end import FETCH_REQUEST_CYCLES
+from tegula.control.granule_register import GRANULE_CYCLES
 from tegula.control.watchdog import QUIET_CYCLES
 from tegula.isa.codec import encode
 from tegula.isa.instructions import ENGINES, Engine

@@ -14,7 +14,8 @@ CONFIG = preset("tiny", semaphores=4, semaphore_width=6)
 LIMIT = (1 << CONFIG.semaphore_width) - 1
 SIGNALLERS = [engine for engine in ENGINES for _ in range(SIGNAL_PORTS[engine])] + [Engine.CONTROL]
 """The host's port is the last."""
-PORTS = len(ENGINES) + len(SIGNALLERS)
+WAITERS = [*ENGINES, Engine.CONTROL]
+PORTS = len(WAITERS) + len(SIGNALLERS)
 SERVED_CYCLES = 2 * len(SIGNALLERS) + 2
 """All signals in turn, a wait between each two; choice and execution."""
 
@@ -141,7 +142,7 @@ def test_a_wait_is_tried_once_though_nothing_else_is_due():
         assert await until_ready(ctx, dut.waits[0]) is not None
 
     simulate(testbench)
-    assert len(endings) == 10 * len(ENGINES) and not any(map(any, endings))
+    assert len(endings) == 10 * len(WAITERS) and not any(map(any, endings))
 
 
 def test_a_consuming_wait_takes_what_one_signal_gave_once():

@@ -6,9 +6,10 @@ import pytest
 
 from tegula.config import preset
 from tegula.control.watchdog import QUIET_CYCLES, STOPPED_CYCLES, Progress
-from tegula.isa.instructions import ENGINES
+from tegula.isa.instructions import ENGINES, Engine
 from verif.support import unit_bench
 
+WAITERS = (*ENGINES, Engine.CONTROL)
 ALL = (1 << len(ENGINES)) - 1
 
 
@@ -55,12 +56,12 @@ def test_drained_takes_all_engines_and_queues_for_its_cycles(stopping, cycles):
 
 
 @pytest.mark.parametrize("limit", [0, QUIET_CYCLES, 100])
-@pytest.mark.parametrize("waiting", [0b0001, 0b0110, 0b1000, 0b1111])
+@pytest.mark.parametrize("waiting", [0b0001, 0b0110, 0b1000, 0b1111, 0b11_0000, 0b10_0000])
 def test_deadlock_names_the_first_engine_that_waits_after_the_limit(limit, waiting):
     async def testbench(ctx, dut):
         drive(ctx, dut, run=1, idle=ALL, waiting=waiting, empty=ALL & ~waiting, stuck=1)
         drive(ctx, dut, limit=limit)
-        for i in range(len(ENGINES)):
+        for i in range(len(WAITERS)):
             ctx.set(dut.head_pc[i], 100 + i)
             ctx.set(dut.head_sem[i], 3 + i)
         quiet = await cycles_until(ctx, dut.quiet)
@@ -68,7 +69,7 @@ def test_deadlock_names_the_first_engine_that_waits_after_the_limit(limit, waiti
         cycles = quiet + await cycles_until(ctx, dut.deadlock)
         assert cycles == max(QUIET_CYCLES + 1, limit + 2)
         first = (waiting & -waiting).bit_length() - 1
-        assert ctx.get(dut.deadlock_engine) == ENGINES[first]
+        assert ctx.get(dut.deadlock_engine) == WAITERS[first]
         assert ctx.get(dut.deadlock_pc) == 100 + first
         assert ctx.get(dut.deadlock_sem) == 3 + first
 
