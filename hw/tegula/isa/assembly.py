@@ -21,6 +21,8 @@ _SYNC = re.compile(r"(wait|consume|signal)\((\w+)(>=|\+=)(\w+)\)")
 _ASSIGNMENT = re.compile(r"(\w+)=(\S+)")
 _NUMBER = re.compile(r"-?(0x[0-9a-f]+|[0-9]+)", re.IGNORECASE)
 
+_INDENT = "    "
+
 _WAIT_FIELDS = ("wait", "consume", "wait_sem", "wait_value")
 _SIGNAL_FIELDS = ("signal", "signal_sem", "signal_value")
 
@@ -139,7 +141,7 @@ def instruction_text(decoded: Decoded) -> str:
 
 
 def disassemble(data: bytes) -> str:
-    """Text that assembles to exactly `data`, one instruction a line.
+    """Text that assembles to exactly `data`, one instruction a line, bodies of loops indented.
 
     What no instruction describes (an unknown opcode, a bit set that no field claims, an
     instruction that the data cut short) comes out as `.word`, granule by granule.
@@ -156,7 +158,7 @@ def disassemble(data: bytes) -> str:
     if len(data) % GRANULE_BYTES:
         raise ValueError(f"a program must be a multiple of 16 bytes, not {len(data)}")
     lines = []
-    offset = 0
+    offset = depth = 0
     while offset < len(data):
         try:
             decoded = decode(data, offset)
@@ -168,6 +170,8 @@ def disassemble(data: bytes) -> str:
                 lines.append(f".word 0x{granule:032x}")
                 offset += GRANULE_BYTES
         else:
-            lines.append(instruction_text(decoded))
+            depth -= decoded.mnemonic == "control.end" and depth > 0
+            lines.append(_INDENT * depth + instruction_text(decoded))
+            depth += decoded.mnemonic == "control.loop"
             offset += decoded.size
     return "".join(f"{line}\n" for line in lines)

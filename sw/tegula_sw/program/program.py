@@ -8,7 +8,7 @@ that never starts. All before it have completed, so its queue drains up to it an
 received all signals of earlier instructions, which the rule says are enough.) The rule is ours.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TypeVar
@@ -21,6 +21,7 @@ from tegula.isa.codec import FieldValue, encode
 from tegula.isa.instructions import GRANULE_BYTES, INSTRUCTIONS, PC_BITS, Engine, by_mnemonic
 from tegula_golden.arguments import check_integer
 from tegula_golden.array_types import Bytes
+from tegula_sw.program.loops import LoopBuilder, Register, relative_slots
 
 _Scalar = TypeVar("_Scalar", bound=np.generic)
 
@@ -91,8 +92,9 @@ def _encode(mnemonic: str, config: TileConfig, fields: tuple[tuple[str, FieldVal
 class Program:
     """Instructions in program order.
 
-    The method for instruction `a.b` is `a_b`; all take `wait=`, `signal=` and the fields of the
-    instruction by name (docs/isa.md).
+    The method for instruction `a.b` is `a_b`; all take `wait=`, `signal=`, the fields of the
+    instruction by name (docs/isa.md), and `relative=`, registers by the names of the fields that
+    they are added to. `control` has those of control: ``with program.control.loop(8): ...``.
 
     Parameters
     ----------
@@ -113,6 +115,7 @@ class Program:
         self._granules = 0
         self._semaphores: dict[str, Semaphore] = {}
         self._accounts: dict[Semaphore, _Account] = {}
+        self.control = LoopBuilder(self)
 
     def __len__(self) -> int:
         """Number of instructions."""
@@ -150,10 +153,13 @@ class Program:
         *,
         wait: Wait | None = None,
         signal: Signal | None = None,
+        relative: Mapping[str, Register] | None = None,
         **fields: FieldValue,
     ) -> None:
-        """Append an instruction."""
+        """Append an instruction, behind the `control.relative` that adds registers to fields."""
         instruction = by_mnemonic(mnemonic)
+        if relative:
+            self._append("control.relative", relative_slots(instruction, relative))
         if wait is not None:
             if not isinstance(wait, Wait):
                 raise ValueError(f"{mnemonic}: wait must be a Wait (at_least()), not {wait!r}")
@@ -175,8 +181,11 @@ class Program:
                 "signal_sem": signal.semaphore.index,
                 "signal_value": signal.value,
             }
+        self._append(mnemonic, fields)
+
+    def _append(self, mnemonic: str, fields: Mapping[str, FieldValue]) -> None:
         self._code.append(_encode(mnemonic, self.config, tuple(sorted(fields.items()))))
-        self._granules += instruction.granules
+        self._granules += by_mnemonic(mnemonic).granules
 
     def _account(self, semaphore: Semaphore) -> _Account:
         if semaphore not in self._accounts:
@@ -201,6 +210,29 @@ class Program:
                 f"{mnemonic}: semaphore {name!r} is consumed, so only one engine may wait on it"
             )
 
+    def totals(self) -> dict[Semaphore, tuple[int, int]]:
+        """What the instructions so far signal and consume, by semaphore."""
+        return {each: (sums.signalled, sums.consumed) for each, sums in self._accounts.items()}
+
+    def repeat(self, before: Mapping[Semaphore, tuple[int, int]], times: int) -> None:
+        """Account for a body, behind the instructions that had the totals `before`.
+
+        Raises
+        ------
+        ValueError
+            If it consumes more of a semaphore than it signals.
+        """
+        for semaphore, sums in self._accounts.items():
+            signalled, consumed = before.get(semaphore, (0, 0))
+            signalled, consumed = sums.signalled - signalled, sums.consumed - consumed
+            if consumed > signalled:
+                raise ValueError(
+                    f"the body of a loop consumes {consumed} of semaphore {semaphore.name!r} and"
+                    f" signals {signalled}: the next iteration could never start"
+                )
+            sums.signalled += (times - 1) * signalled
+            sums.consumed += (times - 1) * consumed
+
     def halt(self) -> None:
         """Append `halt`, the last instruction."""
         self.emit("halt")
@@ -222,9 +254,10 @@ def _method(mnemonic: str) -> Callable[..., None]:
         *,
         wait: Wait | None = None,
         signal: Signal | None = None,
+        relative: Mapping[str, Register] | None = None,
         **fields: FieldValue,
     ) -> None:
-        self.emit(mnemonic, wait=wait, signal=signal, **fields)
+        self.emit(mnemonic, wait=wait, signal=signal, relative=relative, **fields)
 
     append.__name__ = mnemonic.replace(".", "_")
     append.__doc__ = f"Append `{mnemonic}`."

@@ -7,18 +7,18 @@ Mattern 1989), and compares every access to the scratchpad and to PSUM with the 
 """
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from tegula.config import TileConfig
-from tegula.isa.codec import Decoded, instructions
 from tegula.isa.instructions import ENGINES, Engine
 from tegula.isa.tensor import STATIONARY_LOADS
 from tegula_golden.array_types import Integers
 from tegula_golden.tile.job import check_signals
 from tegula_sw.program.footprint import Storage, WordIndex, accesses
+from tegula_sw.program.unroll import Step, unroll
 
 __all__ = ["check_program"]
 
@@ -122,9 +122,13 @@ class _Checker:
             storage: _History(storage, (config.n, depth)) for storage, depth in depths.items()
         }
 
-    def step(self, decoded: Decoded, offset: int) -> None:
-        """Take the next instruction in program order."""
-        text = f"{decoded.mnemonic} at byte {offset}"
+    def step(self, step: Step) -> None:
+        """Take the next instruction in the order of its execution."""
+        decoded, text = step.decoded, str(step)
+        if decoded.mnemonic == "control.read":
+            self._read(decoded.fields, text)
+        if decoded.instruction.engine is Engine.CONTROL:
+            return
         engine = ENGINES.index(decoded.instruction.engine)
         thread = _STATIONARY if decoded.mnemonic in STATIONARY_LOADS else engine
         self._counts[engine] += 1
@@ -155,6 +159,12 @@ class _Checker:
             semaphore.sums.append(semaphore.total + fields["signal_value"])
             semaphore.clocks.append(clock)
 
+    def _read(self, fields: dict[str, int], text: str) -> None:
+        """All engines' instructions behind a read that waits come after what it waited for."""
+        if fields["wait"]:
+            clock = self._wait(fields, Engine.CONTROL, text)
+            np.maximum(self._known, clock, out=self._known)
+
     def _wait(self, fields: dict[str, int], engine: Engine, text: str) -> Integers:
         """Clock of the signal that ends a wait."""
         name = fields["wait_sem"]
@@ -176,7 +186,11 @@ class _Checker:
 
 
 def check_program(
-    config: TileConfig, program: bytes, *, signals: Sequence[tuple[int, int]] = ()
+    config: TileConfig,
+    program: bytes,
+    *,
+    signals: Sequence[tuple[int, int]] = (),
+    read: Callable[[int, int], int] | None = None,
 ) -> int:
     """Check that `program` cannot deadlock and that its result does not depend on timing.
 
@@ -185,7 +199,7 @@ def check_program(
     them writing, without a chain of signals between them. To follow tokens, a semaphore must have
     one sender and, if it is consumed, one waiting engine. A sender is an engine, and `tensor.load`
     another than the rest of the tensor engine: what it signals says nothing of the matmuls before
-    it. Memory is not compared.
+    it. Memory is not compared. A program with loops is checked as its unrolled one.
 
     Parameters
     ----------
@@ -196,21 +210,24 @@ def check_program(
     signals
         What the host adds to semaphores, as `Device.run` takes it. It is a sender too, comes before
         all instructions, and may be ahead of all waits: their sum must fit the semaphore.
+    read
+        ``read(address, size_bytes)``: the number that a `control.read` finds in memory.
 
     Returns
     -------
     int
-        Instructions checked, `halt` included.
+        Instructions checked, as often as they are executed, `halt` included.
 
     Raises
     ------
     ValueError
         If a rule is broken, a signal is malformed, an instruction reaches beyond a storage, or the
-        program does not end with `halt`; the message names the instruction by its byte offset.
+        program does not end with `halt`; where `unroll` raises it. The message names the
+        instruction by its byte offset, and its iteration.
     """
     checker = _Checker(config, check_signals(signals, config))
-    for count, (offset, decoded) in enumerate(instructions(program), start=1):
-        if decoded.mnemonic == "halt":
+    for count, step in enumerate(unroll(program, read=read), start=1):
+        if step.decoded.mnemonic == "halt":
             return count
-        checker.step(decoded, offset)
+        checker.step(step)
     raise ValueError("the program does not end with halt")

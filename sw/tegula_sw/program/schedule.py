@@ -156,4 +156,4 @@ def merge(streams: Mapping[Engine, Iterable[Op]]) -> Iterator[Op]:
 def emit_merged(program: Program, streams: Mapping[Engine, Iterable[Op]]) -> None:
     """Append the merged streams to `program`."""
     for op in merge(streams):
-        program.emit(op.mnemonic, wait=op.wait, signal=op.signal, **op.fields)
+        program.emit(op.mnemonic, wait=op.wait, signal=op.signal, relative=None, **op.fields)
