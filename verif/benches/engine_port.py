@@ -11,7 +11,7 @@ from tegula.config import TileConfig
 from tegula.engine.interface import instruction_layout, signal_layout
 from tegula.isa.codec import encode
 from tegula.isa.instructions import PAYLOAD_OFFSET, PC_BITS, Engine
-from tegula.isa.traps import Trap, TrapRecord
+from tegula.isa.traps import CAUSE_BITS, Trap, TrapRecord
 
 __all__ = ["EnginePort", "QueueItem"]
 
@@ -109,8 +109,8 @@ class EnginePort:
 
     def _trap(self, value: int) -> TrapRecord:
         return TrapRecord(
-            cause=Trap(value & 0xF),
+            cause=Trap(value & ((1 << CAUSE_BITS) - 1)),
             engine=self._engine,
-            pc=value >> 4 & ((1 << PC_BITS) - 1),
-            address=value >> (4 + PC_BITS),
+            pc=value >> CAUSE_BITS & ((1 << PC_BITS) - 1),
+            address=value >> (CAUSE_BITS + PC_BITS),
         )
