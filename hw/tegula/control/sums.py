@@ -18,7 +18,6 @@ from tegula.isa.instructions import (
     RELATIVE_SLOTS,
     Engine,
     Field,
-    available,
     by_mnemonic,
 )
 from tegula.lib.storage import add_lut_memory
@@ -179,7 +178,7 @@ class FieldSums(wiring.Component):
         """The relative field `index` of an instruction: it exists, its granule, its kind."""
         exists, where, kind = Signal(), Signal(range(4)), Signal(len(_KINDS))
         with m.Switch(opcode):
-            for row in available(self._config):
+            for row in INSTRUCTIONS:
                 if not row.relative_fields:
                     continue
                 with m.Case(row.opcode), m.Switch(index):
