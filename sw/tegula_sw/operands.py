@@ -9,10 +9,18 @@ from tegula.formats import MX_ELEMENTS, MXFP4_E2M1, FloatFormat, MxElement, form
 from tegula.isa.operations import ScaleRule
 from tegula_golden.array_types import Bytes, Codes
 from tegula_golden.numerics.block_scales import check_scales
-from tegula_golden.numerics.mx import BLOCK, e4m3fn_of_e2m1, quantised
+from tegula_golden.numerics.mx import BLOCK, e2m1_of_e4m3fn, e4m3fn_of_e2m1, quantised
 from tegula_sw.arrays import AnyArray, codes_from_array, fp32_operand
 
-__all__ = ["Operand", "OperandFormat", "operand_format", "operand_from_array", "scale_rule"]
+__all__ = [
+    "Operand",
+    "OperandFormat",
+    "element_codes",
+    "mx_element",
+    "operand_format",
+    "operand_from_array",
+    "scale_rule",
+]
 
 OperandFormat = FloatFormat | MxElement
 """Format of an operand: of numbers, or of elements that share a scale."""
@@ -44,20 +52,31 @@ def operand_format(name: str, config: TileConfig | None = None) -> OperandFormat
     ValueError
         If there is none.
     """
-    elements: tuple[MxElement, ...] = MX_ELEMENTS
-    if config is not None:
-        elements = config.mx_elements if config.mx else ()
-    element = next((element for element in elements if element.name == name), None)
+    element = mx_element(name, config)
     if element is not None:
         return element
     if config is None:
         return format_by_name(name)
+    elements = config.mx_elements if config.mx else ()
     known: tuple[OperandFormat, ...] = (*config.operand_formats, *elements)
     for fmt in known:
         if fmt.name == name:
             return fmt
     names = ", ".join(fmt.name for fmt in known)
     raise ValueError(f"{name!r} is unknown: it must be one of {names}")
+
+
+def mx_element(name: str, config: TileConfig | None = None) -> MxElement | None:
+    """The MX element called `name`, if `config` is given one that its tile has, or None."""
+    elements: tuple[MxElement, ...] = MX_ELEMENTS
+    if config is not None:
+        elements = config.mx_elements if config.mx else ()
+    return next((element for element in elements if element.name == name), None)
+
+
+def element_codes(codes: Bytes, element: MxElement) -> Bytes:
+    """Codes of a tile as users have them: of MXFP4 those of E2M1, 0 to 15, a byte each."""
+    return e2m1_of_e4m3fn(codes) if element == MXFP4_E2M1 else codes
 
 
 def scale_rule(name: str) -> ScaleRule:

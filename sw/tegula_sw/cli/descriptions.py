@@ -38,7 +38,8 @@ _TEXTS = {
         (
             "Cast float32 values (or uint32 bit patterns) to codes of a format, to nearest even or"
             " stochastically with given random bits. The RTL device uses the tile's own hardware."
-            " Formats: bf16, e4m3fn, e5m2, fp32."
+            " Formats: bf16, e4m3fn, e5m2, fp32; mxfp8_e4m3, mxfp8_e5m2 and mxfp4_e2m1, in which"
+            " blocks of 32 along the last axis share a scale (codes of e2m1: 0 to 15, a byte each)."
         ),
     ),
     "train": (

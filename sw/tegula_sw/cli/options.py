@@ -15,7 +15,14 @@ from tegula_sw.cli.arguments import (
 )
 from tegula_sw.cli.descriptions import Subparsers, add_command
 
-__all__ = ["add_device", "add_gemm", "add_predict", "add_preset", "add_profile"]
+__all__ = [
+    "add_device",
+    "add_gemm",
+    "add_predict",
+    "add_preset",
+    "add_profile",
+    "add_scale_rule",
+]
 
 
 def add_preset(parser: argparse.ArgumentParser) -> None:
@@ -34,6 +41,16 @@ def add_device(parser: argparse.ArgumentParser, default: str) -> None:
         help=f"compiled RTL or numpy model (default: {default})",
     )
     add_preset(parser)
+
+
+def add_scale_rule(parser: argparse.ArgumentParser) -> None:
+    """Add --scale-rule."""
+    parser.add_argument(
+        "--scale-rule",
+        choices=tuple(rule.name.lower() for rule in ScaleRule),
+        default="rceil",
+        help="how floats get the scales of an MX format (default: rceil)",
+    )
 
 
 def add_gemm(subparsers: Subparsers) -> None:
@@ -148,12 +165,7 @@ def _add_operands(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(f"--format-{side}", required=True, metavar="F", help=text)
         text = f"E8M0 codes of {side.upper()}'s blocks, where it holds codes of an MX format"
         parser.add_argument(f"--scales-{side}", metavar="S.npy", help=text)
-    parser.add_argument(
-        "--scale-rule",
-        choices=tuple(rule.name.lower() for rule in ScaleRule),
-        default="rceil",
-        help="how floats get the scales of an MX format (default: rceil)",
-    )
+    add_scale_rule(parser)
     parser.add_argument("--format-out", required=True, metavar="F", help="format of C; also fp32")
     parser.add_argument(
         "--saturate", action="store_true", help="fp8 overflow and Inf become the largest finite"

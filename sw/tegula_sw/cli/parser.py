@@ -13,7 +13,14 @@ from typing import NoReturn
 from tegula_sw.cli.arguments import Parser, integer
 from tegula_sw.cli.descriptions import Subparsers, add_command
 from tegula_sw.cli.exits import exit_code
-from tegula_sw.cli.options import add_device, add_gemm, add_predict, add_preset, add_profile
+from tegula_sw.cli.options import (
+    add_device,
+    add_gemm,
+    add_predict,
+    add_preset,
+    add_profile,
+    add_scale_rule,
+)
 from tegula_sw.files.outputs import print_text
 
 __all__ = ["main", "make_parser"]
@@ -52,6 +59,12 @@ def _add_cast(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--random-bits", metavar="R.npy", help="uint16 array in the shape of X, for sr"
     )
+    parser.add_argument(
+        "--scales",
+        metavar="S.npy",
+        help="E8M0 codes of the blocks along the last axis, of an MX format",
+    )
+    add_scale_rule(parser)
     add_device(parser, "golden")
 
 

@@ -25,13 +25,18 @@ __all__ = [
 _TRACE_NEEDS_RTL = "--trace needs --device rtl: golden has no clock"
 
 
-def format_of(option: str, name: str, config: TileConfig, *, fp32: bool = False) -> FloatFormat:
-    """The format called `name`, if the tile has it."""
+def format_of(
+    option: str, name: str, config: TileConfig, *, fp32: bool = False, mx: bool = False
+) -> FloatFormat:
+    """The format called `name`, if the tile has it; with `mx` messages name those of MX too."""
     formats = (*config.operand_formats, FP32) if fp32 else config.operand_formats
     for fmt in formats:
         if fmt.name == name:
             return fmt
-    known = ", ".join(fmt.name for fmt in formats)
+    names = [fmt.name for fmt in formats]
+    if mx and config.mx:
+        names += [element.name for element in config.mx_elements]
+    known = ", ".join(names)
     raise ValueError(f"{option} {name!r} is unknown: it must be one of {known}")
 
 

@@ -5,11 +5,13 @@ from functools import partial
 
 import numpy as np
 
-from tegula.config import preset
+from tegula.config import TileConfig, preset
+from tegula.formats import MxElement
 from tegula_golden.array_types import Words
 from tegula_sw.arrays import fp32_bits, load_array, save_array
 from tegula_sw.cli.commands.common import as_floats, format_of, make_device, show_progress
-from tegula_sw.files.outputs import check_outputs
+from tegula_sw.files.outputs import Outputs, check_outputs
+from tegula_sw.operands import element_codes, mx_element, scale_rule
 
 __all__ = ["cast", "eval"]
 
@@ -17,7 +19,12 @@ __all__ = ["cast", "eval"]
 def cast(options: argparse.Namespace) -> None:
     """`tegula cast`."""
     config = preset(options.preset)
-    fmt = format_of("--to", options.to, config, fp32=True)
+    if config.mx and (element := mx_element(options.to, config)) is not None:
+        _quantise(options, config, element)
+        return
+    fmt = format_of("--to", options.to, config, fp32=True, mx=True)
+    if options.scales is not None:
+        raise ValueError(f"--scales needs --to with a format of MX, not {fmt.name}")
     check_outputs(("-o", options.output))
     bits = fp32_bits(options.x, load_array(options.x))
     random = None
@@ -37,6 +44,30 @@ def cast(options: argparse.Namespace) -> None:
         device = make_device(options.device, config)
         codes = cast_on_device(device, bits, fmt, saturate=options.saturate, random=random)
     save_array(options.output, as_floats(codes, fmt))
+
+
+def _quantise(options: argparse.Namespace, config: TileConfig, element: MxElement) -> None:
+    """Elements of an MX format, and the scales of their blocks."""
+    if options.scales is None:
+        raise ValueError(f"--to {element.name} needs --scales S.npy")
+    if options.rounding != "rne" or options.random_bits is not None:
+        raise ValueError(f"--to {element.name} rounds to nearest even only")
+    check_outputs(("-o", options.output), ("--scales", options.scales))
+    bits, rule = fp32_bits(options.x, load_array(options.x)), scale_rule(options.scale_rule)
+    if options.device == "golden":
+        from tegula_golden.numerics.mx import quantised
+
+        scales, codes = quantised(bits, element, rule)
+    else:
+        from tegula_sw.elementwise.quantise import quantise_on_device
+
+        device = make_device(options.device, config)
+        scales, codes = quantise_on_device(device, bits, element, rule)
+    with Outputs() as outputs:
+        with outputs.writing(options.output):
+            save_array(options.output, element_codes(codes, element))
+        with outputs.writing(options.scales):
+            save_array(options.scales, scales)
 
 
 def _random_bits(path: str, shape: tuple[int, ...]) -> Words:
