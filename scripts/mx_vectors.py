@@ -3,13 +3,12 @@
 It needs torchao and torch, which the project does not install: in an environment of its own,
 
     pip install torch==2.13.0 torchao==0.18.0 numpy ml_dtypes
-    PYTHONPATH=hw:model:sw:. python -m scripts.mx_vectors compare
+    PYTHONPATH=hw:model:sw:. python -m scripts.mx_vectors
 """
 
-import argparse
 import importlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,8 @@ from tegula.formats import MX_ELEMENTS, MXFP4_E2M1, MxElement
 from tegula.isa.operations import ScaleRule
 from tegula_golden.array_types import Bytes, Patterns
 from tegula_golden.numerics.mx import e4m3fn_of_e2m1
+from tegula_sw.cli.arguments import ScriptParser, integer
+from tegula_sw.cli.exits import exit_code
 from verif.oracles.mx_torchao import CASES, RECORDED, differences, unpacked_e2m1
 from verif.stimuli.mx import BLOCK_KINDS, blocks, edge_blocks
 
@@ -104,22 +105,20 @@ def record(seed: int) -> None:
     print(f"{len(bits)} blocks, {RECORDED.stat().st_size} bytes: {RECORDED}")
 
 
-def main() -> int:
-    """Run what the command line says."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=("compare", "record"))
-    parser.add_argument("--count", type=int, default=1_000_000, help="blocks of each case")
-    parser.add_argument("--seed", type=int, default=SEED)
-    arguments = parser.parse_args()
-    try:
-        if arguments.what == "record":
-            record(arguments.seed)
-            return 0
-        return 1 if compare(arguments.count, arguments.seed) else 0
-    except ValueError as error:
-        print(error, file=sys.stderr)
-        return 2
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Compare or record; exit code 1 if a block is unlike."""
+    parser = ScriptParser("mx-vectors", __doc__)
+    parser.add_argument("--record", action="store_true", help="write the tests' answers instead")
+    parser.add_argument(
+        "--count", type=integer(1), default=1_000_000, help="blocks of each case (1000000)"
+    )
+    parser.add_argument("--seed", type=integer(0), default=SEED, help="of all blocks (%(default)s)")
+    options = parser.parse_args(arguments)
+    if options.record:
+        record(options.seed)
+        return 0
+    return 1 if compare(options.count, options.seed) else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code("mx-vectors", main))

@@ -16,7 +16,7 @@ from tegula_golden.numerics.mx import BLOCK, NAN_SCALE, block_scales, scaled_ele
 __all__ = ["CASES", "RECORDED", "Expected", "differences", "expected", "unpacked_e2m1"]
 
 RECORDED = Path(__file__).with_name("mx_torchao.npz")
-"""Blocks and torchao's answers, which ``python -m scripts.mx_vectors record`` writes: `bits`, and
+"""Blocks and torchao's answers, which ``python -m scripts.mx_vectors --record`` writes: `bits`, and
 of each of `CASES`, by its position, `scales_<n>` and `codes_<n>` (E2M1 as E4M3FN codes)."""
 
 CASES = tuple((element, rule) for element in MX_ELEMENTS for rule in ScaleRule)
