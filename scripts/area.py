@@ -33,11 +33,13 @@ from tegula.control.front_end import Control
 from tegula.dma.load import LoadEngine
 from tegula.dma.store import StoreEngine
 from tegula.memory.scratchpad import Scratchpad
-from tegula.tensor.column import ColumnExit
+from tegula.tensor.column import ColumnEntry, ColumnExit
+from tegula.tensor.feed import OperandFeed
 from tegula.tensor.moving import MovingStreamer
 from tegula.tensor.packed import SecondElement
 from tegula.tensor.pe import ProcessingElement
 from tegula.tensor.psum import Psum
+from tegula.tensor.scales import ScaleElement
 from tegula.tensor.stationary import StationaryLoader
 from tegula.vector.blocks import BlockQueue
 from tegula.vector.lane import VectorLane
@@ -52,6 +54,8 @@ TINY = preset("tiny")
 PARTS: Mapping[str, Callable[[], wiring.Component]] = {
     "PE": lambda: ProcessingElement(TINY),
     "second element": lambda: SecondElement(TINY),
+    "scale element": ScaleElement,
+    "column entry": lambda: ColumnEntry(TINY),
     "column exit": lambda: ColumnExit(TINY),
     "vector lane": lambda: VectorLane(TINY),
     "activation lane": lambda: ActivationLane(TINY),
@@ -66,6 +70,7 @@ PARTS: Mapping[str, Callable[[], wiring.Component]] = {
     "activation control": lambda: ItemPipeline(TINY),
     "moving streamer": lambda: MovingStreamer(TINY),
     "stationary loader": lambda: StationaryLoader(TINY),
+    "operand feed": lambda: OperandFeed(TINY),
     "load engine": lambda: LoadEngine(TINY),
     "store engine": lambda: StoreEngine(TINY),
     "scratchpad": lambda: Scratchpad(TINY),

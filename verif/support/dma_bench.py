@@ -13,6 +13,7 @@ import numpy as np
 from amaranth.hdl import Cat
 
 from tegula.isa.instructions import MEMORY_ADDRESS_BITS, PC_BITS, Engine
+from tegula.isa.traps import CAUSE_BITS
 from verif.support.compiled import compiled_model
 from verif.support.dma_models import BASE, Command, bursts_of, expand, move, pack_fields, split
 
@@ -184,7 +185,8 @@ class Bench:
                 outcome.progress.append(outcome.effects)
             if trapped & 1:
                 assert outcome.trap is None and not stop
-                outcome.trap = tuple(split(trapped, [1, 4, PC_BITS, MEMORY_ADDRESS_BITS])[1:])
+                widths = [1, CAUSE_BITS, PC_BITS, MEMORY_ADDRESS_BITS]
+                outcome.trap = tuple(split(trapped, widths)[1:])
             if trapped & 1 or outcome.cycles == self.stop_at:
                 # Control flushes its queues when it stops the engines.
                 stop, offered, self.stop_at, self.cut_short = 1, 0, None, True
