@@ -111,6 +111,15 @@ def test_blocks_leave_one_behind_the_other(kind, name):
         assert 4 * (64 * parts) <= cycles[-block] - cycles[0] <= 4 * (64 * parts + parts + 1)
 
 
+def test_a_long_instruction_does_not_fill_the_queue():
+    """As many blocks as would, if each left later behind its arrival than the one before."""
+    config = replace(TINY, sbuf_depth=4096)
+    item = quantise(columns=32 * 40, x_source=SBUF, x_format="bf16", dst=2048, scale_dst=1500)
+    seen = check_vector([item], random_state(config=config))
+    assert len(seen.writes) == 33 * 40
+    assert seen.writes[-1][0] - seen.writes[0][0] == 33 * 40 - 1
+
+
 def test_other_instructions_wait_until_the_blocks_have_left():
     state = random_state(config=TINY)
     copy = {"rows": TINY.n, "columns": 3, "dst": 300}
