@@ -158,8 +158,8 @@ def _rows(cfg: TileConfig) -> Iterator[tuple[str, Trap, Engine, str]]:
     yield "deadlock", Trap.DEADLOCK, vector, waits
     yield "end without a loop", Trap.LOOP_NESTING, control, "control.loop\n" + "control.end\n" * 2
     yield "loop in four loops", Trap.LOOP_NESTING, control, "control.loop\n" * 5
-    step = "control.add register=1 source=1 value=-1\ncontrol.relative enable0=1 register0=1"
-    below = f"control.loop count=9\n{step}\n{_COPY} x_source=sbuf x_addr=5 dst=0 columns=1"
+    step = "control.add register=1 source=1 value=-2\ncontrol.relative enable0=1 register0=1"
+    below = f"control.loop count=9\n{step}\n{_COPY} x_source=sbuf x_addr=6 dst=0 columns=1"
     yield "address below zero", Trap.RELATIVE_RANGE, control, f"{below}\ncontrol.end"
     no_count = "control.loop from_register=1 register=2"
     yield "no iteration", Trap.RELATIVE_RANGE, control, no_count

@@ -8,9 +8,9 @@ import numpy as np
 from cocotb.triggers import RisingEdge
 
 from tegula.config import TileConfig
-from tegula.engine.interface import instruction_layout, signal_layout
+from tegula.engine.interface import PLACE_BITS, instruction_layout, signal_layout
 from tegula.isa.codec import encode
-from tegula.isa.instructions import PAYLOAD_OFFSET, PC_BITS, Engine
+from tegula.isa.instructions import PAYLOAD_OFFSET, Engine
 from tegula.isa.traps import CAUSE_BITS, Trap, TrapRecord
 
 __all__ = ["EnginePort", "QueueItem"]
@@ -111,6 +111,6 @@ class EnginePort:
         return TrapRecord(
             cause=Trap(value & ((1 << CAUSE_BITS) - 1)),
             engine=self._engine,
-            pc=value >> CAUSE_BITS & ((1 << PC_BITS) - 1),
-            address=value >> (CAUSE_BITS + PC_BITS),
+            pc=value >> CAUSE_BITS & ((1 << PLACE_BITS) - 1),
+            address=value >> (CAUSE_BITS + PLACE_BITS),
         )

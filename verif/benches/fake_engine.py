@@ -79,7 +79,7 @@ class CocotbEngine(EngineModel):
                 name: word >> self._item[name].offset & ((1 << self._item[name].width) - 1)
                 for name in self._item.members
             }
-            item = Accepted(engine=self.engine, **fields)
+            item = Accepted(engine=self.engine, place=fields.pop("pc"), **fields)
             self._journal.events.append(item)
             self.accept(item)
 

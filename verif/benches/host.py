@@ -107,6 +107,7 @@ class Host:
                 engine=Engine(await self.read("TRAP_ENGINE")),
                 pc=await self.read("TRAP_PC"),
                 address=await self._read_wide("TRAP_ADDR"),
+                ordinal=await self.read("TRAP_ORDINAL"),
             )
         else:
             assert await self.read("TRAP_CAUSE") == Trap.NONE

@@ -96,9 +96,10 @@ class SimulatedEngine(EngineModel):
         if valid and self.outputs.values["ready"]:
             assert not stop
             fields = {name: int(item[name]) for name, _ in item.shape()}
-            self.accept(Accepted(engine=self.engine, **fields))
-            bench.accepted[self.engine].append(fields["pc"])
-            bench.events.append(("accept", fields["pc"]))
+            item = Accepted(engine=self.engine, place=fields.pop("pc"), **fields)
+            self.accept(item)
+            bench.accepted[self.engine].append(item.pc)
+            bench.events.append(("accept", item.pc))
 
 
 class Rig:

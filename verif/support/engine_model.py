@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tegula.control.semaphores import SIGNAL_PORTS
+from tegula.engine.interface import PLACE_BITS
 from tegula.isa.instructions import PC_BITS, Engine
 from tegula.isa.traps import CAUSE_BITS, Trap
 
@@ -19,15 +20,23 @@ _TENSOR_LOAD = 1  # its signal goes out on the tensor engine's second port
 
 @dataclass(frozen=True, kw_only=True)
 class Accepted:
-    """An instruction as an engine received it; `pc` counts granules."""
+    """An instruction as an engine received it.
+
+    `place` is its `pc`, which counts granules, below its turn.
+    """
 
     engine: Engine
-    pc: int
+    place: int
     op: int
     signal: int
     signal_sem: int
     signal_value: int
     payload: int
+
+    @property
+    def pc(self) -> int:
+        """Position in the program, in granules."""
+        return self.place % (1 << PC_BITS)
 
 
 class EngineModel:
@@ -117,7 +126,7 @@ class EngineModel:
         self._work.popleft()
         if item.pc in self.traps:
             self._is_trapped = True
-            return _trap_word(item.pc, *self.traps[item.pc])
+            return _trap_word(item.place, *self.traps[item.pc])
         if item.signal:
             second = self.engine == Engine.TENSOR and item.op == _TENSOR_LOAD
             self.outgoing[int(second)].append((item.signal_sem, item.signal_value))
@@ -126,5 +135,5 @@ class EngineModel:
         return None
 
 
-def _trap_word(pc: int, cause: Trap, address: int) -> int:
-    return cause | pc << CAUSE_BITS | address << (CAUSE_BITS + PC_BITS)
+def _trap_word(place: int, cause: Trap, address: int) -> int:
+    return cause | place << CAUSE_BITS | address << (CAUSE_BITS + PLACE_BITS)

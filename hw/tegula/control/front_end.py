@@ -16,6 +16,7 @@ from tegula.control.burst_requests import FETCH_CYCLES
 from tegula.control.counters import EVENTS, Counters
 from tegula.control.decoder import Decoder
 from tegula.control.fetch import Fetch
+from tegula.control.ordinals import Ordinals
 from tegula.control.queues import EngineQueue
 from tegula.control.reads import NumberReads
 from tegula.control.registers import ADDRESS_BITS, WRITE_CYCLES, RegisterFile
@@ -133,7 +134,7 @@ class Control(wiring.Component):
         waits = sequencer.wait
         m.d.comb += [
             progress.waiting[len(ENGINES)].eq(waits.valid),
-            progress.head_pc[len(ENGINES)].eq(decoder.position - 1),
+            progress.head_place[len(ENGINES)].eq((decoder.position - 1)[:PC_BITS]),
             progress.head_sem[len(ENGINES)].eq(waits.payload.sem),
         ]
         self._connect_counters(m, queues, registers, counters)
@@ -248,7 +249,7 @@ class Control(wiring.Component):
                 progress.idle[index].eq(getattr(self, engine.name.lower()).idle),
                 progress.empty[index].eq(queue.empty),
                 progress.waiting[index].eq(queue.waiting),
-                progress.head_pc[index].eq(queue.head_pc),
+                progress.head_place[index].eq(queue.head_place),
                 progress.head_sem[index].eq(queue.head_sem),
             ]
         m.d.comb += [
@@ -294,7 +295,7 @@ class Control(wiring.Component):
                 trace.pc.eq(Mux(takes, port.instr.payload.pc, last_pc)),
             ]
             with m.If(port.idle & queue.waiting):
-                m.d.comb += trace.pc.eq(queue.head_pc)
+                m.d.comb += trace.pc.eq(queue.head_place)
 
     def _check_program(self, m: Module, registers):
         """Checks of the program's address and size.
@@ -328,12 +329,14 @@ class Control(wiring.Component):
 
     def _trap(self, m, record, registers, decoder, progress, semaphores, illegal, outside) -> None:
         """Everything that may trap, in falling priority; all but an overflow through a register."""
+        m.submodules.ordinals = ordinals = Ordinals()
         control = Signal(source_layout(), name="own_trap")
         aborted = (registers.control & CONTROL_ABORT).any()
         m.d.sync += control.eq(0)
 
-        def trap(engine, cause, pc=0, address=0):
+        def trap(engine, cause, pc=0, address=0, turn=0):
             values = {"valid": 1, "engine": engine, "cause": cause, "pc": pc, "address": address}
+            values["turn"] = turn
             return [control[name].eq(value) for name, value in values.items()]
 
         with m.If(self.start & illegal):
@@ -351,8 +354,9 @@ class Control(wiring.Component):
             m.d.sync += trap(
                 progress.deadlock_engine,
                 Trap.DEADLOCK,
-                progress.deadlock_pc,
+                progress.deadlock_place[:PC_BITS],
                 progress.deadlock_sem,
+                progress.deadlock_place[PC_BITS:],
             )
 
         own, overflow, *engines = record.sources
@@ -370,11 +374,21 @@ class Control(wiring.Component):
             m.d.comb += [
                 source.valid.eq(valid),
                 source.engine.eq(engine),
-                *(source[name].eq(trap[name]) for name in ("cause", "pc", "address")),
+                source.pc.eq(trap.pc[:PC_BITS]),
+                source.turn.eq(trap.pc[PC_BITS:]),
+                *(source[name].eq(trap[name]) for name in ("cause", "address")),
             ]
         m.d.comb += [
             registers.trap_cause.eq(record.cause),
             registers.trap_engine.eq(record.engine),
             registers.trap_pc.eq(record.pc_bytes),
             Cat(registers.trap_addr_low, registers.trap_addr_high).eq(record.address),
+            registers.trap_ordinal.eq(ordinals.ordinal),
+            *(getattr(ordinals, name).eq(getattr(record, name)) for name in ("taken", "turn")),
+            *(getattr(ordinals, name).eq(getattr(record, name)) for name in ("cause", "engine")),
+            ordinals.clear.eq(self.start),
+            ordinals.dispatched[Engine.CONTROL].eq(decoder.control.valid & decoder.control.ready),
         ]
+        for engine in ENGINES:
+            port = getattr(decoder, engine.name.lower())
+            m.d.comb += ordinals.dispatched[engine].eq(port.valid & port.ready)

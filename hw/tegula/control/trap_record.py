@@ -7,6 +7,7 @@ from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from tegula.engine.interface import TURN_BITS
 from tegula.isa.instructions import ENGINE_BITS, GRANULE_BYTES, MEMORY_ADDRESS_BITS, PC_BITS
 from tegula.isa.traps import CAUSE_BITS
 
@@ -14,13 +15,14 @@ __all__ = ["TrapRecord", "source_layout"]
 
 
 def source_layout() -> data.StructLayout:
-    """A trap to be recorded, if `valid`; `pc` counts granules."""
+    """A trap to be recorded, if `valid`; `pc` counts granules; `turn` is that of an engine's."""
     return data.StructLayout(
         {
             "valid": 1,
             "engine": ENGINE_BITS,
             "cause": CAUSE_BITS,
             "pc": PC_BITS + 1,
+            "turn": TURN_BITS,
             "address": MEMORY_ADDRESS_BITS,
         }
     )
@@ -47,7 +49,7 @@ class TrapRecord(wiring.Component):
     taken : Out(1)
         There is a record. It stays until `clear`.
     cause : Out(CAUSE_BITS), engine : Out(ENGINE_BITS), pc_bytes : Out(PC_BITS + 5)
-    address : Out(MEMORY_ADDRESS_BITS)
+    address : Out(MEMORY_ADDRESS_BITS), turn : Out(TURN_BITS)
         The record; zero if there is none.
     """
 
@@ -62,6 +64,7 @@ class TrapRecord(wiring.Component):
                 "engine": Out(ENGINE_BITS),
                 "pc_bytes": Out(PC_BITS + 1 + (GRANULE_BYTES - 1).bit_length()),
                 "address": Out(MEMORY_ADDRESS_BITS),
+                "turn": Out(TURN_BITS),
             }
         )
 
@@ -81,7 +84,10 @@ class TrapRecord(wiring.Component):
         with m.If(self.clear):
             m.d.sync += [
                 signal.eq(0)
-                for signal in (self.taken, self.cause, self.engine, self.pc_bytes, self.address)
+                for signal in (
+                    *(self.taken, self.cause, self.engine),
+                    *(self.pc_bytes, self.address, self.turn),
+                )
             ]
         with m.Elif(self.enable & ~self.taken & first.valid):
             m.d.sync += [
@@ -90,5 +96,6 @@ class TrapRecord(wiring.Component):
                 self.engine.eq(first.engine),
                 self.pc_bytes.eq(first.pc * GRANULE_BYTES),
                 self.address.eq(first.address),
+                self.turn.eq(first.turn),
             ]
         return m

@@ -83,6 +83,8 @@ def _registers() -> tuple[Register, ...]:
         ]
     signal = "semaphore [7:0], value [15:8]: adds it while a program runs; SLVERR: not added"
     rows.append(("SIGNAL", "wo", signal))
+    ordinal = "instructions of the engine that were executed before the one that trapped"
+    rows.append(("TRAP_ORDINAL", "ro", ordinal))
     return tuple(
         Register(name=name, offset=4 * index, access=access, doc=doc)
         for index, (name, access, doc) in enumerate(rows)

@@ -104,12 +104,18 @@ TRAP_DOCS = {
 
 @dataclass(frozen=True, kw_only=True)
 class TrapRecord:
-    """Record of a trap by a tile: `pc` is a byte offset in the program."""
+    """Record of a trap by a tile: `pc` is a byte offset in the program.
+
+    `ordinal` counts the instructions of the engine that come before the one that trapped, each as
+    often as it is executed; of control those that are no engine's. It is 0 where no instruction
+    trapped (an abort, an overflow).
+    """
 
     cause: Trap
     engine: Engine
     pc: int
     address: int
+    ordinal: int = 0
 
     def __str__(self) -> str:
         return (

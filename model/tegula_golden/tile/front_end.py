@@ -27,17 +27,18 @@ class Stop(Exception):
         self.record = record
 
 
-def stop(cause: Trap, engine: Engine, pc: int, address: int) -> Stop:
+def stop(cause: Trap, engine: Engine, pc: int, address: int, ordinal: int = 0) -> Stop:
     """The end of a program by a trap."""
-    return Stop(TrapRecord(cause=cause, engine=engine, pc=pc, address=address))
+    return Stop(TrapRecord(cause=cause, engine=engine, pc=pc, address=address, ordinal=ordinal))
 
 
 @dataclass(frozen=True)
 class Queued:
-    """A dispatched instruction: byte offset in the program, and what it says."""
+    """An instruction: byte offset in the program, what it says, its number in its engine."""
 
     pc: int
     decoded: Decoded
+    ordinal: int
 
 
 @lru_cache(maxsize=1 << 14)
@@ -73,6 +74,8 @@ class FrontEnd:
         self._offset = 0
         self._next: Queued | None = None
         self._loops, self._registers = Loops(), Registers()
+        self._counts = dict.fromkeys(Engine, 0)
+        """Instructions of each engine that are dispatched, of control those that are executed."""
         self._relative: dict[str, int] = {}
         """Fields of a `control.relative` that concern the next instruction."""
 
@@ -94,6 +97,7 @@ class FrontEnd:
     def advance(self) -> None:
         """Go on behind the instruction of `peek`."""
         assert self._next is not None
+        self._counts[self._next.decoded.instruction.engine] += 1
         self._offset += self._next.decoded.size
         self._next, self._relative = None, {}
 
@@ -110,7 +114,7 @@ class FrontEnd:
         opcode = self._program[pc]
         row = by_opcode(opcode)
         if row is None or not row.exists(self._config):
-            raise stop(Trap.ILLEGAL_OPCODE, Engine.CONTROL, pc, opcode)
+            raise self._fault(Trap.ILLEGAL_OPCODE, pc, opcode)
         end = pc + row.granules * GRANULE_BYTES
         self._need(end - GRANULE_BYTES)
         code = self._program[pc:end]
@@ -119,19 +123,20 @@ class FrontEnd:
             try:
                 word = sums(word, row, self._relative, self._registers)
             except EngineTrap as trap:
-                raise stop(trap.cause, Engine.CONTROL, pc, trap.address) from None
+                raise self._fault(trap.cause, pc, trap.address) from None
             code = word.to_bytes(len(code), "little")
         decoded = _legal(code, self._config)
         if decoded is None:
-            raise stop(Trap.ILLEGAL_FIELD, Engine.CONTROL, pc, 0)
-        return Queued(pc, decoded)
+            raise self._fault(Trap.ILLEGAL_FIELD, pc, 0)
+        return Queued(pc, decoded, self._counts[decoded.instruction.engine])
 
     def _try(self, queued: Queued, step: "_Step") -> None:
         """Execute an instruction of control, and go on where it says, or behind it."""
         try:
             target = step(self, queued.decoded.fields)
         except EngineTrap as trap:
-            raise stop(trap.cause, Engine.CONTROL, queued.pc, trap.address) from None
+            raise self._fault(trap.cause, queued.pc, trap.address) from None
+        self._counts[Engine.CONTROL] += 1
         if queued.decoded.mnemonic != "control.relative":
             self._relative = {}
         self._offset = queued.pc + queued.decoded.size if target is None else target
@@ -177,5 +182,8 @@ class FrontEnd:
         if granule < self._fetched:
             return
         if self._fetched < self._bytes:
-            raise stop(self._failure, Engine.CONTROL, self._fetched, self._failing_burst)
-        raise stop(Trap.PROGRAM_END, Engine.CONTROL, self._bytes, 0)
+            raise self._fault(self._failure, self._fetched, self._failing_burst)
+        raise self._fault(Trap.PROGRAM_END, self._bytes, 0)
+
+    def _fault(self, cause: Trap, pc: int, address: int) -> Stop:
+        return stop(cause, Engine.CONTROL, pc, address, self._counts[Engine.CONTROL])

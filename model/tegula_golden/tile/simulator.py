@@ -241,7 +241,7 @@ class GoldenTile(Runner[TileRun]):
             elif decoded.mnemonic in TRANSFER:
                 TRANSFER[decoded.mnemonic](self._state, bus, decoded.fields)
         except EngineTrap as trap:
-            raise stop(trap.cause, engine, queued.pc, trap.address) from None
+            raise stop(trap.cause, engine, queued.pc, trap.address, queued.ordinal) from None
         if decoded.fields["signal"]:
             self._signal(engine, decoded.fields["signal_sem"], decoded.fields["signal_value"])
 
@@ -255,4 +255,4 @@ class GoldenTile(Runner[TileRun]):
         """The first engine that waits, or control, which then does."""
         engine = next((engine for engine in ENGINES if self._queues[engine]), Engine.CONTROL)
         head = front.peek() if engine == Engine.CONTROL else self._queues[engine][0]
-        return stop(Trap.DEADLOCK, engine, head.pc, head.decoded.fields["wait_sem"])
+        return stop(Trap.DEADLOCK, engine, head.pc, head.decoded.fields["wait_sem"], head.ordinal)

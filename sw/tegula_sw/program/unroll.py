@@ -4,10 +4,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from tegula.isa.codec import Decoded, decode
+from tegula.isa.instructions import Engine
+from tegula.isa.traps import Trap, TrapRecord
 from tegula_golden.tile.loops import Loops, Registers, sums
 from tegula_golden.tile.state import EngineTrap
 
-__all__ = ["MAX_STEPS", "Step", "unroll"]
+__all__ = ["MAX_STEPS", "Step", "trap_text", "trapped_step", "unroll"]
 
 MAX_STEPS = 1 << 20
 """Instructions that are unrolled at most: as many as a program without loops can have."""
@@ -65,6 +67,49 @@ def unroll(
     except TypeError:
         raise ValueError(f"program must be bytes, not {program!r}") from None
     return _Unrolling(code, read).steps(limit)
+
+
+def trapped_step(
+    program: bytes,
+    record: TrapRecord,
+    *,
+    read: Callable[[int, int], int] | None = None,
+    limit: int = MAX_STEPS,
+) -> Step | None:
+    """The execution of an instruction that a record of a trap is about.
+
+    Its `iterations` are those of the loops around it. None where the record names no instruction of
+    an engine: of control (whose trap is at `record.pc`, behind `record.ordinal` instructions of its
+    own, each as often as it was executed), an abort, an overflow.
+
+    Raises
+    ------
+    ValueError
+        Where `unroll` does, if that comes before; if the program has no such execution.
+    """
+    if record.engine is Engine.CONTROL or record.cause is Trap.SEMAPHORE_OVERFLOW:
+        return None
+    number = 0
+    for step in unroll(program, read=read, limit=limit):
+        if step.decoded.instruction.engine is record.engine:
+            if number == record.ordinal and step.offset == record.pc:
+                return step
+            number += 1
+    raise ValueError(f"the program has no such execution: {record}")
+
+
+def trap_text(
+    program: bytes, record: TrapRecord, *, read: Callable[[int, int], int] | None = None
+) -> str:
+    """The record as text, with the iterations of the loops around the instruction if there are any.
+
+    It raises as `trapped_step` does.
+    """
+    step = trapped_step(program, record, read=read)
+    if step is None or not step.iterations:
+        return str(record)
+    numbers = ", ".join(f"{number} of {count}" for number, count in step.iterations)
+    return f"{record}, iteration {numbers}"
 
 
 class _Unrolling:

@@ -254,6 +254,7 @@ class RtlDevice(Device):
                 engine=Engine(self.read_register("TRAP_ENGINE")),
                 pc=self.read_register("TRAP_PC"),
                 address=self._read_wide("TRAP_ADDR"),
+                ordinal=self.read_register("TRAP_ORDINAL"),
             )
         beats = self.read_register("READ_BEATS"), self.read_register("WRITE_BEATS")
         if beats != self._tile.beats:

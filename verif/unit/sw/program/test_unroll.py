@@ -1,15 +1,19 @@
 """Unrolled programs, and the check of programs with loops."""
 
+from dataclasses import replace
+
 import pytest
 
 from tegula.config import preset
 from tegula.isa.assembly import assemble
 from tegula.isa.codec import encode
+from tegula.isa.traps import Trap
+from tegula_golden.tile.simulator import GoldenTile
 from tegula_sw.program.race_check import check_program
 from tegula_sw.program.timing.front_end import until_halt
-from tegula_sw.program.unroll import unroll
+from tegula_sw.program.unroll import trap_text, trapped_step, unroll
 from verif.oracles.unrolled import unrolled
-from verif.support.loop_programs import LOOPED, TRAPPING, image, read
+from verif.support.loop_programs import LOOPED, PROGRAM, TRAPPING, image, read
 
 TINY = preset("tiny")
 PAIR = """
@@ -105,3 +109,39 @@ def test_what_follows_a_read_that_waits_comes_after_what_it_waited_for():
 def test_the_time_of_programs_with_loops_is_not_predicted():
     with pytest.raises(ValueError, match=r"control.loop at byte 16: the time of programs"):
         until_halt(assemble("load.sync\ncontrol.loop\ncontrol.end\nhalt"))
+
+
+def trap_of(code):
+    """The record of golden, whose program lies at `PROGRAM`."""
+    record = GoldenTile(TINY).run(image(code), program=PROGRAM, program_bytes=len(code)).trap
+    assert record is not None
+    return record
+
+
+def test_a_trap_names_the_iterations_around_its_instruction():
+    code = assemble(
+        "tensor.sync\ncontrol.loop count=3\ncontrol.loop count=4\ntensor.sync\n"
+        "control.relative enable0=1 register0=1\n"
+        "tensor.load rows=1 format=bf16 columns=1 addr=8186\n"
+        "control.add register=1 source=1 value=1\ncontrol.end\ncontrol.end\nhalt"
+    )
+    record = trap_of(code)
+    assert (record.cause, record.ordinal) == (Trap.SBUF_RANGE, 1 + 6 * 2 + 1)
+    step = trapped_step(code, record)
+    assert step is not None and step.offset == record.pc == 80
+    assert step.iterations == ((1, 3), (2, 4))
+    assert step.decoded.fields["addr"] == 8192
+    assert trap_text(code, record) == (
+        "SBUF_RANGE in engine tensor at program byte 80, address 0x2000, iteration 1 of 3, 2 of 4"
+    )
+    with pytest.raises(ValueError, match="no such execution"):
+        trapped_step(code, replace(record, ordinal=13))
+
+
+@pytest.mark.parametrize("name", TRAPPING)
+def test_every_trap_has_a_text(name):
+    code = assemble(TRAPPING[name][0])
+    record = trap_of(code)
+    text = trap_text(code, record)
+    assert text.startswith(str(record))
+    assert ("iteration" in text) == (name == "an engine's trap in the third iteration")
