@@ -21,8 +21,8 @@ from tegula_sw.cli.arguments import MEM_LATENCY, SEED, ScriptParser
 from tegula_sw.cli.exits import exit_code
 from tegula_sw.devices.rtl.device import RtlDevice
 from tegula_sw.files.outputs import STDOUT, Outputs, check_outputs, print_text, write_json
+from tegula_sw.gemm.operands import operand_format
 from tegula_sw.gemm.run import gemm
-from tegula_sw.operands import operand_format
 from verif.stimuli.operands import operands
 
 ROOT = Path(__file__).resolve().parents[1]

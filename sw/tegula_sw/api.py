@@ -10,9 +10,9 @@ from tegula.formats import FP32, FloatFormat, format_by_name
 from tegula_golden.numerics.codes import decode
 from tegula_sw.arrays import AnyArray, float_codes, fp32_bits
 from tegula_sw.devices.base import Device, check_device
+from tegula_sw.gemm.operands import OperandFormat, operand_format, operand_from_array
+from tegula_sw.gemm.operands import scale_rule as rule_by_name
 from tegula_sw.gemm.run import GemmReport, gemm
-from tegula_sw.operands import OperandFormat, operand_format, operand_from_array
-from tegula_sw.operands import scale_rule as rule_by_name
 
 __all__ = ["evaluate", "matmul", "open_device", "to_codes", "to_floats"]
 

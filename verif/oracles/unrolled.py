@@ -18,6 +18,8 @@ _FIELDS = {
     "activation.table": ("addr",),
     "load.dma": ("mem_addr", "sbuf_addr"),
     "store.dma": ("mem_addr", "sbuf_addr"),
+    "tensor.scales": ("addr",),
+    "vector.quantise": ("x_addr", "scale_dst", "s0", "s1", "dst"),
     "control.read": ("mem_addr",),
 }
 """Fields of the slots of `control.relative`, in their order."""

@@ -50,6 +50,8 @@ def test_every_relative_field_has_a_slot():
     assert {name: count for name, count in counts.items() if count} == {
         "control.read": 1,
         "tensor.load": 1,
+        "tensor.scales": 1,
+        "vector.quantise": 5,
         "tensor.matmul": 2,
         "vector.compute": 5,
         "vector.generator": 1,

@@ -9,7 +9,7 @@ from tegula.config import TileConfig
 from tegula.formats import FP32, FloatFormat
 from tegula_golden.array_types import Codes, Floats
 from tegula_sw.devices.base import Device
-from tegula_sw.operands import OperandFormat, operand_format
+from tegula_sw.gemm.operands import OperandFormat, operand_format
 from tegula_sw.profile.recording import Recorder
 
 __all__ = [

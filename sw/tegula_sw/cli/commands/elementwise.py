@@ -11,7 +11,7 @@ from tegula_golden.array_types import Words
 from tegula_sw.arrays import fp32_bits, load_array, save_array
 from tegula_sw.cli.commands.common import as_floats, format_of, make_device, show_progress
 from tegula_sw.files.outputs import Outputs, check_outputs
-from tegula_sw.operands import element_codes, mx_element, scale_rule
+from tegula_sw.gemm.operands import element_codes, mx_element, scale_rule
 
 __all__ = ["cast", "eval"]
 

@@ -16,9 +16,9 @@ from tegula_sw.cli.commands.common import (
     show_progress,
 )
 from tegula_sw.files.outputs import STDOUT, Outputs, check_outputs, print_text, write_json
+from tegula_sw.gemm.operands import Operand, operand_from_array, scale_rule
 from tegula_sw.gemm.run import GemmReport
 from tegula_sw.gemm.run import gemm as run_gemm
-from tegula_sw.operands import Operand, operand_from_array, scale_rule
 from tegula_sw.profile.recording import Recorder
 
 __all__ = ["gemm", "profile"]

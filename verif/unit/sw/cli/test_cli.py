@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tegula.config import preset
-from tegula.formats import E5M2
+from tegula.formats import E5M2, MX_ELEMENTS
 from tegula.isa.assembly import assemble
 from tegula_golden.numerics.cast import cast
 from tegula_golden.numerics.fp32 import multiply
@@ -34,7 +34,9 @@ def test_help_lists_the_formats(command, capsys):
         main([command, "--help"])
     names = ", ".join(fmt.name for fmt in preset("small").operand_formats)
     text = " ".join(capsys.readouterr().out.split())
-    assert f"Formats: {names}{', fp32' * (command == 'cast')}." in text
+    assert f"Formats: {names}{', fp32' * (command == 'cast')};" in text
+    for element in MX_ELEMENTS:
+        assert element.name in text
 
 
 def test_the_version_is_that_of_the_package(capsys):

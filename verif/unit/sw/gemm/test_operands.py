@@ -8,7 +8,7 @@ from tegula.formats import BF16, E4M3FN, E5M2, MX_ELEMENTS, MXFP4_E2M1, MXFP8_E4
 from tegula.isa.operations import ScaleRule
 from tegula_golden.numerics.mx import block_scales, e2m1_of_e4m3fn, quantised
 from tegula_sw.api import matmul, open_device, to_codes
-from tegula_sw.operands import operand_format, operand_from_array, scale_rule
+from tegula_sw.gemm.operands import operand_format, operand_from_array, scale_rule
 
 RNG = np.random.default_rng(1)
 FLOATS = (RNG.normal(size=(5, 70)) * 10.0 ** RNG.uniform(-3, 3, (5, 1))).astype(np.float32)
