@@ -321,11 +321,14 @@ def random_engine_ops(
 def settling_ops(config: TileConfig) -> list[Op]:
     """Instructions after which nothing in the engines depends on programs before.
 
-    Generators and the whole function table come from the scratchpad; reductions and sums are begun.
+    Generators, the whole function table and the scale buffer come from the scratchpad; reductions
+    and sums are begun.
     """
     entries = min(config.activation_entries, config.sbuf_depth // 2)
     usual = {"rows": 1, "columns": 1, "dst": 0, "format": BF16.code}
+    rows = {"columns": 1 << SCALE_ROW_BITS, "addr": 0}
     return [
+        *([Op("tensor.scales", rows)] if config.mx else []),
         Op("vector.generator", {"save": 0, "addr": 0}),
         Op("activation.table", {"kind": TableKind.ENTRIES, "addr": 0, "count": entries}),
         Op(

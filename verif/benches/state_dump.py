@@ -31,8 +31,8 @@ class StateDump:
     results and the partial sums, added; the table, as fp32 results of functions across it, whose
     arguments are words of the scratchpad); the `written` words of PSUM as fp32. The eight partial
     results of a partition are thereby compared by their sum, with nothing but zero added to it. The
-    stationary operand has no reader but `tensor.matmul`, and PSUM words count as unwritten in the
-    next program, so behind a trap (docs/traps.md) neither can be compared.
+    stationary operand and the scale buffer have no reader but `tensor.matmul`, and PSUM words count
+    as unwritten in the next program, so behind a trap (docs/traps.md) none of them can be compared.
 
     Parameters
     ----------
