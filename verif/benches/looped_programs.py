@@ -100,9 +100,9 @@ class _Generator:
         op = self._ops.op()
         if not self._levels:
             return [op]
-        # The next iteration may find another stationary operand.
-        alone = {name: 0 for name in ("packed", "scaled") if op.fields.get(name)}
-        op = Op(op.mnemonic, op.fields | alone)
+        if op.mnemonic in ("tensor.load", "tensor.matmul"):
+            # The next iteration may find another stationary operand.
+            op = Op(op.mnemonic, op.fields | {"packed": 0, "scaled": 0})
         if self._rng.random() < 0.25:
             return [op]
         row, fields, relative, drawn = by_mnemonic(op.mnemonic), dict(op.fields), {}, []

@@ -39,7 +39,8 @@ _ELEMENTS = (
     scalar(
         "s0",
         128,
-        "second operand of op0: an fp32 pattern, or the scratchpad address of an fp32",
+        "second operand of op0: an fp32 pattern, or in its low 16 bits the scratchpad address of an"
+        " fp32",
     ),
     scalar("s1", 160, "the same of op1"),
     choice("op0", 192, Operation, "first operation"),
@@ -142,7 +143,8 @@ VECTOR = (
             " is written to `dst + i * dst_stride`, the scale of elements 32b .. 32b + 31, as a"
             " word, to `scale_dst + b * scale_stride`. With `transpose` the codes of element i lie"
             " along partition `(partition + i) mod N`, of `packed` ones along"
-            " `(partition + i div 2) mod N`. Illegal are `packed` without `transpose`, `e2m1` in"
+            " `(partition + i div 2) mod N`; an odd number of these leaves the high byte of the"
+            " last word as it was. Illegal are `packed` without `transpose`, `e2m1` in"
             " e5m2 and `y` as an operand. Only tiles with `mx` have this instruction."
         ),
         payload=_QUANTISE,

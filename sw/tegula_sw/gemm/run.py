@@ -129,7 +129,10 @@ def _scales_by_block(
         if codes is None:
             continue
         if not config.mx:
-            raise ValueError(f"scales_{name} must be None: tile {config.name!r} has no scales (mx)")
+            raise ValueError(
+                f"{name.upper()} must not be of an MX format, or have scales: tile {config.name!r}"
+                " has no block scaling (mx)"
+            )
         check_scales(codes, (blocks, size) if by_block else (size, blocks), f"scales_{name}")
         found[f"scales_{name}"] = codes if by_block else np.ascontiguousarray(codes.T)
     return found

@@ -54,6 +54,10 @@ def _quantise(options: argparse.Namespace, config: TileConfig, element: MxElemen
         raise ValueError(f"--to {element.name} rounds to nearest even only")
     check_outputs(("-o", options.output), ("--scales", options.scales))
     bits, rule = fp32_bits(options.x, load_array(options.x)), scale_rule(options.scale_rule)
+    if bits.ndim == 0 or bits.shape[-1] == 0:
+        raise ValueError(
+            f"{options.x} must have elements along its last axis: its shape is {bits.shape}"
+        )
     if options.device == "golden":
         from tegula_golden.numerics.mx import quantised
 

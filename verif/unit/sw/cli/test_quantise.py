@@ -49,4 +49,5 @@ def test_what_does_not_fit_is_refused(cast, tmp_path):
         assert_error(cast(*arguments), *words, label="tegula cast")
     assert not (tmp_path / "Y.npy").exists()
     np.save(tmp_path / "X.npy", np.float32(1))
-    assert_error(cast(*mx, "--scales", "S.npy"), "last axis", label="tegula cast")
+    words = ("X.npy must have elements along its last axis: its shape is ()",)
+    assert_error(cast(*mx, "--scales", "S.npy"), *words, label="tegula cast")

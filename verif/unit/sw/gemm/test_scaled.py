@@ -134,5 +134,5 @@ def test_scales_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match="must be of 8-bit formats, both, not e4m3fn x bf16"):
         gemm(device, a, b.astype(np.uint16), E4M3FN, BF16, BF16, scales_a=scales_a)
     plain = GoldenDevice(preset("small", mx=False))
-    with pytest.raises(ValueError, match="tile 'small' has no scales"):
+    with pytest.raises(ValueError, match="tile 'small' has no block scaling"):
         gemm(plain, a, b, *formats, scales_a=scales_a)
