@@ -106,7 +106,10 @@ class ColumnEntry(wiring.Component):
         return m
 
     def _lower(self, m, stored, exponent):
-        """The exponent less the scale, within nine bits; 0 of a word that is empty."""
+        """The exponent less the scale, within nine bits.
+
+        That of an empty word is at most 254 then, below every least anchor: it needs no case.
+        """
         lowered = Signal(signed(SUM_BITS + 1))
         beyond = Signal()
         m.d.comb += [
@@ -117,7 +120,7 @@ class ColumnEntry(wiring.Component):
             exponent.eq(Mux(beyond, _MAX_ANCHOR, lowered[:9])),
             self.entered_scale.eq(Mux(beyond, stored - _MAX_ANCHOR, self.scale)),
         ]
-        with m.If(~self.accumulate | ~stored.any() | lowered[-1]):
+        with m.If(~self.accumulate | lowered[-1]):
             m.d.sync += exponent.eq(0)
 
 
