@@ -14,9 +14,8 @@ import numpy as np
 from scripts.readme import README, put_into
 from scripts.redmule import REDMULE, redmule_table, shape_name
 from tegula.config import PRESETS, TileConfig, preset
-from tegula.formats import MxElement, format_by_name
+from tegula.formats import MX_BLOCK, MxElement, format_by_name
 from tegula_golden.numerics.gemm import gemm as golden_gemm
-from tegula_golden.numerics.mx import BLOCK
 from tegula_sw.cli.arguments import MEM_LATENCY, SEED, ScriptParser
 from tegula_sw.cli.exits import exit_code
 from tegula_sw.devices.rtl.device import RtlDevice
@@ -97,7 +96,7 @@ def measure(
     b = operands(rng, shape[1:], source, "finite_codes")
     scales_a = scales_b = None
     if element is not source:
-        blocks = -(-shape[1] // BLOCK)
+        blocks = -(-shape[1] // MX_BLOCK)
         scales_a = rng.integers(*_SCALES, (shape[0], blocks), dtype=np.uint8)
         scales_b = rng.integers(*_SCALES, (blocks, shape[2]), dtype=np.uint8)
     result, report = gemm(
@@ -146,7 +145,7 @@ def measure(
 def formats_of(config: TileConfig) -> list[tuple[str, str]]:
     """Formats of operands and results that are measured on a tile."""
     known = {fmt.name for fmt in config.operand_formats}
-    known |= {element.name for element in config.mx_elements if config.mx}
+    known |= {element.name for element in config.mx_elements}
     return [formats for formats in FORMATS if formats[0] in known]
 
 

@@ -31,6 +31,11 @@ def _largest_exponent(fmt: FloatFormat) -> int:
     return (fmt.max_finite >> fmt.mantissa_bits) - fmt.bias + BF16.bias
 
 
+def _elements_among(formats: tuple[FloatFormat, ...]) -> tuple[MxElement, ...]:
+    """Elements of MX blocks whose codes are of one of these formats."""
+    return tuple(element for element in MX_ELEMENTS if element.fmt in formats)
+
+
 def _is_power_of_two(value: int) -> bool:
     return value > 0 and value & (value - 1) == 0
 
@@ -178,7 +183,7 @@ class TileConfig:
             )
         if self.mx and not self.packed_fp8:
             raise ValueError("mx must be False where packed_fp8 is")
-        if self.mx and not self.mx_elements:
+        if self.mx and not _elements_among(self.fp8_formats):
             names = ", ".join(fmt.name for fmt in self.fp8_formats) or "none"
             raise ValueError(
                 f"mx must be False where no format of MX is among fp8_formats ({names})"
@@ -212,8 +217,8 @@ class TileConfig:
 
     @property
     def mx_elements(self) -> tuple[MxElement, ...]:
-        """Elements of MX blocks whose codes are of a format of the tile."""
-        return tuple(element for element in MX_ELEMENTS if element.fmt in self.fp8_formats)
+        """Elements of MX blocks that the tile has: those of its formats, with `mx`."""
+        return _elements_among(self.fp8_formats) if self.mx else ()
 
     @property
     def groups(self) -> int:
@@ -375,5 +380,5 @@ def preset(name: str, **changes: object) -> TileConfig:
     base = PRESETS[name]
     plain = replace(base, **{**changes, "packed_fp8": False, "mx": False})
     packs = changes.get("packed_fp8", base.packed_fp8 and bool(plain.packed_pairs))
-    scales = changes.get("mx", base.mx and packs and bool(plain.mx_elements))
+    scales = changes.get("mx", base.mx and packs and bool(_elements_among(plain.fp8_formats)))
     return replace(plain, packed_fp8=packs, mx=scales)

@@ -22,6 +22,7 @@ __all__ = [
     "MXFP4_E2M1",
     "MXFP8_E4M3",
     "MXFP8_E5M2",
+    "MX_BLOCK",
     "MX_ELEMENTS",
     "PATTERN_CODES",
     "RAW16",
@@ -137,6 +138,10 @@ RAW32, RAW16 = 6, 7
 """Codes of format fields that stand for patterns of 32 and 16 bits, which no cast changes."""
 
 PATTERN_CODES = {"raw32": RAW32, "raw16": RAW16}
+
+
+MX_BLOCK = 32
+"""Consecutive elements that share a scale (MX)."""
 
 
 @dataclass(frozen=True, kw_only=True)

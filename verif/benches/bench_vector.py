@@ -6,11 +6,10 @@ import cocotb
 import numpy as np
 
 from tegula.config import TileConfig
-from tegula.formats import BF16, FORMATS, RAW32
+from tegula.formats import BF16, FORMATS, MX_BLOCK, RAW32
 from tegula.isa.instructions import Engine
 from tegula.isa.operations import Operand, Operation, Reduction, Rounding, ScaleRule, Source
 from tegula.isa.traps import Trap
-from tegula_golden.numerics.mx import BLOCK
 from tegula_golden.tile.quantise import vector_quantise
 from tegula_golden.tile.state import TileState
 from tegula_golden.tile.vector import vector_compute, vector_generator
@@ -193,8 +192,8 @@ async def blocks_follow_each_other_at_the_documented_rate(dut):
     usual |= {"scale_dst": 2048}
     for fields in ({}, {"transpose": 1, "packed": 1, "dst_stride": bench.config.n}):
         item = QueueItem(mnemonic="vector.quantise", fields=usual | fields)
-        cycles = await bench.run([item], columns + blocks + BLOCK + START_CYCLES)
-        assert cycles <= columns + blocks + BLOCK + 50, cycles
+        cycles = await bench.run([item], columns + blocks + MX_BLOCK + START_CYCLES)
+        assert cycles <= columns + blocks + MX_BLOCK + 50, cycles
     assert bench.memories.denied == 0
 
 

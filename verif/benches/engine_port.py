@@ -8,7 +8,7 @@ import numpy as np
 from cocotb.triggers import RisingEdge
 
 from tegula.config import TileConfig
-from tegula.engine.interface import PLACE_BITS, instruction_layout, signal_layout
+from tegula.engine.interface import TAG_BITS, instruction_layout, signal_layout
 from tegula.isa.codec import encode
 from tegula.isa.instructions import PAYLOAD_OFFSET, Engine
 from tegula.isa.traps import CAUSE_BITS, Trap, TrapRecord
@@ -111,6 +111,6 @@ class EnginePort:
         return TrapRecord(
             cause=Trap(value & ((1 << CAUSE_BITS) - 1)),
             engine=self._engine,
-            pc=value >> CAUSE_BITS & ((1 << PLACE_BITS) - 1),
-            address=value >> (CAUSE_BITS + PLACE_BITS),
+            pc=value >> CAUSE_BITS & ((1 << TAG_BITS) - 1),
+            address=value >> (CAUSE_BITS + TAG_BITS),
         )

@@ -5,7 +5,16 @@ from collections.abc import Iterable
 import numpy as np
 
 from tegula.config import TileConfig
-from tegula.formats import BF16, FP32, MXFP4_E2M1, RAW16, RAW32, FloatFormat, format_by_code
+from tegula.formats import (
+    BF16,
+    FP32,
+    MX_BLOCK,
+    MXFP4_E2M1,
+    RAW16,
+    RAW32,
+    FloatFormat,
+    format_by_code,
+)
 from tegula.isa.codec import decode, encode
 from tegula.isa.instructions import ENGINES, Engine
 from tegula.isa.operations import (
@@ -18,7 +27,6 @@ from tegula.isa.operations import (
     TableKind,
 )
 from tegula.isa.tensor import SCALE_ROW_BITS
-from tegula_golden.numerics.mx import BLOCK
 from tegula_sw.program.footprint import overwrites_operand
 from tegula_sw.program.schedule import Op
 from verif.benches.memory_map import BASE
@@ -193,7 +201,9 @@ class OpGenerator:
         config, rng = self._config, self._rng
         element = config.mx_elements[int(rng.integers(len(config.mx_elements)))]
         fields = {"x_format": self._format(), "format": element.fmt.code}
-        fields |= self._x(int(rng.choice([rng.integers(1, 2 * BLOCK + 8), BLOCK, BLOCK + 1])), 6)
+        fields |= self._x(
+            int(rng.choice([rng.integers(1, 2 * MX_BLOCK + 8), MX_BLOCK, MX_BLOCK + 1])), 6
+        )
         columns = fields["columns"]
         if fields["x_source"] == Source.SBUF:
             unit = 2 if fields["x_format"] in _WIDE else 1
@@ -208,7 +218,7 @@ class OpGenerator:
             "packed": transpose * config.packed_fp8 * self._chance(0.6),
             "partition": int(rng.integers(config.n)),
         }
-        fields["scale_dst"], fields["scale_stride"] = self._span(-(-columns // BLOCK))
+        fields["scale_dst"], fields["scale_stride"] = self._span(-(-columns // MX_BLOCK))
         if transpose:
             rows = -(-columns // 2) if fields["packed"] else columns
             lines = -(-(fields["partition"] + rows) // config.n)

@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tegula.formats import MX_ELEMENTS, MXFP4_E2M1, MxElement
+from tegula.formats import MX_BLOCK, MX_ELEMENTS, MXFP4_E2M1, MxElement
 from tegula.isa.operations import ScaleRule
-from tegula_golden.numerics.mx import BLOCK, NAN_SCALE, block_scales, scaled_elements
+from tegula_golden.numerics.mx import NAN_SCALE, block_scales, scaled_elements
 
 __all__ = ["CASES", "RECORDED", "Expected", "differences", "expected", "unpacked_e2m1"]
 
@@ -79,7 +79,7 @@ def differences(
     depend on the processor.
     """
     want = expected(bits, element, rule)
-    assert bits.shape[1:] == (BLOCK,) and codes.shape == bits.shape
+    assert bits.shape[1:] == (MX_BLOCK,) and codes.shape == bits.shape
     other = (want.codes != codes).any(axis=1) & (want.scales != NAN_SCALE)
     return want, int((other | (want.scales != scales)).sum())
 

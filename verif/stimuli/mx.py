@@ -6,7 +6,7 @@ a tie, and nothing is near the ends of the exponent range. Each kind here aims a
 
 import numpy as np
 
-from tegula.formats import MX_ELEMENTS, MxElement
+from tegula.formats import MX_BLOCK, MX_ELEMENTS, MxElement
 
 __all__ = ["BLOCK_KINDS", "blocks", "edge_blocks"]
 
@@ -21,7 +21,6 @@ BLOCK_KINDS = {
 }
 """What `blocks` draws, by kind."""
 
-_BLOCK = 32
 _FRACTION_BITS = 23
 _HIDDEN = 1 << _FRACTION_BITS
 _LARGEST = 0x7F7F_FFFF
@@ -36,14 +35,14 @@ def _fractions(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
 
 def _below(rng: np.random.Generator, top: np.ndarray, apart: int) -> np.ndarray:
     """Magnitudes, blocks x 32, not above `top`: up to `apart` binades below."""
-    shape = (len(top), _BLOCK)
+    shape = (len(top), MX_BLOCK)
     field = (top >> _FRACTION_BITS)[:, None] - rng.integers(0, apart + 1, shape)
     return np.minimum(np.maximum(field, 0) << _FRACTION_BITS | _fractions(rng, shape), top[:, None])
 
 
 def _placed(rng: np.random.Generator, magnitudes: np.ndarray, top: np.ndarray) -> np.ndarray:
     """The largest of each block, `top`, in a place of its own."""
-    magnitudes[np.arange(len(top)), rng.integers(0, _BLOCK, len(top))] = top
+    magnitudes[np.arange(len(top)), rng.integers(0, MX_BLOCK, len(top))] = top
     return magnitudes
 
 
@@ -59,7 +58,7 @@ def _edges(rng: np.random.Generator, field: np.ndarray, reach: int = 48) -> np.n
 
 def _ties(rng: np.random.Generator, size: int, element: MxElement) -> np.ndarray:
     """Magnitudes, blocks x 32: midpoints and numbers of the element's grid, or one bit beside."""
-    shape = (size, _BLOCK)
+    shape = (size, MX_BLOCK)
     scale = rng.integers(-10, 260, size)[:, None]
     # In half units of the subnormals' spacing, whose odd multiples are midpoints of them.
     bits = rng.integers(1, element.mantissa_bits + 3, shape)
@@ -99,7 +98,7 @@ def blocks(
     """
     if kind not in BLOCK_KINDS:
         raise ValueError(f"kind {kind!r} is unknown: it must be one of {', '.join(BLOCK_KINDS)}")
-    shape = (size, _BLOCK)
+    shape = (size, MX_BLOCK)
     if kind == "any":
         return rng.integers(0, 1 << 32, shape, dtype=np.uint32)
     if kind == "tie":

@@ -12,7 +12,7 @@ from random import Random
 import numpy as np
 from amaranth.hdl import Cat
 
-from tegula.engine.interface import PLACE_BITS
+from tegula.engine.interface import TAG_BITS
 from tegula.isa.instructions import MEMORY_ADDRESS_BITS, Engine
 from tegula.isa.traps import CAUSE_BITS
 from verif.support.compiled import compiled_model
@@ -186,7 +186,7 @@ class Bench:
                 outcome.progress.append(outcome.effects)
             if trapped & 1:
                 assert outcome.trap is None and not stop
-                widths = [1, CAUSE_BITS, PLACE_BITS, MEMORY_ADDRESS_BITS]
+                widths = [1, CAUSE_BITS, TAG_BITS, MEMORY_ADDRESS_BITS]
                 outcome.trap = tuple(split(trapped, widths)[1:])
             if trapped & 1 or outcome.cycles == self.stop_at:
                 # Control flushes its queues when it stops the engines.

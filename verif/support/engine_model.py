@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tegula.control.semaphores import SIGNAL_PORTS
-from tegula.engine.interface import PLACE_BITS
+from tegula.engine.interface import TAG_BITS
 from tegula.isa.instructions import PC_BITS, Engine
 from tegula.isa.traps import CAUSE_BITS, Trap
 
@@ -22,7 +22,7 @@ _TENSOR_LOAD = 1  # its signal goes out on the tensor engine's second port
 class Accepted:
     """An instruction as an engine received it.
 
-    `place` is its `pc`, which counts granules, below its turn.
+    `place` is its `pc`, which counts granules, below its sequence number.
     """
 
     engine: Engine
@@ -136,4 +136,4 @@ class EngineModel:
 
 
 def _trap_word(place: int, cause: Trap, address: int) -> int:
-    return cause | place << CAUSE_BITS | address << (CAUSE_BITS + PLACE_BITS)
+    return cause | place << CAUSE_BITS | address << (CAUSE_BITS + TAG_BITS)

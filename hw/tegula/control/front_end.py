@@ -134,7 +134,7 @@ class Control(wiring.Component):
         waits = sequencer.wait
         m.d.comb += [
             progress.waiting[len(ENGINES)].eq(waits.valid),
-            progress.head_place[len(ENGINES)].eq((decoder.position - 1)[:PC_BITS]),
+            progress.head_tag[len(ENGINES)].eq((decoder.position - 1)[:PC_BITS]),
             progress.head_sem[len(ENGINES)].eq(waits.payload.sem),
         ]
         self._connect_counters(m, queues, registers, counters)
@@ -249,7 +249,7 @@ class Control(wiring.Component):
                 progress.idle[index].eq(getattr(self, engine.name.lower()).idle),
                 progress.empty[index].eq(queue.empty),
                 progress.waiting[index].eq(queue.waiting),
-                progress.head_place[index].eq(queue.head_place),
+                progress.head_tag[index].eq(queue.head_tag),
                 progress.head_sem[index].eq(queue.head_sem),
             ]
         m.d.comb += [
@@ -295,7 +295,7 @@ class Control(wiring.Component):
                 trace.pc.eq(Mux(takes, port.instr.payload.pc, last_pc)),
             ]
             with m.If(port.idle & queue.waiting):
-                m.d.comb += trace.pc.eq(queue.head_place)
+                m.d.comb += trace.pc.eq(queue.head_tag)
 
     def _check_program(self, m: Module, registers):
         """Checks of the program's address and size.
@@ -334,9 +334,9 @@ class Control(wiring.Component):
         aborted = (registers.control & CONTROL_ABORT).any()
         m.d.sync += control.eq(0)
 
-        def trap(engine, cause, pc=0, address=0, turn=0):
+        def trap(engine, cause, pc=0, address=0, sequence=0):
             values = {"valid": 1, "engine": engine, "cause": cause, "pc": pc, "address": address}
-            values["turn"] = turn
+            values["sequence"] = sequence
             return [control[name].eq(value) for name, value in values.items()]
 
         with m.If(self.start & illegal):
@@ -354,9 +354,9 @@ class Control(wiring.Component):
             m.d.sync += trap(
                 progress.deadlock_engine,
                 Trap.DEADLOCK,
-                progress.deadlock_place[:PC_BITS],
+                progress.deadlock_tag[:PC_BITS],
                 progress.deadlock_sem,
-                progress.deadlock_place[PC_BITS:],
+                progress.deadlock_tag[PC_BITS:],
             )
 
         own, overflow, *engines = record.sources
@@ -375,7 +375,7 @@ class Control(wiring.Component):
                 source.valid.eq(valid),
                 source.engine.eq(engine),
                 source.pc.eq(trap.pc[:PC_BITS]),
-                source.turn.eq(trap.pc[PC_BITS:]),
+                source.sequence.eq(trap.pc[PC_BITS:]),
                 *(source[name].eq(trap[name]) for name in ("cause", "address")),
             ]
         m.d.comb += [
@@ -384,7 +384,7 @@ class Control(wiring.Component):
             registers.trap_pc.eq(record.pc_bytes),
             Cat(registers.trap_addr_low, registers.trap_addr_high).eq(record.address),
             registers.trap_ordinal.eq(ordinals.ordinal),
-            *(getattr(ordinals, name).eq(getattr(record, name)) for name in ("taken", "turn")),
+            *(getattr(ordinals, name).eq(getattr(record, name)) for name in ("taken", "sequence")),
             *(getattr(ordinals, name).eq(getattr(record, name)) for name in ("cause", "engine")),
             ordinals.clear.eq(self.start),
             ordinals.dispatched[Engine.CONTROL].eq(decoder.control.valid & decoder.control.ready),

@@ -4,7 +4,7 @@ from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from tegula.engine.interface import TURN_BITS
+from tegula.engine.interface import SEQUENCE_BITS
 from tegula.isa.instructions import ENGINE_BITS, ENGINES, Engine
 from tegula.isa.traps import CAUSE_BITS, Trap
 from tegula.lib.storage import add_lut_memory
@@ -25,8 +25,8 @@ def _any_with_bit(strobes, bit: int):
 class Ordinals(wiring.Component):
     """Counts of dispatched instructions, and the number of one that trapped.
 
-    An engine carries the low bits of an instruction's number, its turn; the others follow from the
-    count, since fewer than 2**TURN_BITS instructions are dispatched and not complete. An
+    An engine carries the low bits of an instruction's number, `sequence`; the others follow from
+    the count, since fewer than 2**SEQUENCE_BITS instructions are dispatched and not complete. An
     instruction of control that traps is not counted, so its number is the count.
 
     Latency: the number of a trap is there two cycles behind its record.
@@ -37,7 +37,7 @@ class Ordinals(wiring.Component):
         Begin anew. Nothing is dispatched in this cycle and the next.
     dispatched : In(6)
         An instruction of this `Engine` is dispatched; one at most.
-    taken : In(1), cause : In(CAUSE_BITS), engine : In(ENGINE_BITS), turn : In(TURN_BITS)
+    taken : In(1), cause : In(CAUSE_BITS), engine : In(ENGINE_BITS), sequence : In(SEQUENCE_BITS)
         The record of a trap; while there is one, nothing is counted.
     ordinal : Out(ORDINAL_BITS)
         Number of the instruction that trapped; 0 where none did.
@@ -51,7 +51,7 @@ class Ordinals(wiring.Component):
                 "taken": In(1),
                 "cause": In(CAUSE_BITS),
                 "engine": In(ENGINE_BITS),
-                "turn": In(TURN_BITS),
+                "sequence": In(SEQUENCE_BITS),
                 "ordinal": Out(ORDINAL_BITS),
             }
         )
@@ -82,12 +82,12 @@ class Ordinals(wiring.Component):
         with m.Elif(counts):
             m.d.sync += seen.eq(seen | strobes)
 
-        # Of an engine: the largest number below its count that ends in the turn.
-        below, has_number, subtracted = Signal(TURN_BITS), Signal(), Signal(TURN_BITS)
+        # Of an engine: the largest number below its count that ends in `sequence`.
+        below, has_number, subtracted = Signal(SEQUENCE_BITS), Signal(), Signal(SEQUENCE_BITS)
         number = Signal(ORDINAL_BITS, reset_less=True)
         is_control = self.engine == Engine.CONTROL
         m.d.comb += [
-            below.eq(count - self.turn),
+            below.eq(count - self.sequence),
             subtracted.eq(Mux(is_control, 0, below)),
         ]
         m.d.sync += number.eq(count - subtracted)

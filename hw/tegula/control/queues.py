@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from tegula.config import TileConfig
 from tegula.control.semaphores import wait_layout
-from tegula.engine.interface import PLACE_BITS, TURN_BITS, instruction_layout
+from tegula.engine.interface import SEQUENCE_BITS, TAG_BITS, instruction_layout
 from tegula.isa.instructions import (
     CODE_BITS,
     GRANULE_BITS,
@@ -79,9 +79,9 @@ class EngineQueue(wiring.Component):
     empty : Out(1)
         No instruction is held.
     waiting : Out(1)
-        The head's wait is not over. Its `pc` and `sem` are `head_place` and `head_sem`.
-    head_place : Out(PLACE_BITS), head_sem : Out(range(semaphores))
-        Position of the head in granules and its turn, and the semaphore that it waits on.
+        The head's wait is not over. Its `pc` and `sem` are `head_tag` and `head_sem`.
+    head_tag : Out(TAG_BITS), head_sem : Out(range(semaphores))
+        Position of the head in granules and its sequence number; the semaphore it waits on.
     """
 
     def __init__(self, config: TileConfig, engine: Engine):
@@ -96,7 +96,7 @@ class EngineQueue(wiring.Component):
                 "clear": In(1),
                 "empty": Out(1),
                 "waiting": Out(1),
-                "head_place": Out(PLACE_BITS),
+                "head_tag": Out(TAG_BITS),
                 "head_sem": Out(range(config.semaphores)),
             }
         )
@@ -105,14 +105,14 @@ class EngineQueue(wiring.Component):
         """Slots, the count of instructions, and the head's wait."""
         depth = self._config.queue_depth
         m = Module()
-        turn, head = Signal(TURN_BITS), Signal(range(2 * depth))
-        tail = turn[: len(head)]
+        sequence, head = Signal(SEQUENCE_BITS), Signal(range(2 * depth))
+        tail = sequence[: len(head)]
         level = Signal(range(depth + 1))
         has_room, held = Signal(init=1), Signal()
         push, pop = Signal(), Signal()
-        next_turn = Signal(TURN_BITS)
-        m.d.comb += next_turn.eq(turn + push)
-        header, instr = self._store(m, next_turn, head)
+        next_sequence = Signal(SEQUENCE_BITS)
+        m.d.comb += next_sequence.eq(sequence + push)
+        header, instr = self._store(m, next_sequence, head)
 
         # `pop` comes late in its cycle, so what it makes room for counts from the next one on.
         popped = Signal()
@@ -124,7 +124,7 @@ class EngineQueue(wiring.Component):
             is_last.eq((head + 1)[: len(head)] == tail),
         ]
         m.d.sync += [
-            turn.eq(next_turn),
+            sequence.eq(next_sequence),
             head.eq(head + pop),
             popped.eq(pop),
             level.eq(level + push - popped),
@@ -133,47 +133,49 @@ class EngineQueue(wiring.Component):
         ]
 
         at_head = held | self.dispatch.valid
-        asks, over = Signal(), Signal()
+        requests, over = Signal(), Signal()
         wait = Signal(wait_layout(self._config), reset_less=True)
         # The end of a wait comes late in its cycle: it meets as little logic as can be.
         ends = self.wait.ready
         goes = at_head & (~header.wait | over) & ~self.clear
         m.d.sync += [
-            asks.eq(Mux(asks, ~ends, at_head & header.wait & ~over)),
+            requests.eq(Mux(requests, ~ends, at_head & header.wait & ~over)),
             over.eq((over | ends) & ~pop),
         ]
-        with m.If(~asks):
+        with m.If(~requests):
             m.d.sync += [
                 wait.sem.eq(header.wait_sem),
                 wait.value.eq(header.wait_value),
                 wait.consume.eq(header.consume),
             ]
         with m.If(self.clear):
-            m.d.sync += [signal.eq(0) for signal in (turn, head, level, popped, held, asks, over)]
+            m.d.sync += [
+                signal.eq(0) for signal in (sequence, head, level, popped, held, requests, over)
+            ]
             m.d.sync += has_room.eq(1)
 
         m.d.comb += [
             self.instr.valid.eq(goes | ends),
             self.instr.payload.eq(instr),
-            self.wait.valid.eq(asks),
+            self.wait.valid.eq(requests),
             self.wait.payload.eq(wait),
-            self.waiting.eq(asks),
+            self.waiting.eq(requests),
             self.empty.eq(~held),
-            self.head_place.eq(instr.pc),
+            self.head_tag.eq(instr.pc),
             self.head_sem.eq(wait.sem),
         ]
         return m
 
-    def _store(self, m: Module, turn, head):
-        """Memories of granules, written in the slot of `turn`; header and instruction at `head`."""
-        tail = turn[: len(head)]
+    def _store(self, m: Module, sequence, head):
+        """Memories of granules, written at `sequence`; header and instruction at `head`."""
+        tail = sequence[: len(head)]
         payload_bits = self.instr.payload.payload.shape().width
         needed = PAYLOAD_OFFSET + payload_bits
         granules = []
         for index in range(-(-needed // GRANULE_BITS)):
             bits = self.part.bits[: min(needed - index * GRANULE_BITS, GRANULE_BITS)]
             granules.append(self._memory(m, f"granule{index}", index, bits, tail, head))
-        pc = self._memory(m, "place", 0, Cat(self.part.pc, turn), tail, head)
+        pc = self._memory(m, "tags", 0, Cat(self.part.pc, sequence), tail, head)
         word = Cat(granules)
         header = data.View(
             data.FlexibleLayout(

@@ -186,33 +186,33 @@ class Sequencer(wiring.Component):
         config = self._config
         address, bytes8 = self._field("read", "mem_addr"), self._field("read", "bytes8")
         waits = self._field("read", "wait")
-        asks, over, compared, is_outside = Signal(), Signal(), Signal(), Signal()
+        requests, over, compared, is_outside = Signal(), Signal(), Signal(), Signal()
         last = Signal(MEMORY_ADDRESS_BITS + 1)
         failed, failure = Signal(), Signal()
-        complete, asked = Signal(), Signal()
+        complete, requested = Signal(), Signal()
         goes = Signal()
         m.d.comb += goes.eq(is_read & second & (~waits | over))
         m.d.sync += [
-            asks.eq(is_read & waits & ~over & ~self.wait.ready & ~self.clear),
+            requests.eq(is_read & waits & ~over & ~self.wait.ready & ~self.clear),
             over.eq((over | self.wait.ready) & is_read & ~complete),
             last.eq(address + Mux(bytes8, 7, 3)),
             is_outside.eq((address < self.window.base) | (last > self.window.last)),
             compared.eq(goes),
-            asked.eq((asked | (self.read.valid & self.read.ready)) & is_read & ~complete),
+            requested.eq((requested | (self.read.valid & self.read.ready)) & is_read & ~complete),
         ]
         m.d.comb += [
-            self.wait.valid.eq(asks),
+            self.wait.valid.eq(requests),
             self.wait.payload.sem.eq(self._field("read", "wait_sem")),
             self.wait.payload.value.eq(self._field("read", "wait_value")),
             self.wait.payload.consume.eq(self._field("read", "consume")),
-            self.read.valid.eq(compared & goes & ~is_outside & ~asked),
+            self.read.valid.eq(compared & goes & ~is_outside & ~requested),
             self.read.payload.address.eq(address[: config.axi_addr_width]),
             self.read.payload.bytes8.eq(bytes8),
-            complete.eq(asked & self.number.valid & ~self.number.resp[1]),
+            complete.eq(requested & self.number.valid & ~self.number.resp[1]),
         ]
         with m.If(self.clear):
             m.d.sync += failed.eq(0)
-        with m.Elif(asked & self.number.valid & self.number.resp[1]):
+        with m.Elif(requested & self.number.valid & self.number.resp[1]):
             m.d.sync += [failed.eq(1), failure.eq(self.number.resp[0])]
         with m.If(compared & goes & is_outside):
             self._refuse(m, Trap.MEMORY_WINDOW, address)

@@ -7,7 +7,7 @@ from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from tegula.engine.interface import TURN_BITS
+from tegula.engine.interface import SEQUENCE_BITS
 from tegula.isa.instructions import ENGINE_BITS, GRANULE_BYTES, MEMORY_ADDRESS_BITS, PC_BITS
 from tegula.isa.traps import CAUSE_BITS
 
@@ -15,14 +15,14 @@ __all__ = ["TrapRecord", "source_layout"]
 
 
 def source_layout() -> data.StructLayout:
-    """A trap to be recorded, if `valid`; `pc` counts granules; `turn` is that of an engine's."""
+    """A trap to be recorded, if `valid`; `pc` counts granules, `sequence` instructions."""
     return data.StructLayout(
         {
             "valid": 1,
             "engine": ENGINE_BITS,
             "cause": CAUSE_BITS,
             "pc": PC_BITS + 1,
-            "turn": TURN_BITS,
+            "sequence": SEQUENCE_BITS,
             "address": MEMORY_ADDRESS_BITS,
         }
     )
@@ -49,7 +49,7 @@ class TrapRecord(wiring.Component):
     taken : Out(1)
         There is a record. It stays until `clear`.
     cause : Out(CAUSE_BITS), engine : Out(ENGINE_BITS), pc_bytes : Out(PC_BITS + 5)
-    address : Out(MEMORY_ADDRESS_BITS), turn : Out(TURN_BITS)
+    address : Out(MEMORY_ADDRESS_BITS), sequence : Out(SEQUENCE_BITS)
         The record; zero if there is none.
     """
 
@@ -64,7 +64,7 @@ class TrapRecord(wiring.Component):
                 "engine": Out(ENGINE_BITS),
                 "pc_bytes": Out(PC_BITS + 1 + (GRANULE_BYTES - 1).bit_length()),
                 "address": Out(MEMORY_ADDRESS_BITS),
-                "turn": Out(TURN_BITS),
+                "sequence": Out(SEQUENCE_BITS),
             }
         )
 
@@ -86,7 +86,7 @@ class TrapRecord(wiring.Component):
                 signal.eq(0)
                 for signal in (
                     *(self.taken, self.cause, self.engine),
-                    *(self.pc_bytes, self.address, self.turn),
+                    *(self.pc_bytes, self.address, self.sequence),
                 )
             ]
         with m.Elif(self.enable & ~self.taken & first.valid):
@@ -96,6 +96,6 @@ class TrapRecord(wiring.Component):
                 self.engine.eq(first.engine),
                 self.pc_bytes.eq(first.pc * GRANULE_BYTES),
                 self.address.eq(first.address),
-                self.turn.eq(first.turn),
+                self.sequence.eq(first.sequence),
             ]
         return m

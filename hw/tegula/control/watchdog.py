@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
 from tegula.config import TileConfig
-from tegula.engine.interface import PLACE_BITS
+from tegula.engine.interface import TAG_BITS
 from tegula.isa.instructions import ENGINE_BITS, ENGINES, Engine
 
 __all__ = ["DRAINED_CYCLES", "QUIET_CYCLES", "STOPPED_CYCLES", "Progress"]
@@ -48,7 +48,7 @@ class Progress(wiring.Component):
         The tile has trapped: `drained` needs `STOPPED_CYCLES` instead of one.
     idle, empty : In(5), waiting : In(6)
         Engines and queues, in the order of `ENGINES`, then control, which waits for a semaphore.
-    head_place : In(PLACE_BITS) x 6, head_sem : In(range(semaphores)) x 6
+    head_tag : In(TAG_BITS) x 6, head_sem : In(range(semaphores)) x 6
         The waiting instruction and its semaphore, of each queue, and of control.
     signalled : In(1)
         A signal of the host is under way: nothing rests, and all counts of rest begin anew.
@@ -61,7 +61,7 @@ class Progress(wiring.Component):
     quiet : Out(1)
         All engines rest and dispatch is stuck, and have been for `QUIET_CYCLES`.
     deadlock : Out(1), deadlock_engine : Out(ENGINE_BITS)
-    deadlock_place : Out(PLACE_BITS), deadlock_sem : Out(range(semaphores))
+    deadlock_tag : Out(TAG_BITS), deadlock_sem : Out(range(semaphores))
         Deadlock; the first engine that waits, or control, its instruction and its semaphore.
     """
 
@@ -76,7 +76,7 @@ class Progress(wiring.Component):
                 "idle": In(engines),
                 "empty": In(engines),
                 "waiting": In(engines + 1),
-                "head_place": In(PLACE_BITS).array(engines + 1),
+                "head_tag": In(TAG_BITS).array(engines + 1),
                 "head_sem": In(sem).array(engines + 1),
                 "signalled": In(1),
                 "stuck": In(1),
@@ -85,7 +85,7 @@ class Progress(wiring.Component):
                 "quiet": Out(1),
                 "deadlock": Out(1),
                 "deadlock_engine": Out(ENGINE_BITS),
-                "deadlock_place": Out(PLACE_BITS),
+                "deadlock_tag": Out(TAG_BITS),
                 "deadlock_sem": Out(sem),
             }
         )
@@ -126,7 +126,7 @@ class Progress(wiring.Component):
             with m.If(self.waiting[i]):
                 m.d.comb += [
                     self.deadlock_engine.eq(engine),
-                    self.deadlock_place.eq(self.head_place[i]),
+                    self.deadlock_tag.eq(self.head_tag[i]),
                     self.deadlock_sem.eq(self.head_sem[i]),
                 ]
         return m

@@ -20,9 +20,9 @@ from tegula.isa.instructions import (
 from tegula.isa.traps import CAUSE_BITS
 
 __all__ = [
-    "PLACE_BITS",
+    "SEQUENCE_BITS",
     "SIGNAL_TO_INSTRUCTION_CYCLES",
-    "TURN_BITS",
+    "TAG_BITS",
     "EngineInterface",
     "EngineSignature",
     "assign_update",
@@ -41,12 +41,13 @@ be in the `InstructionRegister` of an engine. So an engine whose completion is k
 its signal up to 3 cycles before the last cycle in which it writes: what the signal wakes requests
 nothing before the cycle after that."""
 
-TURN_BITS = 8
-"""Bits of an instruction's turn among those of its engine. An engine and its queue hold fewer."""
+SEQUENCE_BITS = 8
+"""Bits of an instruction's sequence number in its engine. An engine and its queue hold fewer
+instructions than these number."""
 
-PLACE_BITS = PC_BITS + TURN_BITS
+TAG_BITS = PC_BITS + SEQUENCE_BITS
 """Bits of what an engine carries with an instruction for the record of a trap, as `pc`: position in
-the program in granules, and above that its turn."""
+the program in granules, and above that its sequence number."""
 
 _SIGNAL_FIELDS = {"signal": 1, "signal_sem": SEMAPHORE_BITS, "signal_value": SIGNAL_VALUE_BITS}
 """The synchronisation fields that an engine gets: what it sends when an instruction is complete."""
@@ -54,7 +55,7 @@ _SIGNAL_FIELDS = {"signal": 1, "signal_sem": SEMAPHORE_BITS, "signal_value": SIG
 _SIGNAL_PORTS = ("signals0", "signals1")
 
 
-_TICKET_FIELDS = {"pc": PLACE_BITS, "sync": 1, "signal": 1}
+_TICKET_FIELDS = {"pc": TAG_BITS, "sync": 1, "signal": 1}
 
 
 _OWN_TRACE = ("begin", "complete", "activity")
@@ -78,7 +79,7 @@ def instruction_layout(engine: Engine) -> data.StructLayout:
     """An instruction from the queue of `engine`: its wait is over, its signal is still to send."""
     return data.StructLayout(
         {
-            "pc": PLACE_BITS,
+            "pc": TAG_BITS,
             "op": CODE_BITS,
             **_SIGNAL_FIELDS,
             "payload": _payload_bits(engine),
@@ -112,9 +113,7 @@ def assign_update(update: data.View, instr: data.View) -> list:
 
 def trap_layout(config: TileConfig) -> data.StructLayout:
     """A trap: cause (`isa.traps.Trap`), `pc` as the instruction had it, address by the cause."""
-    return data.StructLayout(
-        {"cause": CAUSE_BITS, "pc": PLACE_BITS, "address": MEMORY_ADDRESS_BITS}
-    )
+    return data.StructLayout({"cause": CAUSE_BITS, "pc": TAG_BITS, "address": MEMORY_ADDRESS_BITS})
 
 
 def traced(config: TileConfig, members: dict[str, wiring.Member]) -> dict[str, wiring.Member]:

@@ -10,7 +10,7 @@ from amaranth.lib.wiring import In, Out
 
 from tegula.config import TileConfig
 from tegula.engine.interface import (
-    PLACE_BITS,
+    TAG_BITS,
     EngineInterface,
     assign_update,
     instruction_layout,
@@ -41,7 +41,7 @@ CHECKED_ADDRESS = signed(CHECKED_ADDRESS_BITS)
 SCALAR_ADDRESS_BITS = 16
 """Bits of a scalar that are its address, where it is one a partition."""
 
-SEQUENCER_STATE = {"pc": PLACE_BITS, "finishing": 1, "combining": 1, "trapped": 1, "reported": 1}
+SEQUENCER_STATE = {"pc": TAG_BITS, "finishing": 1, "combining": 1, "trapped": 1, "reported": 1}
 """State of every `Sequencer`.
 
 pc

@@ -128,6 +128,8 @@ class TensorEngine(wiring.Component):
         self._accept(m, matmuls, loads)
         self._feed_stationary(m)
         self._feed_moving(m)
+        if self.config.mx:
+            self._write_scales(m)
         self._report(m, matmuls, loads)
         if self.config.trace:
             self._trace(m)
@@ -271,17 +273,19 @@ class TensorEngine(wiring.Component):
                 feed.scale_row.eq(loader.scale_row),
                 array.stationary_scale.eq(feed.scale),
             ]
-            self._write_scales(m, feed)
 
-    def _write_scales(self, m, feed):
-        """Rows of scales, as the scratchpad delivers them, into the buffer of a feed."""
-        write, loader = feed.scale_write, self._loader
+    def _write_scales(self, m):
+        """Rows of scales, as the scratchpad delivers them, into the buffers of both feeds."""
+        loader = self._loader
+        enable = delay(m, loader.issued_scales, TENSOR_READ_CYCLES, "scales")
         row = delayed(m, loader.scale_row, TENSOR_READ_CYCLES, name="scale_row")
-        m.d.comb += [
-            write.en.eq(delay(m, loader.issued_scales, TENSOR_READ_CYCLES, "scales")),
-            write.row.eq(row),
-            *(write.codes[p].eq(self.stationary.data[p][:8]) for p in range(self.config.n)),
-        ]
+        for feed in (m.submodules.stationary_feed, m.submodules.moving_feed):
+            write = feed.scale_write
+            m.d.comb += [
+                write.en.eq(enable),
+                write.row.eq(row),
+                *(write.codes[p].eq(self.stationary.data[p][:8]) for p in range(self.config.n)),
+            ]
 
     def _feed_moving(self, m):
         """Read, decode and entry into the array, and the step of PSUM in time with it."""
@@ -319,7 +323,6 @@ class TensorEngine(wiring.Component):
                 feed.scale_row.eq(streamer.scale_row),
                 array.moving_scale.eq(feed.scale),
             ]
-            self._write_scales(m, feed)
 
     def _connect_signals(self, m, matmuls, loads):
         """Matmuls and syncs signal on port 0, loads on port 1."""

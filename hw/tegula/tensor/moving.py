@@ -5,7 +5,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from tegula.config import TileConfig
-from tegula.engine.interface import PLACE_BITS, payload_layout
+from tegula.engine.interface import TAG_BITS, payload_layout
 from tegula.engine.sequencing import CHECKED_ADDRESS_BITS
 from tegula.formats import FORMAT_BITS
 from tegula.isa.instructions import PARTITION_BITS
@@ -32,7 +32,7 @@ class MovingStreamer(wiring.Component):
 
     Members
     -------
-    start : In(1), matmul : In(payload of tensor.matmul), pc : In(PLACE_BITS)
+    start : In(1), matmul : In(payload of tensor.matmul), pc : In(TAG_BITS)
         Begin in the next cycle, if this one is `ready`.
     fresh : In(1)
         With `start`: this matmul uses the operand in the chain.
@@ -58,7 +58,7 @@ class MovingStreamer(wiring.Component):
         It is the matmul's last; 1 too while `idle`.
     ready, idle : Out(1)
         A matmul may start in this cycle; nothing is in work.
-    fault : Out(1), cause : Out(CAUSE_BITS), trap_pc : Out(PLACE_BITS)
+    fault : Out(1), cause : Out(CAUSE_BITS), trap_pc : Out(TAG_BITS)
         The next column is not issued, for this trap: it holds until `stop`.
     """
 
@@ -75,7 +75,7 @@ class MovingStreamer(wiring.Component):
             {
                 "start": In(1),
                 "matmul": In(payload_layout("tensor.matmul")),
-                "pc": In(PLACE_BITS),
+                "pc": In(TAG_BITS),
                 "fresh": In(1),
                 **({"pair_anchor": In(9), "refused": In(1)} if config.packed_fp8 else {}),
                 "stop": In(1),
@@ -95,7 +95,7 @@ class MovingStreamer(wiring.Component):
                 "idle": Out(1, init=1),
                 "fault": Out(1),
                 "cause": Out(CAUSE_BITS),
-                "trap_pc": Out(PLACE_BITS),
+                "trap_pc": Out(TAG_BITS),
             }
         )
 

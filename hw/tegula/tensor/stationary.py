@@ -5,7 +5,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from tegula.config import TileConfig
-from tegula.engine.interface import PLACE_BITS, payload_layout
+from tegula.engine.interface import TAG_BITS, payload_layout
 from tegula.engine.sequencing import CHECKED_ADDRESS_BITS
 from tegula.formats import FORMAT_BITS
 from tegula.isa.instructions import PARTITION_BITS
@@ -30,7 +30,7 @@ class StationaryLoader(wiring.Component):
 
     Members
     -------
-    start : In(1), load : In(payload of tensor.load), pc : In(PLACE_BITS)
+    start : In(1), load : In(payload of tensor.load), pc : In(TAG_BITS)
         Begin; only while `idle`.
     begins_scales : In(1), scales : In(payload of tensor.scales)
         With `start`, and only with `mx`: the work is rows of scales, by `scales`, which has address
@@ -53,7 +53,7 @@ class StationaryLoader(wiring.Component):
         Of the operand in work.
     idle, complete : Out(1)
         No column is left to request; the last one is requested in this cycle.
-    out_of_range : Out(1), addr : Out(CHECKED_ADDRESS_BITS), trap_pc : Out(PLACE_BITS)
+    out_of_range : Out(1), addr : Out(CHECKED_ADDRESS_BITS), trap_pc : Out(TAG_BITS)
         High while the next address does not exist; the loader stays there until `stop`.
         `addr` and `trap_pc` are undefined while `idle`.
     """
@@ -73,7 +73,7 @@ class StationaryLoader(wiring.Component):
                 "start": In(1),
                 "load": In(payload_layout("tensor.load")),
                 **(scales if config.mx else {}),
-                "pc": In(PLACE_BITS),
+                "pc": In(TAG_BITS),
                 "hold": In(1),
                 "stop": In(1),
                 "reads": Out(1),
@@ -87,7 +87,7 @@ class StationaryLoader(wiring.Component):
                 "complete": Out(1),
                 "out_of_range": Out(1),
                 "addr": Out(CHECKED_ADDRESS_BITS),
-                "trap_pc": Out(PLACE_BITS),
+                "trap_pc": Out(TAG_BITS),
             }
         )
 

@@ -6,12 +6,11 @@ from amaranth.lib.wiring import In, Out
 
 from tegula.arith.mx import MxCompress, MxExpand, compressed_layout
 from tegula.config import TileConfig
-from tegula.formats import RAW16
+from tegula.formats import MX_BLOCK, RAW16
 from tegula.lib.delay import delay, registered
 from tegula.memory.bank import NO_RW_CHECK
 from tegula.memory.halves import kept_fields
 from tegula.vector.layouts import (
-    BLOCK,
     BLOCK_SCALES,
     block_controls_layout,
     block_work_layout,
@@ -75,7 +74,7 @@ class BlockQueue(wiring.Component):
 
     def __init__(self, config: TileConfig):
         self._config = config
-        self._depth = 2 * BLOCK * config.vector_folding
+        self._depth = 2 * MX_BLOCK * config.vector_folding
         super().__init__(
             {
                 "work": In(block_work_layout(config)),
@@ -107,10 +106,10 @@ class BlockQueue(wiring.Component):
         """Controls of a result's way in; whether it is the last of its block, and what comes."""
         parts = self._config.vector_folding
         controls = self.controls
-        count = Signal(range(BLOCK * parts))
+        count = Signal(range(MX_BLOCK * parts))
         number = Signal(range(BLOCK_SCALES))
         ends = Signal()
-        m.d.comb += ends.eq(self.arrives & (self.item.last | (count == BLOCK * parts - 1)))
+        m.d.comb += ends.eq(self.arrives & (self.item.last | (count == MX_BLOCK * parts - 1)))
         with m.If(self.arrives):
             m.d.sync += count.eq(count + 1)
         with m.If(ends):

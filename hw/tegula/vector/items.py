@@ -9,10 +9,10 @@ from tegula.arith.codes import is_narrow
 from tegula.arith.combine import PARTIALS
 from tegula.config import TileConfig
 from tegula.engine.sequencing import CHECKED_ADDRESS, SEQUENCER_STATE
-from tegula.formats import FP32
+from tegula.formats import FP32, MX_BLOCK
 from tegula.isa.operations import Operand, Rounding, Source
 from tegula.memory.halves import kept_bytes
-from tegula.vector.layouts import BLOCK, Kind, route_layout
+from tegula.vector.layouts import Kind, route_layout
 from tegula.vector.quantise import packed_half
 from tegula.vector.work import work_layout
 
@@ -80,7 +80,7 @@ def make_state(config: TileConfig) -> data.View:
         "part": range(config.vector_folding),
         "partial": range(PARTIALS),
         "partition": range(config.n),
-        **({"in_block": range(BLOCK)} if config.mx else {}),
+        **({"in_block": range(MX_BLOCK)} if config.mx else {}),
     }
     bits = Signal(data.StructLayout(control), name="control").as_value()
     rest = Signal(data.StructLayout(element), name="element", reset_less=True).as_value()

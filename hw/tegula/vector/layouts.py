@@ -14,7 +14,6 @@ from tegula.isa.operations import Operation, Reduction, Source
 from tegula.memory.halves import high_fields, kept_fields
 
 __all__ = [
-    "BLOCK",
     "BLOCK_SCALES",
     "LOWEST",
     "RANDOM_SLOTS",
@@ -38,9 +37,6 @@ RANDOM_SLOTS = 16
 
 ZERO, LOWEST = SLOTS - 1, SLOTS - 2
 """Words of the memory of partial results that are never written: +0 and -Inf, the identities."""
-
-BLOCK = 32
-"""Elements that share a scale (vector.quantise)."""
 
 BLOCK_SCALES = 4
 """Scales that a lane keeps of each partition: of the block that arrives, the one that leaves, and

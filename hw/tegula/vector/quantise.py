@@ -8,9 +8,8 @@ from amaranth.lib import data
 from tegula.arith.mx import kind_layout
 from tegula.config import TileConfig
 from tegula.engine.interface import payload_layout
-from tegula.formats import E5M2
+from tegula.formats import E5M2, MX_BLOCK
 from tegula.isa.operations import Half
-from tegula.vector.layouts import BLOCK
 
 __all__ = ["Moves", "hold_block_work", "packed_half", "plan_moves"]
 
@@ -48,7 +47,7 @@ def plan_moves(m: Module, config: TileConfig, state: data.View) -> Moves:
         return Moves(Const(1), state.work.writes, Const(0))
     block, destination = Signal(name="block_moves"), Signal(name="destination_moves")
     m.d.comb += [
-        block.eq(state.quantises & (state.in_block == BLOCK - 1)),
+        block.eq(state.quantises & (state.in_block == MX_BLOCK - 1)),
         destination.eq(state.work.writes & (~_is_packed(state) | state.partial[0])),
     ]
     return Moves(~state.quantises | block, destination, block)

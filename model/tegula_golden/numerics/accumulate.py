@@ -8,7 +8,7 @@ from functools import cache
 
 import numpy as np
 
-from tegula.formats import FloatFormat
+from tegula.formats import MX_BLOCK, FloatFormat
 from tegula_golden.array_types import Codes, Integers
 from tegula_golden.numerics.block_scales import (
     BASE_ANCHOR,
@@ -20,7 +20,6 @@ from tegula_golden.numerics.codes import (
     check_codes,
     operand_table,
 )
-from tegula_golden.numerics.mx import BLOCK
 from tegula_golden.numerics.packed import packed_anchor, second_sum
 from tegula_golden.numerics.partial_sums import (
     MAX_ANCHOR,
@@ -129,9 +128,11 @@ def accumulate_passes(
         raise ValueError(f"rows must be 1 to {MAX_ROWS}, not {rows}")
     _check_operands(partial, stationary_codes, moving_codes, stationary_fmt, moving_fmt)
     terms = rows * (2 if packed else 1)
-    blocks = -(-stationary_codes.shape[0] // BLOCK)
-    if _check_scales(partial, (blocks,), stationary_scales, moving_scales) and BLOCK % terms:
-        raise ValueError(f"a pass of scaled operands must divide {BLOCK} terms, not cover {terms}")
+    blocks = -(-stationary_codes.shape[0] // MX_BLOCK)
+    if _check_scales(partial, (blocks,), stationary_scales, moving_scales) and MX_BLOCK % terms:
+        raise ValueError(
+            f"a pass of scaled operands must divide {MX_BLOCK} terms, not cover {terms}"
+        )
     operands = [(stationary_codes, moving_codes)]
     if packed:
         operands = [
@@ -208,7 +209,7 @@ def _passes(
         for left, right in steps if special else ():
             flags = _merged(flags, special_flags(left, right, stationary_fmt, moving_fmt))
         if scaled:
-            block = first * len(steps) // BLOCK
+            block = first * len(steps) // MX_BLOCK
             of_outputs = output_scales(
                 *([left for left, _ in steps], [right for _, right in steps]),
                 *(stationary_fmt, moving_fmt),

@@ -5,13 +5,12 @@ from itertools import chain
 
 import numpy as np
 
-from tegula.formats import FloatFormat
+from tegula.formats import MX_BLOCK, FloatFormat
 from tegula_golden.array_types import Codes, Integers, Words
 from tegula_golden.numerics.accumulate import PartialSums, accumulate_passes, to_fp32_bits
 from tegula_golden.numerics.block_scales import check_scales
 from tegula_golden.numerics.cast import cast
 from tegula_golden.numerics.codes import check_codes
-from tegula_golden.numerics.mx import BLOCK
 
 __all__ = ["gemm"]
 
@@ -107,7 +106,7 @@ def gemm(
         )
     depth = a_codes.shape[1]
     bits = np.empty((a_codes.shape[0], b_codes.shape[1]), dtype=np.uint32)
-    blocks = -(-depth // BLOCK)
+    blocks = -(-depth // MX_BLOCK)
     if scales_a is not None:
         check_scales(scales_a, (bits.shape[0], blocks), "scales_a")
     if scales_b is not None:
@@ -115,9 +114,9 @@ def gemm(
     if scales_a is None and scales_b is None:
         spans = _spans(0, depth, rows, packed)
     else:
-        rows = min(rows, BLOCK // 2) if packed else rows
-        starts = range(0, depth, BLOCK)
-        blocks_of = (_spans(at, min(at + BLOCK, depth), rows, packed) for at in starts)
+        rows = min(rows, MX_BLOCK // 2) if packed else rows
+        starts = range(0, depth, MX_BLOCK)
+        blocks_of = (_spans(at, min(at + MX_BLOCK, depth), rows, packed) for at in starts)
         spans = list(chain.from_iterable(blocks_of))
     block_columns = min(bits.shape[1], _BLOCK_OUTPUTS)
     block_rows = max(1, _BLOCK_OUTPUTS // block_columns)
@@ -129,7 +128,7 @@ def gemm(
             moving = b_codes[:, columns_of]
             partial = PartialSums.empty((stationary.shape[1], moving.shape[1]), acc_width)
             for span in spans:
-                terms, block = span.terms, span.terms[0] // BLOCK
+                terms, block = span.terms, span.terms[0] // MX_BLOCK
                 partial = accumulate_passes(
                     *(partial, stationary[terms], moving[terms], fmt_a, fmt_b, rows),
                     packed=span.packed,

@@ -2,13 +2,12 @@
 
 import numpy as np
 
-from tegula.formats import MXFP4_E2M1, MxElement
+from tegula.formats import MX_BLOCK, MXFP4_E2M1, MxElement
 from tegula.isa.operations import ScaleRule
 from tegula_golden.array_types import Bytes, Floats, Integers, Patterns, check_array
 from tegula_golden.numerics.codes import decode
 
 __all__ = [
-    "BLOCK",
     "NAN_SCALE",
     "block_scales",
     "dequantise",
@@ -17,9 +16,6 @@ __all__ = [
     "quantised",
     "scaled_elements",
 ]
-
-BLOCK = 32
-"""Consecutive elements that share a scale."""
 
 NAN_SCALE = 255
 """Scale of a block whose elements are all NaN; scale s < 255 stands for ``2**(s - 127)``."""
@@ -45,7 +41,7 @@ _E2M1_OF_E4M3FN[_E4M3FN_OF_E2M1] = np.arange(16, dtype=np.uint8)
 
 
 def block_scales(bits: Patterns, element: MxElement, rule: ScaleRule) -> Bytes:
-    """Scales of blocks of `BLOCK` fp32 patterns along the last axis; the last may be shorter.
+    """Scales of blocks of `MX_BLOCK` fp32 patterns along the last axis; the last may be shorter.
 
     Parameters
     ----------
@@ -69,7 +65,7 @@ def block_scales(bits: Patterns, element: MxElement, rule: ScaleRule) -> Bytes:
     check_array(bits, np.uint32, "bits")
     if bits.ndim == 0 or bits.shape[-1] == 0:
         raise ValueError(f"bits must have elements along its last axis, not shape {bits.shape}")
-    starts = np.arange(0, bits.shape[-1], BLOCK)
+    starts = np.arange(0, bits.shape[-1], MX_BLOCK)
     # As integers, NaNs are the largest magnitudes, and infinity is above every number.
     amax = np.maximum.reduceat(bits & _MAGNITUDE_MASK, starts, axis=-1).astype(np.int64)
     field, fraction = amax >> _FRACTION_BITS, amax & ((1 << _FRACTION_BITS) - 1)
@@ -190,12 +186,12 @@ def e2m1_of_e4m3fn(codes: Bytes) -> Bytes:
 def _of_elements(scales: Bytes, shape: tuple[int, ...]) -> Integers:
     """The scale of each element, int64, in an array of `shape`."""
     check_array(scales, np.uint8, "scales")
-    blocks = (*shape[:-1], -(-shape[-1] // BLOCK)) if shape else ()
+    blocks = (*shape[:-1], -(-shape[-1] // MX_BLOCK)) if shape else ()
     if scales.shape != blocks or not shape:
         raise ValueError(
-            f"scales must have the shape {blocks} of blocks of {BLOCK}, not {scales.shape}"
+            f"scales must have the shape {blocks} of blocks of {MX_BLOCK}, not {scales.shape}"
         )
-    return np.repeat(scales, BLOCK, axis=-1)[..., : shape[-1]].astype(np.int64)
+    return np.repeat(scales, MX_BLOCK, axis=-1)[..., : shape[-1]].astype(np.int64)
 
 
 def _rounded(magnitude: Integers, scale: Integers, element: MxElement) -> Integers:

@@ -5,11 +5,11 @@ The blocks before the first that traps are done; `EngineTrap` is raised if there
 
 import numpy as np
 
-from tegula.formats import MX_ELEMENTS, MXFP4_E2M1, MxElement, format_by_code
+from tegula.formats import MX_BLOCK, MX_ELEMENTS, MXFP4_E2M1, MxElement, format_by_code
 from tegula.isa.operations import Half, ScaleRule
 from tegula.isa.traps import Trap
 from tegula_golden.array_types import Bytes, Integers
-from tegula_golden.numerics.mx import BLOCK, quantised
+from tegula_golden.numerics.mx import quantised
 from tegula_golden.tile.halves import replaced
 from tegula_golden.tile.state import Check, TileState, first_fault, sbuf_check
 from tegula_golden.tile.vector import Compute
@@ -48,26 +48,26 @@ class _Quantise(Compute):
         """Blocks in order: of each the scale, then the elements."""
         fields = self.fields
         addresses, partitions = _destinations_of(fields, self.config.n)
-        blocks = np.arange(-(-len(self.step) // BLOCK))
+        blocks = np.arange(-(-len(self.step) // MX_BLOCK))
         scale_at = fields["scale_dst"] + blocks * fields["scale_stride"]
         good, trap = first_fault(self._quantise_checks(addresses, scale_at))
         if trap is not None:
-            good -= good % BLOCK
+            good -= good % MX_BLOCK
         if good:
             results, _, _ = self._compute(slice(0, good))
             rows = slice(fields["rows"])
             scales, codes = quantised(results[rows], _element(fields), ScaleRule(fields["rule"]))
             for block in range(scales.shape[1]):
                 self.state.sbuf[rows, scale_at[block]] = scales[:, block]
-                for index in range(block * BLOCK, min((block + 1) * BLOCK, good)):
+                for index in range(block * MX_BLOCK, min((block + 1) * MX_BLOCK, good)):
                     self._place(codes[:, index], index, addresses[index], partitions[index])
         if trap is not None:
             raise trap
 
     def _quantise_checks(self, addresses: Integers, scale_at: Integers) -> list[Check]:
         """Of an element: x, the scale of the block that it begins, its destination."""
-        scales = sbuf_check(np.repeat(scale_at, BLOCK)[: len(self.step)], self.config)
-        begins = self.step % BLOCK == 0
+        scales = sbuf_check(np.repeat(scale_at, MX_BLOCK)[: len(self.step)], self.config)
+        begins = self.step % MX_BLOCK == 0
         checks = [
             *self._operand_checks(),
             Check(scales.cause, scales.bad & begins, scales.addresses),

@@ -121,7 +121,7 @@ def describe(config: TileConfig) -> dict[str, dict[str, object]]:
         | {
             "operand_formats": [fmt.name for fmt in formats],
             "result_formats": "these and fp32",
-            "block_elements": [e.name for e in config.mx_elements] if config.mx else None,
+            "block_elements": [e.name for e in config.mx_elements] or None,
         },
         "sizes": {
             "peak_macs_per_cycle": config.peak_macs_per_cycle,

@@ -9,11 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from tegula.config import TileConfig
-from tegula.formats import MXFP4_E2M1, MxElement
+from tegula.formats import MX_BLOCK, MXFP4_E2M1, MxElement
 from tegula.isa.instructions import Engine, Layout
 from tegula.isa.operations import ScaleRule, Source
 from tegula_golden.array_types import Bytes, Patterns
-from tegula_golden.numerics.mx import BLOCK
 from tegula_sw.devices.base import Device, run_well
 from tegula_sw.program.costs import drain_cost, vector_element_cycles
 from tegula_sw.program.program import MemoryImage, Program
@@ -49,7 +48,7 @@ class _Piece:
     @property
     def blocks(self) -> int:
         """Blocks of a row."""
-        return -(-len(self.columns) // BLOCK)
+        return -(-len(self.columns) // MX_BLOCK)
 
 
 class _Kernel:
@@ -67,7 +66,7 @@ class _Kernel:
         self.config, self.element, self.rule = config, element, rule
         self.addresses = addresses
         self.width = shape[1]
-        self.blocks = -(-shape[1] // BLOCK)
+        self.blocks = -(-shape[1] // MX_BLOCK)
         self.loaded = program.semaphore("piece loaded")
         self.quantised = program.semaphore("piece quantised")
         self.free = program.semaphore("slot free")
@@ -150,7 +149,7 @@ class _Kernel:
             )
             scales = self._transfer(
                 *(Engine.STORE, piece),
-                self.addresses.scales + row * self.blocks + column // BLOCK,
+                self.addresses.scales + row * self.blocks + column // MX_BLOCK,
                 *(self.blocks, piece.blocks, base + self.scales_at),
             )
             frees = index + _SLOTS < len(self.pieces)
@@ -161,8 +160,8 @@ class _Kernel:
 def _longest(config: TileConfig) -> int:
     """Columns of a piece: its fp32 words, codes and scales fit a slot, in whole lines."""
     words = config.sbuf_depth // _SLOTS - config.bus_words
-    unit = max(BLOCK, config.bus_words)
-    longest = min(words * BLOCK // (3 * BLOCK + 1), _MAX_COLUMNS) // unit * unit
+    unit = max(MX_BLOCK, config.bus_words)
+    longest = min(words * MX_BLOCK // (3 * MX_BLOCK + 1), _MAX_COLUMNS) // unit * unit
     if not longest:
         raise ValueError(
             f"a scratchpad of {config.sbuf_depth} words a partition is too small for blocks"
@@ -225,11 +224,11 @@ def quantise_on_device(
         raise ValueError(f"bits must be uint32, not {bits.dtype}")
     if bits.ndim == 0 or bits.shape[-1] == 0:
         raise ValueError(f"bits must have elements along its last axis, not shape {bits.shape}")
-    if not config.mx or element not in config.mx_elements:
+    if element not in config.mx_elements:
         raise ValueError(f"tile {config.name!r} does not quantise to {element.name}")
     width, longest = bits.shape[-1], _longest(config)
     matrix = bits.reshape(-1, width)
-    blocks = -(-width // BLOCK)
+    blocks = -(-width // MX_BLOCK)
     codes = np.empty(matrix.shape, np.uint8)
     scales = np.empty((len(matrix), blocks), np.uint8)
     rows = max(1, _MAX_PIECES // -(-width // longest)) * config.n

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from tegula.config import TileConfig
-from tegula.formats import MX_ELEMENTS, MXFP4_E2M1, FloatFormat, MxElement, format_by_name
+from tegula.formats import MX_BLOCK, MX_ELEMENTS, MXFP4_E2M1, FloatFormat, MxElement, format_by_name
 from tegula.isa.operations import ScaleRule
 from tegula_golden.array_types import Bytes, Codes
 from tegula_golden.numerics.block_scales import check_scales
-from tegula_golden.numerics.mx import BLOCK, e2m1_of_e4m3fn, e4m3fn_of_e2m1, quantised
+from tegula_golden.numerics.mx import e2m1_of_e4m3fn, e4m3fn_of_e2m1, quantised
 from tegula_sw.arrays import AnyArray, codes_from_array, fp32_operand
 
 __all__ = [
@@ -57,20 +57,17 @@ def operand_format(name: str, config: TileConfig | None = None) -> OperandFormat
         return element
     if config is None:
         return format_by_name(name)
-    elements = config.mx_elements if config.mx else ()
-    known: tuple[OperandFormat, ...] = (*config.operand_formats, *elements)
-    for fmt in known:
+    for fmt in config.operand_formats:
         if fmt.name == name:
             return fmt
+    known: tuple[OperandFormat, ...] = (*config.operand_formats, *config.mx_elements)
     names = ", ".join(fmt.name for fmt in known)
     raise ValueError(f"{name!r} is unknown: it must be one of {names}")
 
 
 def mx_element(name: str, config: TileConfig | None = None) -> MxElement | None:
     """The MX element called `name`, if `config` is given one that its tile has, or None."""
-    elements: tuple[MxElement, ...] = MX_ELEMENTS
-    if config is not None:
-        elements = config.mx_elements if config.mx else ()
+    elements = MX_ELEMENTS if config is None else config.mx_elements
     return next((element for element in elements if element.name == name), None)
 
 
@@ -150,5 +147,5 @@ def operand_from_array(
 
 def _scales_shape(shape: tuple[int, ...], k_axis: int) -> tuple[int, ...]:
     blocks = list(shape)
-    blocks[k_axis] = -(-shape[k_axis] // BLOCK)
+    blocks[k_axis] = -(-shape[k_axis] // MX_BLOCK)
     return tuple(blocks)

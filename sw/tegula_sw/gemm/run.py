@@ -8,12 +8,11 @@ from time import perf_counter
 import numpy as np
 
 from tegula.config import TileConfig
-from tegula.formats import FP32, FloatFormat
+from tegula.formats import FP32, MX_BLOCK, FloatFormat
 from tegula.isa.instructions import GRANULE_BYTES
 from tegula_golden.array_types import Bytes, Codes
 from tegula_golden.numerics.block_scales import check_scales
 from tegula_golden.numerics.codes import code_dtype
-from tegula_golden.numerics.mx import BLOCK
 from tegula_sw.devices.base import Device, device_name, run_well, total_cycles
 from tegula_sw.gemm.addresses import GemmAddresses
 from tegula_sw.gemm.kernel import build_gemm
@@ -124,7 +123,7 @@ def _scales_by_block(
 
     Of each side, its codes, and whether they lie block by block already.
     """
-    blocks, found = -(-k // BLOCK), {}
+    blocks, found = -(-k // MX_BLOCK), {}
     for name, size, (codes, by_block) in zip(("a", "b"), (m, n), sides, strict=True):
         if codes is None:
             continue

@@ -4,8 +4,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from tegula.config import TileConfig
-from tegula.formats import FloatFormat
-from tegula_golden.numerics.mx import BLOCK
+from tegula.formats import MX_BLOCK, FloatFormat
 from tegula_sw.program.span import Span
 
 __all__ = ["KStep", "alike", "k_steps", "may_pack", "peak_macs"]
@@ -24,7 +23,7 @@ class KStep:
     @property
     def block(self) -> int:
         """Number of the block of K that has its terms, where these are scaled."""
-        return self.k.start // BLOCK
+        return self.k.start // MX_BLOCK
 
     @property
     def rows(self) -> int:
@@ -58,8 +57,8 @@ def k_steps(k: int, n: int, *, packed: bool, scaled: bool = False) -> tuple[KSte
     """
     if not scaled:
         return tuple(_steps_of(Span(0, k), n, packed))
-    rows = min(n, BLOCK // 2) if packed else n
-    blocks = (Span(start, min(start + BLOCK, k)) for start in range(0, k, BLOCK))
+    rows = min(n, MX_BLOCK // 2) if packed else n
+    blocks = (Span(start, min(start + MX_BLOCK, k)) for start in range(0, k, MX_BLOCK))
     return tuple(step for block in blocks for step in _steps_of(block, rows, packed))
 
 

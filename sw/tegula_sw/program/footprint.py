@@ -7,12 +7,11 @@ from enum import Enum
 import numpy as np
 
 from tegula.config import TileConfig
-from tegula.formats import FP32, RAW32
+from tegula.formats import FP32, MX_BLOCK, RAW32
 from tegula.isa.codec import Decoded
 from tegula.isa.instructions import Layout
 from tegula.isa.operations import Half, Operand, Operation, Reduction, Rounding, Source, TableKind
 from tegula_golden.array_types import Integers
-from tegula_golden.numerics.mx import BLOCK
 from tegula_golden.tile.halves import half_of_format
 from tegula_golden.tile.quantise import QUANTISE_UNUSED
 
@@ -152,7 +151,7 @@ def _vector(decoded: Decoded, config: TileConfig) -> Iterator[Access]:
     if not count:
         return
     if decoded.mnemonic == "vector.quantise":
-        blocks = -(-count // BLOCK)
+        blocks = -(-count // MX_BLOCK)
         yield _write(sbuf, rows, _columns(fields["scale_dst"], blocks, fields["scale_stride"]))
     packed = fields.get("packed", 0)
     if packed:
@@ -281,7 +280,7 @@ def overwrites_operand(decoded: Decoded, config: TileConfig) -> int | None:
     results = _results(fields, step, config.n)
     if decoded.mnemonic == "vector.quantise":
         # Each element of a block counts as one that writes the scale.
-        scale = fields["scale_dst"] + step // BLOCK * fields["scale_stride"]
+        scale = fields["scale_dst"] + step // MX_BLOCK * fields["scale_stride"]
         results = np.concatenate([results, scale[:, None]], axis=1)
     exist = (results >= 0) & (results < depth)
     bad = (last_reader[np.where(exist, results, depth)] > step[:, None]) & exist

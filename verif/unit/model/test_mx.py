@@ -6,12 +6,20 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from tegula.formats import E4M3FN, E5M2, FP32, MX_ELEMENTS, MXFP4_E2M1, MXFP8_E4M3, MXFP8_E5M2
+from tegula.formats import (
+    E4M3FN,
+    E5M2,
+    FP32,
+    MX_BLOCK,
+    MX_ELEMENTS,
+    MXFP4_E2M1,
+    MXFP8_E4M3,
+    MXFP8_E5M2,
+)
 from tegula.isa.operations import ScaleRule
 from tegula_golden.numerics.cast import cast
 from tegula_golden.numerics.codes import decode
 from tegula_golden.numerics.mx import (
-    BLOCK,
     NAN_SCALE,
     block_scales,
     dequantise,
@@ -38,7 +46,7 @@ def pattern(number):
 
 def block_of(*numbers):
     """A block that begins with these numbers; the others are zeros."""
-    bits = np.zeros(BLOCK, dtype=np.uint32)
+    bits = np.zeros(MX_BLOCK, dtype=np.uint32)
     bits[: len(numbers)] = [pattern(number) for number in numbers]
     return bits
 
@@ -149,10 +157,10 @@ def test_a_nan_makes_the_whole_block_nan_and_no_other(element):
         scales, codes = quantised(bits, element, rule)
         assert scales[0] == NAN_SCALE and scales[1] < NAN_SCALE
         nan = 0 if element is MXFP4_E2M1 else element.fmt.nan
-        assert codes[:BLOCK].tolist() == [nan] * BLOCK
+        assert codes[:MX_BLOCK].tolist() == [nan] * MX_BLOCK
         numbers = dequantise(scales, codes, element)
-        assert np.isnan(numbers[:BLOCK]).all()
-        assert numbers[BLOCK : BLOCK + 2].tolist() == [1, -2]
+        assert np.isnan(numbers[:MX_BLOCK]).all()
+        assert numbers[MX_BLOCK : MX_BLOCK + 2].tolist() == [1, -2]
 
 
 @elements
@@ -166,7 +174,7 @@ def test_zeros_keep_their_signs_and_have_the_smallest_scale(element):
 
 @elements
 def test_subnormals_of_fp32_are_honoured(element):
-    bits = np.zeros(BLOCK, dtype=np.uint32)
+    bits = np.zeros(MX_BLOCK, dtype=np.uint32)
     bits[:3] = 0x0040_0000, 0x8060_0000, 0x0010_0000  # 2**-127, -1.5 * 2**-127, 2**-129
     scales, codes = quantised(bits, element, ScaleRule.RCEIL)
     assert scales.tolist() == [0]

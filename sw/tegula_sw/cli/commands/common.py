@@ -34,7 +34,7 @@ def format_of(
         if fmt.name == name:
             return fmt
     names = [fmt.name for fmt in formats]
-    if mx and config.mx:
+    if mx:
         names += [element.name for element in config.mx_elements]
     known = ", ".join(names)
     raise ValueError(f"{option} {name!r} is unknown: it must be one of {known}")

@@ -19,7 +19,7 @@ __all__ = ["cast", "eval"]
 def cast(options: argparse.Namespace) -> None:
     """`tegula cast`."""
     config = preset(options.preset)
-    if config.mx and (element := mx_element(options.to, config)) is not None:
+    if (element := mx_element(options.to, config)) is not None:
         _quantise(options, config, element)
         return
     fmt = format_of("--to", options.to, config, fp32=True, mx=True)

@@ -64,18 +64,13 @@ class TensorEngine:
             decoded = queue.head()
             fields = decoded.fields
             match decoded.mnemonic:
-                case "tensor.load":
+                case "tensor.load" | "tensor.scales":
                     yield max(self._loader_idle, self._operand_used)
                     while not self._loads.empty:
                         yield self._loads.sent
                     queue.take()
-                    self._load(fields)
-                case "tensor.scales":
-                    yield max(self._loader_idle, self._operand_used)
-                    while not self._loads.empty:
-                        yield self._loads.sent
-                    queue.take()
-                    self._load_scales(fields)
+                    loads_scales = decoded.mnemonic == "tensor.scales"
+                    (self._load_scales if loads_scales else self._load)(fields)
                 case "tensor.matmul":
                     ready = self._loader_idle if self._fresh or self._loads_scales else 0
                     yield max(self._stream_ends, ready)

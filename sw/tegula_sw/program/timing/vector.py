@@ -3,7 +3,7 @@
 from collections.abc import Generator
 from itertools import product
 
-from tegula_golden.numerics.mx import BLOCK
+from tegula.formats import MX_BLOCK
 from tegula_sw.program.timing.clock import Steps
 from tegula_sw.program.timing.front_end import InstructionRegister
 from tegula_sw.program.timing.ports import SignalPort
@@ -159,12 +159,12 @@ class VectorEngine:
         way = lat.entry + lat.unit * work.steps
         beats = self._beats if work.transposed else 1
         free = leaves = 0
-        for first in range(0, work.columns, BLOCK):
-            block = range(first, min(first + BLOCK, work.columns))
+        for first in range(0, work.columns, MX_BLOCK):
+            block = range(first, min(first + MX_BLOCK, work.columns))
             issued = yield from self._elements(work, cycle, interval, 0, block)
             free = max(free, issued + way + lat.whole)
             after = lat.scaled + lat.cast
-            mask = self._masks.element(scales[0] + first // BLOCK * scales[1], False)
+            mask = self._masks.element(scales[0] + first // MX_BLOCK * scales[1], False)
             for part in range(self._parts):
                 if work.rows > part * self._lanes:
                     at = free + part + after + lat.vector_write_bank

@@ -11,7 +11,7 @@ from amaranth.lib import wiring
 from tegula.config import preset
 from tegula.control.queues import WAIT_CYCLES, EngineQueue
 from tegula.control.semaphores import SemaphoreFile
-from tegula.engine.interface import SIGNAL_TO_INSTRUCTION_CYCLES, TURN_BITS
+from tegula.engine.interface import SEQUENCE_BITS, SIGNAL_TO_INSTRUCTION_CYCLES
 from tegula.isa.instructions import GRANULE_BITS, PC_BITS, Engine
 from verif.support import unit_bench
 
@@ -35,7 +35,7 @@ def store(ctx, dut, pc, granule=0, *, waits=0, sem=0, value=0, consume=0):
 
 def place(number):
     """What an instruction carries whose position and whose number in its queue are the same."""
-    return number | number % (1 << TURN_BITS) << PC_BITS
+    return number | number % (1 << SEQUENCE_BITS) << PC_BITS
 
 
 async def offer(ctx, dut, pc, **fields):
@@ -79,7 +79,7 @@ def test_instructions_leave_in_order_each_after_its_wait(engine, seed):
                 dut.wait.payload,
                 dut.empty,
                 dut.waiting,
-                dut.head_place,
+                dut.head_tag,
                 dut.head_sem,
             )
             accepted, valid, ready, instr, wants, wait, empty, waiting, pc, sem = sample[2:]
@@ -221,6 +221,6 @@ def test_clear_drops_everything_also_a_wait_that_is_over():
         await offer(ctx, dut, 9, waits=1)
         await ctx.tick()
         ctx.set(dut.dispatch.valid, 0)
-        assert ctx.get(dut.waiting) and ctx.get(dut.head_place) == 9
+        assert ctx.get(dut.waiting) and ctx.get(dut.head_tag) == 9
 
     simulate(testbench)

@@ -62,7 +62,7 @@ def test_deadlock_names_the_first_engine_that_waits_after_the_limit(limit, waiti
         drive(ctx, dut, run=1, idle=ALL, waiting=waiting, empty=ALL & ~waiting, stuck=1)
         drive(ctx, dut, limit=limit)
         for i in range(len(WAITERS)):
-            ctx.set(dut.head_place[i], 100 + i)
+            ctx.set(dut.head_tag[i], 100 + i)
             ctx.set(dut.head_sem[i], 3 + i)
         quiet = await cycles_until(ctx, dut.quiet)
         assert quiet == QUIET_CYCLES
@@ -70,7 +70,7 @@ def test_deadlock_names_the_first_engine_that_waits_after_the_limit(limit, waiti
         assert cycles == max(QUIET_CYCLES + 1, limit + 2)
         first = (waiting & -waiting).bit_length() - 1
         assert ctx.get(dut.deadlock_engine) == WAITERS[first]
-        assert ctx.get(dut.deadlock_place) == 100 + first
+        assert ctx.get(dut.deadlock_tag) == 100 + first
         assert ctx.get(dut.deadlock_sem) == 3 + first
 
     simulate(testbench)

@@ -93,6 +93,18 @@ def test_blocks_that_share_a_scale_are_predicted_to_the_cycle(tiny, text):
     run_text(tiny[LATENCIES[1]], text).check(0)
 
 
+@pytest.mark.parametrize("row", [0, 3, 7, 8, 64, 127])
+def test_rows_of_scales_are_predicted_to_the_cycle(tiny, row):
+    """Rows 0 to 7 are read by the matmul before: of these some wait, of others none."""
+    operand = "rows=4 format=e4m3fn packed=1 scaled=1 addr=0"
+    matmul = f"tensor.matmul {operand} columns=32 psum_addr=0"
+    load = f"tensor.load {operand} columns=4 scales=20"
+    rows = f"tensor.scales addr=9 columns=5 scales={row}"
+    first = "tensor.scales addr=0 columns=24"
+    timed = run_text(tiny[LATENCIES[1]], "\n".join((first, load, matmul, rows, load, matmul)))
+    timed.check(0)
+
+
 def test_blocks_whose_elements_begin_in_every_other_cycle_are_predicted_to_within_one(tiny):
     """Which cycles these are the model does not know: they go on from program to program."""
     timed = run_text(tiny[LATENCIES[1]], f"{_SBUF} x_stride=2 columns=200 op0=mul op1=mul")
